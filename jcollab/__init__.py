@@ -1,0 +1,67 @@
+"""Collaborative learning in JAX: clients are an array axis, a whole run is one compiled program."""
+
+import importlib
+from typing import Any
+
+from jcollab import aggregators, channels, layout, metrics, mixing, topology
+from jcollab.algorithms import centralized, decentralized
+from jcollab.core import (
+    Algorithm,
+    Channel,
+    Clients,
+    Mixer,
+    State,
+    Wire,
+    lift,
+    params_of,
+    replicate,
+    run,
+    stateless,
+    with_metrics,
+)
+from jcollab.mixing import all_reduce, every, gossip, identity, neighborhood, on, relay_sum
+
+__version__ = "0.1.0"
+
+# these import flax, matplotlib, rich or tensorflow-datasets, and are loaded at first use
+_LAZY = ("data", "models", "objectives", "plots", "training")
+
+__all__ = [
+    "Algorithm",
+    "Channel",
+    "Clients",
+    "Mixer",
+    "State",
+    "Wire",
+    "aggregators",
+    "all_reduce",
+    "centralized",
+    "channels",
+    "decentralized",
+    "every",
+    "fit",
+    "gossip",
+    "identity",
+    "layout",
+    "lift",
+    "metrics",
+    "mixing",
+    "neighborhood",
+    "on",
+    "params_of",
+    "relay_sum",
+    "replicate",
+    "run",
+    "stateless",
+    "topology",
+    "with_metrics",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"jcollab.{name}")
+    if name == "fit":
+        return importlib.import_module("jcollab.training").fit
+    raise AttributeError(f"module 'jcollab' has no attribute {name!r}")

@@ -1,0 +1,151 @@
+"""The only file that knows devices: where the client axis lies and how work over it is executed.
+
+Algorithms are written against stacked arrays. This file decides whether a function of one client
+runs as one vectorised program, as a loop, or split over devices; results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+PyTree = Any
+CLIENTS = "clients"
+
+# On a CPU, clients that are larger than this run one after the other: stacked weights turn every
+# matrix product into a batched one that leaves the cache. Smaller ones are vectorised together.
+CPU_CHUNK_BYTES = 1 << 18
+
+
+def num_clients(tree: PyTree, name: str = "tree") -> int:
+    """The length n of the client axis, which every leaf must lead with.
+
+    Raises:
+        ValueError: naming the leaf that has no client axis, or another length than the first.
+    """
+    n = None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        where = name + jax.tree_util.keystr(path)
+        shape = jnp.shape(leaf)
+        if not shape:
+            raise ValueError(f"{where} is a scalar; every leaf must lead with the client axis [n]")
+        if n is None:
+            n, first = shape[0], where
+        if shape[0] != n:
+            raise ValueError(
+                f"{where} has a client axis of length {shape[0]}, but that of {first} is {n}"
+            )
+    if n is None:
+        raise ValueError(f"{name} holds no array, so the number of clients is not known")
+    return n
+
+
+def client_keys(key: jax.Array, n: int) -> jax.Array:
+    """One random key per client, drawn by identity: ``fold_in(key, i)`` for i = 0..n-1.
+
+    A client's draws are the same whatever the number of devices or the chunk it is executed in.
+    """
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+
+
+def per_client(fn: Callable, chunk: int | None = None) -> Callable:
+    """``fn`` of one client, lifted to all of them: the meaning of ``jax.vmap``, executed to fit.
+
+    Args:
+        fn: a function of arrays of one client.
+        chunk: number of clients that are vectorised together, while chunks follow one another in
+            a loop; None chooses by backend and size.
+
+    Returns:
+        A function whose every argument and result leads with the client axis ``[n, ...]``. Inside
+        :func:`use`, the axis is split over the devices of the mesh.
+
+    Raises:
+        ValueError: if chunk < 1, or n is not divisible by the number of devices.
+    """
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+
+    def local(*args: PyTree) -> PyTree:
+        n = num_clients(args, "arguments")
+        size = min(n, chunk or _default_chunk(args, n))
+        if size == n:
+            return jax.vmap(fn)(*args)
+        # batch_size=1 would vectorise over a single client, which costs as much as over many
+        return jax.lax.map(lambda a: fn(*a), args, batch_size=None if size == 1 else size)
+
+    def mapped(*args: PyTree) -> PyTree:
+        devices = _active_devices()
+        if devices == 1:
+            return local(*args)
+        _check_divisible(num_clients(args, "arguments"), devices)
+        spec = P(CLIENTS)
+        return jax.shard_map(local, in_specs=spec, out_specs=spec, check_vma=False)(*args)
+
+    return mapped
+
+
+def _default_chunk(args: tuple[PyTree, ...], n: int) -> int:
+    if jax.default_backend() != "cpu":
+        return n
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(args))
+    return max(1, CPU_CHUNK_BYTES * n // max(size, 1))
+
+
+def mesh(num_devices: int | None = None) -> Mesh:
+    """A mesh that lays the client axis over devices.
+
+    Args:
+        num_devices: how many of the available devices to use; None for all.
+
+    Raises:
+        ValueError: if there are fewer devices than asked for.
+    """
+    devices = jax.devices()
+    count = len(devices) if num_devices is None else num_devices
+    if not 1 <= count <= len(devices):
+        raise ValueError(f"num_devices must be in 1..{len(devices)}, got {num_devices}")
+    return Mesh(np.array(devices[:count]), (CLIENTS,), axis_types=(AxisType.Auto,))
+
+
+@contextlib.contextmanager
+def use(mesh: Mesh) -> Iterator[Mesh]:
+    """Within this context the client axis is split over the devices of ``mesh``."""
+    with jax.set_mesh(mesh):
+        yield mesh
+
+
+def place(state: PyTree, mesh: Mesh) -> PyTree:
+    """Lays a State over a mesh: ``clients`` split along their axis, the rest on every device.
+
+    Args:
+        state: a State.
+        mesh: from :func:`mesh`.
+
+    Raises:
+        ValueError: if a client leaf has no client axis or n is not divisible by the devices.
+    """
+    _check_divisible(num_clients(state.clients, "state.clients"), mesh.size)
+    split, whole = NamedSharding(mesh, P(CLIENTS)), NamedSharding(mesh, P())
+    return type(state)(
+        jax.device_put(state.clients, split),
+        jax.device_put(state.shared, whole),
+        jax.device_put(state.step, whole),
+    )
+
+
+def _active_devices() -> int:
+    shape = jax.sharding.get_abstract_mesh().shape
+    return shape.get(CLIENTS, 1)
+
+
+def _check_divisible(n: int, devices: int) -> None:
+    if n % devices:
+        raise ValueError(f"n={n} clients cannot be split evenly over {devices} devices")

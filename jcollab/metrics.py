@@ -1,0 +1,85 @@
+"""Metrics of a state: how good the models are, and how far apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab import layout
+from jcollab.core import Array, Metrics, Mixer, PyTree, State, params_of
+
+
+def averaged_model(state: State | PyTree) -> PyTree:
+    """The mean of the clients' models, ``[...]``, taken in float32 or wider."""
+
+    def mean(leaf: Array) -> Array:
+        wide = jnp.promote_types(leaf.dtype, jnp.float32)
+        return jnp.mean(leaf, axis=0, dtype=wide).astype(leaf.dtype)
+
+    return jax.tree.map(mean, _models(state))
+
+
+def consensus_distance(state: State | PyTree) -> Array:
+    """Mean squared distance to the averaged model: ``(1/n) sum_i ||x_i - mean(x)||^2``.
+
+    Args:
+        state: a State, or any pytree with leaves ``[n, ...]``.
+    """
+
+    def spread(leaf: Array) -> Array:
+        leaf = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        return jnp.sum((leaf - leaf.mean(0)) ** 2) / leaf.shape[0]
+
+    return sum((spread(leaf) for leaf in jax.tree.leaves(_models(state))), start=jnp.zeros(()))
+
+
+def accuracy(predict: Callable[[PyTree, Array], Array], x: Any, y: Any) -> Callable:
+    """Builds an evaluation of every client's model on common test data.
+
+    Args:
+        predict: ``predict(params, x) -> logits [N, C]`` for one model.
+        x: inputs ``[N, ...]``.
+        y: labels, int ``[N]``.
+
+    Returns:
+        ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
+        ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
+
+    Raises:
+        ValueError: if x and y differ in length or are empty.
+    """
+    if len(x) != len(y) or len(y) == 0:
+        raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
+    x, y = np.asarray(x), np.asarray(y)
+
+    def correct(params: PyTree) -> Array:
+        return jnp.mean(jnp.argmax(predict(params, x), -1) == y)
+
+    def evaluate(state: State) -> Metrics:
+        each = layout.per_client(correct)(params_of(state))
+        return {
+            "mean_accuracy": each.mean(),
+            "worst_accuracy": each.min(),
+            "averaged_model_accuracy": correct(averaged_model(state)),
+            "client_accuracy": each,
+        }
+
+    return evaluate
+
+
+def bytes_sent(mixer: Mixer, params: PyTree) -> np.ndarray:
+    """Bytes that each client sends in one round, float ``[n]``, counted from the shapes.
+
+    Args:
+        mixer: any mixer.
+        params: what is exchanged, stacked ``[n, ...]``.
+    """
+    return np.asarray(mixer.bytes_sent(params), dtype=float)
+
+
+def _models(state: State | PyTree) -> PyTree:
+    return params_of(state) if isinstance(state, State) else state
