@@ -120,11 +120,11 @@ Objective = Callable[[PyTree, PyTree, PyTree, Array], tuple[Array, tuple[PyTree,
 
 
 def lift(loss: Callable) -> Objective:
-    """Brings a loss into the full form ``loss(params, extra, batch, key) -> (l, (extra, metrics))``.
+    """Full form of a loss: ``loss(params, extra, batch, key) -> (value, (extra, metrics))``.
 
     Args:
         loss: a function of four arguments, returned unchanged, or of three,
-            ``loss(params, batch, key) -> l`` or ``-> (l, metrics)``, for ONE client.
+            ``loss(params, batch, key) -> value`` or ``-> (value, metrics)``, for ONE client.
 
     Returns:
         The four-argument form.

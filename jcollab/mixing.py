@@ -225,7 +225,7 @@ def relay_sum(
             count = present.astype(own.dtype).reshape(n, *(1,) * (own.ndim - 1))
             if fill == "counts":
                 return total / count
-            stand_in = {"own": own, "zero": 0}.get(fill, reference)
+            stand_in = {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference)
             return (total + (n - count) * stand_in) / n
 
         mixed = jax.tree.map(average, wide, inbox, s.reference if keeps_reference else x)
@@ -349,7 +349,8 @@ def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         fresh = iter(mixed)
         leaves, structure = jax.tree.flatten(x)
         flags = zip(leaves, chosen(x), strict=True)
-        return structure.unflatten([next(fresh) if flag else leaf for leaf, flag in flags]), s
+        merged = [next(fresh) if flag else leaf for leaf, flag in flags]
+        return jax.tree.unflatten(structure, merged), s
 
     return Mixer(lambda x: mixer.init(part(x)), update, lambda x: mixer.bytes_sent(part(x)))
 

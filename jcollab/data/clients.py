@@ -1,0 +1,86 @@
+"""Data of many clients as a few arrays, and batches that are gathered on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab import layout
+
+PyTree = Any
+Array = jax.Array
+
+
+class ClientData(NamedTuple):
+    """Examples once, and which of them each client holds.
+
+    Attributes:
+        examples: pytree with leaves ``[N, ...]``.
+        indices: int32 ``[n, m]``, the examples of each client, padded with its first one to the
+            largest client's m.
+        mask: bool ``[n, m]``, False where padded.
+    """
+
+    examples: PyTree
+    indices: Array
+    mask: Array
+
+
+def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
+    """Puts a partition into arrays.
+
+    Args:
+        examples: pytree (a Dataset, say) with leaves ``[N, ...]``.
+        parts: one index array per client, from :mod:`jcollab.data.partitions` or anywhere else.
+
+    Raises:
+        ValueError: if there is no client, one has no data, or an index is out of range.
+    """
+    total = layout.num_clients(examples, "examples")
+    if not len(parts):
+        raise ValueError("parts must hold at least one client, got none")
+    for i, part in enumerate(parts):
+        if not len(part):
+            raise ValueError(f"parts: client {i} is left without data")
+        if np.min(part) < 0 or np.max(part) >= total:
+            raise ValueError(f"parts: client {i} names examples outside 0..{total - 1}")
+    width = max(len(part) for part in parts)
+    index = np.stack([np.concatenate([p, np.full(width - len(p), p[0])]) for p in parts])
+    mask = np.arange(width)[None, :] < np.array([len(p) for p in parts])[:, None]
+    examples = jax.tree.map(jnp.asarray, examples)
+    return ClientData(examples, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
+
+
+def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
+    """All data of every client: the examples as ``[n, m, ...]`` and their mask ``[n, m]``."""
+    return jax.tree.map(lambda leaf: leaf[data.indices], data.examples), data.mask
+
+
+def minibatches(batch_size: int) -> Callable[[ClientData, Array, Array], PyTree]:
+    """A ``sample`` hook for :func:`jcollab.run`: uniform draws with replacement per client.
+
+    Args:
+        batch_size: b, examples per client and round.
+
+    Returns:
+        ``sample(data, key, step) -> batch`` with leaves ``[n, b, ...]``.
+
+    Raises:
+        ValueError: if batch_size < 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+    def sample(data: ClientData, key: Array, step: Array) -> PyTree:
+        def draw(index: Array, mask: Array, key: Array) -> Array:
+            return index[jax.random.randint(key, (batch_size,), 0, mask.sum())]
+
+        keys = layout.client_keys(key, data.indices.shape[0])
+        chosen = jax.vmap(draw)(data.indices, data.mask, keys)
+        return jax.tree.map(lambda leaf: leaf[chosen], data.examples)
+
+    return sample

@@ -1,0 +1,129 @@
+"""Labelled image sets as NumPy arrays: TFDS directories (array_record) and scikit-learn's digits.
+
+TensorFlow is never imported: TFDS reads its own format through ``as_data_source``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import platformdirs
+
+DIGITS_TEST_FRACTION = 0.2
+
+
+class Dataset(NamedTuple):
+    """Images and labels.
+
+    Attributes:
+        x: float32 ``[N, height, width, channels]`` in [0, 1], or uint8 where so asked.
+        y: int32 ``[N]``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def data_dir() -> str | None:
+    """The TFDS directory: the variable JCOLLAB_DATA, or None for TFDS's own default."""
+    return os.environ.get("JCOLLAB_DATA") or None
+
+
+def digits(split: str = "train") -> Dataset:
+    """Handwritten digits that come with scikit-learn: 1437 for training, 360 for testing, 8 x 8.
+
+    Args:
+        split: ``"train"`` or ``"test"``; a fixed, stratified split.
+
+    Raises:
+        ValueError: for another split.
+
+    Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    _check_split(split)
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    parts = train_test_split(x, y, test_size=DIGITS_TEST_FRACTION, random_state=0, stratify=y)
+    which = 0 if split == "train" else 1
+    return Dataset(parts[which], parts[2 + which].astype(np.int32))
+
+
+def load(
+    name: str, split: str = "train", *, directory: str | None = None, scale: bool = True
+) -> Dataset:
+    """A whole split of a labelled image set in memory.
+
+    The first call decodes all images (seconds); later ones map a cached copy.
+
+    Args:
+        name: ``"digits"`` (embedded) or a TFDS name such as ``"mnist"``.
+        split: ``"train"`` or ``"test"``.
+        directory: TFDS data_dir with ``NAME/VERSION`` inside; None for :func:`data_dir`.
+        scale: float32 in [0, 1] instead of the stored uint8.
+
+    Raises:
+        ValueError: for another split or an unknown name.
+        FileNotFoundError: if the set has not been prepared in the directory.
+    """
+    _check_split(split)
+    if name == "digits":
+        return digits(split)
+    directory = directory or data_dir()
+    x, y = _decoded(name, split, directory)
+    return Dataset(x.astype(np.float32) / 255 if scale else np.asarray(x), np.asarray(y))
+
+
+def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, np.ndarray]:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=directory, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise ValueError(f"name must be 'digits' or a TFDS data set, got {name!r}") from error
+    where = pathlib.Path(builder.data_dir)
+    if not (where / "dataset_info.json").exists():
+        raise FileNotFoundError(
+            f"{name} is not prepared in {where}. Set JCOLLAB_DATA to a TFDS data_dir that holds "
+            f"it, or prepare it once (this step alone needs tensorflow): "
+            f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
+        )
+    stamp = [(f.name, f.stat().st_size) for f in sorted(where.iterdir())]
+    digest = hashlib.sha256(repr((str(where.resolve()), stamp)).encode()).hexdigest()[:12]
+    folder = platformdirs.user_cache_path("jcollab") / "datasets"
+    stem = f"{name}-{where.name}-{split}-{digest}"
+    x_file, y_file = folder / f"{stem}.x.npy", folder / f"{stem}.y.npy"
+    if x_file.exists() and y_file.exists():
+        return np.load(x_file, mmap_mode="r"), np.load(y_file)
+    source = builder.as_data_source(split)
+    items = source.__getitems__(range(len(source)))
+    x = np.stack([item["image"] for item in items])
+    y = np.array([item["label"] for item in items], np.int32)
+    for file, array in ((x_file, x), (y_file, y)):
+        _save(file, array)
+    return x, y
+
+
+def _save(file: pathlib.Path, array: np.ndarray) -> None:
+    """Writes the whole file or nothing; a folder that cannot be written means no cache."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            np.save(stream, array)
+        os.replace(part, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")

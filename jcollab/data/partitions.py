@@ -1,0 +1,145 @@
+"""How examples are dealt to clients. Every function returns one index array per client.
+
+The arrays are disjoint and cover all examples; no client is left without data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Parts = list[np.ndarray]
+MOST_TRIES = 10_000
+
+
+def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
+    """Shuffled and cut into n parts of equal size (up to one example).
+
+    Raises:
+        ValueError: if there are fewer examples than clients.
+    """
+    _check_enough(num_examples, n)
+    return _nonempty(np.array_split(np.random.default_rng(seed).permutation(num_examples), n))
+
+
+def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: int = 0) -> Parts:
+    """Sorted by label and cut into shards, of which every client gets the same number.
+
+    Args:
+        labels: int ``[N]``.
+        n: number of clients.
+        shards_per_client: consecutive shards of equal size that a client holds; with 1, client i
+            gets the i-th, with more they are dealt at random (McMahan et al. 2017: 2).
+        seed: of the dealing.
+
+    Raises:
+        ValueError: if a shard would be empty.
+    """
+    labels = np.asarray(labels)
+    if shards_per_client < 1:
+        raise ValueError(f"shards_per_client must be at least 1, got {shards_per_client}")
+    _check_enough(len(labels), n * shards_per_client)
+    shards = np.array_split(np.argsort(labels, kind="stable"), n * shards_per_client)
+    order = np.arange(len(shards))
+    if shards_per_client > 1:
+        order = np.random.default_rng(seed).permutation(order)
+    return [np.concatenate([shards[s] for s in own]) for own in order.reshape(n, -1)]
+
+
+def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed: int = 0) -> Parts:
+    """Shuffled and cut into parts of given relative sizes.
+
+    Args:
+        num_examples: N.
+        fractions: one positive number per client; they are scaled to sum to 1.
+        seed: of the shuffle.
+
+    Raises:
+        ValueError: if a fraction is not positive and finite, or too small for one example.
+    """
+    share = np.asarray(fractions, float)
+    if share.ndim != 1 or not len(share) or not (np.isfinite(share) & (share > 0)).all():
+        raise ValueError(f"fractions must be positive numbers, got {fractions}")
+    _check_enough(num_examples, len(share))
+    cuts = np.round(np.cumsum(share / share.sum()) * num_examples).astype(int)[:-1]
+    return _nonempty(np.split(np.random.default_rng(seed).permutation(num_examples), cuts))
+
+
+def dirichlet(
+    labels: np.ndarray, n: int, alpha: float, *, seed: int = 0, group_size: int = 10
+) -> Parts:
+    """Label proportions from a Dirichlet distribution, cut into equal parts.
+
+    The examples are shuffled and dealt to groups of at most ``group_size`` clients. In a group,
+    each class is split over its clients by a draw from Dirichlet(alpha), in which those that hold
+    the mean number of examples already get nothing; the draw is repeated until the smallest client
+    has half the mean. All clients' examples, one after the other, are then cut into n parts of
+    equal size (up to one example), so that every client counts the same.
+
+    Args:
+        labels: int ``[N]``.
+        n: number of clients.
+        alpha: concentration, > 0; large is near iid, 0.01 leaves about one class to a client.
+        seed: of all draws.
+        group_size: largest number of clients that share a draw.
+
+    Raises:
+        ValueError: if alpha <= 0 or not finite, if there are fewer examples than clients, or if no
+            draw gives every client half the mean.
+
+    Source: Yurochkin et al. 2019; in this form Lin et al. 2021 and Vogels et al. 2021.
+    """
+    labels = np.asarray(labels)
+    if not (np.isfinite(alpha) and alpha > 0):
+        raise ValueError(f"alpha must be positive and finite, got {alpha}")
+    if group_size < 1:
+        raise ValueError(f"group_size must be at least 1, got {group_size}")
+    _check_enough(len(labels), n)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    starts = range(0, n, group_size)
+    cuts = [round(len(labels) * start / n) for start in starts][1:]
+    dealt: Parts = []
+    for start, group in zip(starts, np.split(order, cuts), strict=True):
+        dealt += _dirichlet_group(labels, group, min(group_size, n - start), alpha, rng)
+    return _nonempty(np.array_split(np.concatenate(dealt), n))
+
+
+def _dirichlet_group(
+    labels: np.ndarray, group: np.ndarray, n: int, alpha: float, rng: np.random.Generator
+) -> Parts:
+    mean = len(group) / n
+    for _ in range(MOST_TRIES):
+        parts: list[list[np.ndarray]] = [[] for _ in range(n)]
+        sizes = np.zeros(n)
+        for label in np.unique(labels[group]):
+            members = rng.permutation(group[labels[group] == label])
+            share = np.where(sizes < mean, rng.dirichlet(np.full(n, alpha)), 0)
+            if not share.sum() > 0:  # every open client drew an exact zero
+                share = (sizes < mean).astype(float)
+            cuts = (np.cumsum(share / share.sum()) * len(members)).astype(int)[:-1]
+            for i, piece in enumerate(np.split(members, cuts)):
+                parts[i].append(piece)
+                sizes[i] += len(piece)
+        if sizes.min() >= 0.5 * mean:
+            return [np.concatenate(pieces) for pieces in parts]
+    raise ValueError(
+        f"alpha={alpha} with {len(group)} examples of {len(np.unique(labels[group]))} classes: "
+        f"no draw in {MOST_TRIES} gave each of {n} clients half the mean; take a larger alpha, "
+        "fewer clients or a smaller group_size"
+    )
+
+
+def _check_enough(num_examples: int, least: int) -> None:
+    if least < 1:
+        raise ValueError(f"n must be at least 1, got {least}")
+    if num_examples < least:
+        raise ValueError(f"n: {least} parts of {num_examples} examples would leave one empty")
+
+
+def _nonempty(parts: Parts) -> Parts:
+    for i, part in enumerate(parts):
+        if not len(part):
+            raise ValueError(f"client {i} is left without data; fewer clients or other sizes help")
+    return parts

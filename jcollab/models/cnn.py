@@ -1,0 +1,35 @@
+"""A convolutional network of LeNet's kind."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+
+class CNN(nn.Module):
+    """Convolution, ReLU and 2 x 2 max-pooling per entry of ``channels``, then dense layers.
+
+    With the defaults, the network of McMahan et al. 2017 (arXiv 1602.05629).
+
+    Attributes:
+        num_classes: C, width of the output.
+        channels: output channels of the convolutions; each halves height and width.
+        hidden: widths of the dense layers before the last.
+        kernel: height and width of a filter.
+    """
+
+    num_classes: int
+    channels: Sequence[int] = (32, 64)
+    hidden: Sequence[int] = (512,)
+    kernel: int = 5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
+        for width in self.channels:
+            x = nn.relu(nn.Conv(width, (self.kernel, self.kernel))(x))
+            x = nn.max_pool(x, (2, 2), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(self.num_classes)(x)
