@@ -308,13 +308,20 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
     return matrix
 
 
-def draw(topology: Topology | nx.Graph, ax: Any = None, values: Any = None, **kwargs: Any) -> Any:
+def draw(
+    topology: Topology | nx.Graph,
+    ax: Any = None,
+    values: Any = None,
+    positions: Any = None,
+    **kwargs: Any,
+) -> Any:
     """Draws the graph with a layout that suits it.
 
     Args:
         topology: a topology.
         ax: matplotlib axes; None for the current ones.
-        values: one number per client ``[n]``, shown as its colour.
+        values: one number or colour per client ``[n]``.
+        positions: ``[n, 2]``; None for a layout that suits the graph.
         **kwargs: handed on to ``networkx.draw_networkx``.
 
     Returns:
@@ -326,7 +333,8 @@ def draw(topology: Topology | nx.Graph, ax: Any = None, values: Any = None, **kw
     ax = ax or plt.gca()
     style = {"node_color": "#4c78a8" if values is None else values, "edge_color": "#9aa0a6"}
     style |= {"node_size": 180, "font_size": 7, "font_color": "white", "linewidths": 0}
-    nx.draw_networkx(topology.graph, _positions(topology), ax=ax, **(style | kwargs))
+    where = _positions(topology) if positions is None else dict(enumerate(positions))
+    nx.draw_networkx(topology.graph, where, ax=ax, **(style | kwargs))
     ax.set_axis_off()
     return ax
 

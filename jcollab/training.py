@@ -66,7 +66,7 @@ def fit(
     sample: Sample | None = None,
     evaluate: Callable[[State], Metrics] | None = None,
     eval_every: int | None = None,
-    log_path: str | os.PathLike | None = None,
+    log: RunLog | str | os.PathLike | None = None,
     description: str = "training",
     progress: bool | Progress = True,
     on_divergence: Literal["stop", "continue"] = "stop",
@@ -86,8 +86,8 @@ def fit(
         sample: as for :func:`jcollab.run`.
         evaluate: ``evaluate(state) -> dict``, called before the first round and after each piece.
         eval_every: rounds between evaluations; None for a twentieth of T.
-        log_path: file to which each piece adds a JSON line with its last round, the means of the
-            metrics over its rounds and the evaluation.
+        log: file (or RunLog) to which each piece adds a JSON line with its last round, the means
+            of the metrics over its rounds and the evaluation.
         description: title of the progress bar.
         progress: whether to show a bar, or a rich Progress to add it to.
         on_divergence: what to do when a metric is not finite: stop with :class:`Diverged`, or go
@@ -128,18 +128,18 @@ def fit(
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
-    log_file = RunLog(log_path)
+    sink = log if isinstance(log, RunLog) else RunLog(log)
+    axis = 1 if replicas else 0
 
-    def note(done: int, log: dict[str, np.ndarray] | None) -> None:
+    def note(done: int, measured: dict[str, np.ndarray]) -> None:
+        record = {name: np.mean(values, axis) for name, values in measured.items()}
         if judge:
-            evaluations.append({"round": np.asarray(done), **jax.device_get(judge(state))})
-        time_axis = 1 if replicas else 0
-        means = {k: np.mean(v, time_axis) for k, v in (log or {}).items()}
-        if evaluations or means:
-            log_file.write({"round": done, **means, **(evaluations[-1] if evaluations else {})})
+            judged = jax.device_get(judge(state))
+            evaluations.append({"round": np.asarray(done), **judged})
+            record |= judged
+        sink.write({"round": done, **record})
 
     def result(stopped: Any) -> Result:
-        axis = 1 if replicas else 0
         joined = (
             {k: np.concatenate([log[k] for log in logs], axis) for k in logs[0]} if logs else {}
         )
@@ -150,12 +150,12 @@ def fit(
         task = bar.add_task(description, total=num_rounds, completed=start)
         done = start
         if judge and start == 0:
-            note(0, None)
+            note(0, {})
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
             rounds = data if sample else jax.tree.map(lambda x: x[done : done + length], data)  # noqa: B023
-            state, log = compiled(state, rounds, key, length)
-            logs.append(jax.device_get(log))
+            state, measured = compiled(state, rounds, key, length)
+            logs.append(jax.device_get(measured))
             done += length
             note(done, logs[-1])
             bar.update(task, completed=done)
@@ -181,25 +181,33 @@ def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | 
 
 
 class RunLog:
-    """A file of JSON lines that is complete after every line; no path, no file."""
+    """A file of JSON lines that is complete after every line.
 
-    def __init__(self, path: str | os.PathLike | None):
+    Args:
+        path: the file, which is added to; None writes nothing.
+        **tags: fields that every line starts with.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, **tags: Any):
         self.path = None if path is None else pathlib.Path(path)
+        self.tags = tags
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a record; arrays become lists, and numbers that are not finite null."""
         if self.path is None:
             return
-        line = json.dumps({key: _plain(value) for key, value in record.items()}, allow_nan=False)
         with self.path.open("a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps(plain(self.tags | record), allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value in what JSON has: arrays as lists, numbers that are not finite as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         value = np.asarray(value).tolist()
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -1,0 +1,1 @@
+"""Experiments: one folder per paper, all under the contract of :mod:`experiments.contract`."""

@@ -1,0 +1,119 @@
+"""``python -m experiments [PAPER [PRESET [--smoke] [--seed S] [--out DIR] [--FIELD VALUE ...]]]``.
+
+Without a preset, lists papers and presets. Exit status: 0; 1 when a claim does not hold; 2 for bad
+input; 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import contract
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to run, whatever the experiment.
+
+    Attributes:
+        out: folder for results; runs/PAPER/PRESET by default.
+        smoke: a trial of the machinery that ends in seconds; computes no claims.
+    """
+
+    out: pathlib.Path
+    smoke: bool = False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    try:
+        return _dispatch(arguments, console)
+    except ValueError as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+
+
+def _dispatch(arguments: list[str], console: Console) -> int:
+    names = [a for a in arguments if not a.startswith("-")][:2]
+    if len(names) < 2 or arguments[:2] != names:
+        if names and arguments[:1] == names:
+            contract.presets(names[0])
+        _list(console, names[:1] or contract.PAPERS)
+        return 0
+    paper, name = names
+    config, options = parse(paper, name, arguments[2:])
+    preset = contract.find(paper, name)
+    console.print(f"[bold]{paper} {name}[/]: {preset.about}")
+    console.print(f"takes {preset.cost}; expected: {preset.expected}")
+    console.print(config)
+    _cache_compilations()
+    summary = contract.execute(
+        paper, name, config, options.out, smoke=options.smoke, console=console
+    )
+    if summary["interrupted"]:
+        console.print("[yellow]Interrupted: these are the results up to that point.[/]")
+        return 130
+    return 0 if all(claim["holds"] for claim in summary["claims"]) else 1
+
+
+def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
+    """The configuration and the options that command-line arguments ask for.
+
+    Raises:
+        ValueError: for an unknown paper, preset or field, or a value that a field refuses.
+    """
+    preset = contract.find(paper, name)
+    default = contract.configure(preset, smoke="--smoke" in arguments)
+    fields = [f.name for f in dataclasses.fields(default)]
+    known = {*fields, "out", "smoke", "help"}
+    for argument in arguments:
+        if not argument.startswith("--"):
+            continue
+        field = argument[2:].split("=")[0].replace("-", "_")
+        if field not in known and field.removeprefix("no_") not in known:
+            raise ValueError(
+                f"unknown field {argument!r}; {paper} {name} has "
+                + ", ".join(f"--{f}" for f in [*fields, "out", "smoke"])
+            )
+    asked = tyro.cli(
+        tuple[type(default), Options],  # type: ignore[misc]
+        default=(default, Options(pathlib.Path("runs") / paper / name)),
+        args=arguments,
+        prog=f"python -m experiments {paper} {name}",
+        description=preset.about,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return asked
+
+
+def _list(console: Console, papers: Any) -> None:
+    table = Table("paper", "preset", "what it runs", "takes", "expected", show_lines=True)
+    for paper in papers:
+        for name, preset in contract.presets(paper).items():
+            table.add_row(paper, name, preset.about, preset.cost, preset.expected)
+    console.print(table)
+    console.print("python -m experiments PAPER PRESET [--smoke] [--out DIR] [--FIELD VALUE ...]")
+
+
+def _cache_compilations() -> None:
+    """Keeps compiled programs from one run to the next."""
+    import jax
+    import platformdirs
+
+    jax.config.update(
+        "jax_compilation_cache_dir", str(platformdirs.user_cache_path("jcollab") / "xla")
+    )
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What every experiment is: presets, a run that returns rows, claims that are computed from them.
+
+A paper's folder holds ``config.py`` with ``PRESETS`` (light: it is imported to list them) and
+``run.py`` with ``run(config, context) -> rows`` and ``claims(config, rows) -> list of Claim``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+PAPERS = ("relaysgd",)
+PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")
+Row = dict[str, Any]
+TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A configuration with a name.
+
+    Attributes:
+        config: frozen dataclass; all of its fields can be set on the command line.
+        about: what it runs, in a line.
+        cost: time on 2 cores, or the hardware that it needs.
+        expected: the numbers to expect.
+        smoke: fields that make it end in seconds, for ``--smoke``.
+    """
+
+    config: Any
+    about: str
+    cost: str
+    expected: str
+    smoke: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence that the results of a run support or not.
+
+    Attributes:
+        claim: the sentence.
+        expected: the bound that it is held against, and the paper's number where it has one.
+        measured: what this run gave.
+        holds: whether the bound is met.
+    """
+
+    claim: str
+    expected: str
+    measured: Any
+    holds: bool
+
+
+@dataclasses.dataclass
+class Context:
+    """What a run is given beside its configuration.
+
+    Attributes:
+        out: folder for everything that it writes.
+        progress: rich Progress to add bars to.
+        smoke: whether this is a trial of the machinery only.
+        interrupted: to be set by a run that Ctrl-C ended early.
+        figures: the PNG files written so far.
+    """
+
+    out: pathlib.Path
+    progress: Progress
+    smoke: bool
+    interrupted: bool = False
+    figures: list[pathlib.Path] = dataclasses.field(default_factory=list)
+
+    def log(self, **tags: Any) -> Any:
+        """A log into ``metrics.jsonl`` whose lines carry the tags."""
+        from jcollab.training import RunLog
+
+        return RunLog(self.out / "metrics.jsonl", **tags)
+
+    def save(self, figure: Any, name: str) -> None:
+        """Writes a figure as ``NAME.png``."""
+        from jcollab import plots
+
+        self.figures.append(self.out / f"{name}.png")
+        plots.save(figure, self.figures[-1])
+
+
+def presets(paper: str) -> dict[str, Preset]:
+    """The presets of a paper; ValueError if there is no such paper."""
+    if paper not in PAPERS:
+        raise ValueError(f"paper must be one of {', '.join(PAPERS)}, got {paper!r}")
+    return importlib.import_module(f"experiments.{paper}.config").PRESETS
+
+
+def find(paper: str, preset: str) -> Preset:
+    """A preset by name; ValueError if the paper or the preset is unknown."""
+    known = presets(paper)
+    if preset not in known:
+        raise ValueError(f"preset of {paper} must be one of {', '.join(known)}, got {preset!r}")
+    return known[preset]
+
+
+def configure(preset: Preset, *, smoke: bool = False, **fields: Any) -> Any:
+    """The preset's configuration with other values; ValueError for a field that it has not."""
+    known = [field.name for field in dataclasses.fields(preset.config)]
+    for name in fields:
+        if name not in known:
+            raise ValueError(f"field must be one of {', '.join(known)}, got {name!r}")
+    return dataclasses.replace(preset.config, **({**preset.smoke} if smoke else {}) | fields)
+
+
+def execute(
+    paper: str,
+    preset: str,
+    config: Any,
+    out: pathlib.Path,
+    *,
+    smoke: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
+
+    Args:
+        paper: name of the paper.
+        preset: name of the preset that ``config`` comes from.
+        config: resolved configuration.
+        out: folder to write into; made if it does not exist.
+        smoke: computes no claims.
+        console: where tables go; None for standard output.
+
+    Returns:
+        What summary.json holds, with ``interrupted`` true if Ctrl-C ended the run early.
+    """
+    from jcollab.training import plain, progress_bar
+
+    console = console or Console()
+    module: types.ModuleType = importlib.import_module(f"experiments.{paper}.run")
+    out.mkdir(parents=True, exist_ok=True)
+    settings = plain(dataclasses.asdict(config))
+    (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (out / "metrics.jsonl").write_text("")
+    with progress_bar() as progress:
+        context = Context(out, progress, smoke)
+        rows = module.run(config, context)
+    judged = [] if smoke or context.interrupted else module.claims(config, rows)
+    summary = {
+        "experiment": paper,
+        "preset": preset,
+        "config": settings,
+        "versions": versions(),
+        "results": [plain(row) for row in rows],
+        "claims": [plain(dataclasses.asdict(claim)) for claim in judged],
+        "interrupted": context.interrupted,
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    show(summary, console)
+    console.print("Written to:", *sorted(str(out / f) for f in _written(out)), sep="\n  ")
+    return summary
+
+
+def _written(out: pathlib.Path) -> list[str]:
+    return [f.name for f in out.iterdir() if f.suffix in (".json", ".jsonl", ".png")]
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Prints the results and the claims of a summary as tables."""
+    rows = summary["results"]
+    table = Table(title=f"{summary['experiment']} {summary['preset']}", **TABLE)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        justify = "right" if number else "left"
+        label = column.replace("accuracy", "acc.").replace("_", "\n")
+        table.add_column(label, justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+    if summary["claims"]:
+        table = Table("claim", "expected", "measured", "holds", title="claims", **TABLE)
+        for claim in summary["claims"]:
+            mark = "[green]yes[/]" if claim["holds"] else "[bold red]NO[/]"
+            table.add_row(claim["claim"], claim["expected"], _cell(claim["measured"]), mark)
+        console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "–" if value is None else str(value)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the results may depend on, and the device."""
+    import jax
+
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    device = jax.devices()[0]
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": f"{jax.device_count()} x {device.platform}:{device.device_kind}",
+    }

@@ -1,0 +1,60 @@
+"""Figures in one style."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+# distinguishable with any colour vision (Okabe and Ito)
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+}
+
+
+def style() -> Any:
+    """Context, or decorator of a function that draws, in which figures take the library's style."""
+    return matplotlib.rc_context(STYLE)
+
+
+def figure(**kwargs: Any) -> Figure:
+    """An empty figure that no window and no global state knows of."""
+    return Figure(layout="constrained", **kwargs)
+
+
+def band(
+    ax: Any, x: np.ndarray, values: np.ndarray, *, color: str, label: str, **kwargs: Any
+) -> None:
+    """A mean over repetitions with the range from the lowest to the highest.
+
+    Args:
+        ax: matplotlib axes.
+        x: ``[E]``.
+        values: ``[S, E]``, one row per repetition.
+        color: of line and range.
+        label: for the legend.
+        **kwargs: of the line.
+    """
+    values = np.asarray(values)
+    ax.plot(x, values.mean(0), color=color, label=label, **kwargs)
+    ax.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+
+
+def save(fig: Figure, path: str | os.PathLike) -> None:
+    """Writes a figure as PNG."""
+    with style():
+        fig.savefig(path)
