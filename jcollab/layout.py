@@ -132,7 +132,8 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
     Raises:
         ValueError: if a client leaf has no client axis or n is not divisible by the devices.
     """
-    _check_divisible(num_clients(state.clients, "state.clients"), mesh.size)
+    if jax.tree.leaves(state.clients):
+        _check_divisible(num_clients(state.clients, "state.clients"), mesh.size)
     split, whole = NamedSharding(mesh, P(CLIENTS)), NamedSharding(mesh, P())
     return type(state)(
         jax.device_put(state.clients, split),

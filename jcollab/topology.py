@@ -105,9 +105,8 @@ def from_networkx(graph: nx.Graph, name: str = "graph") -> Topology:
     if graph.is_directed() or graph.is_multigraph():
         raise ValueError("graph must be undirected and without parallel edges")
     if nx.number_of_selfloops(graph):
-        raise ValueError(
-            f"graph must have no self loops, got {next(iter(nx.selfloop_edges(graph)))}"
-        )
+        loops = list(nx.nodes_with_selfloops(graph))
+        raise ValueError(f"graph must have no self loops, got them at {loops}")
     if not nx.is_connected(graph):
         raise ValueError(
             f"graph must be connected, got {nx.number_connected_components(graph)} components"

@@ -114,6 +114,8 @@ def fit(
     start = int(np.max(state.step))
     if start >= num_rounds:
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
+    if sample is None and (held := min(len(x) for x in jax.tree.leaves(data))) < num_rounds:
+        raise ValueError(f"num_rounds={num_rounds} rounds are asked for, but data holds {held}")
     piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
     axes = (0, data_axes, 0)
 

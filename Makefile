@@ -1,0 +1,38 @@
+# Two commands for newcomers: `make quickstart` and `make test`. Needs python3 >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: quickstart test test-slow lint benchmarks clean
+
+quickstart: .venv/installed
+	$(BIN)/python -m experiments relaysgd quickstart --out runs/quickstart
+	@echo "The figure: runs/quickstart/accuracy.png"
+
+test: .venv/tested
+	$(BIN)/python -m pytest
+
+test-slow: .venv/tested
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: .venv/installed
+	$(BIN)/python -m benchmarks
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/tested: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch .venv/installed $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,43 @@
+"""``python -m benchmarks [--names NAME ...] [--out FILE]``: prints ratio tables, writes JSON."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import jax
+import rich.box
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import gossip
+
+BENCHMARKS = {"gossip": gossip.measure}
+
+
+def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = None) -> None:
+    """Runs benchmarks.
+
+    Args:
+        names: which ones.
+        out: JSON file for the numbers.
+    """
+    if unknown := set(names) - set(BENCHMARKS):
+        raise ValueError(f"names must be among {', '.join(BENCHMARKS)}, got {sorted(unknown)}")
+    console = Console()
+    rows = {}
+    for name in names:
+        rows[name] = BENCHMARKS[name]()
+        table = Table(*rows[name][0], title=name, title_justify="left", box=rich.box.SIMPLE_HEAD)
+        for row in rows[name]:
+            table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+        console.print(table)
+    if out:
+        device = jax.devices()[0]
+        record = {"jax": jax.__version__, "device": device.device_kind, "results": rows}
+        out.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,25 @@
+import os
+
+# before jax starts: the tests of layouts need several devices
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+    " --xla_force_host_platform_device_count=4"
+)
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """float64 for the duration of a test."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_cache(tmp_path_factory):
+    """Keeps what tests cache away from the user's folders."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

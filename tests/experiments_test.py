@@ -1,0 +1,76 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import contract
+from experiments.__main__ import main, parse
+
+ROOT = pathlib.Path(__file__).parent.parent
+ALL = [(paper, preset) for paper in contract.PAPERS for preset in contract.presets(paper)]
+SUMMARY = {"experiment", "preset", "config", "versions", "results", "claims", "interrupted"}
+
+
+def test_listing_needs_no_jax(capsys):
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    for paper, preset in ALL:
+        assert paper in listed and preset in listed
+    script = "import sys, experiments.__main__ as m; m.main([]); assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("paper, preset", ALL)
+def test_every_preset_in_smoke_mode(paper, preset, tmp_path):
+    assert main([paper, preset, "--smoke", "--seed", "3", "--out", str(tmp_path)]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) == SUMMARY
+    assert summary["experiment"] == paper and summary["preset"] == preset
+    assert summary["claims"] == [] and summary["config"]["seed"] == 3
+    assert summary["config"] == json.loads((tmp_path / "config.json").read_text())
+    assert summary["results"] and all(isinstance(row, dict) for row in summary["results"])
+    assert not any(isinstance(v, (dict, list)) for row in summary["results"] for v in row.values())
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert lines and all(json.loads(line) for line in lines)
+    assert list(tmp_path.glob("*.png"))
+
+
+def test_a_claim_that_does_not_hold_is_an_error(tmp_path, capsys):
+    """One round teaches nobody anything, and the run says so."""
+    arguments = ["--rounds", "1", "--n", "4", "--num_seeds", "1", "--hidden", "8"]
+    status = main(["relaysgd", "quickstart", *arguments, "--out", str(tmp_path)])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert status == 1
+    assert {"claim", "expected", "measured", "holds"} == set(summary["claims"][0])
+    assert not summary["claims"][0]["holds"]
+    assert "NO" in capsys.readouterr().out
+
+
+def test_bad_input_is_named(capsys):
+    with pytest.raises(ValueError, match="paper must be one of relaysgd.*got 'relay'"):
+        parse("relay", "quickstart", [])
+    with pytest.raises(ValueError, match="preset of relaysgd must be one of quickstart.*got 'q'"):
+        parse("relaysgd", "q", [])
+    with pytest.raises(ValueError, match="unknown field '--bogus'.*--learning_rates"):
+        parse("relaysgd", "quickstart", ["--bogus", "3"])
+    preset = contract.find("relaysgd", "quickstart")
+    with pytest.raises(ValueError, match="alphas must be positive numbers"):
+        contract.configure(preset, alphas=(0.0,))
+    with pytest.raises(ValueError, match="field must be one of .*got 'bogus'"):
+        contract.configure(preset, bogus=1)
+    with pytest.raises(SystemExit) as status:  # the parser itself refuses values
+        main(["relaysgd", "quickstart", "--rounds", "0"])
+    assert status.value.code == 2
+    assert "rounds must be at least 1, got 0" in capsys.readouterr().err
+    assert main(["relaysgd", "nothing"]) == 2
+    assert "quickstart" in capsys.readouterr().out
+
+
+def test_fields_take_lists_and_either_spelling():
+    config, options = parse(
+        "relaysgd", "quickstart", ["--learning-rates", "0.5", "2", "--num_seeds", "1", "--smoke"]
+    )
+    assert config.learning_rates == (0.5, 2.0) and config.num_seeds == 1 and options.smoke
+    assert options.out == pathlib.Path("runs/relaysgd/quickstart")

@@ -1,0 +1,68 @@
+"""What the README says is run, word for word."""
+
+import json
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from experiments.__main__ import parse
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_python_blocks_run_in_order(capsys):
+    scope: dict = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), scope)
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert float(printed["RelaySGD"]) > 0.95 > 0.8 > float(printed["D-PSGD"])
+    assert scope["losses"].shape == (3, 2)
+    assert scope["state"].step == 5
+
+
+def test_the_program_has_ten_lines():
+    lines = [line for line in blocks("python")[0].splitlines() if line and "import" not in line]
+    assert len(lines) <= 10
+
+
+def test_commands_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in (line for block in blocks("bash") for line in block.splitlines()):
+        words = shlex.split(command, comments=True)
+        if words[0] == "make":
+            assert f"\n{words[1]}:" in makefile
+        elif words[:3] == ["python", "-m", "experiments"] and len(words) > 3:
+            parse(words[3], words[4], words[5:])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*/README.md")), ids=str)
+def test_commands_of_the_experiments_exist(path):
+    commands = re.findall(r"^python -m experiments (.+)$", path.read_text(), re.M)
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        parse(words[0], words[1], words[2:])
+
+
+def test_links_and_pictures_exist():
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "colabs").glob("*.ipynb")), ids=lambda p: p.name)
+def test_notebooks_run_and_hold_no_output(path):
+    scope: dict = {}
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        assert not cell["outputs"] and cell["execution_count"] is None
+        source = "".join(line for line in cell["source"] if not line.startswith("%"))
+        exec(compile(source, path.name, "exec"), scope)

@@ -1,0 +1,122 @@
+import json
+import os
+import signal
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from jcollab.training import Diverged
+
+KEY = jax.random.key(0)
+
+
+def loss(params, batch, key):
+    return jnp.mean((params - batch) ** 2)
+
+
+ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(jc.topology.ring(4)))
+DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
+
+
+def start():
+    return ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+
+
+def fit(**kwargs):
+    options = {"num_rounds": 7, "progress": False} | kwargs
+    return jc.fit(ALGORITHM, start(), DATA, KEY, **options)
+
+
+def consensus(state):
+    return {"consensus_distance": jc.metrics.consensus_distance(state)}
+
+
+def test_fit_equals_run_whatever_the_pieces(tmp_path):
+    state, log = jc.run(ALGORITHM, start(), DATA, KEY)
+    for every in (1, 3, 7, None):
+        path = tmp_path / f"{every}.jsonl"
+        result = fit(eval_every=every, evaluate=consensus, log=path)
+        chex.assert_trees_all_equal(result.state, state)
+        np.testing.assert_array_equal(result.log["loss"], log["loss"])
+        assert result.stopped == "finished"
+        rounds = [0, *range(every or 1, 7, every or 1), 7]
+        assert result.evaluations["round"].tolist() == rounds
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [line["round"] for line in lines] == rounds
+        np.testing.assert_allclose(
+            lines[-1]["consensus_distance"], result.evaluations["consensus_distance"][-1]
+        )
+    np.testing.assert_allclose(lines[1]["loss"], log["loss"][0])
+
+
+def test_fit_goes_on_from_a_state_and_spares_it():
+    half, _ = jc.run(ALGORITHM, start(), DATA[:3], KEY)
+    whole = fit()
+    on = jc.fit(ALGORITHM, half, DATA, KEY, num_rounds=7, progress=False, eval_every=2)
+    chex.assert_trees_all_equal(on.state, whole.state)
+    assert not half.clients.params.is_deleted()
+    with pytest.raises(ValueError, match="state is at round 7, num_rounds=7"):
+        jc.fit(ALGORITHM, on.state, DATA, KEY, num_rounds=7, progress=False)
+
+
+def test_ctrl_c_ends_with_what_was_measured():
+    def evaluate(state):
+        if int(state.step) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return consensus(state)
+
+    before = signal.getsignal(signal.SIGINT)
+    result = fit(eval_every=2, evaluate=evaluate)
+    assert result.stopped == "interrupted" and result.state.step == 4
+    assert result.log["loss"].shape == (4,)
+    assert result.evaluations["round"].tolist() == [0, 2, 4]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_that_diverges_says_in_which_round(tmp_path):
+    data = DATA.at[4].set(jnp.inf)
+    options = {"num_rounds": 7, "progress": False, "eval_every": 3}
+    with pytest.raises(Diverged, match="loss is not finite in round 5 of 7") as caught:
+        jc.fit(ALGORITHM, start(), data, KEY, log=tmp_path / "log", **options)
+    assert caught.value.result.log["loss"].shape == (6,)
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["loss"] is None
+    result = jc.fit(ALGORITHM, start(), data, KEY, on_divergence="continue", **options)
+    assert result.stopped == "finished" and not np.isfinite(result.log["loss"][-1])
+
+
+def test_replicas_equal_separate_runs():
+    def build(rate):
+        return jc.decentralized(loss, optax.inject_hyperparams(optax.sgd)(rate), jc.all_reduce())
+
+    rates, keys = jnp.array([0.1, 0.2]), jax.random.split(KEY, 2)
+    data = jc.data.client_data(jnp.arange(8.0)[:, None], jc.data.iid(8, 4))
+    sample = jc.data.minibatches(2)
+    states = jax.vmap(lambda r: build(r).init(KEY, jnp.zeros((4, 1))))(rates)
+    together = jc.fit(
+        build(0.0), states, data, keys, num_rounds=5, sample=sample, evaluate=consensus,
+        replicas=True, progress=False, eval_every=2,
+    )  # fmt: skip
+    assert together.log["loss"].shape == (2, 5)
+    assert together.evaluations["consensus_distance"].shape == (4, 2)
+    for i in range(2):
+        alone = jc.fit(
+            build(rates[i]), build(rates[i]).init(KEY, jnp.zeros((4, 1))), data, keys[i],
+            num_rounds=5, sample=sample, progress=False,
+        )  # fmt: skip
+        np.testing.assert_allclose(together.log["loss"][i], alone.log["loss"], rtol=1e-5)
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ValueError, match="num_rounds must be at least 1, got 0"):
+        fit(num_rounds=0)
+    with pytest.raises(ValueError, match="eval_every must be at least 1, got 0"):
+        fit(eval_every=0)
+    with pytest.raises(ValueError, match="on_divergence must be 'stop' or 'continue'"):
+        fit(on_divergence="panic")
+    with pytest.raises(ValueError, match="num_rounds=8 rounds are asked for, but data holds 7"):
+        fit(num_rounds=8)
