@@ -4,7 +4,14 @@ import importlib
 from typing import Any
 
 from jcollab import aggregators, channels, layout, metrics, mixing, topology
-from jcollab.algorithms import centralized, decentralized
+from jcollab.algorithms import (
+    centralized,
+    d2,
+    decentralized,
+    exact_diffusion,
+    gradient_tracking,
+    quasi_global_momentum,
+)
 from jcollab.core import (
     Algorithm,
     Channel,
@@ -19,7 +26,19 @@ from jcollab.core import (
     stateless,
     with_metrics,
 )
-from jcollab.mixing import all_reduce, every, gossip, identity, neighborhood, on, relay_sum
+from jcollab.mixing import (
+    all_reduce,
+    every,
+    gossip,
+    identity,
+    interleave,
+    lazy,
+    neighborhood,
+    on,
+    one_peer_exponential,
+    push_sum,
+    relay_sum,
+)
 
 __version__ = "0.1.0"
 
@@ -37,18 +56,26 @@ __all__ = [
     "all_reduce",
     "centralized",
     "channels",
+    "d2",
     "decentralized",
     "every",
+    "exact_diffusion",
     "fit",
     "gossip",
+    "gradient_tracking",
     "identity",
+    "interleave",
     "layout",
+    "lazy",
     "lift",
     "metrics",
     "mixing",
     "neighborhood",
     "on",
+    "one_peer_exponential",
     "params_of",
+    "push_sum",
+    "quasi_global_momentum",
     "relay_sum",
     "replicate",
     "run",

@@ -307,6 +307,44 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
     return matrix
 
 
+def learning_rate_correction(topology: Topology | nx.Graph, *, overlap: bool = False) -> float:
+    """Factor C by which RelaySum's delays shrink a step: its effective step size is gamma / C.
+
+        C = 1 + (1/n^2) sum_ij max(d_ij - 1, 0) = 1/n + (1/n^2) sum_ij d_ij
+
+    Args:
+        topology: a tree.
+        overlap: for the overlapped form, whose delays are ``d_ij``: ``C = 1 + mean d_ij``.
+
+    Raises:
+        ValueError: if the graph has a cycle.
+
+    Source: Vogels et al. 2021, arXiv 2110.04175, appendix (there by simulation).
+    """
+    topology = as_topology(topology)
+    require_tree(topology)
+    return float((1.0 if overlap else 1.0 / topology.n) + topology.distances.mean())
+
+
+def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray:
+    """Mixing matrix with one weight on every edge, float64 ``[n, n]``; the diagonal is the rest.
+
+    Args:
+        topology: any topology.
+        weight: w > 0, at most 1 / (largest degree), so that the diagonal stays non-negative.
+
+    Raises:
+        ValueError: if the weight is out of range.
+    """
+    topology = as_topology(topology)
+    most = 1 / max(1, int(topology.degrees.max()))
+    if not 0 < weight <= most:
+        raise ValueError(f"weight must be in (0, {most:g}] for {topology.name}, got {weight}")
+    matrix = weight * nx.to_numpy_array(topology.graph, nodelist=range(topology.n))
+    np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
+    return matrix
+
+
 def draw(
     topology: Topology | nx.Graph,
     ax: Any = None,

@@ -22,14 +22,23 @@ def loss(params, batch, key):
     return value, {"bias": params["b"]}
 
 
-def build(mixer, rate=0.1):
-    return jc.decentralized(loss, optax.sgd(rate, momentum=0.9), mixer)
+def sgd(rate):
+    return optax.sgd(rate, momentum=0.9)
+
+
+def build(mixer, rate=0.1, **options):
+    return jc.decentralized(loss, sgd(rate), mixer, **options)
+
+
+def directed(g):
+    """A star with its links in both directions, in which out-degrees differ."""
+    return g(jc.topology.star(N)).graph.to_directed()
 
 
 # name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
 # check relabel the clients
 ALGORITHMS = {
-    "centralized": (lambda g, r: jc.centralized(loss, optax.sgd(r, momentum=0.9)), False),
+    "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
     "independent": (lambda g, r: build(jc.identity(), r), True),
     "all-reduce": (lambda g, r: build(jc.all_reduce(), r), True),
     "D-PSGD": (lambda g, r: build(jc.gossip(g(jc.topology.ring(N))), r), True),
@@ -48,12 +57,50 @@ ALGORITHMS = {
         lambda g, r: build(jc.on(lambda path, leaf: path == "w", jc.all_reduce()), r),
         True,
     ),
+    "RelaySGD/Grad": (
+        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), fill="zero"), r, strength=0.0),
+        False,
+    ),
+    "RelaySGD mixed": (
+        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N))), r, strength=0.5, overlap=True),
+        False,
+    ),
+    "D-PSGD overlapped": (
+        lambda g, r: build(jc.gossip(g(jc.topology.ring(N))), r, overlap=True),
+        True,
+    ),
+    "D2": (lambda g, r: jc.d2(loss, sgd(r), jc.gossip(g(jc.topology.star(N)))), True),
+    "exact diffusion": (
+        lambda g, r: jc.exact_diffusion(loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))),
+        True,
+    ),
+    "gradient tracking": (
+        lambda g, r: jc.gradient_tracking(loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))),
+        True,
+    ),
+    "quasi-global momentum": (
+        lambda g, r: jc.quasi_global_momentum(loss, r, jc.gossip(g(jc.topology.ring(N)))),
+        True,
+    ),
+    "SGP": (lambda g, r: build(jc.one_peer_exponential(N, rounds=2), r), True),
+    "SGP directed": (lambda g, r: build(jc.push_sum(directed(g)), r), False),
+    "double trees": (
+        lambda g, r: build(
+            jc.interleave(
+                jc.relay_sum(g(jc.topology.binary_tree(N)), fill="own"),
+                jc.relay_sum(g(jc.topology.binary_tree(N, reverse=True)), fill="own"),
+            ),
+            r,
+        ),
+        False,
+    ),
     "lossy RelaySGD": (
         lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), channel=jc.channels.drop(0.2)), r),
         False,
     ),
 }
-RANDOM = {"lossy RelaySGD"}  # draws belong to client numbers, so relabelling changes them
+# relabelling changes what is drawn for, or defined by, client numbers
+RANDOM = {"lossy RelaySGD", "SGP"}
 each = pytest.mark.parametrize("name", ALGORITHMS)
 
 

@@ -1,18 +1,13 @@
-import json
-import pathlib
-
 import chex
 import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
-import optax
 import pytest
 
 import jcollab as jc
 from tests.reference import oracles
 
-FILES = pathlib.Path(__file__).parent / "reference" / "relaysgd"
 KEY = jax.random.key(0)
 GRAPHS = {
     "chain": jc.topology.chain(6),
@@ -173,35 +168,6 @@ def test_bfloat16_models_are_mixed_in_float32():
     assert jc.relay_sum(GRAPHS["chain"]).init(x[:6]).inbox.dtype == jnp.float32
 
 
-TRAJECTORIES = {
-    "relaysgd_x0fill_chain": lambda: jc.relay_sum(jc.topology.chain(8)),
-    "relaysgd_x0fill_tree": lambda: jc.relay_sum(jc.topology.binary_tree(8)),
-    "relaysgd_x0fill_star": lambda: jc.relay_sum(jc.topology.star(8)),
-    "relaysgd_ownfill_chain": lambda: jc.relay_sum(jc.topology.chain(8), fill="own"),
-    "relaysgd_ownfill_tree": lambda: jc.relay_sum(jc.topology.binary_tree(8), fill="own"),
-    "gossip_ring": lambda: jc.gossip(jc.topology.ring(8)),
-    "all_reduce": jc.all_reduce,
-}
-
-
-@pytest.mark.parametrize("name", TRAJECTORIES)
-def test_original_trajectories(x64, name):
-    stored = np.load(FILES / "trajectories_n8_d4.npz")
-    rate = json.loads((FILES / "trajectories_n8_d4_summary.json").read_text())[name]["lr"]
-    data = {"A": jnp.asarray(stored["A"]), "b": jnp.asarray(stored["B"][..., 0])}
-
-    def loss(params, batch, key):
-        return 0.5 * jnp.sum((batch["A"] @ params - batch["b"]) ** 2)
-
-    algorithm = jc.with_metrics(
-        jc.decentralized(loss, optax.sgd(rate), TRAJECTORIES[name]()),
-        lambda state: {"models": state.clients.params},
-    )
-    state = algorithm.init(KEY, jnp.zeros((8, 4)))
-    _, log = jc.run(algorithm, state, data, KEY, num_rounds=40, sample=lambda d, k, s: d)
-    np.testing.assert_allclose(log["models"], stored[f"traj__{name}"][1:], atol=1e-10)
-
-
 def test_wrong_inputs_are_named():
     x = jnp.zeros((5, 2))
     for mixer in (
@@ -234,6 +200,85 @@ def test_wrong_inputs_are_named():
         jc.neighborhood(GRAPHS["ring"], 3)
     with pytest.raises(TypeError, match="topology must be a Topology or a networkx graph"):
         jc.relay_sum("chain")
+
+
+def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
+    trees = jc.topology.binary_tree(6), jc.topology.binary_tree(6, reverse=True)
+    mixer = jc.interleave(*(jc.relay_sum(tree, fill="own") for tree in trees))
+    inputs = [{"b": jnp.asarray(x), "a": jnp.asarray(x[:, 0] ** 2)} for x in values]
+    flat = [np.concatenate([np.asarray(x["a"])[:, None], np.asarray(x["b"])], 1) for x in inputs]
+    parts = [
+        oracles.relay_sum([x[:, i::2] for x in flat], tree.graph.edges, start=flat[0], fill="own")
+        for i, tree in enumerate(trees)
+    ]
+    state = mixer.init(inputs[0])
+    for t, x in enumerate(inputs):
+        mixed, state = mixer.update(x, state, key=KEY, step=t)
+        np.testing.assert_allclose(mixed["a"], parts[0][t][:, 0], atol=1e-10)
+        np.testing.assert_allclose(mixed["b"][:, 0], parts[1][t][:, 0], atol=1e-10)
+        np.testing.assert_allclose(mixed["b"][:, 1], parts[0][t][:, 1], atol=1e-10)
+        np.testing.assert_allclose(mixed["b"][:, 2], parts[1][t][:, 1], atol=1e-10)
+    size = 8 * 4
+    degrees = (trees[0].degrees + trees[1].degrees) / 2
+    np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * size)
+    with pytest.raises(ValueError, match="7 are too many for 4 coordinates"):
+        jc.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
+
+
+def test_lazy_is_half_of_the_way(values):
+    outputs, _ = drive(jc.lazy(jc.gossip(GRAPHS["ring"])), values)
+    matrix = (oracles.metropolis(GRAPHS["ring"].graph.edges, 6) + np.eye(6)) / 2
+    np.testing.assert_allclose(outputs, matrix @ np.stack(values), atol=1e-10)
+    with pytest.raises(ValueError, match=r"weight must be in \(0, 1\], got 0"):
+        jc.lazy(jc.all_reduce(), 0)
+
+
+@pytest.mark.parametrize("rounds, n", [(1, 6), (2, 6), (3, 8)])
+def test_one_peer_exponential(x64, rounds, n):
+    values = list(np.random.default_rng(0).normal(size=(5, n, 3)))
+    outputs, _ = drive(jc.one_peer_exponential(n, rounds=rounds), values)
+    for t, (x, out) in enumerate(zip(values, outputs, strict=True)):
+        for j in range(rounds):
+            x = (x + np.roll(x, 2 ** ((t * rounds + j) % 3), 0)) / 2
+        np.testing.assert_allclose(out, x, atol=1e-10)
+        if n == 8:  # log2(n) exchanges of a power of two are an exact average
+            np.testing.assert_allclose(out, np.broadcast_to(values[t].mean(0), out.shape))
+    lost = jc.one_peer_exponential(n, channel=jc.channels.drop(1.0))
+    np.testing.assert_array_equal(drive(lost, values)[0], values)
+
+
+def test_push_sum_finds_the_mean_over_a_directed_graph(x64):
+    graph = nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 3), (3, 4), (4, 5), (5, 0), (2, 4)])
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    share = np.zeros((6, 6))
+    for j in graph:
+        for i in [j, *graph.successors(j)]:
+            share[i, j] = 1 / (1 + graph.out_degree(j))
+    mixer, y, w = jc.push_sum(graph), x.copy(), np.ones(6)
+    state, z = mixer.init(jnp.asarray(x)), jnp.asarray(x)
+    moves = np.random.default_rng(1).normal(size=(60, 6, 2)) * (np.arange(60) < 5)[:, None, None]
+    for t in range(60):
+        z, state = mixer.update(z + moves[t], state, key=KEY, step=t)
+        y, w = share @ (y + moves[t]), share @ w
+        np.testing.assert_allclose(z, y / w[:, None], atol=1e-10)
+    total = (x + moves.sum(0)).mean(0)
+    np.testing.assert_allclose(z, np.broadcast_to(total, z.shape), atol=1e-6)
+    assert jc.metrics.bytes_sent(mixer, jnp.asarray(x)).tolist() == [32, 16, 32, 16, 16, 16]
+    with pytest.raises(ValueError, match="strongly connected"):
+        jc.push_sum(nx.DiGraph([(0, 1)]))
+    with pytest.raises(TypeError, match="graph must be a networkx DiGraph, got Graph"):
+        jc.push_sum(nx.Graph([(0, 1)]))
+
+
+def test_push_sum_loses_value_and_weight_together(x64):
+    """Whatever is lost, a common value stays the common value."""
+    graph = nx.gnp_random_graph(8, 0.5, seed=1, directed=True)
+    mixer, x = jc.push_sum(graph, jc.channels.drop(0.5)), jnp.full((8, 2), 3.0)
+    state = mixer.init(x)
+    for t in range(5):
+        x, state = mixer.update(x, state, key=jax.random.fold_in(KEY, t), step=t)
+    np.testing.assert_allclose(x, 3.0)
+    assert state.weight.max() < 1
 
 
 def test_relay_sum_averages_everything_after_the_diameter(x64):

@@ -1,4 +1,4 @@
-"""Decentralised learning: a local step, then an exchange of models."""
+"""Decentralised learning: a local step, then an exchange of models or updates."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State, lift
+from jcollab.algorithms.local_step import add, local_step
+from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State
 
 
 def decentralized(
-    loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    strength: float = 1.0,
+    overlap: bool = False,
 ) -> Algorithm:
-    """Every client takes a local optimiser step; then the mixer combines the models.
+    """Every client takes a local optimiser step; then the mixer combines what they share.
 
-        x_i(t+1/2) = x_i(t) + u_i(t),    x(t+1) = mix( x(t+1/2) )
+        x(t+1) = (1 - a) x(t) + mix( a x(t) + u(t) )
 
-    with ``u_i`` the update of the local optimiser, whose state never leaves the client. The mixer
-    makes the method: ``all_reduce()`` is mini-batch SGD, ``gossip(topology)`` D-PSGD,
-    ``relay_sum(tree)`` RelaySGD.
+    with ``u_i`` the update of the local optimiser, whose state never leaves the client. At a = 1
+    models are shared, and the mixer makes the method: ``all_reduce()`` is mini-batch SGD,
+    ``gossip(topology)`` D-PSGD, ``relay_sum(tree)`` RelaySGD, ``one_peer_exponential(n)`` or
+    ``push_sum(graph)`` SGP. At a = 0 only updates are: with ``relay_sum(tree, fill="zero")`` this
+    is RelaySGD/Grad.
 
     Args:
         loss: ``loss(params, batch, key)`` or ``loss(params, extra, batch, key)`` of ONE client,
             see :func:`jcollab.lift`.
         optimizer: local optimiser.
-        mixer: how models are combined.
+        mixer: how what is shared is combined.
+        strength: a in [0, 1], how strongly models are pulled together.
+        overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
+            that communication can run beside the computation.
 
     Returns:
         An algorithm with ``init(key, params, extra=())``, params and extra stacked ``[n, ...]``,
@@ -37,36 +47,42 @@ def decentralized(
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if client axes differ between params, extra, batch and mixer.
+        ValueError: if strength lies outside [0, 1], or client axes differ between params, extra,
+            batch and mixer.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
-    gradient = gradient_of(lift(loss))
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be in [0, 1], got {strength}")
+
+    def share(params: PyTree, updates: PyTree) -> PyTree:
+        return updates if overlap else optax.apply_updates(_scale(params, strength), updates)
+
+    step = local_step(loss, optimizer, share)
 
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
         layout.num_clients((params, extra), "(params, extra)")
         opt_state = jax.vmap(optimizer.init)(params)
-        clients = Clients(params, extra, opt_state, mixer.init(params))
-        return State(clients, (), jnp.int32(0))
+        mixed = mixer.init(_scale(params, strength))
+        return State(Clients(params, extra, opt_state, mixed), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
-        n = layout.num_clients((clients.params, batch), "(params, batch)")
         local_key, mix_key = jax.random.split(key)
-
-        def local(
-            params: PyTree, extra: PyTree, opt_state: PyTree, batch: PyTree, key: Array
-        ) -> tuple:
-            grads, extra, metrics = gradient(params, extra, batch, key)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), extra, opt_state, metrics
-
-        half, extra, opt_state, metrics = layout.per_client(local)(
-            clients.params, clients.extra, clients.opt_state, batch,
-            layout.client_keys(local_key, n),
-        )  # fmt: skip
-        params, mixed = mixer.update(half, clients.mixer, key=mix_key, step=state.step)
-        clients = Clients(params, extra, opt_state, mixed)
-        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+        stepped = step(clients, batch, local_key)
+        shared = _scale(clients.params, strength) if overlap else stepped.value
+        params, mixed = mixer.update(shared, clients.mixer, key=mix_key, step=state.step)
+        if strength < 1:
+            params = add(_scale(clients.params, 1 - strength), params)
+        if overlap:
+            params = add(params, stepped.value)
+        clients = Clients(params, stepped.extra, stepped.opt_state, mixed)
+        return State(clients, state.shared, state.step + 1), stepped.metrics
 
     return Algorithm(init, update)
+
+
+def _scale(params: PyTree, factor: float) -> PyTree:
+    if factor == 1:
+        return params
+    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), params)

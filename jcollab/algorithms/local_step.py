@@ -1,13 +1,69 @@
-"""What the builders share: the gradient of one client's loss, and means of client metrics."""
+"""What the builders share: one local step of all clients, and means of client metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from jcollab.core import Array, Metrics, Objective, PyTree
+from jcollab import layout
+from jcollab.core import Array, Metrics, Objective, PyTree, lift
+
+
+class Stepped(NamedTuple):
+    """What a local step leaves, for all clients.
+
+    Attributes:
+        value: what ``finish`` made of the step, ``[n, ...]``.
+        extra: what the loss carries along, ``[n, ...]``.
+        opt_state: of the local optimisers, ``[n, ...]``.
+        metrics: means over clients, the loss as ``"loss"``.
+    """
+
+    value: PyTree
+    extra: PyTree
+    opt_state: PyTree
+    metrics: Metrics
+
+
+def local_step(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    finish: Callable[[PyTree, PyTree], PyTree] = lambda params, updates: updates,
+) -> Callable[..., Stepped]:
+    """One optimiser step of every client on its own batch.
+
+    Args:
+        loss: see :func:`jcollab.lift`.
+        optimizer: local optimiser.
+        finish: ``finish(params, updates) -> value`` for one client.
+
+    Returns:
+        ``step(clients, batch, key) -> Stepped``; ``clients`` has the fields ``params``, ``extra``
+        and ``opt_state``.
+    """
+    gradient = gradient_of(lift(loss))
+
+    def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
+        n = layout.num_clients((clients.params, batch), "(params, batch)")
+
+        def local(
+            params: PyTree, extra: PyTree, opt_state: PyTree, batch: PyTree, key: Array
+        ) -> tuple:
+            grads, extra, metrics = gradient(params, extra, batch, key)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return finish(params, updates), extra, opt_state, metrics
+
+        keys = layout.client_keys(key, n)
+        value, extra, opt_state, metrics = layout.per_client(local)(
+            clients.params, clients.extra, clients.opt_state, batch, keys
+        )
+        return Stepped(value, extra, opt_state, mean_metrics(metrics))
+
+    return step
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
@@ -33,3 +89,13 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
 def mean_metrics(metrics: Metrics) -> Metrics:
     """Means over the client axis of metrics with leaves ``[n, ...]``."""
     return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), metrics)
+
+
+def add(*trees: PyTree) -> PyTree:
+    """Leaf-wise sum, in the type of the first tree."""
+    return jax.tree.map(lambda first, *rest: sum(rest, start=first).astype(first.dtype), *trees)
+
+
+def subtract(left: PyTree, right: PyTree) -> PyTree:
+    """Leaf-wise difference, in the type of the left tree."""
+    return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), left, right)

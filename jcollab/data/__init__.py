@@ -1,20 +1,35 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
+from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
 from jcollab.data.clients import ClientData, client_arrays, client_data, minibatches
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.partitions import by_label, by_size, dirichlet, iid
+from jcollab.data.quadratics import (
+    Quadratics,
+    quadratic_loss,
+    random_quadratics,
+    suboptimality,
+)
 
 __all__ = [
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
     "ClientData",
     "Dataset",
+    "Quadratics",
     "by_label",
     "by_size",
     "client_arrays",
     "client_data",
+    "crop_and_flip",
     "data_dir",
     "digits",
     "dirichlet",
     "iid",
     "load",
     "minibatches",
+    "normalize",
+    "quadratic_loss",
+    "random_quadratics",
+    "suboptimality",
 ]

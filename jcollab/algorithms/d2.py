@@ -1,0 +1,117 @@
+"""D2 and exact diffusion: decentralised learning that cancels the clients' differences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import add, local_step, subtract
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State
+from jcollab.mixing import lazy
+
+CHECKED_UP_TO = 2000
+LEAST_EIGENVALUE = -1 / 3
+
+
+class Corrected(NamedTuple):
+    """Client part of the state; every leaf is ``[n, ...]``.
+
+    Attributes:
+        params: model parameters.
+        extra: what the loss carries along.
+        opt_state: state of the local optimiser.
+        mixer: state of the mixer.
+        correction: what the method adds to each local update.
+    """
+
+    params: PyTree
+    extra: PyTree
+    opt_state: PyTree
+    mixer: PyTree
+    correction: PyTree
+
+
+def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
+    """D2: the last round's disagreement corrects the next.
+
+        x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
+
+    with ``u`` the update of the local optimiser, learning rate included. W must be symmetric with
+    smallest eigenvalue above -1/3, else the method may diverge: ``init`` warns.
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        optimizer: local optimiser.
+        mixer: a linear mixer, ``gossip(topology)``.
+
+    Returns:
+        An algorithm like :func:`jcollab.decentralized`.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if client axes differ between params, extra, batch and mixer.
+
+    Source: Tang et al. 2018, arXiv 1803.07068.
+    """
+    step = local_step(loss, optimizer)
+
+    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
+        n = layout.num_clients((params, extra), "(params, extra)")
+        _warn_of_small_eigenvalues(mixer, n)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        opt_state = jax.vmap(optimizer.init)(params)
+        clients = Corrected(params, extra, opt_state, mixer.init(params), zeros)
+        return State(clients, (), jnp.int32(0))
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        local_key, mix_key = jax.random.split(key)
+        stepped = step(clients, batch, local_key)
+        shared = add(clients.params, stepped.value, clients.correction)
+        params, mixed = mixer.update(shared, clients.mixer, key=mix_key, step=state.step)
+        correction = subtract(subtract(params, clients.params), stepped.value)
+        clients = Corrected(params, stepped.extra, stepped.opt_state, mixed, correction)
+        return State(clients, state.shared, state.step + 1), stepped.metrics
+
+    return Algorithm(init, update)
+
+
+def exact_diffusion(
+    loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer
+) -> Algorithm:
+    """Exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        optimizer: local optimiser.
+        mixer: a linear mixer, ``gossip(topology)``.
+
+    Returns:
+        An algorithm like :func:`d2`.
+
+    Source: Yuan et al. 2018, arXiv 1702.05122.
+    """
+    return d2(loss, optimizer, lazy(mixer))
+
+
+def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:
+    if n > CHECKED_UP_TO:
+        return
+    with jax.ensure_compile_time_eval():
+        identity, zero = jnp.eye(n), jnp.int32(0)
+        rows, _ = mixer.update(identity, mixer.init(identity), key=jax.random.key(0), step=zero)
+        matrix = np.asarray(rows, float)
+    smallest = np.linalg.eigvalsh((matrix + matrix.T) / 2)[0]
+    if smallest < LEAST_EIGENVALUE + 1e-6:
+        warnings.warn(
+            f"D2 needs a mixing matrix with smallest eigenvalue above -1/3, this one has "
+            f"{smallest:.4f}; give less weight to neighbours, or take exact_diffusion",
+            stacklevel=3,
+        )

@@ -1,0 +1,103 @@
+"""Quasi-global momentum: a momentum that follows the mixed models, not the local gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jcollab import layout
+from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, lift
+
+SMALLEST_RATE = 1e-8
+
+
+class QuasiGlobal(NamedTuple):
+    """Client part of the state; every leaf is ``[n, ...]``.
+
+    Attributes:
+        params: model parameters.
+        extra: what the loss carries along.
+        momentum: buffer m.
+        mixer: state of the mixer.
+    """
+
+    params: PyTree
+    extra: PyTree
+    momentum: PyTree
+    mixer: PyTree
+
+
+def quasi_global_momentum(
+    loss: Callable,
+    learning_rate: Any,
+    mixer: Mixer,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+) -> Algorithm:
+    """SGD whose momentum buffer is the smoothed movement of the client's model after mixing.
+
+        x(t+1/2) = x(t) - gamma ( g + mu (mu m + g) )            (Nesterov)
+        x(t+1/2) = x(t) - gamma (mu m + g) / (1 + mu)            (otherwise)
+        x(t+1) = mix( x(t+1/2) ),    m <- mu m + (1 - mu) ( x(t) - x(t+1) ) / gamma
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        learning_rate: gamma > 0; a number, or a schedule of the round.
+        mixer: how models are combined.
+        momentum: mu in [0, 1).
+        nesterov: which of the two local steps to take.
+
+    Returns:
+        An algorithm like :func:`jcollab.decentralized`.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if momentum lies outside [0, 1), or client axes differ.
+
+    Source: Lin et al. 2021, arXiv 2102.04761.
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    gradient = gradient_of(lift(loss))
+
+    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
+        layout.num_clients((params, extra), "(params, extra)")
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return State(QuasiGlobal(params, extra, zeros, mixer.init(params)), (), jnp.int32(0))
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        n = layout.num_clients((clients.params, batch), "(params, batch)")
+        local_key, mix_key = jax.random.split(key)
+        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
+
+        def direction(m: Array, g: Array) -> Array:
+            heavy = momentum * m + g
+            return g + momentum * heavy if nesterov else heavy / (1 + momentum)
+
+        def local(params: PyTree, extra: PyTree, m: PyTree, batch: PyTree, key: Array) -> tuple:
+            grads, extra, metrics = gradient(params, extra, batch, key)
+            moved = jax.tree.map(
+                lambda x, m, g: (x - rate * direction(m, g)).astype(x.dtype), params, m, grads
+            )
+            return moved, extra, metrics
+
+        half, extra, metrics = layout.per_client(local)(
+            clients.params, clients.extra, clients.momentum, batch, layout.client_keys(local_key, n)
+        )
+        params, mixed = mixer.update(half, clients.mixer, key=mix_key, step=state.step)
+
+        def smooth(m: Array, before: Array, after: Array) -> Array:
+            movement = (before - after) / jnp.maximum(rate, SMALLEST_RATE)
+            return (momentum * m + (1 - momentum) * movement).astype(m.dtype)
+
+        buffer = jax.tree.map(smooth, clients.momentum, clients.params, params)
+        clients = QuasiGlobal(params, extra, buffer, mixed)
+        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+
+    return Algorithm(init, update)

@@ -1,0 +1,23 @@
+"""Mixers: how clients average what they exchange. Averages are taken in float32 or wider."""
+
+from jcollab.mixing.average import all_reduce, gossip, identity
+from jcollab.mixing.common import payload
+from jcollab.mixing.compose import every, interleave, lazy, on
+from jcollab.mixing.neighborhood import neighborhood
+from jcollab.mixing.push_sum import one_peer_exponential, push_sum
+from jcollab.mixing.relay import relay_sum
+
+__all__ = [
+    "all_reduce",
+    "every",
+    "gossip",
+    "identity",
+    "interleave",
+    "lazy",
+    "neighborhood",
+    "on",
+    "one_peer_exponential",
+    "payload",
+    "push_sum",
+    "relay_sum",
+]

@@ -1,0 +1,119 @@
+"""Averages: nobody, everybody, or the neighbours of a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+
+from jcollab import layout
+from jcollab.core import Array, Mixer, PyTree
+from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype, widen
+from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
+
+DENSE_UP_TO = 64
+
+
+def identity() -> Mixer:
+    """Nobody talks: ``x_i' = x_i``."""
+    return Mixer(lambda x: (), lambda x, s, *, key, step: (x, s), no_bytes)
+
+
+def all_reduce() -> Mixer:
+    """The exact mean: ``x_i' = (1/n) sum_j x_j``.
+
+    ``bytes_sent`` counts one model per client and round, as Vogels et al. 2021 do; a ring
+    all-reduce sends ``2 (n-1)/n`` of one.
+    """
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        def mean(leaf: Array) -> Array:
+            average = jnp.mean(widen(leaf), axis=0, keepdims=True)
+            return jnp.broadcast_to(average, leaf.shape).astype(leaf.dtype)
+
+        return jax.tree.map(mean, x), s
+
+    return Mixer(lambda x: (), update, lambda x: np.full(layout.num_clients(x), payload(x)))
+
+
+def gossip(
+    topology: Topology | nx.Graph | Any,
+    *,
+    sparse: bool | None = None,
+    symmetric: bool = True,
+) -> Mixer:
+    """Weighted averaging with the neighbours: ``x_i' = sum_j W_ij x_j``.
+
+    Args:
+        topology: a topology, mixed with its Metropolis-Hastings weights, or a doubly stochastic
+            matrix W ``[n, n]`` in which ``W_ij`` weighs what i hears from j.
+        sparse: neighbour lists (memory and time linear in the edges) or one matrix product; None
+            takes lists for more than 64 clients on a sparse graph.
+        symmetric: whether a given W must be symmetric; False admits directed graphs.
+
+    Raises:
+        ValueError: for a W that is not square, non-negative and doubly stochastic, or not
+            symmetric where it must be; at ``init``, if n differs between ``x`` and the topology.
+
+    Source: Xiao and Boyd 2004; D-PSGD of Lian et al. 2017, arXiv 1705.09056.
+    """
+    if isinstance(topology, (Topology, nx.Graph)):
+        topology = as_topology(topology)
+        n, degrees = topology.n, topology.degrees
+    else:
+        matrix = check_mixing_matrix(topology, symmetric=symmetric)
+        off = matrix * (1 - np.eye(len(matrix)))
+        n, degrees = len(matrix), np.count_nonzero(off, axis=0)
+    width = max(1, int(degrees.max()))
+    if sparse is None:
+        sparse = n > DENSE_UP_TO and width < n // 4
+
+    def init(x: PyTree) -> PyTree:
+        check_n(x, n)
+        if not sparse:
+            dense = mixing_matrix(topology) if isinstance(topology, Topology) else matrix
+            return jnp.asarray(dense, weight_dtype(x))
+        if isinstance(topology, Topology):
+            table, weights = topology.neighbors, topology.metropolis
+        else:
+            table, weights = _neighbor_table(matrix)
+        return jnp.asarray(table), jnp.asarray(weights, weight_dtype(x))
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        average = _sparse_average if sparse else _dense_average
+        return jax.tree.map(lambda leaf: average(leaf, s), x), s
+
+    return Mixer(init, update, lambda x: degrees * float(payload(x)))
+
+
+def _dense_average(leaf: Array, matrix: Array) -> Array:
+    wide = widen(leaf)
+    # accelerators would otherwise multiply in a shorter format and let the mean drift
+    product = jnp.einsum("ij,j...->i...", matrix.astype(wide.dtype), wide, precision="highest")
+    return product.astype(leaf.dtype)
+
+
+def _sparse_average(leaf: Array, table: tuple[Array, Array]) -> Array:
+    neighbors, weights = table
+    wide = widen(leaf)
+    weights = weights.astype(wide.dtype).reshape(*weights.shape, *(1,) * (leaf.ndim - 1))
+    total = (1 - weights.sum(1)) * wide
+    # one slot at a time: the gathers fuse into a single pass over memory
+    for k in range(neighbors.shape[1]):
+        total += weights[:, k] * wide[neighbors[:, k]]
+    return total.astype(leaf.dtype)
+
+
+def _neighbor_table(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    off = matrix * (1 - np.eye(len(matrix)))
+    width = max(1, int(np.count_nonzero(off, axis=1).max()))
+    table = np.tile(np.arange(len(matrix), dtype=np.int32)[:, None], (1, width))
+    weights = np.zeros(table.shape)
+    for i, row in enumerate(off):
+        (senders,) = np.nonzero(row)
+        table[i, : len(senders)] = senders
+        weights[i, : len(senders)] = row[senders]
+    return table, weights

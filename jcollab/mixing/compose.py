@@ -1,0 +1,149 @@
+"""Mixers made of mixers: in time, on parts of a model, on interleaved coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jcollab.core import Array, Mixer, PyTree
+from jcollab.mixing.common import widen
+
+
+def every(period: int, mixer: Mixer) -> Mixer:
+    """Mixes after every ``period``-th round only, so that ``period`` local steps lie between.
+
+    Raises:
+        ValueError: if period < 1.
+    """
+    if period < 1:
+        raise ValueError(f"period must be at least 1, got {period}")
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        return jax.lax.cond(
+            (step + 1) % period == 0,
+            lambda x, s: mixer.update(x, s, key=key, step=step),
+            lambda x, s: (x, s),
+            x,
+            s,
+        )
+
+    return Mixer(mixer.init, update, lambda x: mixer.bytes_sent(x) / period)
+
+
+def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
+    """Mixes a part of the pytree and leaves the rest to the clients (personal heads, say).
+
+    Args:
+        select: ``select(path, leaf) -> bool``; the path reads like ``"params/Dense_0/kernel"``.
+        mixer: what the selected leaves go through, as a list of arrays.
+
+    Raises:
+        ValueError: at ``init``, if nothing is selected.
+
+    Example:
+        >>> body_only = on(lambda path, leaf: "head" not in path, all_reduce())
+    """
+
+    def chosen(x: PyTree) -> list[bool]:
+        leaves = jax.tree_util.tree_leaves_with_path(x)
+        paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+        flags = [select(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+        if not any(flags):
+            raise ValueError(f"select must choose at least one of {paths}, got none")
+        return flags
+
+    def part(x: PyTree) -> list[Array]:
+        return [leaf for leaf, flag in zip(jax.tree.leaves(x), chosen(x), strict=True) if flag]
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        mixed, s = mixer.update(part(x), s, key=key, step=step)
+        fresh = iter(mixed)
+        leaves, structure = jax.tree.flatten(x)
+        flags = zip(leaves, chosen(x), strict=True)
+        merged = [next(fresh) if flag else leaf for leaf, flag in flags]
+        return jax.tree.unflatten(structure, merged), s
+
+    return Mixer(lambda x: mixer.init(part(x)), update, lambda x: mixer.bytes_sent(part(x)))
+
+
+def lazy(mixer: Mixer, weight: float = 0.5) -> Mixer:
+    """Stays in part where it is: ``x' = (1 - a) x + a mix(x)``; a = 1/2 gives ``(I + W) / 2``.
+
+    Args:
+        mixer: any mixer.
+        weight: a in (0, 1].
+
+    Raises:
+        ValueError: if weight lies outside (0, 1].
+    """
+    if not 0 < weight <= 1:
+        raise ValueError(f"weight must be in (0, 1], got {weight}")
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        mixed, s = mixer.update(x, s, key=key, step=step)
+
+        def blend(own: Array, other: Array) -> Array:
+            return ((1 - weight) * widen(own) + weight * widen(other)).astype(own.dtype)
+
+        return jax.tree.map(blend, x, mixed), s
+
+    return Mixer(mixer.init, update, mixer.bytes_sent)
+
+
+def interleave(*mixers: Mixer) -> Mixer:
+    """Splits the flattened model by coordinate: coordinate c goes through mixer ``c mod k``.
+
+    With two trees that use different links, each client sends half a model over each: double
+    binary trees are ``interleave(relay_sum(binary_tree(n)), relay_sum(binary_tree(n,
+    reverse=True)))``.
+
+    Args:
+        *mixers: k >= 1 mixers, all for the same clients.
+
+    Raises:
+        ValueError: without a mixer; at ``init``, if a model has fewer coordinates than mixers.
+
+    Source: Vogels et al. 2021, arXiv 2110.04175; double trees of Sanders et al. 2009.
+    """
+    if not mixers:
+        raise ValueError("mixers must hold at least one mixer, got none")
+    count = len(mixers)
+
+    def split(x: PyTree) -> list[Array]:
+        leaves = jax.tree.leaves(x)
+        flat = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+        if flat.shape[1] < count:
+            raise ValueError(f"mixers: {count} are too many for {flat.shape[1]} coordinates")
+        return [flat[:, i::count] for i in range(count)]
+
+    def join(parts: list[Array], x: PyTree) -> PyTree:
+        n, size = parts[0].shape[0], sum(part.shape[1] for part in parts)
+        flat = jnp.zeros((n, size), parts[0].dtype)
+        for i, part in enumerate(parts):
+            flat = flat.at[:, i::count].set(part)
+        fresh, start = [], 0
+        for leaf in jax.tree.leaves(x):
+            width = leaf.size // n
+            fresh.append(flat[:, start : start + width].reshape(leaf.shape).astype(leaf.dtype))
+            start += width
+        return jax.tree.unflatten(jax.tree.structure(x), fresh)
+
+    def init(x: PyTree) -> PyTree:
+        return tuple(mixer.init(part) for mixer, part in zip(mixers, split(x), strict=True))
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        parts, states = [], []
+        for i, (mixer, part) in enumerate(zip(mixers, split(x), strict=True)):
+            own_key = jax.random.fold_in(key, i)
+            part, state = mixer.update(part, s[i], key=own_key, step=step)
+            parts.append(part)
+            states.append(state)
+        return join(parts, x), tuple(states)
+
+    def bytes_sent(x: PyTree) -> Array:
+        shapes = jax.eval_shape(split, x)
+        return sum(mixer.bytes_sent(part) for mixer, part in zip(mixers, shapes, strict=True))
+
+    return Mixer(init, update, bytes_sent)

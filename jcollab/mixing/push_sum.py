@@ -1,0 +1,167 @@
+"""Push-sum: averaging over directed links, and over a graph that changes every round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+
+from jcollab import channels
+from jcollab.core import Array, Channel, Mixer, PyTree, Wire
+from jcollab.mixing.common import check_n, payload, where, widen
+
+
+def one_peer_exponential(
+    n: int,
+    *,
+    rounds: int = 1,
+    exponent: Callable[[Array, int], Array] | None = None,
+    channel: Channel | None = None,
+) -> Mixer:
+    """Averages with one client at a power-of-two distance, another one each round.
+
+        x_i' = ( x_i + x_{i - 2^s mod n} ) / 2,    s = r mod d,    d = floor(log2(n - 1)) + 1
+
+    where r counts exchanges. For n a power of two, d exchanges give the exact mean. A client whose
+    message is lost keeps its value. All matrices are doubly stochastic: push-sum needs no weights.
+
+    Args:
+        n: number of clients, at least 2.
+        rounds: exchanges in each communication round, at least 1.
+        exponent: ``exponent(step, j) -> s`` for exchange j of a round, taken modulo d; None for
+            ``step * rounds + j``.
+        channel: what happens to messages on their way.
+
+    Raises:
+        ValueError: if n < 2 or rounds < 1; at ``init``, if n differs from that of ``x``.
+
+    Source: Assran et al. 2019, arXiv 1811.10792 (SGP); Vogels et al. 2021, arXiv 2110.04175.
+    """
+    if n < 2:
+        raise ValueError(f"n must be at least 2, got {n}")
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    period, link = (n - 1).bit_length(), channel or channels.reliable()
+
+    def init(x: PyTree) -> PyTree:
+        check_n(x, n)
+        inbox = jax.tree.map(lambda leaf: widen(leaf)[:, None], x)
+        return tuple(link.init(inbox) for _ in range(rounds))
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        value, states = jax.tree.map(widen, x), []
+        everyone = jnp.ones((n, 1), bool)
+        for j in range(rounds):
+            power = step * rounds + j if exponent is None else exponent(step, j)
+            sender = (jnp.arange(n)[:, None] - 2 ** (power % period)) % n
+            inbox = jax.tree.map(lambda leaf: leaf[sender], value)  # noqa: B023
+            wire = Wire(jax.random.fold_in(key, j), step, value, sender, everyone / 2)
+            inbox, arrived, state = link.update(inbox, everyone, s[j], wire)
+            states.append(state)
+
+            def average(own: Array, box: Array) -> Array:
+                return where(arrived[:, 0], (own + box[:, 0]) / 2, own)  # noqa: B023
+
+            value = jax.tree.map(average, value, inbox)
+        value = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), value, x)
+        return value, tuple(states)
+
+    return Mixer(init, update, lambda x: np.full(n, rounds * float(payload(x))))
+
+
+class PushSumState(NamedTuple):
+    """What push-sum keeps.
+
+    Attributes:
+        weight: push-sum weight of every client, ``[n]``.
+        last: its last de-biased value ``[n, ...]``.
+        senders: int32 ``[n, K]``.
+        shares: share that each sender gives away over this link, ``[n, K]`` (0 where padded).
+        kept: share that a client keeps of its own, ``[n]``.
+        channel: state of the channel.
+    """
+
+    weight: Array
+    last: PyTree
+    senders: Array
+    shares: Array
+    kept: Array
+    channel: PyTree
+
+
+def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
+    """Averaging over a directed graph, in which no client need know who hears it with what weight.
+
+    Client j splits what it has evenly over itself and its successors, ``P_ij = 1/(1 + out_j)``:
+
+        y_i(t+1/2) = w_i z_i + u_i,    y(t+1) = P y(t+1/2),    w(t+1) = P w,    z_i = y_i / w_i
+
+    where ``z`` is what the mixer returns and ``u_i = x_i - z_i`` how far the local step has moved.
+    With equal in- and out-degrees w stays 1. A lost message takes value and weight along.
+
+    Args:
+        graph: strongly connected networkx DiGraph; an edge (j, i) lets j send to i. Nodes are
+            numbered in the graph's own order.
+        channel: what happens to messages; its inbox is the pair (value, weight).
+
+    Raises:
+        TypeError: if ``graph`` is no DiGraph.
+        ValueError: if it is empty or not strongly connected; at ``init``, if n differs.
+
+    Source: Kempe et al. 2003; Assran et al. 2019, arXiv 1811.10792 (SGP).
+    """
+    if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
+        raise TypeError(f"graph must be a networkx DiGraph, got {type(graph).__name__}")
+    if graph.number_of_nodes() == 0 or not nx.is_strongly_connected(graph):
+        raise ValueError("graph must be strongly connected, so that every client hears every other")
+    order = {node: i for i, node in enumerate(graph)}
+    n, link = len(order), channel or channels.reliable()
+    heard = [
+        [order[j] for j in graph.predecessors(node) if order[j] != i] for node, i in order.items()
+    ]
+    out = np.array([sum(order[j] != i for j in graph.successors(v)) for v, i in order.items()])
+    width = max(1, *map(len, heard))
+    senders = np.stack([np.array([*h, *[i] * (width - len(h))]) for i, h in enumerate(heard)])
+    mask = np.arange(width) < np.array([len(h) for h in heard])[:, None]
+    kept = 1.0 / (1.0 + out)
+
+    def init(x: PyTree) -> PushSumState:
+        check_n(x, n)
+        wide = jax.tree.map(widen, x)
+        dtype = jnp.result_type(*jax.tree.leaves(wide))
+        inbox = (jax.tree.map(lambda leaf: leaf[senders], wide), jnp.zeros((n, width), dtype))
+        return PushSumState(
+            weight=jnp.ones(n, dtype),
+            last=wide,
+            senders=jnp.asarray(senders, jnp.int32),
+            shares=jnp.asarray(np.where(mask, kept[senders], 0), dtype),
+            kept=jnp.asarray(kept, dtype),
+            channel=link.init(inbox),
+        )
+
+    def update(x: PyTree, s: PushSumState, *, key: Array, step: Array) -> tuple[PyTree, Any]:
+        def biased(leaf: Array, last: Array) -> Array:
+            return _scale(last, s.weight) + (widen(leaf) - last)
+
+        pair = (jax.tree.map(biased, x, s.last), s.weight)
+        inbox = jax.tree.map(lambda leaf: _scale(leaf[s.senders], s.shares), pair)
+        wire = Wire(key, step, pair, s.senders, s.shares)
+        inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
+
+        def gather(own: Array, box: Array) -> Array:
+            return _scale(own, s.kept) + where(arrived, box, 0).sum(1)
+
+        value, weight = jax.tree.map(gather, pair, inbox)
+        last = jax.tree.map(lambda leaf: _scale(leaf, 1 / weight), value)
+        fresh = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), last, x)
+        return fresh, s._replace(weight=weight, last=last, channel=state)
+
+    return Mixer(init, update, lambda x: out * float(payload(x)))
+
+
+def _scale(leaf: Array, factor: Array) -> Array:
+    return leaf * factor.reshape(*factor.shape, *(1,) * (leaf.ndim - factor.ndim))
