@@ -34,10 +34,10 @@ class Options:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return _dispatch(arguments, console)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
 
@@ -55,7 +55,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
     console.print(f"[bold]{paper} {name}[/]: {preset.about}")
     console.print(f"takes {preset.cost}; expected: {preset.expected}")
     console.print(config)
-    _cache_compilations()
+    _prepare_jax()
     summary = contract.execute(
         paper, name, config, options.out, smoke=options.smoke, console=console
     )
@@ -104,8 +104,8 @@ def _list(console: Console, papers: Any) -> None:
     console.print("python -m experiments PAPER PRESET [--smoke] [--out DIR] [--FIELD VALUE ...]")
 
 
-def _cache_compilations() -> None:
-    """Keeps compiled programs from one run to the next."""
+def _prepare_jax() -> None:
+    """Makes devices of the processor's cores, and keeps compiled programs for the next run."""
     import jax
     import platformdirs
 

@@ -175,8 +175,15 @@ def _written(out: pathlib.Path) -> list[str]:
 def show(summary: dict[str, Any], console: Console) -> None:
     """Prints the results and the claims of a summary as tables."""
     rows = summary["results"]
-    table = Table(title=f"{summary['experiment']} {summary['preset']}", **TABLE)
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    same = {c: rows[0].get(c) for c in columns if len({str(row.get(c)) for row in rows}) == 1}
+    if len(rows) > 1:  # what all rows share goes into the title
+        columns = [c for c in columns if c not in same]
+    else:
+        same = {}
+    title = f"{summary['experiment']} {summary['preset']}"
+    title += "".join(f", {key} {_cell(value)}" for key, value in same.items())
+    table = Table(title=title, **TABLE)
     for column in columns:
         number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
         justify = "right" if number else "left"

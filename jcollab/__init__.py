@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from jcollab import aggregators, channels, layout, metrics, mixing, topology
+from jcollab import aggregators, channels, layout, metrics, mixing, schedules, topology
 from jcollab.algorithms import (
     centralized,
     d2,
@@ -79,6 +79,7 @@ __all__ = [
     "relay_sum",
     "replicate",
     "run",
+    "schedules",
     "stateless",
     "topology",
     "with_metrics",

@@ -7,6 +7,7 @@ runs as one vectorised program, as a loop, or split over devices; results do not
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 PyTree = Any
 CLIENTS = "clients"
+REPLICAS = "replicas"
 
 # On a CPU, clients that are larger than this run one after the other: stacked weights turn every
 # matrix product into a batched one that leaves the cache. Smaller ones are vectorised together.
@@ -74,12 +76,7 @@ def per_client(fn: Callable, chunk: int | None = None) -> Callable:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
 
     def local(*args: PyTree) -> PyTree:
-        n = num_clients(args, "arguments")
-        size = min(n, chunk or _default_chunk(args, n))
-        if size == n:
-            return jax.vmap(fn)(*args)
-        # batch_size=1 would vectorise over a single client, which costs as much as over many
-        return jax.lax.map(lambda a: fn(*a), args, batch_size=None if size == 1 else size)
+        return _in_chunks(fn, args, chunk)
 
     def mapped(*args: PyTree) -> PyTree:
         devices = _active_devices()
@@ -90,6 +87,61 @@ def per_client(fn: Callable, chunk: int | None = None) -> Callable:
         return jax.shard_map(local, in_specs=spec, out_specs=spec, check_vma=False)(*args)
 
     return mapped
+
+
+def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Callable:
+    """``fn`` of one independent run, lifted to many: the meaning of ``jax.vmap``, executed to fit.
+
+    Runs (seeds, hyper-parameters) share nothing, so they are also spread over the devices where
+    their number allows, unless :func:`use` has given those to the clients.
+
+    Args:
+        fn: a function of the arrays of one run.
+        in_axes: as for ``jax.vmap``, with axes 0 (one entry per run) and None (shared).
+        chunk: as for :func:`per_client`.
+
+    Returns:
+        A function whose results lead with the replica axis ``[S, ...]``.
+    """
+
+    def mapped(*args: PyTree) -> PyTree:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        leaves, structure = jax.tree.flatten(args)
+        flags = jax.tree.leaves(jax.tree.broadcast(axes, args, is_leaf=_is_axis), is_leaf=_is_axis)
+        own = [leaf for leaf, axis in zip(leaves, flags, strict=True) if axis is not None]
+        shared = [leaf for leaf, axis in zip(leaves, flags, strict=True) if axis is None]
+
+        def local(own: list, shared: list) -> PyTree:
+            def one(own: list) -> PyTree:
+                mine, common = iter(own), iter(shared)
+                merged = [next(common) if axis is None else next(mine) for axis in flags]
+                return fn(*jax.tree.unflatten(structure, merged))
+
+            return _in_chunks(one, (own,), chunk)
+
+        count = math.gcd(num_clients(own, "replicas"), jax.device_count())
+        if count == 1 or _active_devices() > 1:
+            return local(own, shared)
+        runs = Mesh(np.array(jax.devices()[:count]), (REPLICAS,), axis_types=(AxisType.Auto,))
+        split = P(REPLICAS)
+        return jax.shard_map(
+            local, mesh=runs, in_specs=(split, P()), out_specs=split, check_vma=False
+        )(own, shared)
+
+    return mapped
+
+
+def _is_axis(axis: Any) -> bool:
+    return axis is None or isinstance(axis, int)
+
+
+def _in_chunks(fn: Callable, args: tuple, chunk: int | None) -> PyTree:
+    n = num_clients(args, "arguments")
+    size = min(n, chunk or _default_chunk(args, n))
+    if size == n:
+        return jax.vmap(fn)(*args)
+    # batch_size=1 would vectorise over a single client, which costs as much as over many
+    return jax.lax.map(lambda a: fn(*a), args, batch_size=None if size == 1 else size)
 
 
 def _default_chunk(args: tuple[PyTree, ...], n: int) -> int:

@@ -25,6 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jcollab import layout
 from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
 
 EVALUATIONS_BY_DEFAULT = 20
@@ -93,7 +94,7 @@ def fit(
         on_divergence: what to do when a metric is not finite: stop with :class:`Diverged`, or go
             on (for tuning runs).
         replicas: whether ``state`` and ``key`` lead with an axis ``[S]`` of independent runs
-            (seeds, learning rates), which are vectorised into one program.
+            (seeds, learning rates) in one program, see :func:`jcollab.layout.per_replica`.
         data_axes: with replicas, the axes of ``data`` as for ``jax.vmap``; None shares it.
 
     Returns:
@@ -123,10 +124,10 @@ def fit(
         def go(state: State, data: PyTree, key: Array) -> tuple[State, Metrics]:
             return run(algorithm, state, data, key, num_rounds=length, sample=sample)
 
-        return (jax.vmap(go, axes) if replicas else go)(state, data, key)
+        return (layout.per_replica(go, axes) if replicas else go)(state, data, key)
 
     compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
-    judge = (jax.vmap(evaluate) if replicas else evaluate) if evaluate else None
+    judge = (layout.per_replica(evaluate) if replicas else evaluate) if evaluate else None
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []

@@ -8,10 +8,19 @@ import matplotlib
 import numpy as np
 
 import jcollab as jc
+from experiments.contract import Row
 from experiments.relaysgd.config import Heterogeneity
 from jcollab import plots
 
-NAMES = {"all-reduce": plots.COLORS[2], "D-PSGD": plots.COLORS[1], "RelaySGD": plots.COLORS[0]}
+COLORS = {
+    "all-reduce": plots.COLORS[2],
+    "D-PSGD": plots.COLORS[1],
+    "RelaySGD": plots.COLORS[0],
+    "SGP": plots.COLORS[4],
+    "D-PSGD + QGM": plots.COLORS[3],
+    "D2": plots.COLORS[6],
+    "gradient tracking": plots.COLORS[5],
+}
 
 
 @plots.style()
@@ -26,8 +35,10 @@ def heterogeneity_figure(
     grid = fig.add_gridspec(2, len(config.alphas), height_ratios=(3, 1.9))
     for column, alpha in enumerate(config.alphas):
         ax = fig.add_subplot(grid[0, column])
-        for name, color in NAMES.items():
-            curve = curves[alpha, name]
+        for (at, name), curve in curves.items():
+            if at != alpha:
+                continue
+            color = COLORS.get(name.split(",")[0], "gray")
             plots.band(ax, curve["round"], curve["test_worst_accuracy"].T, color=color, label=name)
             mean = curve["test_mean_accuracy"].mean(1)
             ax.plot(curve["round"], mean, color=color, lw=1.2, ls=(0, (4, 2)))
@@ -37,6 +48,34 @@ def heterogeneity_figure(
             ax.set_ylabel("test accuracy")
             ax.legend(loc="lower right", title="worst client (mean: dashed)")
     _labels_along(fig.add_subplot(grid[1, :]), topology, counts[min(counts)], min(counts))
+    return fig
+
+
+@plots.style()
+def worst_client_figure(config: Heterogeneity, rows: list[Row]) -> Any:
+    """Worst-client accuracy of every method against alpha, one panel per momentum."""
+    fig = plots.figure(figsize=(5.2 * len(config.momenta), 4.6))
+    panels = fig.subplots(1, len(config.momenta), sharey=True, squeeze=False)[0]
+    for ax, momentum in zip(panels, config.momenta, strict=True):
+        lines: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            if row["momentum"] == momentum:
+                lines.setdefault((row["algorithm"], row["topology"]), []).append(row)
+        for (name, topology), line in lines.items():
+            ax.errorbar(
+                [row["alpha"] for row in line],
+                [row["worst_accuracy"] for row in line],
+                [row["worst_std"] for row in line],
+                color=COLORS.get(name, "gray"),
+                ls="--" if topology == "chain" else "-",
+                marker="o",
+                capsize=3,
+                label=f"{name} ({topology})",
+            )
+        ax.set(title=f"momentum {momentum:g}", xscale="log", ylim=(0, 1.02))
+        ax.set_xlabel("Dirichlet alpha (heterogeneous: left)")
+    panels[0].set_ylabel(f"worst-client test accuracy, {config.dataset}")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return fig
 
 

@@ -47,7 +47,8 @@ def quasi_global_momentum(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        learning_rate: gamma > 0; a number, or a schedule of the round.
+        learning_rate: gamma > 0; a number, which is kept in ``state.shared`` (so that it can be
+            swept or changed), or a schedule of the round.
         mixer: how models are combined.
         momentum: mu in [0, 1).
         nesterov: which of the two local steps to take.
@@ -68,13 +69,15 @@ def quasi_global_momentum(
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
         layout.num_clients((params, extra), "(params, extra)")
         zeros = jax.tree.map(jnp.zeros_like, params)
-        return State(QuasiGlobal(params, extra, zeros, mixer.init(params)), (), jnp.int32(0))
+        rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
+        clients = QuasiGlobal(params, extra, zeros, mixer.init(params))
+        return State(clients, rate, jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         n = layout.num_clients((clients.params, batch), "(params, batch)")
         local_key, mix_key = jax.random.split(key)
-        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        rate = learning_rate(state.step) if callable(learning_rate) else state.shared
 
         def direction(m: Array, g: Array) -> Array:
             heavy = momentum * m + g

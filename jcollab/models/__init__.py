@@ -2,5 +2,7 @@
 
 from jcollab.models.cnn import CNN
 from jcollab.models.mlp import MLP
+from jcollab.models.resnet import ResNet20
+from jcollab.models.vgg import VGG11
 
-__all__ = ["CNN", "MLP"]
+__all__ = ["CNN", "MLP", "VGG11", "ResNet20"]

@@ -1,0 +1,85 @@
+"""Augmentation and normalisation of images on the device: pure functions that can be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+# of the training images in [0, 1], per channel; as in Vogels et al. 2021, arXiv 2110.04175
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2023, 0.1994, 0.2010)
+
+
+def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
+    """Each image padded with zeros, cropped back at a random place, and mirrored half of the time.
+
+    ``out[r, s] = padded[r + dy, s + dx]``, or ``padded[r + dy, width - 1 - s + dx]`` where
+    mirrored, with dy and dx uniform in 0..2 padding, drawn for every image on its own.
+
+    To follow the papers, crop first and :func:`normalize` second, so that the border is black.
+
+    Args:
+        images: ``[b, height, width, channels]`` of any dtype.
+        key: random key of the batch.
+        padding: pixels at every side; 0 only mirrors.
+
+    Returns:
+        Images of the same shape and dtype.
+
+    Raises:
+        ValueError: if padding < 0 or images does not have four axes.
+
+    Source: He, Zhang, Ren and Sun 2015, arXiv 1512.03385, section 4.2.
+    """
+    if padding < 0:
+        raise ValueError(f"padding must be at least 0, got {padding}")
+    if jnp.ndim(images) != 4:
+        raise ValueError(
+            f"images must be [b, height, width, channels], got shape {jnp.shape(images)}"
+        )
+    shape = jnp.shape(images)[1:]
+    border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+
+    def one(padded: Array, offset: Array, mirror: Array) -> Array:
+        image = jax.lax.dynamic_slice(padded, (offset[0], offset[1], 0), shape)
+        return jnp.where(mirror, image[:, ::-1], image)
+
+    return jax.vmap(one)(jnp.pad(images, border), *_draws(key, len(images), padding))
+
+
+def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
+    """``(images - mean) / std`` per channel.
+
+    Args:
+        images: floating ``[..., channels]`` in the units of mean and std, [0, 1] for the constants
+            of this file.
+        mean: ``[channels]``.
+        std: ``[channels]``, positive.
+
+    Raises:
+        TypeError: if images are integers, which would have to be divided by 255 first.
+        ValueError: if mean or std does not have one number per channel, or a std is not positive.
+    """
+    images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images must be floating point, got {images.dtype}")
+    for name, value in (("mean", mean), ("std", std)):
+        if np.shape(value) != images.shape[-1:]:
+            raise ValueError(
+                f"{name} must hold one number for each of {images.shape[-1]} channels, got {value}"
+            )
+    if not np.all(np.asarray(std) > 0):
+        raise ValueError(f"std must be positive, got {std}")
+    return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
+
+
+def _draws(key: Array, b: int, padding: int) -> tuple[Array, Array]:
+    """Corners ``[b, 2]`` of the crops and whether to mirror ``[b]``."""
+    corner, mirror = jax.random.split(key)
+    corners = jax.random.randint(corner, (b, 2), 0, 2 * padding + 1)
+    return corners, jax.random.bernoulli(mirror, shape=(b,))
