@@ -7,7 +7,6 @@ runs as one vectorised program, as a loop, or split over devices; results do not
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,8 +91,8 @@ def per_client(fn: Callable, chunk: int | None = None) -> Callable:
 def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Callable:
     """``fn`` of one independent run, lifted to many: the meaning of ``jax.vmap``, executed to fit.
 
-    Runs (seeds, hyper-parameters) share nothing, so they are also spread over the devices where
-    their number allows, unless :func:`use` has given those to the clients.
+    Runs (seeds, hyper-parameters) share nothing, so they are also spread over the devices, unless
+    :func:`use` has given those to the clients.
 
     Args:
         fn: a function of the arrays of one run.
@@ -119,14 +118,18 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
 
             return _in_chunks(one, (own,), chunk)
 
-        count = math.gcd(num_clients(own, "replicas"), jax.device_count())
+        total = num_clients(own, "replicas")
+        count = min(total, jax.device_count())
         if count == 1 or _active_devices() > 1:
             return local(own, shared)
+        rest = -total % count  # the first run once more, where the devices do not divide the runs
+        own = [jnp.concatenate([leaf, leaf[:rest]]) if rest else leaf for leaf in own]
         runs = Mesh(np.array(jax.devices()[:count]), (REPLICAS,), axis_types=(AxisType.Auto,))
         split = P(REPLICAS)
-        return jax.shard_map(
+        results = jax.shard_map(
             local, mesh=runs, in_specs=(split, P()), out_specs=split, check_vma=False
         )(own, shared)
+        return jax.tree.map(lambda leaf: leaf[:total], results) if rest else results
 
     return mapped
 

@@ -25,6 +25,20 @@ def test_results_do_not_depend_on_the_chunk():
         layout.per_client(fn, 0)
 
 
+@pytest.mark.parametrize("runs", [1, 3, 4, 6])
+def test_replicas_on_several_devices_equal_vmap(runs):
+    def fn(x, shared, key):
+        return x["a"] @ shared["m"] + jax.random.normal(key, (2,))
+
+    x = {"a": jax.random.normal(jax.random.key(0), (runs, 3))}
+    shared = {"m": jnp.arange(6.0).reshape(3, 2)}
+    keys = jax.random.split(jax.random.key(1), runs)
+    expected = jax.vmap(fn, (0, None, 0))(x, shared, keys)
+    for chunk in (None, 1):
+        got = jax.jit(layout.per_replica(fn, (0, None, 0), chunk))(x, shared, keys)
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 def test_client_keys_belong_to_the_client():
     few, many = (layout.client_keys(jax.random.key(0), n) for n in (3, 9))
     assert (jax.random.key_data(few) == jax.random.key_data(many)[:3]).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from experiments.contract import Preset
 
@@ -82,6 +82,122 @@ class Heterogeneity:
             raise ValueError("methods must name at least one method, got none")
 
 
+@dataclasses.dataclass(frozen=True)
+class TunedQuadratics:
+    """Methods tuned on quadratics of growing heterogeneity (figures 7, 8 and 10).
+
+    Attributes:
+        figure: which one.
+        zetas: heterogeneities zeta^2.
+        noise: sigma of the gradients once the learning rates are found.
+        rounds: length of the final runs.
+        n: number of clients.
+        d: dimension.
+        max_steps: rounds after which a run of the search is given up.
+        seed: of gradient noise, and of problems that are drawn.
+        recorded_problems: the original's problems, where n, d and the zetas are its own.
+    """
+
+    figure: Literal["fig7", "fig8", "fig10"] = "fig7"
+    zetas: tuple[float, ...] = (0.0, 0.1, 10.0)
+    noise: float = 0.05
+    rounds: int = 2000
+    n: int = 32
+    d: int = 10
+    max_steps: int = 10_000
+    seed: int = 0
+    recorded_problems: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_counts(self, "rounds", "n", "d", "max_steps")
+        if not self.zetas or min(*self.zetas, self.noise) < 0:
+            raise ValueError(f"zetas and noise must not be negative, got {self.zetas}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """Tuned steps to 1e-6 on quadratics against the number of clients (figure 2).
+
+    Attributes:
+        ns: numbers of clients.
+        zetas: heterogeneities zeta^2.
+        num_seeds: problems for each n and zeta^2.
+        d: dimension.
+        r0: distance of the optimum from the start.
+        max_steps: rounds after which a run of the search is given up.
+        seed: of the first problem.
+    """
+
+    ns: tuple[int, ...] = (6, 12, 24, 48, 96)
+    zetas: tuple[float, ...] = (0.01, 1.0)
+    num_seeds: int = 10
+    d: int = 10
+    r0: float = 100.0
+    max_steps: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_counts(self, "num_seeds", "d", "max_steps")
+        check_positive(self, "ns", "zetas")
+
+
+@dataclasses.dataclass(frozen=True)
+class SocialNetwork:
+    """The Davis network against its spanning trees, on noisy quadratics (figure 3).
+
+    Attributes:
+        num_seeds: problems, each with its own noise.
+        rounds: T.
+        d: dimension.
+        zeta2: heterogeneity.
+        noise: sigma of the gradients.
+        gossip_rate: learning rate of D-PSGD.
+        diffusion_rate: of exact diffusion.
+        relay_rate: of RelaySGD.
+        seed: of the first problem and of the noise.
+    """
+
+    num_seeds: int = 16
+    rounds: int = 500
+    d: int = 10
+    zeta2: float = 0.1
+    noise: float = 0.1
+    gossip_rate: float = 0.07421875 / 1.1
+    diffusion_rate: float = 0.1
+    relay_rate: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_counts(self, "num_seeds", "d")
+        if self.rounds < 251:
+            raise ValueError(f"rounds must be at least 251, got {self.rounds}")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanEstimation:
+    """Distributed mean estimation (figure 9).
+
+    Attributes:
+        ns: numbers of clients.
+        rounds: samples of each client, T.
+        num_seeds: repetitions.
+        seed: of all samples.
+    """
+
+    ns: tuple[int, ...] = (8, 16, 32, 64, 128)
+    rounds: int = 400
+    num_seeds: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_counts(self, "rounds", "num_seeds")
+        check_positive(self, "ns")
+
+
 SMOKE = {
     "n": 4,
     "rounds": 6,
@@ -104,11 +220,56 @@ PRESETS = {
             methods=ALL_METHODS,
             alphas=(1.0, 0.1, 0.01),
             momenta=(0.0, 0.9),
-            evaluations=4,
+            learning_rates=(0.1, 0.3, 1.0),
+            rounds=300,
+            evaluations=3,
+            eval_examples=1000,
         ),
         about="Table 2's question with an MLP: all methods with and without momentum, 16 clients",
         cost="TODO on 2 cores; --dataset mnist and digits too",
         expected="from alpha 1 to .01, RelaySGD loses at most 3 points, D-PSGD at least 10",
         smoke=SMOKE | {"dataset": "digits", "num_seeds": 1, "alphas": (1.0,)},
+    ),
+    "fig2": Preset(
+        config=Scaling(),
+        about="steps to 1e-6 on quadratics against n, every method tuned, 10 seeds",
+        cost="TODO",
+        expected="RelaySGD: 20.8 to 242.6 steps on the chain (n = 6 to 96), 15.2 to 36.2 on the tree",
+        smoke={"ns": (3, 4), "num_seeds": 1, "max_steps": 200, "d": 3},
+    ),
+    "fig3": Preset(
+        config=SocialNetwork(),
+        about="D-PSGD and exact diffusion on the Davis network, RelaySGD on its 32 trees",
+        cost="TODO",
+        expected="error 5.1e-3, 6.1e-4 and 9e-4 to 1.7e-3 after 100 rounds",
+        smoke={"num_seeds": 2, "rounds": 260},
+    ),
+    "fig7": Preset(
+        config=TunedQuadratics(),
+        about="gossip, D2, gradient tracking and RelaySGD tuned on 32 clients in a circle, noise",
+        cost="TODO",
+        expected="RelaySGD 51, 51, 54 steps at learning rates .869, .869, .898",
+        smoke={"n": 4, "d": 3, "rounds": 20, "max_steps": 100},
+    ),
+    "fig8": Preset(
+        config=TunedQuadratics(figure="fig8", zetas=(0.0, 0.01, 0.1), noise=0.0, rounds=400),
+        about="D2, gradient tracking and RelaySGD tuned on a star of 32 clients",
+        cost="TODO",
+        expected="RelaySGD 8 steps, D2 65, gradient tracking 9 to 295",
+        smoke={"n": 4, "d": 3, "rounds": 20, "max_steps": 100},
+    ),
+    "fig9": Preset(
+        config=MeanEstimation(),
+        about="mean estimation from a stream, RelaySum against gossip, 8 to 128 clients",
+        cost="TODO",
+        expected="RelaySum reaches 1/(nT), gossip does not",
+        smoke={"ns": (3, 4), "rounds": 20, "num_seeds": 2},
+    ),
+    "fig10": Preset(
+        config=TunedQuadratics(figure="fig10", zetas=(0.0, 0.01, 1.0), noise=0.0, rounds=1000),
+        about="gossip, RelaySGD/Grad and RelaySGD tuned on a chain of 32 clients",
+        cost="TODO",
+        expected="RelaySGD 51, 51, 50 steps, RelaySGD/Grad 134, 132, 282",
+        smoke={"n": 4, "d": 3, "rounds": 20, "max_steps": 100},
     ),
 }

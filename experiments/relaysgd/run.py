@@ -7,9 +7,21 @@ from typing import Any
 
 from experiments.contract import Claim, Context, Row
 from experiments.relaysgd import config as kinds
-from experiments.relaysgd import heterogeneity
+from experiments.relaysgd import (
+    heterogeneity,
+    mean_estimation,
+    scaling,
+    social_network,
+    tuned_quadratics,
+)
 
-MODULES: dict[type, ModuleType] = {kinds.Heterogeneity: heterogeneity}
+MODULES: dict[type, ModuleType] = {
+    kinds.Heterogeneity: heterogeneity,
+    kinds.MeanEstimation: mean_estimation,
+    kinds.Scaling: scaling,
+    kinds.SocialNetwork: social_network,
+    kinds.TunedQuadratics: tuned_quadratics,
+}
 
 
 def run(config: Any, context: Context) -> list[Row]:
