@@ -11,9 +11,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gossip
+from benchmarks import gossip, relay
 
-BENCHMARKS = {"gossip": gossip.measure}
+BENCHMARKS = {"gossip": gossip.measure, "relay": relay.measure}
 
 
 def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = None) -> None:

@@ -11,8 +11,12 @@ import optax
 import pytest
 
 import jcollab as jc
+from experiments.relaysgd.delay_matrix import smallest_rho
+from experiments.relaysgd.quadratic_methods import method, stack
+from experiments.relaysgd.search import Rule, tune
 from jcollab.data import quadratics
 
+ROOT = pathlib.Path(__file__).parent.parent
 FILES = pathlib.Path(__file__).parent / "reference" / "relaysgd"
 SUMMARY = json.loads((FILES / "trajectories_n8_d4_summary.json").read_text())
 KEY = jax.random.key(0)
@@ -124,6 +128,17 @@ def test_correction_factors():
         tp.learning_rate_correction(RING)
 
 
+def test_constants_of_the_theory():
+    with (FILES / "fig5_m_over_p.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if int(row["n"]) <= 8]
+    makers = {"chain": tp.chain, "tree": tp.binary_tree, "star": tp.star}
+    assert len(rows) >= 12
+    for row in rows:
+        m, p, rho = smallest_rho(makers[row["topology"]](int(row["n"])))
+        assert m == int(row["m"])
+        assert (p, rho) == pytest.approx((float(row["p"]), float(row["m_over_p"])), rel=1e-8)
+
+
 TREES = [CHAIN, TREE, STAR, tp.spanning_tree(tp.social_network(), 3)]
 
 
@@ -213,3 +228,18 @@ def test_heterogeneity_does_not_slow_relaysgd_down(x64):
 
     assert error(relay(CHAIN, 0.8), 1.0) < 1e-6
     assert error(gossip(RING, 0.8), 1.0) > 1e-3
+
+
+@pytest.mark.parametrize("name, steps, rate", [("RelaySGD", 8, 0.78125), ("D2", 65, 0.078125)])
+def test_search_finds_the_recorded_learning_rates(x64, name, steps, rate):
+    """Figure 8's star, on two of the original's problems at once."""
+    recorded = np.load(ROOT / "experiments/relaysgd/problems/fig7_8_10.npz")
+    problems, least = stack(
+        [
+            jc.data.Quadratics(recorded[f"A_zeta{z}"], recorded[f"B_zeta{z}"][..., 0])
+            for z in ("0", "0.1")
+        ]
+    )
+    best = tune(method(name, "star", 32), problems, least, Rule())
+    assert best.steps.tolist() == [steps] * 2
+    assert best.learning_rate.tolist() == [rate] * 2

@@ -2,201 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Literal
-
 from experiments.contract import Preset
-
-ALL_METHODS = (
-    "all-reduce complete",
-    "RelaySGD chain",
-    "RelaySGD double trees",
-    "SGP exponential",
-    "D-PSGD + QGM ring",
-    "D2 ring",
-    "D-PSGD ring",
-    "D-PSGD chain",
+from experiments.relaysgd.kinds import (
+    ALL_METHODS,
+    Cifar10,
+    Heterogeneity,
+    MeanEstimation,
+    Scaling,
+    SocialNetwork,
+    TunedQuadratics,
+    Unreliable,
 )
-
-
-def check_counts(config: Any, *names: str) -> None:
-    """ValueError for a field that must be at least 1 and is not."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-
-
-def check_positive(config: Any, *names: str) -> None:
-    """ValueError for a list that is empty or holds a number that is not positive."""
-    for name in names:
-        values = getattr(config, name)
-        if not values or not all(value > 0 for value in values):
-            raise ValueError(f"{name} must be positive numbers, got {values}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Heterogeneity:
-    """Worst-client accuracy of methods when clients hold different labels.
-
-    Attributes:
-        dataset: "digits" (embedded) or a TFDS image set.
-        methods: names such as "RelaySGD chain".
-        n: number of clients.
-        alphas: Dirichlet concentrations of the labels; small is heterogeneous.
-        momenta: Nesterov momenta of the local SGD.
-        learning_rates: grid, before the factors (1 - momentum) and, for RelaySGD, the topology's
-            correction; the best is chosen on validation data.
-        num_seeds: repetitions, with seeds seed, seed + 1, ...
-        seed: first seed, of partition, initial model and batches.
-        rounds: communication rounds T.
-        batch_size: examples per client and round.
-        hidden: width of the hidden layer of the MLP.
-        examples: number of training examples to use; None for all.
-        evaluations: points of the curves.
-        eval_examples: test examples that the curves are drawn from (the table uses all).
-    """
-
-    dataset: str = "digits"
-    methods: tuple[str, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
-    n: int = 16
-    alphas: tuple[float, ...] = (0.1, 0.01)
-    momenta: tuple[float, ...] = (0.9,)
-    learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
-    num_seeds: int = 3
-    seed: int = 0
-    rounds: int = 400
-    batch_size: int = 32
-    hidden: int = 64
-    examples: int | None = None
-    evaluations: int = 20
-    eval_examples: int = 2000
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        counts = ("n", "num_seeds", "rounds", "batch_size", "hidden", "evaluations")
-        check_counts(self, *counts, "eval_examples")
-        check_positive(self, "alphas", "learning_rates")
-        if not self.momenta or not all(0 <= momentum < 1 for momentum in self.momenta):
-            raise ValueError(f"momenta must be in [0, 1), got {self.momenta}")
-        if not self.methods:
-            raise ValueError("methods must name at least one method, got none")
-
-
-@dataclasses.dataclass(frozen=True)
-class TunedQuadratics:
-    """Methods tuned on quadratics of growing heterogeneity (figures 7, 8 and 10).
-
-    Attributes:
-        figure: which one.
-        zetas: heterogeneities zeta^2.
-        noise: sigma of the gradients once the learning rates are found.
-        rounds: length of the final runs.
-        n: number of clients.
-        d: dimension.
-        max_steps: rounds after which a run of the search is given up.
-        seed: of gradient noise, and of problems that are drawn.
-        recorded_problems: the original's problems, where n, d and the zetas are its own.
-    """
-
-    figure: Literal["fig7", "fig8", "fig10"] = "fig7"
-    zetas: tuple[float, ...] = (0.0, 0.1, 10.0)
-    noise: float = 0.05
-    rounds: int = 2000
-    n: int = 32
-    d: int = 10
-    max_steps: int = 10_000
-    seed: int = 0
-    recorded_problems: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check_counts(self, "rounds", "n", "d", "max_steps")
-        if not self.zetas or min(*self.zetas, self.noise) < 0:
-            raise ValueError(f"zetas and noise must not be negative, got {self.zetas}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scaling:
-    """Tuned steps to 1e-6 on quadratics against the number of clients (figure 2).
-
-    Attributes:
-        ns: numbers of clients.
-        zetas: heterogeneities zeta^2.
-        num_seeds: problems for each n and zeta^2.
-        d: dimension.
-        r0: distance of the optimum from the start.
-        max_steps: rounds after which a run of the search is given up.
-        seed: of the first problem.
-    """
-
-    ns: tuple[int, ...] = (6, 12, 24, 48, 96)
-    zetas: tuple[float, ...] = (0.01, 1.0)
-    num_seeds: int = 10
-    d: int = 10
-    r0: float = 100.0
-    max_steps: int = 20_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check_counts(self, "num_seeds", "d", "max_steps")
-        check_positive(self, "ns", "zetas")
-
-
-@dataclasses.dataclass(frozen=True)
-class SocialNetwork:
-    """The Davis network against its spanning trees, on noisy quadratics (figure 3).
-
-    Attributes:
-        num_seeds: problems, each with its own noise.
-        rounds: T.
-        d: dimension.
-        zeta2: heterogeneity.
-        noise: sigma of the gradients.
-        gossip_rate: learning rate of D-PSGD.
-        diffusion_rate: of exact diffusion.
-        relay_rate: of RelaySGD.
-        seed: of the first problem and of the noise.
-    """
-
-    num_seeds: int = 16
-    rounds: int = 500
-    d: int = 10
-    zeta2: float = 0.1
-    noise: float = 0.1
-    gossip_rate: float = 0.07421875 / 1.1
-    diffusion_rate: float = 0.1
-    relay_rate: float = 0.3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check_counts(self, "num_seeds", "d")
-        if self.rounds < 251:
-            raise ValueError(f"rounds must be at least 251, got {self.rounds}")
-
-
-@dataclasses.dataclass(frozen=True)
-class MeanEstimation:
-    """Distributed mean estimation (figure 9).
-
-    Attributes:
-        ns: numbers of clients.
-        rounds: samples of each client, T.
-        num_seeds: repetitions.
-        seed: of all samples.
-    """
-
-    ns: tuple[int, ...] = (8, 16, 32, 64, 128)
-    rounds: int = 400
-    num_seeds: int = 40
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check_counts(self, "rounds", "num_seeds")
-        check_positive(self, "ns")
-
 
 SMOKE = {
     "n": 4,
@@ -234,7 +50,7 @@ PRESETS = {
         config=Scaling(),
         about="steps to 1e-6 on quadratics against n, every method tuned, 10 seeds",
         cost="TODO",
-        expected="RelaySGD: 20.8 to 242.6 steps on the chain (n = 6 to 96), 15.2 to 36.2 on the tree",
+        expected="RelaySGD, n = 6 to 96: 20.8 to 242.6 steps on the chain, 15.2 to 36.2 on trees",
         smoke={"ns": (3, 4), "num_seeds": 1, "max_steps": 200, "d": 3},
     ),
     "fig3": Preset(
@@ -271,5 +87,61 @@ PRESETS = {
         cost="TODO",
         expected="RelaySGD 51, 51, 50 steps, RelaySGD/Grad 134, 132, 282",
         smoke={"n": 4, "d": 3, "rounds": 20, "max_steps": 100},
+    ),
+    "unreliable": Preset(
+        config=Unreliable(),
+        about="0, 1 and 10 % of messages lost, digits at Dirichlet(0.01), five methods",
+        cost="TODO",
+        expected="RelaySGD with the refreshed fill loses at most 1 point; initial fill much worse",
+        smoke=SMOKE | {"losses": (0.0, 0.1)},
+    ),
+    "cifar10": Preset(
+        config=Cifar10(),
+        about="Table 2: VGG-11 on CIFAR-10, 16 clients, 200 epochs, all methods, 3 seeds",
+        cost="GPU-days; needs CIFAR-10 in JCOLLAB_DATA",
+        expected="worst client at alpha .01 with momentum: RelaySGD 89.1, QGM 63.3, D2 61.0 %",
+        smoke={
+            "dataset": "digits",
+            "methods": ("RelaySGD chain",),
+            "momenta": (0.9,),
+            "alphas": (1.0,),
+            "n": 2,
+            "epochs": 1,
+            "batch_size": 4,
+            "width": 4,
+            "num_seeds": 1,
+            "examples": 16,
+            "evaluations": 1,
+            "eval_examples": 8,
+        },
+    ),
+    "cifar10_reduced": Preset(
+        config=Cifar10(
+            methods=("all-reduce complete", "RelaySGD chain", "D-PSGD ring"),
+            momenta=(0.0,),
+            alphas=(0.01,),
+            n=8,
+            epochs=10,
+            learning_rate=0.1,
+            width=8,
+            num_seeds=1,
+            examples=4000,
+            evaluations=5,
+            eval_examples=500,
+        ),
+        about="Table 2's set-up cut down to 8 clients, 4000 images, a narrow VGG-11 and 10 epochs",
+        cost="TODO; needs CIFAR-10 in JCOLLAB_DATA",
+        expected="that it runs: no accuracy of the paper is to be expected at this size",
+        smoke={
+            "dataset": "digits",
+            "methods": ("D2 ring",),
+            "n": 4,
+            "epochs": 1,
+            "batch_size": 4,
+            "width": 4,
+            "examples": 16,
+            "evaluations": 1,
+            "eval_examples": 8,
+        },
     ),
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Row
-from experiments.relaysgd.config import Heterogeneity
+from experiments.relaysgd.kinds import Heterogeneity
 from jcollab import plots
 
 COLORS = {

@@ -10,8 +10,8 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd.config import Heterogeneity
 from experiments.relaysgd.figures import heterogeneity_figure, worst_client_figure
+from experiments.relaysgd.kinds import Heterogeneity
 from experiments.relaysgd.methods import Method, find
 from experiments.relaysgd.tuned_training import make_task, train
 

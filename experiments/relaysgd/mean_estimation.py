@@ -10,7 +10,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd.config import MeanEstimation
+from experiments.relaysgd.kinds import MeanEstimation
 from jcollab import plots
 
 TARGET = 1.0

@@ -6,21 +6,25 @@ from types import ModuleType
 from typing import Any
 
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd import config as kinds
 from experiments.relaysgd import (
+    cifar10,
     heterogeneity,
+    kinds,
     mean_estimation,
     scaling,
     social_network,
     tuned_quadratics,
+    unreliable,
 )
 
 MODULES: dict[type, ModuleType] = {
+    kinds.Cifar10: cifar10,
     kinds.Heterogeneity: heterogeneity,
     kinds.MeanEstimation: mean_estimation,
     kinds.Scaling: scaling,
     kinds.SocialNetwork: social_network,
     kinds.TunedQuadratics: tuned_quadratics,
+    kinds.Unreliable: unreliable,
 }
 
 

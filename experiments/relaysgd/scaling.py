@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pathlib
 import warnings
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd.config import Scaling
+from experiments.relaysgd.kinds import Scaling
 from experiments.relaysgd.quadratic_methods import method, stack
 from experiments.relaysgd.search import Rule, tune
 from jcollab import plots
@@ -36,6 +37,8 @@ PAPER = {
 }
 PAPER_SGP = {0.01: (108.0, 113.0, 51.0, 39.0, 22.0), 1.0: (1079.0, 1238.0, 617.0, 540.0, 345.0)}
 PAPER_N = (6, 12, 24, 48, 96)
+# the original's ten problems for each n and zeta2
+PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
 
 
 def run(config: Scaling, context: Context) -> list[Row]:
@@ -134,6 +137,15 @@ def _logarithmic_fit(rows: list[Row]) -> float:
 
 
 def _problems(config: Scaling, n: int) -> tuple[jc.data.Quadratics, np.ndarray]:
+    if config.is_recorded:
+        stored = np.load(PROBLEMS)
+        return stack(
+            [
+                jc.data.Quadratics(a, b)
+                for zeta2 in config.zetas
+                for a, b in zip(stored[f"A_{n}"], stored[f"b_{n}_zeta{zeta2:g}"], strict=True)
+            ]
+        )
     seeds = range(config.seed, config.seed + config.num_seeds)
     return stack(
         [

@@ -11,7 +11,7 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd.config import SocialNetwork
+from experiments.relaysgd.kinds import SocialNetwork
 from experiments.relaysgd.quadratic_methods import error_curves, stack
 from jcollab import plots
 from jcollab.data import quadratics

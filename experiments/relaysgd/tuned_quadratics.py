@@ -11,13 +11,13 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.relaysgd.config import TunedQuadratics
+from experiments.relaysgd.kinds import TunedQuadratics
 from experiments.relaysgd.quadratic_methods import GOSSIP_WEIGHT, error_curves, method, stack
 from experiments.relaysgd.search import Rule, tune
 from jcollab import plots
 
 # the original's problems (n=32, d=10, smallest singular value .5, seed 0 of its generator)
-PROBLEMS = pathlib.Path(__file__).parent / "problems_n32_d10_seed0.npz"
+PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig7_8_10.npz"
 RECORDED_SIZE = (32, 10)
 # figure: {(method, topology): cap of the learning rate in the final run}
 METHODS = {

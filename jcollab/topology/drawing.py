@@ -1,0 +1,58 @@
+"""Pictures of graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from jcollab.topology.graph import Topology, as_topology
+
+
+def draw(
+    topology: Topology | nx.Graph,
+    ax: Any = None,
+    values: Any = None,
+    positions: Any = None,
+    **kwargs: Any,
+) -> Any:
+    """Draws the graph with a layout that suits it.
+
+    Args:
+        topology: a topology.
+        ax: matplotlib axes; None for the current ones.
+        values: one number or colour per client ``[n]``.
+        positions: ``[n, 2]``; None for a layout that suits the graph.
+        **kwargs: handed on to ``networkx.draw_networkx``.
+
+    Returns:
+        The axes.
+    """
+    import matplotlib.pyplot as plt
+
+    topology = as_topology(topology)
+    ax = ax or plt.gca()
+    style = {"node_color": "#4c78a8" if values is None else values, "edge_color": "#9aa0a6"}
+    style |= {"node_size": 180, "font_size": 7, "font_color": "white", "linewidths": 0}
+    where = _positions(topology) if positions is None else dict(enumerate(positions))
+    nx.draw_networkx(topology.graph, where, ax=ax, **(style | kwargs))
+    ax.set_axis_off()
+    return ax
+
+
+def _positions(topology: Topology) -> dict[int, Any]:
+    if topology.is_tree and topology.degrees.max() <= 2:
+        order = list(nx.dfs_preorder_nodes(topology.graph, int(topology.degrees.argmin())))
+        # a snake of rows keeps long chains readable
+        width = int(np.ceil(np.sqrt(2 * topology.n)))
+        grid = [(i % width, -(i // width)) for i in range(topology.n)]
+        return {
+            node: np.array([width - 1 - x if y % 2 else x, y], float)
+            for node, (x, y) in zip(order, grid, strict=True)
+        }
+    if topology.is_tree:
+        return nx.bfs_layout(topology.graph, nx.center(topology.graph)[0], align="horizontal")
+    if topology.name == "ring" or topology.n <= 32:
+        return nx.circular_layout(topology.graph)
+    return nx.kamada_kawai_layout(topology.graph)

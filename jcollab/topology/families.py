@@ -1,0 +1,120 @@
+"""Families of graphs."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from jcollab.topology.graph import Topology, as_topology, from_networkx
+
+
+def require_n(n: int, least: int = 1) -> None:
+    """ValueError unless ``n`` is at least ``least``."""
+    if n < least:
+        raise ValueError(f"n must be at least {least}, got {n}")
+
+
+def chain(n: int) -> Topology:
+    """Clients in a line: edges i -- i+1."""
+    require_n(n)
+    return from_networkx(nx.path_graph(n), "chain")
+
+
+def ring(n: int) -> Topology:
+    """Clients in a circle: edges i -- i+1 (mod n); a chain for n < 3."""
+    require_n(n)
+    return from_networkx(nx.cycle_graph(n) if n > 2 else nx.path_graph(n), "ring")
+
+
+def torus(rows: int, columns: int) -> Topology:
+    """A ``rows`` x ``columns`` grid that is closed in both directions, numbered row by row."""
+    require_n(rows)
+    require_n(columns)
+    graph = nx.grid_2d_graph(rows, columns, periodic=(rows > 2, columns > 2))
+    return from_networkx(graph, "torus")
+
+
+def star(n: int) -> Topology:
+    """Client 0 in the middle, joined to all others."""
+    require_n(n)
+    return from_networkx(nx.star_graph(n - 1), "star")
+
+
+def complete(n: int) -> Topology:
+    """Everybody talks to everybody."""
+    require_n(n)
+    return from_networkx(nx.complete_graph(n), "complete")
+
+
+def binary_tree(n: int, *, reverse: bool = False) -> Topology:
+    """Binary tree with edges 0 -- 1 and i -- floor(i/2) for i >= 2 (degree at most 3).
+
+    Args:
+        n: number of clients.
+        reverse: relabels i as n-1-i. A tree and its reversed twin share no inner client but the
+            middle ones, so together they use every client's links evenly.
+
+    Source: Vogels et al. 2021, arXiv 2110.04175.
+    """
+    require_n(n)
+    graph = nx.empty_graph(n)
+    graph.add_edges_from((max(i // 2, 1) if i > 1 else 0, i) for i in range(1, n))
+    if reverse:
+        twin = nx.empty_graph(n)
+        twin.add_edges_from((n - 1 - u, n - 1 - v) for u, v in graph.edges)
+        graph = twin
+    return from_networkx(graph, "binary tree" + (" (reversed)" if reverse else ""))
+
+
+def hypercube(n: int) -> Topology:
+    """Clients whose numbers differ in one binary digit are joined; n must be a power of two."""
+    if n < 1 or n & (n - 1):
+        raise ValueError(f"n must be a power of two for a hypercube, got {n}")
+    graph = nx.empty_graph(n)
+    graph.add_edges_from((i, i ^ (1 << k)) for i in range(n) for k in range((n - 1).bit_length()))
+    return from_networkx(graph, "hypercube")
+
+
+def exponential(n: int) -> Topology:
+    """Static, undirected exponential graph: i is joined to i +- 2^k (mod n) for all 2^k < n."""
+    require_n(n)
+    graph = nx.circulant_graph(n, [1 << k for k in range((n - 1).bit_length())])
+    return from_networkx(graph, "exponential")
+
+
+def social_network() -> Topology:
+    """The Davis Southern Women graph: 32 clients, 89 edges (18 women, then 14 events)."""
+    return from_networkx(nx.davis_southern_women_graph(), "social network")
+
+
+def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
+    """Breadth-first spanning tree: every client keeps its smallest shortest path to the root.
+
+    Args:
+        topology: any topology.
+        root: client at which the tree starts, 0..n-1.
+
+    Raises:
+        ValueError: if root is no client.
+    """
+    topology = as_topology(topology)
+    if not 0 <= root < topology.n:
+        raise ValueError(f"root must be in 0..{topology.n - 1}, got {root}")
+    tree = nx.empty_graph(topology.n)
+    # ascending neighbours at every node make the path lexicographically smallest
+    tree.add_edges_from(nx.bfs_edges(topology.graph, root, sort_neighbors=sorted))
+    return Topology(tree, f"{topology.name} tree")
+
+
+def cubic_tree(n: int) -> Topology:
+    """Tree filled breadth-first in which client 0 has three children and all others have two.
+
+    Source: Vogels et al. 2021, arXiv 2110.04175 (their "3-tree").
+    """
+    require_n(n)
+    graph, parent, free = nx.empty_graph(n), 0, 3
+    for child in range(1, n):
+        graph.add_edge(parent, child)
+        free -= 1
+        if free == 0:
+            parent, free = parent + 1, 2
+    return from_networkx(graph, "cubic tree")

@@ -1,0 +1,121 @@
+"""Mixing matrices and what they say of the speed of mixing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import scipy.sparse
+
+from jcollab.topology.graph import Topology, as_topology, require_tree
+
+DENSE_EIGENVALUES_UP_TO = 2000
+
+
+def mixing_matrix(topology: Topology | nx.Graph) -> np.ndarray:
+    """Dense Metropolis-Hastings matrix W, float64 ``[n, n]``: symmetric, doubly stochastic."""
+    topology = as_topology(topology)
+    matrix = np.zeros((topology.n, topology.n))
+    rows = np.repeat(np.arange(topology.n), topology.degrees)
+    matrix[rows, topology.neighbors[topology.mask]] = topology.metropolis[topology.mask]
+    np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
+    return matrix
+
+
+def spectral_gap(topology: Topology | nx.Graph | np.ndarray) -> float:
+    """``1 - max(|lambda_2|, |lambda_n|)`` of the mixing matrix; 0 never mixes, 1 mixes at once.
+
+    Args:
+        topology: a topology (its Metropolis-Hastings matrix is used) or a symmetric matrix W.
+    """
+    eigenvalues = mixing_eigenvalues(topology)
+    return 1.0 - (max(abs(eigenvalues[0]), abs(eigenvalues[-2])) if len(eigenvalues) > 1 else 0.0)
+
+
+def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray:
+    """Eigenvalues of W in ascending order, all of them for n <= 2000, else the outermost three."""
+    if isinstance(topology, np.ndarray):
+        return np.linalg.eigvalsh(check_mixing_matrix(topology))
+    topology = as_topology(topology)
+    if topology.n <= DENSE_EIGENVALUES_UP_TO:
+        return np.linalg.eigvalsh(mixing_matrix(topology))
+    rows = np.repeat(np.arange(topology.n), topology.degrees)
+    weights = topology.metropolis[topology.mask]
+    columns = topology.neighbors[topology.mask]
+    off = scipy.sparse.csr_array((weights, (rows, columns)), shape=(topology.n, topology.n))
+    matrix = off + scipy.sparse.diags_array(1.0 - topology.metropolis.sum(1))
+    largest = scipy.sparse.linalg.eigsh(matrix, 2, which="LA", return_eigenvectors=False)
+    smallest = scipy.sparse.linalg.eigsh(matrix, 1, which="SA", return_eigenvectors=False)
+    return np.sort(np.concatenate([smallest, largest]))
+
+
+def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = "W") -> np.ndarray:
+    """Returns W as float64 ``[n, n]`` after checking that averaging with it keeps the mean.
+
+    Args:
+        matrix: array-like ``[n, n]``.
+        symmetric: whether W must equal its transpose.
+        argument: the name used in errors.
+
+    Raises:
+        ValueError: if W is not square, finite, non-negative, doubly stochastic or, where that is
+            required, not symmetric.
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{argument} must be square, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all() or matrix.min() < -1e-9:
+        raise ValueError(f"{argument} must be finite and non-negative, got {matrix.min()}")
+    for axis, what in ((1, "row"), (0, "column")):
+        sums = matrix.sum(axis)
+        worst = int(np.abs(sums - 1).argmax())
+        if abs(sums[worst] - 1) > 1e-6:
+            raise ValueError(
+                f"{argument} must be doubly stochastic, but {what} {worst} sums to {sums[worst]:g}"
+            )
+    if symmetric and not np.allclose(matrix, matrix.T, atol=1e-9):
+        i, j = np.unravel_index(np.abs(matrix - matrix.T).argmax(), matrix.shape)
+        raise ValueError(
+            f"{argument} must be symmetric, but {argument}[{i}, {j}] is {matrix[i, j]:g} and "
+            f"{argument}[{j}, {i}] is {matrix[j, i]:g}"
+        )
+    return matrix
+
+
+def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray:
+    """Mixing matrix with one weight on every edge, float64 ``[n, n]``; the diagonal is the rest.
+
+    Args:
+        topology: any topology.
+        weight: w > 0, at most 1 / (largest degree), so that the diagonal stays non-negative.
+
+    Raises:
+        ValueError: if the weight is out of range.
+    """
+    topology = as_topology(topology)
+    most = 1 / max(1, int(topology.degrees.max()))
+    if not 0 < weight <= most:
+        raise ValueError(f"weight must be in (0, {most:g}] for {topology.name}, got {weight}")
+    matrix = weight * nx.to_numpy_array(topology.graph, nodelist=range(topology.n))
+    np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
+    return matrix
+
+
+def learning_rate_correction(topology: Topology | nx.Graph, *, overlap: bool = False) -> float:
+    """Factor C by which RelaySum's delays shrink a step: its effective step size is gamma / C.
+
+        C = 1 + (1/n^2) sum_ij max(d_ij - 1, 0) = 1/n + (1/n^2) sum_ij d_ij
+
+    Args:
+        topology: a tree.
+        overlap: for the overlapped form, whose delays are ``d_ij``: ``C = 1 + mean d_ij``.
+
+    Raises:
+        ValueError: if the graph has a cycle.
+
+    Source: Vogels et al. 2021, arXiv 2110.04175, appendix (there by simulation).
+    """
+    topology = as_topology(topology)
+    require_tree(topology)
+    return float((1.0 if overlap else 1.0 / topology.n) + topology.distances.mean())
