@@ -54,6 +54,32 @@ def band(
     ax.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
 
 
+@style()
+def curves(result: Any, *names: str) -> Figure:
+    """Evaluations of a run against rounds, one panel each.
+
+    Args:
+        result: from :func:`jcollab.fit`, with an ``evaluate`` that reports numbers ``[]`` (or
+            ``[S]`` for replicas, of which the mean and the range are drawn).
+        *names: which evaluations; none for all of them that are numbers.
+
+    Raises:
+        ValueError: if there is no such evaluation, or none at all.
+    """
+    said = {k: np.asarray(v) for k, v in result.evaluations.items() if k != "round"}
+    replicas = np.asarray(result.state.step).ndim
+    numbers = [name for name, values in said.items() if values.ndim == 1 + replicas]
+    chosen = names or tuple(numbers)
+    if not chosen or not set(chosen) <= set(numbers):
+        raise ValueError(f"names must be among {numbers}, got {chosen}")
+    fig = figure(figsize=(4.4 * len(chosen), 3.6))
+    for ax, name in zip(fig.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+        values = said[name].reshape(len(said[name]), -1).T
+        band(ax, result.evaluations["round"], values, color=COLORS[0], label=name)
+        ax.set(title=name.replace("_", " "), xlabel="communication rounds")
+    return fig
+
+
 def save(fig: Figure, path: str | os.PathLike) -> None:
     """Writes a figure as PNG."""
     with style():

@@ -41,8 +41,8 @@ def test_edges_and_spectrum_of_the_original(name):
 
 ALL = [
     tp.chain(7), tp.ring(7), tp.torus(3, 4), tp.star(7), tp.complete(7), tp.binary_tree(7),
-    tp.cubic_tree(9), tp.hypercube(8), tp.exponential(7), tp.social_network(), tp.chain(1), tp.ring(2),
-    tp.from_networkx(nx.petersen_graph(), "petersen"),
+    tp.cubic_tree(9), tp.hypercube(8), tp.exponential(7), tp.social_network(), tp.chain(1),
+    tp.ring(2), tp.from_networkx(nx.petersen_graph(), "petersen"),
 ]  # fmt: skip
 
 

@@ -111,6 +111,16 @@ def test_replicas_equal_separate_runs():
         np.testing.assert_allclose(together.log["loss"][i], alone.log["loss"], rtol=1e-5)
 
 
+def test_curves_of_a_run_are_drawn(tmp_path):
+    result = fit(evaluate=lambda s: {**consensus(s), "models": s.clients.params}, eval_every=2)
+    figure = jc.plots.curves(result)
+    jc.plots.save(figure, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert [ax.get_title() for ax in figure.axes] == ["consensus distance"]
+    with pytest.raises(ValueError, match=r"names must be among \['consensus_distance'\]"):
+        jc.plots.curves(result, "accuracy")
+
+
 def test_wrong_options_are_named():
     with pytest.raises(ValueError, match="num_rounds must be at least 1, got 0"):
         fit(num_rounds=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-import warnings
 from typing import Any
 
 import jax
@@ -43,8 +42,7 @@ PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
 
 def run(config: Scaling, context: Context) -> list[Row]:
     """Tunes every method for every n: all seeds and heterogeneities in one program."""
-    with jax.enable_x64(True), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "D2 needs")
+    with jax.enable_x64(True):
         return _run(config, context)
 
 
