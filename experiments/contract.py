@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import threading
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -71,14 +72,14 @@ class Context:
         out: folder for everything that it writes.
         progress: rich Progress to add bars to.
         smoke: whether this is a trial of the machinery only.
-        interrupted: to be set by a run that Ctrl-C ended early.
+        stop: set by Ctrl-C; a run looks at it between pieces of work and returns what it has.
         figures: the PNG files written so far.
     """
 
     out: pathlib.Path
     progress: Progress
     smoke: bool
-    interrupted: bool = False
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     figures: list[pathlib.Path] = dataclasses.field(default_factory=list)
 
     def log(self, **tags: Any) -> Any:
@@ -141,7 +142,7 @@ def execute(
     Returns:
         What summary.json holds, with ``interrupted`` true if Ctrl-C ended the run early.
     """
-    from jcollab.training import plain, progress_bar
+    from jcollab.training import interruptible, plain, progress_bar
 
     console = console or Console()
     module: types.ModuleType = importlib.import_module(f"experiments.{paper}.run")
@@ -149,10 +150,10 @@ def execute(
     settings = plain(dataclasses.asdict(config))
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
-    with progress_bar() as progress:
-        context = Context(out, progress, smoke)
+    with progress_bar() as progress, interruptible() as stop:
+        context = Context(out, progress, smoke, stop)
         rows = module.run(config, context)
-    judged = [] if smoke or context.interrupted else module.claims(config, rows)
+    judged = [] if smoke or stop.is_set() else module.claims(config, rows)
     summary = {
         "experiment": paper,
         "preset": preset,
@@ -160,7 +161,7 @@ def execute(
         "versions": versions(),
         "results": [plain(row) for row in rows],
         "claims": [plain(dataclasses.asdict(claim)) for claim in judged],
-        "interrupted": context.interrupted,
+        "interrupted": stop.is_set(),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     show(summary, console)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -85,7 +86,8 @@ def fit(
         key: random key.
         num_rounds: T, counted from the very first round.
         sample: as for :func:`jcollab.run`.
-        evaluate: ``evaluate(state) -> dict``, called before the first round and after each piece.
+        evaluate: ``evaluate(state) -> dict``, called before the first round and after each piece;
+            with replicas it is compiled, for one of them.
         eval_every: rounds between evaluations; None for a twentieth of T.
         log: file (or RunLog) to which each piece adds a JSON line with its last round, the means
             of the metrics over its rounds and the evaluation.
@@ -127,8 +129,10 @@ def fit(
         return (layout.per_replica(go, axes) if replicas else go)(state, data, key)
 
     compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
-    judge = (layout.per_replica(evaluate) if replicas else evaluate) if evaluate else None
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
+    judge = evaluate
+    if evaluate and replicas:
+        judge = _compile(layout.per_replica(evaluate), state)
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
     sink = log if isinstance(log, RunLog) else RunLog(log)
@@ -171,6 +175,18 @@ def fit(
                     result("diverged"),
                 )
     return result("finished" if done >= num_rounds else "interrupted")
+
+
+def _compile(fn: Callable[[State], Metrics], state: State) -> Callable[[State], Metrics]:
+    """Compiles a function with the arrays that it closes over as arguments, not as constants."""
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(state)
+
+    @jax.jit
+    def run(constants: list[Array], state: State) -> Metrics:
+        call = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))
+        return jax.tree.unflatten(jax.tree.structure(shapes), call(*jax.tree.leaves(state)))
+
+    return lambda state: run(closed.consts, state)
 
 
 def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:

@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -46,6 +48,22 @@ def test_a_claim_that_does_not_hold_is_an_error(tmp_path, capsys):
     assert {"claim", "expected", "measured", "holds"} == set(summary["claims"][0])
     assert not summary["claims"][0]["holds"]
     assert "NO" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "fig7"])
+def test_ctrl_c_keeps_what_was_measured(preset, tmp_path, monkeypatch):
+    """The interrupt arrives as the first line of the log is written."""
+    written = []
+
+    def write(log, record):
+        if not written:
+            os.kill(os.getpid(), signal.SIGINT)
+        written.append(record)
+
+    monkeypatch.setattr("jcollab.training.RunLog.write", write)
+    assert main(["relaysgd", preset, "--smoke", "--out", str(tmp_path)]) == 130
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"] and summary["results"] and not summary["claims"]
 
 
 def test_bad_input_is_named(capsys):

@@ -68,7 +68,7 @@ def run(config: Cifar10, context: Context) -> list[Row]:
                         }
                     )
                     if fitted.stopped == "interrupted":
-                        context.interrupted = True
+                        context.stop.set()
                         return rows
     context.save(_figure(curves), "cifar10")
     return rows

@@ -22,6 +22,7 @@ SMOKE = {
     "hidden": 8,
     "evaluations": 2,
 }
+SINGLE = {"num_seeds": 1, "learning_rates": (1.0,)}
 PRESETS = {
     "quickstart": Preset(
         config=Heterogeneity(),
@@ -44,7 +45,14 @@ PRESETS = {
         about="Table 2's question with an MLP: all methods with and without momentum, 16 clients",
         cost="TODO on 2 cores; --dataset mnist and digits too",
         expected="from alpha 1 to .01, RelaySGD loses at most 3 points, D-PSGD at least 10",
-        smoke=SMOKE | {"dataset": "digits", "num_seeds": 1, "alphas": (1.0,)},
+        smoke=SMOKE
+        | SINGLE
+        | {
+            "dataset": "digits",
+            "alphas": (1.0,),
+            "methods": ("RelaySGD double trees", "D-PSGD + QGM ring", "D2 ring", "D-PSGD ring"),
+            "momenta": (0.9,),
+        },
     ),
     "fig2": Preset(
         config=Scaling(),
@@ -93,7 +101,7 @@ PRESETS = {
         about="0, 1 and 10 % of messages lost, digits at Dirichlet(0.01), five methods",
         cost="TODO",
         expected="RelaySGD with the refreshed fill loses at most 1 point; initial fill much worse",
-        smoke=SMOKE | {"losses": (0.0, 0.1)},
+        smoke=SMOKE | SINGLE | {"losses": (0.1,)},
     ),
     "cifar10": Preset(
         config=Cifar10(),

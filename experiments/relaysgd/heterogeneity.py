@@ -38,7 +38,7 @@ def run(config: Heterogeneity, context: Context) -> list[Row]:
                 rows.append(done.row)
                 curves[alpha, _label(method, momentum, config)] = done.curves
                 if done.interrupted:
-                    context.interrupted = True
+                    context.stop.set()
                     return rows
     if len(config.methods) <= 3:
         figure = heterogeneity_figure(config, jc.topology.chain(config.n), curves, counts)

@@ -67,6 +67,8 @@ def _run(config: MeanEstimation, context: Context) -> list[Row]:
     keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for n in config.ns:
         for name, build in METHODS.items():
+            if context.stop.is_set():
+                return rows
             curves[name, n] = _errors(build(n), n, config.rounds, keys)
             ideal = 1 / (n * config.rounds)
             row = {

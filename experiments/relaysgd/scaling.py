@@ -53,6 +53,8 @@ def _run(config: Scaling, context: Context) -> list[Row]:
     task = context.progress.add_task("tuning", total=len(cases))
     drawn: dict[int, Any] = {}
     for n, (name, graph) in cases:
+        if context.stop.is_set():
+            return rows
         if n not in drawn:
             drawn[n] = _problems(config, n)
         problems, least = drawn[n]

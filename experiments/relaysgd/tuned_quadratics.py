@@ -75,6 +75,8 @@ def _run(config: TunedQuadratics, context: Context) -> list[Row]:
     chosen = METHODS[config.figure]
     task = context.progress.add_task("tuning", total=len(chosen))
     for (name, graph), cap in chosen.items():
+        if context.stop.is_set():
+            return rows
         best = tune(method(name, graph, config.n), problems, least, _rule(config, name))
         rates = np.nan_to_num(np.minimum(np.asarray(best.learning_rate), cap))
         weight = GOSSIP_WEIGHT if config.noise and name in ("D2", "gradient tracking") else 0.0

@@ -79,7 +79,7 @@ def run(config: Unreliable, context: Context) -> list[Row]:
             rows.append(done.row | {"paper_cifar10": known})
             curves[name, loss] = done.curves
             if done.interrupted:
-                context.interrupted = True
+                context.stop.set()
                 return rows
     context.save(_figure(config, curves), "unreliable")
     return rows
