@@ -10,7 +10,7 @@ quickstart: .venv/installed
 	@echo "The figure: runs/quickstart/accuracy.png"
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-slow: .venv/tested
 	$(BIN)/python -m pytest -m slow

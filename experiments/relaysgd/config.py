@@ -29,7 +29,7 @@ PRESETS = {
         about="16 clients on a chain learn handwritten digits; D-PSGD, RelaySGD and all-reduce",
         cost="1 minute on 2 cores",
         expected="worst client at alpha 0.01: RelaySGD about .97, D-PSGD about .7",
-        smoke=SMOKE,
+        smoke=SMOKE | {"alphas": (0.1,)},
     ),
     "heterogeneity": Preset(
         config=Heterogeneity(
@@ -49,7 +49,7 @@ PRESETS = {
         | SINGLE
         | {
             "dataset": "digits",
-            "alphas": (1.0,),
+            "alphas": (0.1,),
             "methods": ("RelaySGD double trees", "D-PSGD + QGM ring", "D2 ring", "D-PSGD ring"),
             "momenta": (0.9,),
         },
