@@ -138,7 +138,7 @@ PRESETS = {
             eval_examples=500,
         ),
         about="Table 2's set-up cut down to 8 clients, 4000 images, a narrow VGG-11 and 2 epochs",
-        cost="6 minutes on 2 cores; needs CIFAR-10 in JCOLLAB_DATA",
+        cost="3 minutes on 2 cores; needs CIFAR-10 in JCOLLAB_DATA",
         expected="that it runs: no accuracy of the paper is to be expected at this size",
         smoke={
             "dataset": "digits",
