@@ -63,8 +63,14 @@ def method(name: str, graph: str, n: int, *, noise: float = 0.0, weight: float =
 
 def stack(problems: list[jc.data.Quadratics]) -> tuple[jc.data.Quadratics, np.ndarray]:
     """Problems along a leading axis ``[S]``, and the values of their optima ``[S]``."""
-    least = [float(quadratics.objective_value(p, quadratics.optimum(p))) for p in problems]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *problems), np.array(least)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    return stacked, optimal_values(stacked)
+
+
+def optimal_values(problems: jc.data.Quadratics) -> np.ndarray:
+    """``F*`` of each of the stacked problems, ``[S]``."""
+    each = (jc.data.Quadratics(a, b) for a, b in zip(*problems, strict=True))
+    return np.array([float(quadratics.objective_value(p, quadratics.optimum(p))) for p in each])
 
 
 def error_curves(
@@ -95,6 +101,5 @@ def error_curves(
         _, log = jc.run(algorithm, state, problem, key, num_rounds=rounds, sample=quadratics.whole)
         return jax.numpy.concatenate([error(state)["error"][None], log["error"]])
 
-    each = [jax.tree.map(lambda leaf: leaf[s], problems) for s in range(len(rates))]  # noqa: B023
-    least = np.array([float(quadratics.objective_value(p, quadratics.optimum(p))) for p in each])
+    least = optimal_values(problems)
     return np.asarray(jax.jit(jax.vmap(one))(problems, least, np.asarray(rates), keys))

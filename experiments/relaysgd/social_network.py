@@ -12,7 +12,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
 from experiments.relaysgd.kinds import SocialNetwork
-from experiments.relaysgd.quadratic_methods import error_curves, stack
+from experiments.relaysgd.quadratic_methods import error_curves, optimal_values, stack
 from jcollab import plots
 from jcollab.data import quadratics
 
@@ -153,8 +153,7 @@ def _over_trees(
         )
         return jnp.concatenate([error(state)["error"][None], log["error"]])
 
-    each = [jax.tree.map(lambda leaf: leaf[s], problems) for s in range(len(keys))]  # noqa: B023
-    least = np.array([float(quadratics.objective_value(p, quadratics.optimum(p))) for p in each])
+    least = optimal_values(problems)
     over = jax.vmap(jax.vmap(one, (None, 0, 0, 0)), (0, None, None, None))
     return np.asarray(jax.jit(over)(tables, problems, least, keys))
 
