@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from jcollab import aggregators, channels, layout, metrics, mixing, schedules, topology
+from jcollab import aggregators, attacks, channels, layout, metrics, mixing, schedules, topology
 from jcollab.algorithms import (
     centralized,
     d2,
@@ -54,6 +54,7 @@ __all__ = [
     "Wire",
     "aggregators",
     "all_reduce",
+    "attacks",
     "centralized",
     "channels",
     "d2",

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jcollab import layout
 
@@ -59,7 +60,8 @@ class Mixer(NamedTuple):
 
     Attributes:
         init: ``init(x) -> s``; every leaf of ``s`` leads with the client axis.
-        update: ``update(x, s, *, key, step) -> (x, s)``.
+        update: ``update(x, s, *, key, step) -> (x, s)``. One that also names ``batch`` gets the
+            round's batch, with leaves ``[n, ...]``.
         bytes_sent: ``bytes_sent(x) -> float [n]``, bytes that each client sends in one round (an
             average where rounds differ), from the shapes of ``x`` alone.
     """
@@ -72,17 +74,21 @@ class Mixer(NamedTuple):
 class Wire(NamedTuple):
     """What a channel may look at while messages are in transit.
 
+    An inbox holds the messages of r receivers, of all n clients or of some of them.
+
     Attributes:
         key: random key of this exchange.
         step: int32 ``[]``, number of finished rounds.
         sent: pytree ``[n, ...]``, the value that each client shares in this round.
-        neighbors: int32 ``[n, K]``, sender of each slot (the receiver itself where padded).
-        weights: ``[n, K]``, mixing weight of each slot (0 where padded).
+        receivers: int32 ``[r]``, the client that each row of the inbox belongs to.
+        neighbors: int32 ``[r, K]``, sender of each slot (the receiver itself where padded).
+        weights: ``[r, K]``, mixing weight of each slot (0 where padded).
     """
 
     key: Array
     step: Array
     sent: PyTree
+    receivers: Array
     neighbors: Array
     weights: Array
 
@@ -90,10 +96,14 @@ class Wire(NamedTuple):
 class Channel(NamedTuple):
     """What happens to messages between sender and receiver.
 
+    A mixer may hand over the inboxes of all clients at once or of a few at a time, so every row is
+    treated on its own, and what is random is drawn by the client that the row belongs to.
+
     Attributes:
-        init: ``init(inbox) -> s`` for an inbox with leaves ``[n, K, ...]``.
+        init: ``init(inbox) -> s`` for an inbox with leaves ``[r, K, ...]``; leaves of s are
+            ``[r, ...]``.
         update: ``update(inbox, arrived, s, wire) -> (inbox, arrived, s)``; ``arrived`` is bool
-            ``[n, K]`` and False in padded slots.
+            ``[r, K]`` and False in padded slots.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -157,6 +167,22 @@ def lift(loss: Callable) -> Objective:
     return lifted
 
 
+def offer(fn: Callable, *args: Any, **context: Any) -> Any:
+    """Calls ``fn(*args)`` with those of the keyword arguments that it names.
+
+    Rules, attacks and mixers thus take what they need of a round's context and ignore the rest.
+
+    Example:
+        >>> offer(lambda x, *, step: x + step, 1, step=2, key=None)
+        3
+    """
+    parameters = inspect.signature(fn).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+        context = {name: value for name, value in context.items() if name in named}
+    return fn(*args, **context)
+
+
 def params_of(state: State) -> PyTree:
     """The models of a state, stacked ``[n, ...]`` (``[1, ...]`` for one shared model)."""
     if hasattr(state.clients, "params"):
@@ -184,6 +210,24 @@ def replicate(tree: PyTree, n: int) -> PyTree:
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
+
+
+def members(mask: Any, n: int, name: str = "mask") -> np.ndarray:
+    """Numbers of the clients in a mask, int ``[r]``; None is all of them.
+
+    Raises:
+        ValueError: if it is no bool ``[n]``, or nobody is in it.
+    """
+    if mask is None:
+        return np.arange(n)
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != (n,):
+        raise ValueError(
+            f"{name} must be a mask, bool [n={n}], got {mask.dtype} of shape {mask.shape}"
+        )
+    if not mask.any():
+        raise ValueError(f"{name} must hold at least one client, got none")
+    return np.flatnonzero(mask)
 
 
 def stateless(mix: Callable[..., PyTree]) -> Mixer:
@@ -226,8 +270,7 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
         state, log = algorithm.update(state, batch, key)
         log = dict(log)
         for metric in metrics:
-            value = metric(state)
-            named = value if isinstance(value, dict) else {_name(metric): value}
+            named = named_metric(metric, state)
             if clash := log.keys() & named.keys():
                 raise ValueError(f"metrics: {sorted(clash)} is reported already")
             log.update(named)
@@ -236,10 +279,14 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
     return Algorithm(algorithm.init, update)
 
 
-def _name(metric: Any) -> str:
+def named_metric(metric: Callable[[State], Any], state: State) -> Metrics:
+    """What a metric says of a state, as a dictionary (under the function's name, if it is none)."""
+    value = metric(state)
+    if isinstance(value, dict):
+        return value
     while isinstance(metric, functools.partial):
         metric = metric.func
-    return getattr(metric, "__name__", type(metric).__name__)
+    return {getattr(metric, "__name__", type(metric).__name__): value}
 
 
 Sample = Callable[[PyTree, Array, Array], PyTree]

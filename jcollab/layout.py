@@ -23,6 +23,7 @@ REPLICAS = "replicas"
 # On a CPU, clients that are larger than this run one after the other: stacked weights turn every
 # matrix product into a batched one that leaves the cache. Smaller ones are vectorised together.
 CPU_CHUNK_BYTES = 1 << 18
+ACCELERATOR_CHUNK_BYTES = 1 << 31  # of what is only needed while a client is served (its inbox)
 
 
 def num_clients(tree: PyTree, name: str = "tree") -> int:
@@ -48,25 +49,41 @@ def num_clients(tree: PyTree, name: str = "tree") -> int:
     return n
 
 
-def client_keys(key: jax.Array, n: int) -> jax.Array:
-    """One random key per client, drawn by identity: ``fold_in(key, i)`` for i = 0..n-1.
+def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
+    """One random key per client, drawn by identity: ``fold_in(key, i)``.
 
     A client's draws are the same whatever the number of devices or the chunk it is executed in.
+
+    Args:
+        key: random key.
+        n: number of clients, for i = 0..n-1, or their numbers, int ``[r]``.
     """
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+    numbers = jnp.arange(n) if isinstance(n, int) else n
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
 
 
-def per_client(fn: Callable, chunk: int | None = None) -> Callable:
+def per_client(
+    fn: Callable,
+    chunk: int | None = None,
+    *,
+    in_axes: Any = 0,
+    bytes_each: int | None = None,
+    only: np.ndarray | None = None,
+) -> Callable:
     """``fn`` of one client, lifted to all of them: the meaning of ``jax.vmap``, executed to fit.
 
     Args:
         fn: a function of arrays of one client.
         chunk: number of clients that are vectorised together, while chunks follow one another in
             a loop; None chooses by backend and size.
+        in_axes: as for ``jax.vmap``, with axes 0 (leads with the client axis) and None (shared).
+        bytes_each: memory that one client's call needs; None for that of its arguments.
+        only: numbers of the clients that it is called for, int ``[r]``; None for all.
 
     Returns:
-        A function whose every argument and result leads with the client axis ``[n, ...]``. Inside
-        :func:`use`, the axis is split over the devices of the mesh.
+        A function whose results lead with the client axis ``[n, ...]`` (``[r, ...]``). Inside
+        :func:`use`, the axis is split over the devices of the mesh, and shared arguments lie on
+        each of them.
 
     Raises:
         ValueError: if chunk < 1, or n is not divisible by the number of devices.
@@ -74,18 +91,32 @@ def per_client(fn: Callable, chunk: int | None = None) -> Callable:
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
 
-    def local(*args: PyTree) -> PyTree:
-        return _in_chunks(fn, args, chunk)
-
     def mapped(*args: PyTree) -> PyTree:
+        own, shared, merge = _split(args, in_axes)
+
+        def local(own: list, shared: list) -> PyTree:
+            return _in_chunks(lambda o: fn(*merge(o, shared)), (own,), chunk, bytes_each)
+
         devices = _active_devices()
+        if only is not None:
+            # some are called for twice where the devices do not divide them
+            rows = np.resize(only, len(only) + -len(only) % devices)
+            own = [leaf[rows] for leaf in own]
         if devices == 1:
-            return local(*args)
-        _check_divisible(num_clients(args, "arguments"), devices)
-        spec = P(CLIENTS)
-        return jax.shard_map(local, in_specs=spec, out_specs=spec, check_vma=False)(*args)
+            return local(own, shared)
+        _check_divisible(num_clients(own, "arguments"), devices)
+        split = P(CLIENTS)
+        results = jax.shard_map(local, in_specs=(split, P()), out_specs=split, check_vma=False)(
+            own, shared
+        )
+        return results if only is None else jax.tree.map(lambda leaf: leaf[: len(only)], results)
 
     return mapped
+
+
+def vectorized(fn: Callable, chunk: int | None = None) -> Callable:
+    """The meaning of ``jax.vmap``, in chunks that fit, on one device: for use within a client."""
+    return lambda *args: _in_chunks(fn, args, chunk)
 
 
 def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Callable:
@@ -104,19 +135,10 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
     """
 
     def mapped(*args: PyTree) -> PyTree:
-        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
-        leaves, structure = jax.tree.flatten(args)
-        flags = jax.tree.leaves(jax.tree.broadcast(axes, args, is_leaf=_is_axis), is_leaf=_is_axis)
-        own = [leaf for leaf, axis in zip(leaves, flags, strict=True) if axis is not None]
-        shared = [leaf for leaf, axis in zip(leaves, flags, strict=True) if axis is None]
+        own, shared, merge = _split(args, in_axes)
 
         def local(own: list, shared: list) -> PyTree:
-            def one(own: list) -> PyTree:
-                mine, common = iter(own), iter(shared)
-                merged = [next(common) if axis is None else next(mine) for axis in flags]
-                return fn(*jax.tree.unflatten(structure, merged))
-
-            return _in_chunks(one, (own,), chunk)
+            return _in_chunks(lambda o: fn(*merge(o, shared)), (own,), chunk)
 
         total = num_clients(own, "replicas")
         count = min(total, jax.device_count())
@@ -134,24 +156,45 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
     return mapped
 
 
+def _split(args: tuple, in_axes: Any) -> tuple[list, list, Callable[[list, list], tuple]]:
+    """Leaves that lead with the mapped axis, leaves that are shared, and how to merge them."""
+    axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+    leaves, structure = jax.tree.flatten(args)
+    mapped = jax.tree.map(lambda axis: axis is not None, axes, is_leaf=_is_axis)
+    flags = jax.tree.leaves(jax.tree.broadcast(mapped, args))
+    own = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+    shared = [leaf for leaf, flag in zip(leaves, flags, strict=True) if not flag]
+
+    def merge(own: list, shared: list) -> tuple:
+        mine, common = iter(own), iter(shared)
+        merged = [next(mine) if flag else next(common) for flag in flags]
+        return jax.tree.unflatten(structure, merged)
+
+    return own, shared, merge
+
+
 def _is_axis(axis: Any) -> bool:
     return axis is None or isinstance(axis, int)
 
 
-def _in_chunks(fn: Callable, args: tuple, chunk: int | None) -> PyTree:
+def _in_chunks(
+    fn: Callable, args: tuple, chunk: int | None, bytes_each: int | None = None
+) -> PyTree:
     n = num_clients(args, "arguments")
-    size = min(n, chunk or _default_chunk(args, n))
+    size = min(n, chunk or _default_chunk(args, n, bytes_each))
     if size == n:
         return jax.vmap(fn)(*args)
     # batch_size=1 would vectorise over a single client, which costs as much as over many
     return jax.lax.map(lambda a: fn(*a), args, batch_size=None if size == 1 else size)
 
 
-def _default_chunk(args: tuple[PyTree, ...], n: int) -> int:
-    if jax.default_backend() != "cpu":
-        return n
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(args))
-    return max(1, CPU_CHUNK_BYTES * n // max(size, 1))
+def _default_chunk(args: tuple[PyTree, ...], n: int, bytes_each: int | None) -> int:
+    budget = CPU_CHUNK_BYTES if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_BYTES
+    if bytes_each is None:
+        if jax.default_backend() != "cpu":
+            return n
+        bytes_each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(args)) // n
+    return max(1, budget // max(bytes_each, 1))
 
 
 def mesh(num_devices: int | None = None) -> Mesh:

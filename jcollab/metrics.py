@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Metrics, Mixer, PyTree, State, params_of
+from jcollab.core import Array, Metrics, Mixer, PyTree, State, named_metric, params_of
 
 
 def averaged_model(state: State | PyTree) -> PyTree:
@@ -71,6 +71,36 @@ def accuracy(predict: Callable[[PyTree, Array], Array], x: Any, y: Any) -> Calla
 
     # the test data is an argument of the compiled function, not a constant inside it
     return lambda state: judge(params_of(state), x, y)
+
+
+def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> Callable:
+    """Metrics of some of the clients only: the honest ones, or a clique.
+
+    Args:
+        clients: bool ``[n]`` or int ``[r]``, whom to look at.
+        *metrics: functions ``metric(state) -> array`` (reported under the function's name) or
+            ``-> dict`` of arrays.
+        prefix: put before every name.
+
+    Returns:
+        ``evaluate(state) -> dict``.
+
+    Raises:
+        ValueError: if nobody is looked at.
+
+    Example:
+        >>> honest = among(jnp.array([True, True, False]), consensus_distance, prefix="honest_")
+    """
+    rows = np.asarray(clients)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if not rows.size:
+        raise ValueError("clients must hold at least one client, got none")
+
+    def evaluate(state: State) -> Metrics:
+        part = state._replace(clients=jax.tree.map(lambda leaf: leaf[rows], state.clients))
+        return {prefix + name: v for m in metrics for name, v in named_metric(m, part).items()}
+
+    return evaluate
 
 
 def bytes_sent(mixer: Mixer, params: PyTree) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import add, local_step
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State
+from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State, offer
 
 
 def decentralized(
@@ -20,6 +21,8 @@ def decentralized(
     *,
     strength: float = 1.0,
     overlap: bool = False,
+    learners: Any = None,
+    honest: Any = None,
 ) -> Algorithm:
     """Every client takes a local optimiser step; then the mixer combines what they share.
 
@@ -39,16 +42,20 @@ def decentralized(
         strength: a in [0, 1], how strongly models are pulled together.
         overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
             that communication can run beside the computation.
+        learners: bool ``[n]``, who takes local steps; the others keep their model but for what
+            the mixer does. None for all. Byzantine clients whose messages are made up from those
+            of others need not learn.
+        honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
         An algorithm with ``init(key, params, extra=())``, params and extra stacked ``[n, ...]``,
         and ``update(state, batch, key)`` with batch leaves ``[n, ...]``. It reports ``loss`` and
-        the metrics of the loss as means over clients.
+        the metrics of the loss as means over honest clients.
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if strength lies outside [0, 1], or client axes differ between params, extra,
-            batch and mixer.
+        ValueError: if strength lies outside [0, 1], client axes differ between params, extra,
+            batch and mixer, or a mask does not fit.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -58,7 +65,7 @@ def decentralized(
     def share(params: PyTree, updates: PyTree) -> PyTree:
         return updates if overlap else optax.apply_updates(_scale(params, strength), updates)
 
-    step = local_step(loss, optimizer, share)
+    step = local_step(loss, optimizer, share, learners=learners, honest=honest)
 
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
         layout.num_clients((params, extra), "(params, extra)")
@@ -71,7 +78,9 @@ def decentralized(
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
         shared = _scale(clients.params, strength) if overlap else stepped.value
-        params, mixed = mixer.update(shared, clients.mixer, key=mix_key, step=state.step)
+        params, mixed = offer(
+            mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
+        )
         if strength < 1:
             params = add(_scale(clients.params, 1 - strength), params)
         if overlap:

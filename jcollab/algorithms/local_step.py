@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jcollab import layout
-from jcollab.core import Array, Metrics, Objective, PyTree, lift
+from jcollab.core import Array, Metrics, Objective, PyTree, lift, members
 
 
 class Stepped(NamedTuple):
@@ -33,6 +34,9 @@ def local_step(
     loss: Callable,
     optimizer: optax.GradientTransformation,
     finish: Callable[[PyTree, PyTree], PyTree] = lambda params, updates: updates,
+    *,
+    learners: Any = None,
+    honest: Any = None,
 ) -> Callable[..., Stepped]:
     """One optimiser step of every client on its own batch.
 
@@ -40,15 +44,25 @@ def local_step(
         loss: see :func:`jcollab.lift`.
         optimizer: local optimiser.
         finish: ``finish(params, updates) -> value`` for one client.
+        learners: bool ``[n]``, who takes a step; the updates of the others are 0. None for all.
+        honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
         ``step(clients, batch, key) -> Stepped``; ``clients`` has the fields ``params``, ``extra``
         and ``opt_state``.
+
+    Raises:
+        ValueError: in ``step``, if a mask has another length than n, holds nobody, or an honest
+            client is no learner.
     """
     gradient = gradient_of(lift(loss))
 
     def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
+        rows = members(learners, n, "learners")
+        told = rows if honest is None else members(honest, n, "honest")
+        if idle := set(told) - set(rows):
+            raise ValueError(f"honest must be among the learners, but {sorted(idle)} are not")
 
         def local(
             params: PyTree, extra: PyTree, opt_state: PyTree, batch: PyTree, key: Array
@@ -57,10 +71,17 @@ def local_step(
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return finish(params, updates), extra, opt_state, metrics
 
+        each = layout.per_client(local, only=None if len(rows) == n else rows)
         keys = layout.client_keys(key, n)
-        value, extra, opt_state, metrics = layout.per_client(local)(
-            clients.params, clients.extra, clients.opt_state, batch, keys
-        )
+        *fresh, metrics = each(clients.params, clients.extra, clients.opt_state, batch, keys)
+        if len(rows) < n:
+            still = jax.tree.map(jnp.zeros_like, clients.params)
+            old = [jax.vmap(finish)(clients.params, still), clients.extra, clients.opt_state]
+            fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
+        if len(told) < len(rows):
+            places = np.searchsorted(rows, told)
+            metrics = jax.tree.map(lambda leaf: leaf[places], metrics)
+        value, extra, opt_state = fresh
         return Stepped(value, extra, opt_state, mean_metrics(metrics))
 
     return step

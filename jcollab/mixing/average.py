@@ -77,7 +77,7 @@ def gossip(
             dense = mixing_matrix(topology) if isinstance(topology, Topology) else matrix
             return jnp.asarray(dense, weight_dtype(x))
         if isinstance(topology, Topology):
-            table, weights = topology.neighbors, topology.metropolis
+            table, weights = topology.neighbors, topology.weights
         else:
             table, weights = _neighbor_table(matrix)
         return jnp.asarray(table), jnp.asarray(weights, weight_dtype(x))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jcollab.core import Array, Mixer, PyTree
+from jcollab.core import Array, Mixer, PyTree, offer
 from jcollab.mixing.common import widen
 
 
@@ -20,10 +20,12 @@ def every(period: int, mixer: Mixer) -> Mixer:
     if period < 1:
         raise ValueError(f"period must be at least 1, got {period}")
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(
+        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
+    ) -> tuple[PyTree, PyTree]:
         return jax.lax.cond(
             (step + 1) % period == 0,
-            lambda x, s: mixer.update(x, s, key=key, step=step),
+            lambda x, s: offer(mixer.update, x, s, key=key, step=step, batch=batch),
             lambda x, s: (x, s),
             x,
             s,
@@ -57,8 +59,10 @@ def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
     def part(x: PyTree) -> list[Array]:
         return [leaf for leaf, flag in zip(jax.tree.leaves(x), chosen(x), strict=True) if flag]
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
-        mixed, s = mixer.update(part(x), s, key=key, step=step)
+    def update(
+        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
+    ) -> tuple[PyTree, PyTree]:
+        mixed, s = offer(mixer.update, part(x), s, key=key, step=step, batch=batch)
         fresh = iter(mixed)
         leaves, structure = jax.tree.flatten(x)
         flags = zip(leaves, chosen(x), strict=True)
@@ -81,8 +85,10 @@ def lazy(mixer: Mixer, weight: float = 0.5) -> Mixer:
     if not 0 < weight <= 1:
         raise ValueError(f"weight must be in (0, 1], got {weight}")
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
-        mixed, s = mixer.update(x, s, key=key, step=step)
+    def update(
+        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
+    ) -> tuple[PyTree, PyTree]:
+        mixed, s = offer(mixer.update, x, s, key=key, step=step, batch=batch)
 
         def blend(own: Array, other: Array) -> Array:
             return ((1 - weight) * widen(own) + weight * widen(other)).astype(own.dtype)
@@ -133,11 +139,13 @@ def interleave(*mixers: Mixer) -> Mixer:
     def init(x: PyTree) -> PyTree:
         return tuple(mixer.init(part) for mixer, part in zip(mixers, split(x), strict=True))
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(
+        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
+    ) -> tuple[PyTree, PyTree]:
         parts, states = [], []
         for i, (mixer, part) in enumerate(zip(mixers, split(x), strict=True)):
             own_key = jax.random.fold_in(key, i)
-            part, state = mixer.update(part, s[i], key=own_key, step=step)
+            part, state = offer(mixer.update, part, s[i], key=own_key, step=step, batch=batch)
             parts.append(part)
             states.append(state)
         return join(parts, x), tuple(states)

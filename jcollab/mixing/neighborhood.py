@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import networkx as nx
+import numpy as np
 
-from jcollab import channels
-from jcollab.aggregators import Rule
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire
+from jcollab import channels, layout
+from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods
+from jcollab.aggregators.common import as_stateful
+from jcollab.core import Array, Channel, Mixer, PyTree, Wire, members, offer
 from jcollab.mixing.common import check_n, payload, weight_dtype, widen
 from jcollab.topology import Topology, as_topology
 
 
 class NeighborhoodState(NamedTuple):
-    """Neighbour lists ``[n, K]``, their weights ``[n, K]``, and the state of the channel."""
+    """What a neighbourhood keeps; every leaf leads with the client axis.
+
+    Attributes:
+        neighbors: int32 ``[n, K]``.
+        weights: mixing weight of every slot, ``[n, K]``.
+        mask: True where a slot holds a neighbour, bool ``[n, K]``.
+        rule: state of the rule.
+        channel: state of the channel.
+    """
 
     neighbors: Array
     weights: Array
     mask: Array
+    rule: PyTree
     channel: PyTree
 
 
 def neighborhood(
-    topology: Topology | nx.Graph, rule: Rule, channel: Channel | None = None
+    topology: Topology | nx.Graph,
+    rule: Rule | StatefulRule,
+    channel: Channel | None = None,
+    *,
+    receivers: Any = None,
+    chunk: int | None = None,
 ) -> Mixer:
     """Every client applies a rule to what its neighbours sent: ``x_i' = rule(x_i, {x_j}, w_i)``.
 
@@ -33,41 +49,99 @@ def neighborhood(
     own, are scaled to sum to 1.
 
     Args:
-        topology: a topology; its Metropolis-Hastings weights are used.
-        rule: ``rule(own [...], received [K, ...], weights [K]) -> new [...]`` for one receiver.
+        topology: a topology, with its mixing weights.
+        rule: ``rule(own [...], received [K, ...], weights [K]) -> new [...]`` for one receiver, or
+            a rule with a memory, see :mod:`jcollab.aggregators`.
         channel: what happens to messages on their way.
+        receivers: bool ``[n]``, who applies the rule; the others keep their value. None for all.
+        chunk: number of receivers that are served at a time, which bounds the memory for their
+            inboxes, ``[chunk, K, ...]``; None chooses by backend and size.
 
     Raises:
-        TypeError: if ``rule`` is not callable.
-        ValueError: at ``init``, if n differs between ``x`` and the topology.
+        TypeError: if ``rule`` is neither a function nor a StatefulRule.
+        ValueError: if ``receivers`` has another length than n, or the rule cannot work with as few
+            inputs as some receiver has; at ``init``, if n differs between ``x`` and the topology.
     """
     topology = as_topology(topology)
-    if not callable(rule):
-        raise TypeError(f"rule must be a function, got {type(rule).__name__}")
-    link = channel or channels.reliable()
+    n, link, inner = topology.n, channel or channels.reliable(), as_stateful(rule)
+    rows = members(receivers, n, "receivers")
+    check_neighborhoods(rule, 1 + topology.degrees[rows])
 
     def init(x: PyTree) -> NeighborhoodState:
-        check_n(x, topology.n)
-        inbox = jax.tree.map(lambda leaf: leaf[topology.neighbors], x)
+        check_n(x, n)
+        wide = jax.tree.map(widen, x)
         return NeighborhoodState(
             jnp.asarray(topology.neighbors),
-            jnp.asarray(topology.metropolis, weight_dtype(x)),
+            jnp.asarray(topology.weights, weight_dtype(x)),
             jnp.asarray(topology.mask),
-            link.init(inbox),
+            jax.vmap(inner.init)(wide),
+            _channel_state(link, wide, topology.neighbors),
         )
 
     def update(
-        x: PyTree, s: NeighborhoodState, *, key: Array, step: Array
+        x: PyTree, s: NeighborhoodState, *, key: Array, step: Array, batch: PyTree = None
     ) -> tuple[PyTree, NeighborhoodState]:
-        wide = jax.tree.map(widen, x)
-        inbox = jax.tree.map(lambda leaf: leaf[s.neighbors], wide)
-        wire = Wire(key, step, x, s.neighbors, s.weights)
-        inbox, arrived, link_state = link.update(inbox, s.mask, s.channel, wire)
-        own_weight = 1 - s.weights.sum(1, keepdims=True)
-        weights = jnp.where(arrived, s.weights, 0)
-        weights = weights / (own_weight + weights.sum(1, keepdims=True))
-        mixed = jax.vmap(rule)(wide, inbox, weights)
-        mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mixed, x)
-        return mixed, s._replace(channel=link_state)
+        rule_key = jax.random.fold_in(key, n)
+
+        def receive(
+            sent: PyTree, own: PyTree, i: Array, s: NeighborhoodState, batch: PyTree
+        ) -> tuple[PyTree, PyTree, PyTree]:
+            own = jax.tree.map(widen, own)
+            inbox = jax.tree.map(lambda leaf: widen(leaf[s.neighbors])[None], sent)
+            wire = Wire(key, step, sent, i[None], s.neighbors[None], s.weights[None])
+            held = jax.tree.map(lambda leaf: leaf[None], s.channel)
+            inbox, arrived, held = link.update(inbox, s.mask[None], held, wire)
+            inbox, held = jax.tree.map(lambda leaf: leaf[0], (inbox, held))
+            weights = jnp.where(arrived[0], s.weights, 0)
+            weights = weights / (1 - s.weights.sum() + weights.sum())
+            new, kept = offer(
+                inner.update,
+                own,
+                inbox,
+                weights,
+                s.rule,
+                key=jax.random.fold_in(rule_key, i),
+                step=step,
+                receiver=i,
+                senders=s.neighbors,
+                batch=batch,
+            )
+            return new, kept, held
+
+        each = layout.per_client(
+            receive,
+            chunk,
+            in_axes=(None, 0, 0, 0, 0),
+            bytes_each=_inbox_bytes(x, topology.neighbors.shape[1]),
+            only=None if len(rows) == n else rows,
+        )
+        new, kept, held = each(x, x, jnp.arange(n), s, batch)
+        new = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), new, x)
+        if len(rows) < n:
+            old = (x, s.rule, s.channel)
+            new, kept, held = jax.tree.map(
+                lambda leaf, fresh: leaf.at[rows].set(fresh), old, (new, kept, held)
+            )
+        return new, s._replace(rule=kept, channel=held)
 
     return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
+
+
+def _channel_state(link: Channel, wide: PyTree, neighbors: np.ndarray) -> PyTree:
+    def inbox(wide: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[neighbors], wide)
+
+    # most channels keep nothing, and an inbox [n, K, ...] of all clients may be large
+    if not jax.tree.leaves(jax.eval_shape(lambda x: link.init(inbox(x)), wide)):
+        return link.init(jax.eval_shape(inbox, wide))
+    return link.init(inbox(wide))
+
+
+def _inbox_bytes(x: PyTree, slots: int) -> int:
+    sizes = (leaf.size // leaf.shape[0] * widen_size(leaf) for leaf in jax.tree.leaves(x))
+    return (slots + 2) * sum(sizes)
+
+
+def widen_size(leaf: Array) -> int:
+    """Bytes of a number of the leaf in the width in which averages are taken."""
+    return jnp.promote_types(leaf.dtype, jnp.float32).itemsize

@@ -101,7 +101,7 @@ def relay_sum(
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        wire = Wire(key, step, x, s.neighbors, s.mask / n)
+        wire = Wire(key, step, x, jnp.arange(n), s.neighbors, s.mask / n)
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)

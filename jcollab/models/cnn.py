@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from jcollab.models.convolution import Conv, max_pool
+
 
 class CNN(nn.Module):
     """Convolution, ReLU and 2 x 2 max-pooling per entry of ``channels``, then dense layers.
@@ -27,8 +29,8 @@ class CNN(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
         for width in self.channels:
-            x = nn.relu(nn.Conv(width, (self.kernel, self.kernel))(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            x = nn.relu(Conv(width, (self.kernel, self.kernel))(x))
+            x = max_pool(x)
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab.models.convolution import Conv
 from jcollab.models.vgg import conv_init, torch_linear
 
 Norm = Literal["group", "evonorm"]
@@ -129,13 +130,13 @@ class ResNet20(nn.Module):
         return torch_linear(self.num_classes, x.shape[-1])(x)
 
 
-def _conv(channels: int, kernel: int, stride: int = 1) -> nn.Conv:
+def _conv(channels: int, kernel: int, stride: int = 1) -> Conv:
     # "SAME" would pad a strided convolution at the far side only; the papers pad both
-    return nn.Conv(
+    return Conv(
         channels,
         (kernel, kernel),
         stride,
-        padding=kernel // 2,
+        padding=((kernel // 2, kernel // 2),) * 2,
         use_bias=False,
         kernel_init=conv_init,
     )

@@ -6,6 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab.models.convolution import Conv, max_pool
+
+PADS = ((1, 1), (1, 1))
 # output channels in multiples of the width; every stage ends with 2 x 2 max-pooling
 STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 
@@ -77,9 +80,9 @@ class VGG11(nn.Module):
             raise ValueError(f"x must be images [b, >=32, >=32, channels], got shape {x.shape}")
         for stage in STAGES:
             for multiple in stage:
-                conv = nn.Conv(multiple * self.width, (3, 3), padding=1, kernel_init=conv_init)
+                conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=conv_init)
                 x = nn.relu(conv(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            x = max_pool(x)
         x = x.reshape(x.shape[0], -1)
         drop: Callable[[jax.Array], jax.Array] = nn.Dropout(
             self.dropout_rate, deterministic=not train

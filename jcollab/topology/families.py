@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 
 from jcollab.topology.graph import Topology, as_topology, from_networkx
 
@@ -118,3 +119,49 @@ def cubic_tree(n: int) -> Topology:
         if free == 0:
             parent, free = parent + 1, 2
     return from_networkx(graph, "cubic tree")
+
+
+def small_world(n: int, degree: int = 4, rewire: float = 0.1, *, seed: int = 0) -> Topology:
+    """A ring lattice of which some edges are rewired at random (Watts and Strogatz 1998).
+
+    Args:
+        n: number of clients.
+        degree: neighbours of each client in the lattice, even, 2 <= degree < n.
+        rewire: probability that an edge is rewired, in [0, 1].
+        seed: of the rewiring, which is repeated until the graph is connected.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    require_n(n, 3)
+    if degree % 2 or not 2 <= degree < n:
+        raise ValueError(f"degree must be even and in 2..{n - 1}, got {degree}")
+    if not 0 <= rewire <= 1:
+        raise ValueError(f"rewire must be in [0, 1], got {rewire}")
+    graph = nx.connected_watts_strogatz_graph(n, degree, rewire, tries=1000, seed=seed)
+    return from_networkx(graph, "small world")
+
+
+def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
+    """A graph drawn at random from those in which every client has ``degree`` neighbours.
+
+    Args:
+        n: number of clients; n * degree must be even.
+        degree: 2 <= degree < n.
+        seed: of the draw, which is repeated until the graph is connected.
+
+    Raises:
+        ValueError: if there is no such graph.
+    """
+    require_n(n, 3)
+    if not 2 <= degree < n or n * degree % 2:
+        raise ValueError(
+            f"degree must be in 2..{n - 1} with n * degree even, got {degree} for n={n}"
+        )
+    rng = np.random.RandomState(seed)
+    while True:  # a random regular graph is connected with probability near 1
+        graph = nx.random_regular_graph(degree, n, seed=rng)
+        if nx.is_connected(graph):
+            order = nx.empty_graph(n)
+            order.add_edges_from(graph.edges)
+            return from_networkx(order, "random regular")

@@ -18,10 +18,13 @@ class Topology:
     Attributes:
         graph: networkx graph with nodes 0..n-1.
         name: what plots and tables call it.
+        matrix: mixing matrix W, float64 ``[n, n]``, see :func:`jcollab.topology.with_weights`;
+            None for Metropolis-Hastings weights.
     """
 
     graph: nx.Graph
     name: str = "graph"
+    matrix: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -56,13 +59,17 @@ class Topology:
         return table
 
     @functools.cached_property
-    def metropolis(self) -> np.ndarray:
-        """Metropolis-Hastings weight of every slot, float64 ``[n, K]`` (0 where padded).
+    def weights(self) -> np.ndarray:
+        """Mixing weight of every slot, float64 ``[n, K]`` (0 where padded).
 
-        ``w_ij = 1 / (1 + max(deg_i, deg_j))``; the weight of a client's own value is the rest.
+        Metropolis-Hastings, ``w_ij = 1 / (1 + max(deg_i, deg_j))``, unless others were given; the
+        weight of a client's own value is the rest.
         """
-        degrees = self.degrees
-        weights = 1.0 / (1.0 + np.maximum(degrees[:, None], degrees[self.neighbors]))
+        if self.matrix is not None:
+            weights = np.take_along_axis(self.matrix, self.neighbors, axis=1)
+        else:
+            degrees = self.degrees
+            weights = 1.0 / (1.0 + np.maximum(degrees[:, None], degrees[self.neighbors]))
         return np.where(self.mask, weights, 0.0)
 
     @property

@@ -14,11 +14,13 @@ DENSE_EIGENVALUES_UP_TO = 2000
 
 
 def mixing_matrix(topology: Topology | nx.Graph) -> np.ndarray:
-    """Dense Metropolis-Hastings matrix W, float64 ``[n, n]``: symmetric, doubly stochastic."""
+    """Dense mixing matrix W of a topology, float64 ``[n, n]``: symmetric, doubly stochastic."""
     topology = as_topology(topology)
+    if topology.matrix is not None:
+        return topology.matrix.copy()
     matrix = np.zeros((topology.n, topology.n))
     rows = np.repeat(np.arange(topology.n), topology.degrees)
-    matrix[rows, topology.neighbors[topology.mask]] = topology.metropolis[topology.mask]
+    matrix[rows, topology.neighbors[topology.mask]] = topology.weights[topology.mask]
     np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
     return matrix
 
@@ -41,10 +43,10 @@ def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray
     if topology.n <= DENSE_EIGENVALUES_UP_TO:
         return np.linalg.eigvalsh(mixing_matrix(topology))
     rows = np.repeat(np.arange(topology.n), topology.degrees)
-    weights = topology.metropolis[topology.mask]
+    weights = topology.weights[topology.mask]
     columns = topology.neighbors[topology.mask]
     off = scipy.sparse.csr_array((weights, (rows, columns)), shape=(topology.n, topology.n))
-    matrix = off + scipy.sparse.diags_array(1.0 - topology.metropolis.sum(1))
+    matrix = off + scipy.sparse.diags_array(1.0 - topology.weights.sum(1))
     largest = scipy.sparse.linalg.eigsh(matrix, 2, which="LA", return_eigenvectors=False)
     smallest = scipy.sparse.linalg.eigsh(matrix, 1, which="SA", return_eigenvectors=False)
     return np.sort(np.concatenate([smallest, largest]))
@@ -81,6 +83,28 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
             f"{argument}[{j}, {i}] is {matrix[j, i]:g}"
         )
     return matrix
+
+
+def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
+    """The same graph with the mixing matrix W in place of Metropolis-Hastings weights.
+
+    Args:
+        topology: any topology.
+        matrix: W ``[n, n]``, symmetric and doubly stochastic, 0 between clients that are not
+            joined (an edge may have weight 0 as well).
+
+    Raises:
+        ValueError: if W is no such matrix.
+    """
+    topology = as_topology(topology)
+    matrix = check_mixing_matrix(matrix)
+    if matrix.shape[0] != topology.n:
+        raise ValueError(f"W is for n={matrix.shape[0]} clients, but topology has n={topology.n}")
+    joined = nx.to_numpy_array(topology.graph, nodelist=range(topology.n)) + np.eye(topology.n)
+    if (extra := np.argwhere((joined == 0) & (matrix != 0))).size:
+        i, j = extra[0]
+        raise ValueError(f"W[{i}, {j}] is {matrix[i, j]:g}, but {i} and {j} are not joined")
+    return Topology(topology.graph, topology.name, matrix)
 
 
 def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray:

@@ -1,0 +1,133 @@
+"""Clipping: messages count, but none may pull farther than a radius."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jcollab.aggregators.common import Rule, StatefulRule, squared_distances, weighted_step
+from jcollab.core import Array, PyTree, offer
+
+Radius = Callable[..., Array]
+
+
+def self_centered_clip(radius: Any) -> Rule:
+    """Gossip in which every difference to the own value is clipped (ClippedGossip).
+
+        x' = x + sum_k w_k CLIP(x_k - x, tau),    CLIP(v, tau) = v min(1, tau / ||v||)
+
+    with the norm over the whole pytree. A byzantine client of weight w moves x by at most
+    ``w tau``. An infinite radius is plain gossip, radius 0 keeps x; a message that holds NaN
+    counts as x itself.
+
+    Args:
+        radius: tau >= 0, may be traced; or a function ``radius(distances [K], weights [K]) ->
+            tau``, which may ask for the keywords of a rule: :func:`oracle_radius`,
+            :func:`second_largest_distance`.
+
+    Raises:
+        ValueError: if a radius is negative or NaN.
+
+    Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
+    """
+    if not callable(radius):
+        _check_radius(radius)
+
+    def rule(own: PyTree, received: PyTree, weights: Array, **context: Any) -> PyTree:
+        distances = jnp.sqrt(squared_distances(own, received))
+        tau = offer(radius, distances, weights, **context) if callable(radius) else radius
+        return weighted_step(own, received, weights * _shrinkage(distances, tau))
+
+    return rule
+
+
+def oracle_radius(byzantine: Any) -> Radius:
+    """The radius of the theory, for those who know who is byzantine.
+
+        tau_i^2 = (1 / delta_i) sum_{j honest} w_ij ||x_j - x_i||^2,    delta_i = sum_{j byz} w_ij
+
+    and infinite where ``delta_i = 0``. At consensus it is 0, whatever the byzantine send.
+
+    Args:
+        byzantine: bool ``[n]``.
+
+    Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
+    """
+    who = jnp.asarray(byzantine, bool)
+
+    def radius(distances: Array, weights: Array, *, senders: Array) -> Array:
+        bad = who[senders]
+        delta = jnp.sum(jnp.where(bad, weights, 0))
+        spread = jnp.sum(jnp.where(bad | (weights == 0), 0, weights * distances**2))
+        return jnp.where(delta > 0, jnp.sqrt(spread / jnp.where(delta > 0, delta, 1)), jnp.inf)
+
+    return radius
+
+
+def second_largest_distance() -> Radius:
+    """A practical adaptive radius: the second largest distance of a neighbour (or the only one).
+
+    Source: code of He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
+    """
+
+    def radius(distances: Array, weights: Array) -> Array:
+        present = weights > 0
+        ranked = jnp.sort(jnp.where(present, distances, -jnp.inf))
+        if len(ranked) == 1:
+            return ranked[-1]
+        return jnp.where(present.sum() > 1, ranked[-2], ranked[-1])
+
+    return radius
+
+
+def centered_clip(radius: Any, iterations: int = 1) -> StatefulRule:
+    """The mean of differences to a kept centre, each clipped (CenteredClip, CP).
+
+        v <- v + (1/m) sum_k CLIP(x_k - v, tau)    over the own value and the messages
+
+    The centre v starts at the receiver's first value and is the result of every round.
+
+    Args:
+        radius: tau >= 0, may be traced.
+        iterations: steps per round, at least 1.
+
+    Raises:
+        ValueError: if the radius is negative or NaN, or iterations < 1.
+
+    Source: Karimireddy, He and Jaggi 2021, arXiv 2012.10333.
+    """
+    _check_radius(radius)
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+
+    def update(
+        own: PyTree, received: PyTree, weights: Array, s: PyTree, *, own_counts: bool = True
+    ) -> tuple[PyTree, PyTree]:
+        present = (weights > 0).astype(weights.dtype)
+        count = jnp.maximum(present.sum() + own_counts, 1)
+        first = jax.tree.map(lambda leaf: leaf[None], own)
+        for _ in range(iterations):
+            center = s
+            shrink = _shrinkage(jnp.sqrt(squared_distances(center, received)), radius)
+            s = weighted_step(center, received, shrink * present / count)
+            if own_counts:
+                shrink = _shrinkage(jnp.sqrt(squared_distances(center, first)), radius)
+                moved = weighted_step(center, first, shrink / count)
+                s = jax.tree.map(lambda a, b, v: a + (b - v), s, moved, center)
+        return s, s
+
+    return StatefulRule(lambda own: own, update)
+
+
+def _shrinkage(distances: Array, radius: Any) -> Array:
+    """``min(1, tau / d)``; 0 for a distance that is NaN."""
+    far = distances > radius
+    return jnp.where(far, radius / distances, jnp.where(jnp.isnan(distances), 0.0, 1.0))
+
+
+def _check_radius(radius: Any) -> None:
+    if not isinstance(radius, jax.core.Tracer) and not jnp.all(jnp.asarray(radius) >= 0):
+        raise ValueError(f"radius must be at least 0, got {radius}")

@@ -1,0 +1,99 @@
+"""Rules that treat every coordinate on its own: median and trimmed mean."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jcollab.aggregators.common import Rule, check_slots, column, least_inputs
+from jcollab.aggregators.sorting import by_blocks, order_statistics
+from jcollab.core import Array, PyTree
+
+
+def coordinate_median() -> Rule:
+    """Median of the own value and the messages in every coordinate (the mean of the middle two).
+
+    All inputs count the same: weights only say which messages are there. NaN counts as infinite.
+
+    Source: Yin et al. 2018, arXiv 1803.01498.
+    """
+
+    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
+        absent = weights == 0
+        # half of the absent below and half above keep the middle where it is
+        number = jnp.cumsum(absent)
+        fill = jnp.where(number % 2 == 1, jnp.inf, -jnp.inf)
+        odd = number[-1] % 2 == 1
+
+        def median(rows: Sequence[Array]) -> Array:
+            middle = (len(rows) - 1) // 2
+            if len(rows) % 2:
+                low, high = order_statistics(rows, [max(middle - 1, 0), middle])
+                return jnp.where(odd, (low + high) / 2, high)
+            low, high = order_statistics(rows, [middle, middle + 1])
+            return jnp.where(odd, low, (low + high) / 2)
+
+        return _by_coordinate(median, own, received, absent, fill, own_counts)
+
+    return rule
+
+
+def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
+    """Mean of what is left in every coordinate without the b largest and the b smallest inputs.
+
+    All inputs count the same: weights only say which messages are there. NaN counts as infinite.
+    Where lost messages leave too few, b is lowered until one input is left.
+
+    Args:
+        trim: b >= 0; every receiver needs at least 2 b + 1 inputs, its own included.
+        shrink: whether b may also be lowered where a neighbourhood is too small from the start,
+            as the code of He et al. 2022 does, in place of an error.
+
+    Raises:
+        ValueError: if trim < 0; when it is used, if a neighbourhood is too small.
+
+    Source: Yin et al. 2018, arXiv 1803.01498; BRIDGE of Yang and Bajwa 2019.
+    """
+    if trim < 0:
+        raise ValueError(f"trim must be at least 0, got {trim}")
+
+    @least_inputs(1 if shrink else 2 * trim + 1, f"trim={trim}")
+    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
+        check_slots(rule, received, own_counts)
+        absent = weights == 0
+        count = own_counts + jnp.sum(~absent)
+        cut = jnp.minimum(trim, (count - 1) // 2)
+
+        def mean(rows: Sequence[Array]) -> Array:
+            ranked = order_statistics(rows, range(len(rows)))
+            kept = [
+                jnp.where((rank >= cut) & (rank < count - cut), row, 0)
+                for rank, row in enumerate(ranked)
+            ]
+            return functools.reduce(jnp.add, kept) / (count - 2 * cut).astype(kept[0].dtype)
+
+        fill = jnp.full(absent.shape, jnp.inf)
+        return _by_coordinate(mean, own, received, absent, fill, own_counts)
+
+    return rule
+
+
+def _by_coordinate(
+    fn: Callable[[Sequence[Array]], Array],
+    own: PyTree,
+    received: PyTree,
+    absent: Array,
+    fill: Array,
+    own_counts: bool,
+) -> PyTree:
+    def each(x: Array, messages: Array) -> Array:
+        rows = jnp.where(column(absent, messages) != 0, column(fill, messages), messages)
+        if own_counts:
+            rows = jnp.concatenate([x[None].astype(rows.dtype), rows])
+        rows = jnp.where(jnp.isnan(rows), jnp.inf, rows)
+        return by_blocks(fn, rows.reshape(len(rows), -1)).reshape(x.shape)
+
+    return jax.tree.map(each, own, received)

@@ -1,0 +1,73 @@
+"""UBAR (MOZI): neighbours are chosen by distance, then by how well their models do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jcollab import layout
+from jcollab.aggregators.common import Rule, combine, squared_distances
+from jcollab.core import Array, PyTree
+
+
+def ubar(
+    score: Callable[[PyTree, PyTree, Array], Array],
+    ratio: float,
+    *,
+    own_weight: float = 0.5,
+    learning_rate: Any = 0.0,
+) -> Rule:
+    """Mean of those close neighbours whose models do no worse than the own one on own data.
+
+        N_s = the floor(rho m) nearest of the m neighbours
+        N_r = { k in N_s : score(x_k) <= score(x) }, or the nearest one if that is empty
+        x' = a x + (1 - a) mean_{k in N_r} x_k - lr grad score(x)
+
+    Args:
+        score: ``score(params, batch, key) -> loss`` of one client on its batch of the round.
+        ratio: rho in (0, 1].
+        own_weight: a in [0, 1].
+        learning_rate: lr of the gradient step within the rule; 0 leaves learning to the
+            algorithm. The published update is ``decentralized(..., overlap=True)`` with 0 here.
+
+    Raises:
+        TypeError: if ``score`` is not callable.
+        ValueError: if ratio or own_weight is out of range; when it is used, without a batch.
+
+    Source: Guo et al. 2020, arXiv 2008.00742.
+    """
+    if not callable(score):
+        raise TypeError(f"score must be a function, got {type(score).__name__}")
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio must be in (0, 1], got {ratio}")
+    if not 0 <= own_weight <= 1:
+        raise ValueError(f"own_weight must be in [0, 1], got {own_weight}")
+    descends = isinstance(learning_rate, jax.core.Tracer) or learning_rate != 0
+
+    def rule(own: PyTree, received: PyTree, weights: Array, *, batch: PyTree, key: Array) -> PyTree:
+        if batch is None:
+            raise ValueError("ubar scores models on the batch of the round, but got none")
+        present = weights > 0
+        distances = jnp.where(present, squared_distances(own, received), jnp.inf)
+        order = jnp.argsort(distances)
+        rank = jnp.zeros(len(order), int).at[order].set(jnp.arange(len(order)))
+        # a hair more, since 0.3 * 10 is a little less than 3 in floating point
+        near = present & (rank < jnp.floor(ratio * present.sum() + 1e-4))
+        losses = layout.vectorized(lambda params: score(params, batch, key))(received)
+        if descends:
+            loss, grads = jax.value_and_grad(score)(own, batch, key)
+        else:
+            loss = score(own, batch, key)
+        kept = near & (losses <= loss)
+        kept = jnp.where(kept.any(), kept, present & (rank == 0))
+        share = (1 - own_weight) * kept / jnp.maximum(kept.sum(), 1)
+
+        mixed = combine(1 - share.sum(), own, received, share)
+        if not descends:
+            return mixed
+        return jax.tree.map(lambda x, g: x - learning_rate * g.astype(x.dtype), mixed, grads)
+
+    return rule

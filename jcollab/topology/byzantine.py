@@ -1,0 +1,254 @@
+"""Graphs in which some clients are byzantine, and what their place in them costs the honest."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+
+from jcollab.topology.families import require_n
+from jcollab.topology.graph import Topology, as_topology, from_networkx
+from jcollab.topology.weights import (
+    check_mixing_matrix,
+    constant_weights,
+    mixing_matrix,
+    with_weights,
+)
+
+
+class Contested(NamedTuple):
+    """A topology, and who in it is byzantine.
+
+    Attributes:
+        topology: of all clients, with their mixing weights.
+        byzantine: bool ``[n]``.
+        group: int ``[n]``, the clique that a client belongs to, -1 for none.
+    """
+
+    topology: Topology
+    byzantine: np.ndarray
+    group: np.ndarray
+
+    @property
+    def honest(self) -> np.ndarray:
+        """The clients that are not byzantine, bool ``[n]``."""
+        return ~self.byzantine
+
+
+def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
+    """Who is byzantine as bool ``[n]``, from such a mask or a list of clients.
+
+    Raises:
+        ValueError: if a mask has another length than n, a client is none of 0..n-1, or nobody
+            is honest.
+    """
+    given = np.asarray(byzantine)
+    if given.dtype == bool:
+        if given.shape != (n,):
+            raise ValueError(
+                f"byzantine must be a mask of the n={n} clients, got shape {given.shape}"
+            )
+        mask = given.copy()
+    else:
+        numbers = given.astype(int).reshape(-1)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= n or (numbers != given).any()):
+            raise ValueError(f"byzantine must hold clients in 0..{n - 1}, got {given.tolist()}")
+        mask = np.isin(np.arange(n), numbers)
+    if mask.all():
+        raise ValueError(f"byzantine must leave at least one of the n={n} clients honest")
+    return mask
+
+
+def dumbbell(clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: int = 0) -> Contested:
+    """Two cliques joined by a bridge, with byzantine leaves at both of its ends.
+
+    Clients 0..q-1 and q..2q-1 form the cliques, 0 -- 2q-1 is the bridge, then come b leaves of
+    client 0 and b of client 2q-1. Every edge has the weight ``1 / (q + b + 1 + r)``.
+
+    Args:
+        clique: q >= 1, size of a clique.
+        byzantine: b >= 0, leaves at each end.
+        random_edges: r >= 0 further edges between the cliques, drawn with replacement (an edge
+            that is drawn twice, or is the bridge, counts once).
+        seed: of the draw.
+
+    Source: He et al. 2022, arXiv 2202.01545.
+    """
+    require_n(clique)
+    q, b, r = clique, _count("byzantine", byzantine), _count("random_edges", random_edges)
+    graph = nx.disjoint_union(nx.complete_graph(q), nx.complete_graph(q))
+    graph.add_edge(0, 2 * q - 1)
+    graph.add_nodes_from(range(2 * q, 2 * (q + b)))
+    for host, first in ((0, 2 * q), (2 * q - 1, 2 * q + b)):
+        graph.add_edges_from((host, first + i) for i in range(b))
+    rng = np.random.RandomState(seed)
+    graph.add_edges_from(zip(rng.randint(0, q, size=r), rng.randint(q, 2 * q, size=r), strict=True))
+    topology = from_networkx(graph, "dumbbell")
+    weighted = with_weights(topology, constant_weights(topology, 1 / (q + b + 1 + r)))
+    return _contested(weighted, 2 * q, q)
+
+
+def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> Contested:
+    """Two cliques that meet in one client, to which byzantine leaves are attached.
+
+    Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
+    follow. Weights are Metropolis-Hastings but for the centre c, which gives each leaf
+    ``delta / (b + 3)``, its two neighbours ``1 / (m + 1)`` and itself the rest, so that the weight
+    of the byzantine, ``delta b / (b + 3)``, varies while the honest graph stays the same.
+
+    Args:
+        clique: m, size of a clique; m >= b + 2.
+        byzantine: b >= 0.
+        strength: delta in [0, 1].
+
+    Source: He et al. 2022, arXiv 2202.01545.
+    """
+    m, b = clique, _count("byzantine", byzantine)
+    if m < b + 2:
+        raise ValueError(f"clique must be at least byzantine + 2 = {b + 2}, got {m}")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be in [0, 1], got {strength}")
+    center = 2 * m
+    graph = nx.disjoint_union(nx.complete_graph(m), nx.complete_graph(m))
+    graph.add_edges_from([(0, center), (2 * m - 1, center)])
+    graph.add_edges_from((center, center + 1 + i) for i in range(b))
+    topology = from_networkx(graph, "two cliques")
+    matrix = mixing_matrix(topology)
+    leaves = slice(center + 1, None)
+    matrix[center, leaves] = matrix[leaves, center] = strength / (b + 3)
+    np.fill_diagonal(matrix, 0)
+    np.fill_diagonal(matrix, 1 - matrix.sum(1))
+    return _contested(with_weights(topology, matrix), center + 1, m)
+
+
+def malicious_ring(honest: int, *, honest_majority: bool = True, lazy: bool = True) -> Contested:
+    """A ring of honest clients, each with two byzantine leaves.
+
+    Clients 0..g-1 form the ring; g + i and 2g + i are the leaves of i.
+
+    Args:
+        honest: g >= 3, length of the ring.
+        honest_majority: without it, client 0 has a third leaf, 3g.
+        lazy: takes ``(W + (1 - s) I) / (2 - s)`` in place of the Metropolis-Hastings matrix W,
+            with s the smallest own weight of an honest client.
+
+    Source: He et al. 2022, arXiv 2202.01545.
+    """
+    require_n(honest, 3)
+    graph = nx.cycle_graph(honest)
+    graph.add_edges_from((i, k * honest + i) for k in (1, 2) for i in range(honest))
+    if not honest_majority:
+        graph.add_edge(0, 3 * honest)
+    order: nx.Graph = nx.empty_graph(3 * honest + (not honest_majority))
+    order.add_edges_from(graph.edges)
+    topology = from_networkx(order, "malicious ring")
+    if lazy:
+        matrix = mixing_matrix(topology)
+        extra = 1 - np.diag(matrix)[:honest].min()
+        matrix = (matrix + extra * np.eye(topology.n)) / (1 + extra)
+        topology = with_weights(topology, matrix)
+    return _contested(topology, honest, honest)
+
+
+def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> Contested:
+    """Adds a byzantine leaf to each of the given honest clients; leaves are numbered last.
+
+    Weights are Metropolis-Hastings on the graph with its leaves.
+
+    Args:
+        topology: of the honest clients.
+        hosts: int ``[b]``, the client that each leaf is joined to; one may have several.
+
+    Raises:
+        ValueError: if a host is none of the clients.
+    """
+    topology = as_topology(topology)
+    n, graph = topology.n, topology.graph.copy()
+    for i, host in enumerate(np.asarray(hosts, int).reshape(-1)):
+        if not 0 <= host < n:
+            raise ValueError(f"hosts must hold clients in 0..{n - 1}, got {host}")
+        graph.add_edge(int(host), n + i)
+    return _contested(from_networkx(graph, topology.name), n, n)
+
+
+def choose_byzantine(topology: Topology | nx.Graph, count: int, *, seed: int = 0) -> Contested:
+    """Makes some clients byzantine, at random among the sets that leave the honest connected.
+
+    Clients are turned one after the other, each drawn from those whose loss does not cut the
+    honest graph.
+
+    Args:
+        topology: any topology.
+        count: number of byzantine clients, 0..n-1.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if count is out of range.
+    """
+    topology = as_topology(topology)
+    n = topology.n
+    if not 0 <= count < n:
+        raise ValueError(f"count must be in 0..{n - 1}, got {count}")
+    rng, honest = np.random.default_rng(seed), topology.graph.copy()
+    for _ in range(count):
+        cuts = set(nx.articulation_points(honest))
+        honest.remove_node(rng.choice([i for i in honest if i not in cuts]))
+    mask = ~np.isin(np.arange(n), list(honest))
+    return Contested(topology, mask, np.where(mask, -1, 0))
+
+
+def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
+    """Weight that each honest client gives to byzantine ones: ``delta_i = sum_{j in B} W_ij``.
+
+    Args:
+        topology: a topology or a mixing matrix W.
+        byzantine: bool ``[n]`` or a list of clients.
+
+    Returns:
+        float64 ``[n]``, 0 for byzantine clients. Its maximum is ``delta_max``.
+    """
+    matrix = _matrix(topology)
+    mask = byzantine_mask(byzantine, len(matrix))
+    return np.where(mask, 0.0, matrix[:, mask].sum(1))
+
+
+def delta_max(topology: Topology | nx.Graph | Any, byzantine: Any) -> float:
+    """Largest weight that an honest client gives to byzantine ones, ``max_i delta_i``."""
+    return float(byzantine_weight(topology, byzantine).max())
+
+
+def honest_matrix(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
+    """Mixing matrix of the honest clients if all others stayed silent, float64 ``[h, h]``.
+
+    ``W~_ij = W_ij`` and ``W~_ii = W_ii + delta_i``; ``spectral_gap`` of it is the paper's gamma.
+    Rows follow the honest clients in ascending order.
+
+    Args:
+        topology: a topology or a mixing matrix W.
+        byzantine: bool ``[n]`` or a list of clients.
+
+    Source: He et al. 2022, arXiv 2202.01545.
+    """
+    matrix = _matrix(topology)
+    honest = ~byzantine_mask(byzantine, len(matrix))
+    kept = matrix[np.ix_(honest, honest)]
+    return kept + np.diag(byzantine_weight(matrix, ~honest)[honest])
+
+
+def _matrix(topology: Any) -> np.ndarray:
+    if isinstance(topology, (Topology, nx.Graph)):
+        return mixing_matrix(topology)
+    return check_mixing_matrix(topology)
+
+
+def _contested(topology: Topology, num_honest: int, group_size: int) -> Contested:
+    numbers = np.arange(topology.n)
+    in_group = numbers < num_honest - num_honest % group_size
+    return Contested(topology, numbers >= num_honest, np.where(in_group, numbers // group_size, -1))
+
+
+def _count(name: str, value: int) -> int:
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+    return value
