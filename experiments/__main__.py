@@ -6,7 +6,9 @@ input; 130 when interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 from typing import Any
@@ -113,6 +115,9 @@ def _prepare_jax() -> None:
         "jax_compilation_cache_dir", str(platformdirs.user_cache_path("jcollab") / "xla")
     )
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # too late: jax has chosen its devices already
+            jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

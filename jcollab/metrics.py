@@ -37,29 +37,46 @@ def consensus_distance(state: State | PyTree) -> Array:
     return sum((spread(leaf) for leaf in jax.tree.leaves(_models(state))), start=jnp.zeros(()))
 
 
-def accuracy(predict: Callable[[PyTree, Array], Array], x: Any, y: Any) -> Callable:
+def accuracy(
+    predict: Callable[[PyTree, Array], Array], x: Any, y: Any, *, batch_size: int = 128
+) -> Callable:
     """Builds an evaluation of every client's model on common test data.
 
     Args:
         predict: ``predict(params, x) -> logits [N, C]`` for one model.
         x: inputs ``[N, ...]``.
         y: labels, int ``[N]``.
+        batch_size: examples that a model sees at a time, which bounds the memory.
 
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
 
     Raises:
-        ValueError: if x and y differ in length or are empty.
+        ValueError: if x and y differ in length or are empty, or batch_size < 1.
     """
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    total, y = len(y), np.asarray(y)
+    whole = -(-total // batch_size) if total > batch_size else 1
+    size = -(-total // whole)
+    rest = whole * size - total  # the first examples once more, with a label that is never right
+    rows = np.resize(np.arange(total), whole * size)
+    labels = np.where(np.arange(whole * size) < total, y[rows], -1) if rest else y
+    x = jnp.asarray(np.asarray(x)[rows] if rest else x)
+    x, labels = x.reshape(whole, size, *x.shape[1:]), jnp.asarray(labels).reshape(whole, size)
 
     @jax.jit
-    def judge(models: PyTree, x: Array, y: Array) -> Metrics:
+    def judge(models: PyTree, x: Array, labels: Array) -> Metrics:
         def correct(params: PyTree) -> Array:
-            return jnp.mean(jnp.argmax(predict(params, x), -1) == y)
+            def right(part: tuple[Array, Array]) -> Array:
+                return jnp.sum(jnp.argmax(predict(params, part[0]), -1) == part[1])
+
+            if whole == 1:
+                return right((x[0], labels[0])) / total
+            return jax.lax.map(right, (x, labels)).sum() / total
 
         each = layout.per_client(correct)(models)
         return {
@@ -70,7 +87,7 @@ def accuracy(predict: Callable[[PyTree, Array], Array], x: Any, y: Any) -> Calla
         }
 
     # the test data is an argument of the compiled function, not a constant inside it
-    return lambda state: judge(params_of(state), x, y)
+    return lambda state: judge(params_of(state), x, labels)
 
 
 def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> Callable:

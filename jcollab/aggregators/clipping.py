@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jcollab.aggregators.common import Rule, StatefulRule, squared_distances, weighted_step
 from jcollab.core import Array, PyTree, offer
@@ -129,5 +130,5 @@ def _shrinkage(distances: Array, radius: Any) -> Array:
 
 
 def _check_radius(radius: Any) -> None:
-    if not isinstance(radius, jax.core.Tracer) and not jnp.all(jnp.asarray(radius) >= 0):
+    if not isinstance(radius, jax.core.Tracer) and not np.all(np.asarray(radius) >= 0):
         raise ValueError(f"radius must be at least 0, got {radius}")

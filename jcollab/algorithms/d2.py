@@ -13,7 +13,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, offer
 from jcollab.mixing import lazy
 
 CHECKED_UP_TO = 2000
@@ -75,7 +75,9 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
         shared = add(clients.params, stepped.value, clients.correction)
-        params, mixed = mixer.update(shared, clients.mixer, key=mix_key, step=state.step)
+        params, mixed = offer(
+            mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
+        )
         correction = subtract(subtract(params, clients.params), stepped.value)
         clients = Corrected(params, stepped.extra, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics

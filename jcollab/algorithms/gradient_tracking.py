@@ -11,7 +11,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.d2 import Corrected
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, offer
 
 
 def gradient_tracking(
@@ -53,11 +53,12 @@ def gradient_tracking(
         stepped = step(clients, batch, local_key)
         of_params, of_correction = clients.mixer
         moved = add(clients.correction, stepped.value)
-        params, of_params = mixer.update(
-            add(clients.params, moved), of_params, key=mix_key, step=state.step
+        context = {"step": state.step, "batch": batch}
+        params, of_params = offer(
+            mixer.update, add(clients.params, moved), of_params, key=mix_key, **context
         )
-        mixed, of_correction = mixer.update(
-            moved, of_correction, key=correction_key, step=state.step
+        mixed, of_correction = offer(
+            mixer.update, moved, of_correction, key=correction_key, **context
         )
         clients = Corrected(
             params,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, lift, offer
 
 SMALLEST_RATE = 1e-8
 
@@ -93,7 +93,9 @@ def quasi_global_momentum(
         half, extra, metrics = layout.per_client(local)(
             clients.params, clients.extra, clients.momentum, batch, layout.client_keys(local_key, n)
         )
-        params, mixed = mixer.update(half, clients.mixer, key=mix_key, step=state.step)
+        params, mixed = offer(
+            mixer.update, half, clients.mixer, key=mix_key, step=state.step, batch=batch
+        )
 
         def smooth(m: Array, before: Array, after: Array) -> Array:
             movement = (before - after) / jnp.maximum(rate, SMALLEST_RATE)

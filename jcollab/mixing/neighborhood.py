@@ -92,8 +92,8 @@ def neighborhood(
             held = jax.tree.map(lambda leaf: leaf[None], s.channel)
             inbox, arrived, held = link.update(inbox, s.mask[None], held, wire)
             inbox, held = jax.tree.map(lambda leaf: leaf[0], (inbox, held))
-            weights = jnp.where(arrived[0], s.weights, 0)
-            weights = weights / (1 - s.weights.sum() + weights.sum())
+            lost = jnp.where(arrived[0], 0, s.weights).sum()
+            weights = jnp.where(arrived[0], s.weights, 0) / (1 - lost)
             new, kept = offer(
                 inner.update,
                 own,

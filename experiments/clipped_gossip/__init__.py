@@ -1,0 +1,1 @@
+"""ClippedGossip: He, Karimireddy, Jaggi: Byzantine-Robust Decentralized Learning (2202.01545)."""
