@@ -38,6 +38,7 @@ from jcollab.mixing import (
     one_peer_exponential,
     push_sum,
     relay_sum,
+    server,
 )
 
 __version__ = "0.1.0"
@@ -81,6 +82,7 @@ __all__ = [
     "replicate",
     "run",
     "schedules",
+    "server",
     "stateless",
     "topology",
     "with_metrics",

@@ -57,17 +57,17 @@ def delayed(rounds: int) -> Channel:
 
     def init(inbox: PyTree) -> PyTree:
         def buffer(leaf: Array) -> Array:
-            return jnp.zeros((leaf.shape[0], rounds, *leaf.shape[1:]), leaf.dtype)
+            return jnp.zeros((*leaf.shape[:2], rounds, *leaf.shape[2:]), leaf.dtype)
 
-        r, slots = jax.tree.leaves(inbox)[0].shape[:2]
-        return jax.tree.map(buffer, inbox), jnp.zeros((r, rounds, slots), bool)
+        shape = jax.tree.leaves(inbox)[0].shape[:2]
+        return jax.tree.map(buffer, inbox), jnp.zeros((*shape, rounds), bool)
 
     def update(
         inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
     ) -> tuple[PyTree, Array, PyTree]:
         now, at = (inbox, arrived), wire.step % rounds
-        due = jax.tree.map(lambda held: held[:, at], s)
-        return *due, jax.tree.map(lambda held, new: held.at[:, at].set(new), s, now)
+        due = jax.tree.map(lambda held: held[:, :, at], s)
+        return *due, jax.tree.map(lambda held, new: held.at[:, :, at].set(new), s, now)
 
     return Channel(init, update)
 
@@ -95,10 +95,15 @@ def byzantine(attack: Attack, who: Any) -> Channel:
         mask = jnp.asarray(byzantine_mask(who, layout.num_clients(wire.sent)))
 
         def one(
-            box: PyTree, arrived: Array, receiver: Array, senders: Array, weights: Array
+            box: PyTree,
+            arrived: Array,
+            own: PyTree,
+            receiver: Array,
+            senders: Array,
+            weights: Array,
         ) -> PyTree:
             bad = mask[senders] & arrived
-            own = jax.tree.map(lambda leaf, m: leaf[receiver].astype(m.dtype), wire.sent, box)
+            own = jax.tree.map(lambda leaf, m: leaf.astype(m.dtype), own, box)
             said = offer(
                 attack,
                 own,
@@ -117,7 +122,7 @@ def byzantine(attack: Attack, who: Any) -> Channel:
 
             return jax.tree.map(replace, fill_slots(said, own, len(bad)), box)
 
-        lied = jax.vmap(one)(inbox, arrived, wire.receivers, wire.neighbors, wire.weights)
+        lied = jax.vmap(one)(inbox, arrived, wire.own, wire.receivers, wire.neighbors, wire.weights)
         return lied, arrived, s
 
     return Channel(lambda inbox: (), update)

@@ -80,7 +80,8 @@ class Wire(NamedTuple):
         key: random key of this exchange.
         step: int32 ``[]``, number of finished rounds.
         sent: pytree ``[n, ...]``, the value that each client shares in this round.
-        receivers: int32 ``[r]``, the client that each row of the inbox belongs to.
+        own: pytree ``[r, ...]``, the value of each receiver itself.
+        receivers: int32 ``[r]``, the client that each row of the inbox belongs to (n is a server).
         neighbors: int32 ``[r, K]``, sender of each slot (the receiver itself where padded).
         weights: ``[r, K]``, mixing weight of each slot (0 where padded).
     """
@@ -88,6 +89,7 @@ class Wire(NamedTuple):
     key: Array
     step: Array
     sent: PyTree
+    own: PyTree
     receivers: Array
     neighbors: Array
     weights: Array
@@ -100,8 +102,8 @@ class Channel(NamedTuple):
     treated on its own, and what is random is drawn by the client that the row belongs to.
 
     Attributes:
-        init: ``init(inbox) -> s`` for an inbox with leaves ``[r, K, ...]``; leaves of s are
-            ``[r, ...]``.
+        init: ``init(inbox) -> s`` for an inbox with leaves ``[r, K, ...]``; leaves of s lead with
+            ``[r, K]`` as well.
         update: ``update(inbox, arrived, s, wire) -> (inbox, arrived, s)``; ``arrived`` is bool
             ``[r, K]`` and False in padded slots.
     """

@@ -6,6 +6,7 @@ from jcollab.mixing.compose import every, interleave, lazy, on
 from jcollab.mixing.neighborhood import neighborhood
 from jcollab.mixing.push_sum import one_peer_exponential, push_sum
 from jcollab.mixing.relay import relay_sum
+from jcollab.mixing.server import server
 
 __all__ = [
     "all_reduce",
@@ -20,4 +21,5 @@ __all__ = [
     "payload",
     "push_sum",
     "relay_sum",
+    "server",
 ]

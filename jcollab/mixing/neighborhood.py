@@ -88,7 +88,8 @@ def neighborhood(
         ) -> tuple[PyTree, PyTree, PyTree]:
             own = jax.tree.map(widen, own)
             inbox = jax.tree.map(lambda leaf: widen(leaf[s.neighbors])[None], sent)
-            wire = Wire(key, step, sent, i[None], s.neighbors[None], s.weights[None])
+            one = jax.tree.map(lambda leaf: leaf[None], own)
+            wire = Wire(key, step, sent, one, i[None], s.neighbors[None], s.weights[None])
             held = jax.tree.map(lambda leaf: leaf[None], s.channel)
             inbox, arrived, held = link.update(inbox, s.mask[None], held, wire)
             inbox, held = jax.tree.map(lambda leaf: leaf[0], (inbox, held))

@@ -60,7 +60,7 @@ def one_peer_exponential(
             sender = (jnp.arange(n)[:, None] - 2 ** (power % period)) % n
             inbox = jax.tree.map(lambda leaf: leaf[sender], value)  # noqa: B023
             wire = Wire(
-                jax.random.fold_in(key, j), step, value, jnp.arange(n), sender, everyone / 2
+                jax.random.fold_in(key, j), step, value, value, jnp.arange(n), sender, everyone / 2
             )
             inbox, arrived, state = link.update(inbox, everyone, s[j], wire)
             states.append(state)
@@ -151,7 +151,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
 
         pair = (jax.tree.map(biased, x, s.last), s.weight)
         inbox = jax.tree.map(lambda leaf: _scale(leaf[s.senders], s.shares), pair)
-        wire = Wire(key, step, pair, jnp.arange(n), s.senders, s.shares)
+        wire = Wire(key, step, pair, pair, jnp.arange(n), s.senders, s.shares)
         inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
 
         def gather(own: Array, box: Array) -> Array:

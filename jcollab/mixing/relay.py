@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 
-from jcollab import channels
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire
-from jcollab.mixing.common import check_n, payload, where, widen
+from jcollab import channels, layout
+from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods
+from jcollab.aggregators.common import as_stateful
+from jcollab.core import Array, Channel, Mixer, PyTree, Wire, offer
+from jcollab.mixing.common import check_n, payload, weight_dtype, where, widen
 from jcollab.topology import Topology, as_topology, require_tree
 
 Fill = Literal["initial", "previous", "own", "zero", "counts"]
@@ -26,6 +28,7 @@ class RelayState(NamedTuple):
         neighbors: int32 ``[n, K]``.
         reverse: slot that a message takes at its receiver, int32 ``[n, K]``.
         mask: True where a slot holds a neighbour, bool ``[n, K]``.
+        rule: state of the rule.
         channel: state of the channel.
     """
 
@@ -35,6 +38,7 @@ class RelayState(NamedTuple):
     neighbors: Array
     reverse: Array
     mask: Array
+    rule: PyTree
     channel: PyTree
 
 
@@ -44,6 +48,7 @@ def relay_sum(
     fill: Fill = "initial",
     overlap: bool = False,
     channel: Channel | None = None,
+    rule: Rule | StatefulRule | None = None,
 ) -> Mixer:
     """RelaySum on a tree: every value reaches everyone exactly once, d hops later.
 
@@ -63,10 +68,17 @@ def relay_sum(
         overlap: averages with the messages of the round before, so that sending can overlap with
             computing; the delay becomes ``d_ij``.
         channel: what happens to messages on their way; a lost message takes its count along.
+        rule: what a client makes of the means ``m_ki / c_ki`` of the subtrees behind its
+            neighbours, with weights ``c_ki / n``, beside its own value (which is taken with the
+            stand-ins: the mean of ``x_i`` and ``n - C_i`` times ``r_i``); None for their sum, as
+            above. Sums are passed on as they come, so a robust rule guards every receiver, but
+            does not clean what it relays.
 
     Raises:
-        ValueError: if the graph has a cycle or ``fill`` is unknown; at ``init``, if n differs
-            between ``x`` and the topology.
+        TypeError: if ``rule`` is neither a function nor a StatefulRule.
+        ValueError: if the graph has a cycle, ``fill`` is unknown, or the rule cannot work with as
+            few inputs as some client has; at ``init``, if n differs between ``x`` and the
+            topology.
 
     Source: Vogels et al. 2021, arXiv 2110.04175 (RelaySGD).
     """
@@ -76,6 +88,9 @@ def relay_sum(
         raise ValueError(f"fill must be one of {get_args(Fill)}, got {fill!r}")
     n, link = topology.n, channel or channels.reliable()
     keeps_reference = fill in ("initial", "previous")
+    inner = None if rule is None else as_stateful(rule)
+    if rule is not None:
+        check_neighborhoods(rule, 1 + topology.degrees)
 
     def init(x: PyTree) -> RelayState:
         check_n(x, n)
@@ -90,10 +105,13 @@ def relay_sum(
             neighbors=jnp.asarray(topology.neighbors),
             reverse=jnp.asarray(topology.reverse),
             mask=jnp.asarray(topology.mask),
+            rule=() if inner is None else jax.vmap(inner.init)(jax.tree.map(widen, x)),
             channel=link.init(inbox),
         )
 
-    def update(x: PyTree, s: RelayState, *, key: Array, step: Array) -> tuple[PyTree, RelayState]:
+    def update(
+        x: PyTree, s: RelayState, *, key: Array, step: Array, batch: PyTree = None
+    ) -> tuple[PyTree, RelayState]:
         def deliver(own: Array, inbox: Array) -> Array:
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
             return where(s.mask, outgoing[s.neighbors, s.reverse], 0)
@@ -101,29 +119,90 @@ def relay_sum(
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        wire = Wire(key, step, x, jnp.arange(n), s.neighbors, s.mask / n)
+        wire = Wire(key, step, x, wide, jnp.arange(n), s.neighbors, s.mask / n)
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)
 
         inbox, present = (s.inbox, s.counts) if overlap else (received, counts)
-        present = 1 + present.sum(1)
+        total = 1 + present.sum(1)
+
+        def stood_in(own: Array, reference: Array) -> tuple[Array, Array]:
+            """What stands in for missing values, and how many are there."""
+            count = total.astype(own.dtype).reshape(n, *(1,) * (own.ndim - 1))
+            return {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference), count
 
         def average(own: Array, inbox: Array, reference: Array) -> Array:
-            total = own + inbox.sum(1)
-            count = present.astype(own.dtype).reshape(n, *(1,) * (own.ndim - 1))
+            stand_in, count = stood_in(own, reference)
             if fill == "counts":
-                return total / count
-            stand_in = {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference)
-            return (total + (n - count) * stand_in) / n
+                return (own + inbox.sum(1)) / count
+            return (own + inbox.sum(1) + (n - count) * stand_in) / n
 
-        mixed = jax.tree.map(average, wide, inbox, s.reference if keeps_reference else x)
+        def center(own: Array, reference: Array) -> Array:
+            stand_in, count = stood_in(own, reference)
+            return own if fill == "counts" else (own + (n - count) * stand_in) / (1 + n - count)
+
+        def mean(box: Array) -> Array:
+            return box / jnp.maximum(present, 1).reshape(*present.shape, *(1,) * (box.ndim - 2))
+
+        references, ruled = s.reference if keeps_reference else x, s.rule
+        if inner is None:
+            mixed = jax.tree.map(average, wide, inbox, references)
+        else:
+            weights = present / (total[:, None] if fill == "counts" else n)
+            mixed, ruled = _aggregate(
+                inner,
+                jax.tree.map(center, wide, references),
+                jax.tree.map(mean, inbox),
+                weights.astype(weight_dtype(x)),
+                s,
+                jax.random.fold_in(key, n),
+                step,
+                batch,
+            )
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mixed, x)
         return mixed, s._replace(
             inbox=received,
             counts=counts,
             reference=mixed if fill == "previous" else s.reference,
+            rule=ruled,
             channel=link_state,
         )
 
     return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
+
+
+def _aggregate(
+    rule: StatefulRule,
+    own: PyTree,
+    received: PyTree,
+    weights: Array,
+    s: RelayState,
+    key: Array,
+    step: Array,
+    batch: PyTree,
+) -> tuple[PyTree, PyTree]:
+    def each(
+        own: PyTree,
+        received: PyTree,
+        weights: Array,
+        i: Array,
+        senders: Array,
+        held: PyTree,
+        batch: PyTree,
+    ) -> tuple[PyTree, PyTree]:
+        return offer(
+            rule.update,
+            own,
+            received,
+            weights,
+            held,
+            key=jax.random.fold_in(key, i),
+            step=step,
+            receiver=i,
+            senders=senders,
+            batch=batch,
+        )
+
+    numbers = jnp.arange(len(weights))
+    return layout.per_client(each)(own, received, weights, numbers, s.neighbors, s.rule, batch)
