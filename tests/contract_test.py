@@ -35,6 +35,19 @@ def directed(g):
     return g(jc.topology.star(N)).graph.to_directed()
 
 
+LIARS = np.arange(N) >= N - 2
+LIES = jc.channels.byzantine(jc.attacks.alie(2.0), LIARS)
+
+
+def cautious(g, rate, rule, channel=None, **options):
+    mixer = jc.neighborhood(g(jc.topology.torus(2, 4)), rule, channel)
+    return build(mixer, rate, **options)
+
+
+def score(params, batch, key):
+    return loss(params, batch, key)[0]
+
+
 # name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
 # check relabel the clients
 ALGORITHMS = {
@@ -98,9 +111,61 @@ ALGORITHMS = {
         lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), channel=jc.channels.drop(0.2)), r),
         False,
     ),
+    "clipped gossip": (
+        lambda g, r: cautious(g, r, jc.aggregators.self_centered_clip(0.5)),
+        True,
+    ),
+    "coordinate median": (lambda g, r: cautious(g, r, jc.aggregators.coordinate_median()), False),
+    "trimmed mean": (lambda g, r: cautious(g, r, jc.aggregators.trimmed_mean(1)), False),
+    "geometric median": (lambda g, r: cautious(g, r, jc.aggregators.geometric_median()), False),
+    "multi-Krum": (lambda g, r: cautious(g, r, jc.aggregators.multi_krum(0, 2)), False),
+    "centred clipping": (lambda g, r: cautious(g, r, jc.aggregators.centered_clip(0.5)), False),
+    "UBAR": (
+        lambda g, r: cautious(g, r, jc.aggregators.ubar(score, 0.7), overlap=True),
+        False,
+    ),
+    "bucketing": (
+        lambda g, r: cautious(
+            g, r, jc.aggregators.bucketing(2, jc.aggregators.trimmed_mean(1)), LIES
+        ),
+        False,
+    ),
+    "attacked, late and lossy": (
+        lambda g, r: cautious(
+            g,
+            r,
+            jc.aggregators.self_centered_clip(jc.aggregators.oracle_radius(LIARS)),
+            jc.channels.chain(LIES, jc.channels.delayed(2), jc.channels.drop(0.2)),
+            learners=~LIARS,
+        ),
+        False,
+    ),
+    "robust server": (
+        lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
+        False,
+    ),
+    "robust RelaySGD": (
+        lambda g, r: build(
+            jc.relay_sum(
+                g(jc.topology.chain(N)),
+                fill="previous",
+                channel=LIES,
+                rule=jc.aggregators.self_centered_clip(0.5),
+            ),
+            r,
+        ),
+        False,
+    ),
 }
 # relabelling changes what is drawn for, or defined by, client numbers
-RANDOM = {"lossy RelaySGD", "SGP"}
+RANDOM = {
+    "lossy RelaySGD",
+    "SGP",
+    "bucketing",
+    "attacked, late and lossy",
+    "robust server",
+    "robust RelaySGD",
+}
 each = pytest.mark.parametrize("name", ALGORITHMS)
 
 

@@ -25,3 +25,26 @@ def test_accuracy_of_each_client_the_worst_and_the_average():
     np.testing.assert_allclose(said["mean_accuracy"], 2 / 3)
     with pytest.raises(ValueError, match="one length of at least 1, got 3 and 2"):
         jc.metrics.accuracy(lambda m, x: x, x, y[:2])
+
+
+def test_accuracy_does_not_depend_on_the_batch():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(101, 3)), rng.integers(0, 3, 101)
+    state = jc.State(jc.Clients(jnp.asarray(rng.normal(size=(2, 3, 3))), (), (), ()), (), 0)
+    whole = np.argmax(np.einsum("bi,nij->nbj", x, state.clients.params), -1) == y
+    for size in (1, 7, 50, 101, 1000):
+        said = jc.metrics.accuracy(lambda model, x: x @ model, x, y, batch_size=size)(state)
+        np.testing.assert_allclose(said["client_accuracy"], whole.mean(1), rtol=1e-6)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        jc.metrics.accuracy(lambda m, x: x, x, y, batch_size=0)
+
+
+def test_metrics_among_some_clients():
+    params = jnp.array([[0.0], [2.0], [100.0]])
+    state = jc.State(jc.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))
+    honest = np.array([True, True, False])
+    for clients in (honest, [0, 1]):
+        said = jc.metrics.among(clients, jc.metrics.consensus_distance, prefix="honest_")(state)
+        assert said == {"honest_consensus_distance": 1.0}
+    with pytest.raises(ValueError, match="clients must hold at least one"):
+        jc.metrics.among(np.zeros(3, bool), jc.metrics.consensus_distance)

@@ -123,6 +123,7 @@ class Conv(nn.Module):
         padding: ``"SAME"``, ``"VALID"``, or zeros before and after in height and in width.
         use_bias: whether to add a bias.
         dtype: type to compute in; None for that of inputs and parameters.
+        param_dtype: type of the parameters.
         kernel_init: initialiser of the filters.
     """
 
@@ -132,6 +133,7 @@ class Conv(nn.Module):
     padding: str | Sequence[tuple[int, int]] = "SAME"
     use_bias: bool = True
     dtype: Any = None
+    param_dtype: Any = jnp.float32
     kernel_init: Any = nn.linear.default_kernel_init
 
     @nn.compact
@@ -139,10 +141,10 @@ class Conv(nn.Module):
         """``[b, H, W, I]`` to ``[b, H', W', O]``."""
         height, width = self.kernel_size
         shape = (height, width, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = (
-            self.param("bias", nn.initializers.zeros_init(), shape[-1:]) if self.use_bias else None
-        )
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:], self.param_dtype)
         strides = (self.strides,) * 2 if isinstance(self.strides, int) else tuple(self.strides)
         pads = self.padding
         if isinstance(pads, str):

@@ -1,0 +1,69 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jcollab as jc
+from jcollab.models import Conv, max_pool
+
+SAME_AT_BOTH_ENDS = ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1), 3])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", SAME_AT_BOTH_ENDS, ((0, 2), (3, 0))])
+def test_equals_flax_in_value_and_gradient(x64, stride, kernel, padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3), jnp.float64)
+    ours = Conv(4, kernel, stride, padding)
+    theirs = nn.Conv(4, kernel, stride, padding)
+    params = theirs.init(jax.random.key(1), x)
+    same = ours.init(jax.random.key(1), x)
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+
+    def value(module):
+        return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
+
+    expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
+    got = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+def test_without_bias_in_half_precision_and_over_clients():
+    x = jax.random.normal(jax.random.key(0), (3, 2, 6, 6, 3))
+    module = Conv(4, (3, 3), use_bias=False, dtype=jnp.bfloat16)
+    params = module.init(jax.random.key(1), x[0])
+    assert set(params["params"]) == {"kernel"}
+    assert module.apply(params, x[0]).dtype == jnp.bfloat16
+    plain = Conv(4, (3, 3))
+    every = jax.vmap(lambda key: plain.init(key, x[0]))(jax.random.split(jax.random.key(2), 3))
+
+    def gradient(module, params, x):
+        return jax.grad(lambda p: jnp.sum(module.apply(p, x) ** 2))(params)
+
+    got = jax.vmap(lambda p, x: gradient(plain, p, x))(every, x)
+    expected = [
+        gradient(nn.Conv(4, (3, 3)), jax.tree.map(lambda leaf: leaf[i], every), x[i])  # noqa: B023
+        for i in range(3)
+    ]
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), got, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_max_pool_equals_flax(size):
+    x = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
+    expected = nn.max_pool(x, (size, size), (size, size))
+    np.testing.assert_array_equal(max_pool(x, size), expected)
+    got = jax.grad(lambda x: jnp.sum(max_pool(x, size) ** 2))(x)
+    grad = jax.grad(lambda x: jnp.sum(nn.max_pool(x, (size, size), (size, size)) ** 2))(x)
+    np.testing.assert_allclose(got, grad, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model, shape",
+    [(jc.models.CNN(3, (2,), (4,)), (1, 8, 8, 1)), (jc.models.VGG11(3, width=1), (1, 32, 32, 3))],
+)
+def test_models_use_it(model, shape):
+    x = jnp.zeros(shape)
+    assert "custom_vjp" in str(jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x))
