@@ -11,9 +11,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gossip, relay
+from benchmarks import gossip, inbox, relay, robust
 
-BENCHMARKS = {"gossip": gossip.measure, "relay": relay.measure}
+BENCHMARKS = {
+    "gossip": gossip.measure,
+    "inbox": inbox.measure,
+    "relay": relay.measure,
+    "robust": robust.measure,
+}
 
 
 def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = None) -> None:

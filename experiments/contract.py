@@ -1,7 +1,8 @@
 """What every experiment is: presets, a run that returns rows, claims that are computed from them.
 
 A paper's folder holds ``config.py`` with ``PRESETS`` (light: it is imported to list them) and
-``run.py`` with ``run(config, context) -> rows`` and ``claims(config, rows) -> list of Claim``.
+``run.py`` with ``run(config, context) -> rows`` and ``claims(config, rows) -> list of Claim``, and
+where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ def execute(
         "interrupted": stop.is_set(),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    show(summary, console)
+    shown = getattr(module, "shown", lambda config, rows: rows)
+    show(summary | {"results": plain(shown(config, summary["results"]))}, console)
     console.print("Written to:", *sorted(str(out / f) for f in _written(out)), sep="\n  ")
     return summary
 

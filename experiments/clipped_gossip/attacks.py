@@ -74,6 +74,15 @@ def run(config: Attacks, context: Context) -> list[Row]:
     return rows
 
 
+def shown(config: Attacks, rows: list[Row]) -> list[Row]:
+    """Mean accuracy of the honest clients, a line for each rule, a column for each attack."""
+    table: dict[str, Row] = {}
+    for row in rows:
+        line = table.setdefault(row["rule"], {"rule": row["rule"]})
+        line[row["attack"]] = row["mean_accuracy"]
+    return list(table.values())
+
+
 def claims(config: Attacks, rows: list[Row]) -> list[Claim]:
     """Gossip breaks under some attack; clipping with a small radius under none."""
     found = []

@@ -166,6 +166,20 @@ def _values(defense: str, matrices: list[np.ndarray], config: Consensus) -> np.n
     return np.asarray(jax.jit(jax.vmap(one))(weights))
 
 
+def shown(config: Consensus, rows: list[Row]) -> list[Row]:
+    """The last errors, a line for each defence and beta, a column for each delta."""
+    table: dict[tuple[str, float], Row] = {}
+    for row in rows:
+        line = table.setdefault(
+            (row["defense"], row["beta"]), {"defense": row["defense"], "beta": row["beta"]}
+        )
+        line["gamma"] = row["spectral_gap"]
+        for delta in config.deltas:
+            line.setdefault(f"delta {delta:g}", None)
+        line[f"delta {row['delta_max']:g}"] = row["error"]
+    return list(table.values())
+
+
 def claims(config: Consensus, rows: list[Row]) -> list[Claim]:
     """Clipping reaches the honest mean where the byzantine are few beside gamma; medians never."""
     found = []

@@ -32,3 +32,9 @@ def run(config: Any, context: Context) -> list[Row]:
 def claims(config: Any, rows: list[Row]) -> list[Claim]:
     """What the rows say to the paper's claims."""
     return MODULES[type(config)].claims(config, rows)
+
+
+def shown(config: Any, rows: list[Row]) -> list[Row]:
+    """What is printed of the rows."""
+    module = MODULES[type(config)]
+    return module.shown(config, rows) if hasattr(module, "shown") else rows
