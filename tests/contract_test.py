@@ -260,6 +260,16 @@ def test_four_devices_equal_one(name):
         assert len(leaf.sharding.device_set) == 4
 
 
+@each
+def test_pmap_equals_one_device(name):
+    algorithm, (params, batches) = make(name), problem()
+    expected, expected_log = train(algorithm)
+    spread = jc.layout.pmap(algorithm)
+    state, log = jc.run(spread, spread.init(KEY, params), batches, KEY)
+    chex.assert_trees_all_close(jax.device_get(state), jax.device_get(expected), atol=1e-6)
+    chex.assert_trees_all_close(jax.device_get(log), jax.device_get(expected_log), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in RANDOM])
 def test_relabelling_clients_relabels_the_result(name):
     new = np.random.default_rng(0).permutation(N)  # client i becomes new[i]

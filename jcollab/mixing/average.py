@@ -71,20 +71,23 @@ def gossip(
     if sparse is None:
         sparse = n > DENSE_UP_TO and width < n // 4
 
+    if isinstance(topology, Topology):
+        table, weights = topology.neighbors, topology.weights
+    elif sparse:
+        table, weights = _neighbor_table(matrix)
+
     def init(x: PyTree) -> PyTree:
         check_n(x, n)
         if not sparse:
             dense = mixing_matrix(topology) if isinstance(topology, Topology) else matrix
             return jnp.asarray(dense, weight_dtype(x))
-        if isinstance(topology, Topology):
-            table, weights = topology.neighbors, topology.weights
-        else:
-            table, weights = _neighbor_table(matrix)
         return jnp.asarray(table), jnp.asarray(weights, weight_dtype(x))
 
     def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
-        average = _sparse_average if sparse else _dense_average
-        return jax.tree.map(lambda leaf: average(leaf, s), x), s
+        if not sparse:
+            return jax.tree.map(lambda leaf: _dense_average(leaf, s), x), s
+        average = layout.around(_sparse_average, table)
+        return jax.tree.map(lambda leaf: average(leaf, *s), x), s
 
     return Mixer(init, update, lambda x: degrees * float(payload(x)))
 
@@ -96,15 +99,14 @@ def _dense_average(leaf: Array, matrix: Array) -> Array:
     return product.astype(leaf.dtype)
 
 
-def _sparse_average(leaf: Array, table: tuple[Array, Array]) -> Array:
-    neighbors, weights = table
-    wide = widen(leaf)
-    weights = weights.astype(wide.dtype).reshape(*weights.shape, *(1,) * (leaf.ndim - 1))
-    total = (1 - weights.sum(1)) * wide
+def _sparse_average(pool: Array, neighbors: Array, weights: Array) -> Array:
+    wide = widen(pool)
+    weights = weights.astype(wide.dtype).reshape(*weights.shape, *(1,) * (pool.ndim - 1))
+    total = (1 - weights.sum(1)) * wide[: len(neighbors)]
     # one slot at a time: the gathers fuse into a single pass over memory
     for k in range(neighbors.shape[1]):
         total += weights[:, k] * wide[neighbors[:, k]]
-    return total.astype(leaf.dtype)
+    return total.astype(pool.dtype)
 
 
 def _neighbor_table(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -87,6 +87,9 @@ def relay_sum(
     if fill not in get_args(Fill):
         raise ValueError(f"fill must be one of {get_args(Fill)}, got {fill!r}")
     n, link = topology.n, channel or channels.reliable()
+    width = topology.neighbors.shape[1]
+    links = topology.neighbors * width + topology.reverse
+    carry = layout.around(lambda pool, table: pool[table], links, rows_per_client=width)
     keeps_reference = fill in ("initial", "previous")
     inner = None if rule is None else as_stateful(rule)
     if rule is not None:
@@ -94,7 +97,6 @@ def relay_sum(
 
     def init(x: PyTree) -> RelayState:
         check_n(x, n)
-        width = topology.neighbors.shape[1]
         inbox = jax.tree.map(
             lambda leaf: jnp.zeros((n, width, *leaf.shape[1:]), widen(leaf).dtype), x
         )
@@ -114,7 +116,8 @@ def relay_sum(
     ) -> tuple[PyTree, RelayState]:
         def deliver(own: Array, inbox: Array) -> Array:
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
-            return where(s.mask, outgoing[s.neighbors, s.reverse], 0)
+            messages = outgoing.reshape(-1, *outgoing.shape[2:])
+            return where(s.mask, carry(messages, s.neighbors * width + s.reverse), 0)
 
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)

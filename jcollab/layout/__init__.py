@@ -1,0 +1,30 @@
+"""The only part that knows devices: where the client axis lies and how work over it is executed.
+
+Algorithms are written against stacked arrays. This part decides whether a function of one client
+runs as one vectorised program, as a loop, or split over devices and processes; results do not
+depend on it.
+"""
+
+from jcollab.layout.clients import client_keys, num_clients
+from jcollab.layout.devices import mesh, place, use
+from jcollab.layout.exchange import around
+from jcollab.layout.execution import per_client, per_replica, vectorized
+from jcollab.layout.pmapped import pmap
+from jcollab.layout.processes import fetch, from_own, initialize, own_clients
+
+__all__ = [
+    "around",
+    "client_keys",
+    "fetch",
+    "from_own",
+    "initialize",
+    "mesh",
+    "num_clients",
+    "own_clients",
+    "per_client",
+    "per_replica",
+    "place",
+    "pmap",
+    "use",
+    "vectorized",
+]

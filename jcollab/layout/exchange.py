@@ -1,0 +1,84 @@
+"""Exchanges over the edges of a graph, of which only those between devices move data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from jcollab.layout.devices import CLIENTS, active_devices, pmapped
+
+PyTree = Any
+
+
+def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callable:
+    """Work on rows that each client reads of others, for which only what crosses devices moves.
+
+    Args:
+        fn: ``fn(pool, table, *args) -> [m, ...]`` for m clients. ``pool`` holds rows; their own
+            ones come first, in their order. ``table`` int ``[m, K]`` says where in the pool each
+            entry of the full table lies.
+        table: int ``[n, K]``, the rows that client i reads, known when the program is traced.
+        rows_per_client: r, rows of x that belong to each client.
+
+    Returns:
+        ``mapped(x, table, *args)`` with x ``[n r, ...]`` and everything else leading with the
+        client axis ``[n, ...]``. On one device that is ``fn(x, table, *args)``; inside
+        :func:`use`, each device sends every other one the rows that it needs, once.
+    """
+
+    def mapped(x: jax.Array, held: jax.Array, *args: PyTree) -> PyTree:
+        devices, n = active_devices(), len(table)
+        if devices == 1 or n % devices or pmapped():
+            return fn(x, held, *args)
+        sends, local = _route(table, devices, rows_per_client)
+        shifts = [shift for shift, _ in sends]
+
+        def each(x: jax.Array, rows: list, local: jax.Array, args: tuple) -> PyTree:
+            pool = [x]
+            for shift, send in zip(shifts, rows, strict=True):
+                to = [(q, (q + shift) % devices) for q in range(devices)]
+                pool.append(jax.lax.ppermute(x[send[0]], CLIENTS, to))
+            return fn(jnp.concatenate(pool), local, *args)
+
+        split = P(CLIENTS)
+        return jax.shard_map(each, in_specs=(split,) * 4, out_specs=split, check_vma=False)(
+            x, [jnp.asarray(rows) for _, rows in sends], jnp.asarray(local), args
+        )
+
+    return mapped
+
+
+def _route(
+    table: np.ndarray, devices: int, rows_per_client: int
+) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
+    """What each device sends to the one ``shift`` further, and the table in terms of the pools.
+
+    Returns:
+        Pairs of shift and rows, int32 ``[devices, width]`` (numbers on the sender, padded with 0),
+        and the table, int32 ``[n, K]``.
+    """
+    clients = len(table) // devices
+    size = clients * rows_per_client
+    owner, reader = table // size, np.arange(len(table))[:, None] // clients
+    local, start, sends = (table % size).astype(np.int32), size, []
+    for shift in range(1, devices):
+        crosses = owner == (reader - shift) % devices
+        blocks = [slice(p * clients, (p + 1) * clients) for p in range(devices)]
+        needed = [np.unique(table[block][crosses[block]]) for block in blocks]
+        width = max(map(len, needed))
+        if not width:
+            continue
+        rows = np.zeros((devices, width), np.int32)
+        for p, (block, wanted) in enumerate(zip(blocks, needed, strict=True)):
+            source = (p - shift) % devices
+            rows[source, : len(wanted)] = wanted - source * size
+            places = start + np.searchsorted(wanted, table[block])
+            local[block] = np.where(crosses[block], places, local[block])
+        sends.append((shift, rows))
+        start += width
+    return sends, local

@@ -1,0 +1,65 @@
+"""Any algorithm under jax.pmap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from jcollab.layout.clients import num_clients
+from jcollab.layout.devices import CLIENTS, PMAPPED, fill, gather_rows, mesh, own_rows
+
+PyTree = Any
+
+
+def pmap(algorithm: Any, num_devices: int | None = None) -> Any:
+    """The same algorithm under ``jax.pmap``, its client axis split as ``[devices, n / devices]``.
+
+    Work of single clients is split over the devices; what they exchange is gathered on each of
+    them, so that any mixer runs as it is. Sharding (:func:`use`) moves less and is the better
+    choice where it is available.
+
+    Args:
+        algorithm: a pair ``init``, ``update``.
+        num_devices: how many devices to use; None for all.
+
+    Returns:
+        An algorithm with states and batches of the same form.
+
+    Raises:
+        ValueError: if there are fewer devices than asked for; in ``update``, if a client leaf has
+            no client axis.
+    """
+    devices = list(mesh(num_devices).devices.flat)
+    count = len(devices)
+
+    def update(state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, dict]:
+        n = num_clients((state.clients, batch), "(state.clients, batch)")
+
+        def split(leaf: jax.Array) -> jax.Array:
+            filled = fill(leaf, count)
+            return filled.reshape(count, -1, *filled.shape[1:])
+
+        def body(clients: PyTree, batch: PyTree, shared: PyTree, step: Any, key: Any) -> tuple:
+            clients, batch = jax.tree.map(lambda leaf: gather_rows(leaf)[:n], (clients, batch))
+            token = PMAPPED.set(count)
+            try:
+                new, metrics = algorithm.update(type(state)(clients, shared, step), batch, key)
+            finally:
+                PMAPPED.reset(token)
+            own = jax.tree.map(lambda leaf: own_rows(fill(leaf, count), count), new.clients)
+            return own, new.shared, new.step, metrics
+
+        mapped = jax.pmap(
+            body,
+            axis_name=CLIENTS,
+            in_axes=(0, 0, None, None, None),
+            out_axes=(0, None, None, None),
+            devices=devices,
+        )
+        parts = jax.tree.map(split, (state.clients, batch))
+        own, shared, step, metrics = mapped(*parts, state.shared, state.step, key)
+        clients = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], own)
+        return type(state)(clients, shared, step), metrics
+
+    return type(algorithm)(algorithm.init, update)
