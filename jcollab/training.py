@@ -30,6 +30,7 @@ from jcollab import layout
 from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
 
 EVALUATIONS_BY_DEFAULT = 20
+SAID_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
 
 
 class Result(NamedTuple):
@@ -105,6 +106,7 @@ def fit(
     Raises:
         ValueError: if a number is not positive or the state is past ``num_rounds`` already.
         Diverged: if a metric is not finite, with the round.
+        MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
     if num_rounds < 1:
         raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
@@ -154,6 +156,7 @@ def fit(
         return Result(state, joined, stacked, stopped)
 
     with progress_bar(progress) as bar, interruptible() as interrupted:
+        programs: dict[int, Any] = {}
         task = bar.add_task(description, total=num_rounds, completed=start)
         done = start
         if judge and start == 0:
@@ -161,7 +164,13 @@ def fit(
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
             rounds = data if sample else jax.tree.map(lambda x: x[done : done + length], data)  # noqa: B023
-            state, measured = compiled(state, rounds, key, length)
+            if length not in programs:
+                programs[length] = compiled.lower(state, rounds, key, length).compile()
+                need = layout.check_memory(programs[length], _size((state, rounds)))
+                if need and need >= SAID_FROM and len(programs) == 1:
+                    gib = need / 2**30
+                    bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
+            state, measured = programs[length](state, rounds, key)
             logs.append(jax.device_get(measured))
             done += length
             note(done, logs[-1])
@@ -187,6 +196,10 @@ def _compile(fn: Callable[[State], Metrics], state: State) -> Callable[[State], 
         return jax.tree.unflatten(jax.tree.structure(shapes), call(*jax.tree.leaves(state)))
 
     return lambda state: run(closed.consts, state)
+
+
+def _size(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree) if hasattr(leaf, "nbytes"))
 
 
 def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:

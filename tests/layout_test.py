@@ -97,6 +97,30 @@ def test_pmap_and_sharding_equal_one_device(n, mixer):
     np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
 
 
+def test_several_devices_work_on_each_client():
+    """Two devices share the batch of a client; the compiler adds up their gradients."""
+    n, topology, key = 4, jc.topology.ring(4), jax.random.key(1)
+
+    def loss(w, batch, key):
+        return jnp.mean((batch @ w) ** 2)
+
+    algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology, sparse=True))
+    batches = jax.random.normal(jax.random.key(0), (3, n, 8, 2))
+    state = algorithm.init(None, jnp.ones((n, 2)))
+    expected, _ = jc.run(algorithm, state, batches, key)
+    mesh = layout.mesh(4, inner=2)
+    assert mesh.shape == {"clients": 2, "inner": 2}
+    spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "clients", "inner"))
+    with layout.use(mesh):
+        spread = jax.device_put(batches, spec)
+        got, _ = jc.run(algorithm, layout.place(state, mesh), spread, key)
+        text = jax.jit(algorithm.update).lower(layout.place(state, mesh), spread[0], key).compile()
+    np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
+    assert "all-reduce" in text.as_text()
+    with pytest.raises(ValueError, match="inner must divide the 4 devices, got 3"):
+        layout.mesh(4, inner=3)
+
+
 def test_pmap_names_a_leaf_without_client_axis():
     def update(state, batch, key):
         return state, {}

@@ -130,3 +130,22 @@ def test_wrong_options_are_named():
         fit(on_divergence="panic")
     with pytest.raises(ValueError, match="num_rounds=8 rounds are asked for, but data holds 7"):
         fit(num_rounds=8)
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_starts(monkeypatch):
+    algorithm = jc.decentralized(
+        lambda w, b, k: jnp.sum((w - b) ** 2), optax.sgd(0.1), jc.identity()
+    )
+    state, batches = algorithm.init(None, jnp.zeros((2, 3))), jnp.ones((4, 2, 3))
+    monkeypatch.setattr("jcollab.layout.memory.free_memory", lambda: 10)
+    with pytest.raises(MemoryError, match=r"needs about .* GiB are free; .*chunk="):
+        jc.fit(algorithm, state, batches, jax.random.key(0), num_rounds=4, progress=False)
+
+
+def test_the_memory_of_a_program():
+    def fn(x):
+        return jnp.cumsum(x) * 2
+
+    compiled = jax.jit(fn).lower(jnp.zeros(1000)).compile()
+    assert 8000 <= jc.layout.memory_of(compiled) <= 40_000
+    assert jc.layout.free_memory() is None or jc.layout.free_memory() > 1 << 20

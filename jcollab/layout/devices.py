@@ -16,24 +16,33 @@ from jcollab.layout.clients import num_clients
 
 PyTree = Any
 CLIENTS = "clients"
+INNER = "inner"
 # number of devices of the pmap that is being traced, see pmap
 PMAPPED: contextvars.ContextVar[int] = contextvars.ContextVar("pmapped", default=0)
 
 
-def mesh(num_devices: int | None = None) -> Mesh:
+def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
     """A mesh that lays the client axis over devices.
 
     Args:
-        num_devices: how many of the available devices to use; None for all.
+        num_devices: how many of the available devices to use; None for all (of all processes).
+        inner: how many devices work on each client together. They form a second axis, ``"inner"``,
+            that the library leaves to the compiler: lay a batch or a weight over it, with
+            ``PartitionSpec("clients", "inner")`` say, and what is computed from it follows.
 
     Raises:
-        ValueError: if there are fewer devices than asked for.
+        ValueError: if there are fewer devices than asked for, or inner does not divide them.
     """
     devices = jax.devices()
     count = len(devices) if num_devices is None else num_devices
     if not 1 <= count <= len(devices):
         raise ValueError(f"num_devices must be in 1..{len(devices)}, got {num_devices}")
-    return Mesh(np.array(devices[:count]), (CLIENTS,), axis_types=(AxisType.Auto,))
+    if inner < 1 or count % inner:
+        raise ValueError(f"inner must divide the {count} devices, got {inner}")
+    if inner == 1:
+        return Mesh(np.array(devices[:count]), (CLIENTS,), axis_types=(AxisType.Auto,))
+    grid = np.array(devices[:count]).reshape(-1, inner)
+    return Mesh(grid, (CLIENTS, INNER), axis_types=(AxisType.Auto,) * 2)
 
 
 @contextlib.contextmanager
@@ -56,7 +65,10 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
         ValueError: if a client leaf has no client axis.
     """
     split, whole = NamedSharding(mesh, P(CLIENTS)), NamedSharding(mesh, P())
-    if jax.tree.leaves(state.clients) and num_clients(state.clients, "state.clients") % mesh.size:
+    if (
+        jax.tree.leaves(state.clients)
+        and num_clients(state.clients, "state.clients") % mesh.shape[CLIENTS]
+    ):
         split = whole
 
     def put(tree: PyTree, sharding: NamedSharding) -> PyTree:

@@ -46,9 +46,13 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
             return fn(jnp.concatenate(pool), local, *args)
 
         split = P(CLIENTS)
-        return jax.shard_map(each, in_specs=(split,) * 4, out_specs=split, check_vma=False)(
-            x, [jnp.asarray(rows) for _, rows in sends], jnp.asarray(local), args
-        )
+        return jax.shard_map(
+            each,
+            in_specs=(split,) * 4,
+            out_specs=split,
+            axis_names={CLIENTS},
+            check_vma=False,
+        )(x, [jnp.asarray(rows) for _, rows in sends], jnp.asarray(local), args)
 
     return mapped
 

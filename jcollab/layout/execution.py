@@ -71,7 +71,13 @@ def per_client(
             results = jax.tree.map(gather_rows, local(part, shared))
         else:
             split = P(CLIENTS)
-            sharded = jax.shard_map(local, in_specs=(split, P()), out_specs=split, check_vma=False)
+            sharded = jax.shard_map(
+                local,
+                in_specs=(split, P()),
+                out_specs=split,
+                axis_names={CLIENTS},
+                check_vma=False,
+            )
             results = sharded(own, shared)
         return jax.tree.map(lambda leaf: leaf[:n], results)
 

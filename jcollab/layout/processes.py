@@ -70,10 +70,11 @@ def own_clients(n: int, mesh: Mesh) -> range:
     Raises:
         ValueError: if the devices do not divide n.
     """
-    if n % mesh.size:
-        raise ValueError(f"n={n} clients cannot be split evenly over {mesh.size} devices")
-    size, here = n // mesh.size, jax.process_index()
-    mine = [i for i, device in enumerate(mesh.devices.flat) if device.process_index == here]
+    rows = mesh.devices.reshape(mesh.shape[CLIENTS], -1)
+    if n % len(rows):
+        raise ValueError(f"n={n} clients cannot be split evenly over {len(rows)} devices")
+    size, here = n // len(rows), jax.process_index()
+    mine = [i for i, row in enumerate(rows) if any(d.process_index == here for d in row)]
     return range(mine[0] * size, (mine[-1] + 1) * size)
 
 
