@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 
 import jax
@@ -11,12 +12,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gossip, inbox, relay, robust
+from benchmarks import convolution, dpsgd, fedavg, gossip, inbox, relay, resnet, robust
 
 BENCHMARKS = {
+    "convolution": convolution.measure,
+    "dpsgd": dpsgd.measure,
+    "fedavg": fedavg.measure,
     "gossip": gossip.measure,
     "inbox": inbox.measure,
     "relay": relay.measure,
+    "resnet": resnet.measure,
     "robust": robust.measure,
 }
 
@@ -45,4 +50,5 @@ def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = 
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # the cores are the devices
     tyro.cli(main)

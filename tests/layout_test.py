@@ -121,6 +121,25 @@ def test_several_devices_work_on_each_client():
         layout.mesh(4, inner=3)
 
 
+@pytest.mark.parametrize("n", [1, 6, 8, 11])
+def test_sums_over_clients(n):
+    def fn(row, shared, key):
+        return {"y": row * shared + jax.random.normal(key), "z": row.sum()}
+
+    x, shared = jax.random.normal(jax.random.key(0), (n, 3)), jnp.float32(2.0)
+    keys, axes = layout.client_keys(jax.random.key(1), n), (0, None, 0)
+    expected = jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn, axes)(x, shared, keys))
+    for chunk in (None, 1, 3):
+        summed = layout.client_sum(fn, chunk, in_axes=axes)
+        got = jax.jit(summed)(x, shared, keys)
+        np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+        with layout.use(layout.mesh(4)):
+            got = jax.jit(layout.client_sum(fn, chunk, in_axes=axes))(x, shared, keys)
+        np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        layout.client_sum(fn, 0)
+
+
 def test_pmap_names_a_leaf_without_client_axis():
     def update(state, batch, key):
         return state, {}

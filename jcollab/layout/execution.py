@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
@@ -82,6 +83,91 @@ def per_client(
         return jax.tree.map(lambda leaf: leaf[:n], results)
 
     return mapped
+
+
+def client_sum(
+    fn: Callable, chunk: int | None = None, *, in_axes: Any = 0, bytes_each: int | None = None
+) -> Callable:
+    """``sum_i fn(client i)``, added up as clients are served, so that results are never stacked.
+
+    Args:
+        fn: a function of arrays of one client; its results must have one shape for all.
+        chunk: as for :func:`per_client`; it sets the memory, whatever the number of clients.
+        in_axes: as for :func:`per_client`.
+        bytes_each: as for :func:`per_client`.
+
+    Returns:
+        A function whose results have no client axis. Inside :func:`use`, each device adds up its
+        own clients.
+
+    Raises:
+        ValueError: if chunk < 1.
+    """
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+
+    def mapped(*args: PyTree) -> PyTree:
+        own, shared, merge = _split(args, in_axes)
+        n, over = num_clients(own, "arguments"), pmapped()
+        devices = over or active_devices()
+        counted = jnp.arange(n + -n % devices) < n  # clients that fill up devices do not count
+        own = [fill(leaf, devices) for leaf in own]
+
+        def local(own: list, counted: jax.Array, shared: list) -> PyTree:
+            def one(own: list, counts: jax.Array) -> PyTree:
+                said = fn(*merge(own, shared))
+                return jax.tree.map(lambda leaf: jnp.where(counts, leaf, 0), said)
+
+            return _added_up(one, (own, counted), chunk, bytes_each)
+
+        if devices == 1:
+            return local(own, counted, shared)
+
+        def everywhere(own: list, counted: jax.Array, shared: list) -> PyTree:
+            return jax.lax.psum(local(own, counted, shared), CLIENTS)
+
+        if over:
+            part = [own_rows(leaf, devices) for leaf in own]
+            return everywhere(part, own_rows(counted, devices), shared)
+        split = P(CLIENTS)
+        sharded = jax.shard_map(
+            everywhere,
+            in_specs=(split, split, P()),
+            out_specs=P(),
+            axis_names={CLIENTS},
+            check_vma=False,
+        )
+        return sharded(own, counted, shared)
+
+    return mapped
+
+
+def _added_up(fn: Callable, args: tuple, chunk: int | None, bytes_each: int | None) -> PyTree:
+    n = num_clients(args, "arguments")
+    size = min(n, chunk or _default_chunk(args, n, bytes_each))
+
+    def total(part: tuple) -> PyTree:
+        if size == 1:
+            return fn(*jax.tree.map(lambda leaf: leaf[0], part))
+        return jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn)(*part))
+
+    whole = n // size
+    parts = jax.tree.map(
+        lambda leaf: leaf[: whole * size].reshape(whole, size, *leaf.shape[1:]), args
+    )
+    start = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], args)),
+    )
+
+    def add(sums: PyTree, part: tuple) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, sums, total(part)), None
+
+    sums, _ = jax.lax.scan(add, start, parts)
+    if whole * size < n:
+        rest = jax.vmap(fn)(*jax.tree.map(lambda leaf: leaf[whole * size :], args))
+        sums = jax.tree.map(lambda leaf, more: leaf + more.sum(0), sums, rest)
+    return sums
 
 
 def vectorized(fn: Callable, chunk: int | None = None) -> Callable:

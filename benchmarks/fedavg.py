@@ -1,0 +1,156 @@
+"""A round of federated averaging: 100 clients with a CNN (W1), 1000 with an MLP (W2).
+
+Every client holds 60 examples and takes three SGD steps on batches of 20, from the server's model;
+the server takes the mean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from benchmarks.timing import interleaved
+
+STEPS, BATCH, RATE = 3, 20, 0.1
+CASES: dict[str, tuple[int, Any, float]] = {
+    # clients, model, floating-point operations of an example, forward and backward
+    "W1: 100 clients, CNN": (100, jc.models.CNN(10), 434e9 / (100 * STEPS * BATCH)),
+    "W2: 1000 clients, MLP": (1000, jc.models.MLP(10, (64,)), 12.3e9 / (1000 * STEPS * BATCH)),
+}
+
+
+def measure() -> list[dict[str, Any]]:
+    """Rows with seconds of a round, the share of the peak, and ratios to plain programs."""
+    peak, rows = sgemm_peak(), []
+    for name, (clients, model, flop) in CASES.items():
+        x, y = _data(clients)
+        params = model.init(jax.random.key(0), x[0, 0, :1])
+        mesh = jc.layout.mesh()
+        place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clients"))
+        spread = (jax.device_put(x, place), jax.device_put(y, place))
+        start = time.perf_counter()
+        sharded = _compiled(model, params, spread, mesh, vmap=False)
+        compile_seconds = time.perf_counter() - start
+        programs: dict[str, Callable[[], Any]] = {"jcollab": lambda: sharded(params, *spread)}  # noqa: B023
+        if clients > 100:  # the CNN in one vmap takes minutes
+            plain = _compiled(model, params, (x, y), None, vmap=True)
+            programs["vmap"] = lambda: plain(params, x, y)  # noqa: B023
+        if loop := _torch_loop(model, x, y):
+            programs["torch"] = loop
+        seconds = interleaved(programs, repeats=3)
+        ours = seconds["jcollab"]
+        rows.append(
+            {
+                "case": name,
+                "jcollab [s]": ours,
+                "share of sgemm peak": clients * STEPS * BATCH * flop / ours / peak,
+                "compile [s]": compile_seconds,
+                "PyTorch loop / jcollab": seconds.get("torch", 0) / ours or "",
+                "plain vmap / jcollab": seconds.get("vmap", 0) / ours or "",
+            }
+        )
+    return rows
+
+
+def fedavg_round(model: Any, *, vmap: bool) -> Callable[..., Any]:
+    """``round(params, x [n, H, b, ...], y [n, H, b]) -> params``."""
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        logits = model.apply(params, x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    def local(params: Any, x: Any, y: Any) -> Any:
+        def step(params: Any, batch: Any) -> tuple[Any, None]:
+            grads = jax.grad(loss)(params, *batch)
+            return jax.tree.map(lambda p, g: p - RATE * g, params, grads), None
+
+        return jax.lax.scan(step, params, (x, y), unroll=STEPS)[0]
+
+    def one_round(params: Any, x: Any, y: Any) -> Any:
+        if vmap:
+            total = jax.vmap(local, (None, 0, 0))(params, x, y)
+            return jax.tree.map(lambda leaf: leaf.mean(0), total)
+        total = jc.layout.client_sum(local, in_axes=(None, 0, 0), bytes_each=_bytes(params))(
+            params, x, y
+        )
+        return jax.tree.map(lambda leaf: leaf / len(x), total)
+
+    return one_round
+
+
+def _bytes(params: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+
+
+def _compiled(model: Any, params: Any, data: Any, mesh: Any, *, vmap: bool) -> Callable[..., Any]:
+    one_round = jax.jit(fedavg_round(model, vmap=vmap))
+    if mesh is None:
+        return one_round.lower(params, *data).compile()
+    with jc.layout.use(mesh):
+        return one_round.lower(params, *data).compile()
+
+
+def _data(clients: int) -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(clients, STEPS, BATCH, 28, 28, 1)).astype(np.float32)
+    return jnp.asarray(x), jnp.asarray(rng.integers(0, 10, (clients, STEPS, BATCH)))
+
+
+def sgemm_peak(size: int = 2048, repeats: int = 4) -> float:
+    """Floating-point operations a second of a large matrix product."""
+
+    @jax.jit
+    def product(a: Any) -> Any:
+        return jax.lax.fori_loop(0, repeats, lambda i, b: (a @ b) * 1e-2, a)
+
+    a = jnp.ones((size, size))
+    return repeats * 2 * size**3 / interleaved({"sgemm": lambda: product(a)})["sgemm"]
+
+
+def _torch_loop(model: Any, x: Any, y: Any) -> Callable[[], Any] | None:
+    """The same round client by client in PyTorch, with all threads; None where it is missing."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        return None
+    if isinstance(model, jc.models.CNN):
+        net = nn.Sequential(
+            *(nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(7 * 7 * 64, 512), nn.ReLU(), nn.Linear(512, 10)),
+        )
+    else:
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+    images = torch.from_numpy(np.array(x)).permute(0, 1, 2, 5, 3, 4).contiguous()
+    labels = torch.from_numpy(np.array(y)).long()
+    criterion = nn.CrossEntropyLoss()
+
+    def one_round() -> None:
+        server = [p.detach().clone() for p in net.parameters()]
+        total = [torch.zeros_like(p) for p in server]
+        for client in range(len(images)):
+            with torch.no_grad():
+                for p, value in zip(net.parameters(), server, strict=True):
+                    p.copy_(value)
+            for step in range(STEPS):
+                net.zero_grad(set_to_none=True)
+                criterion(net(images[client, step]), labels[client, step]).backward()
+                with torch.no_grad():
+                    for p in net.parameters():
+                        p -= RATE * p.grad
+            with torch.no_grad():
+                for t, p in zip(total, net.parameters(), strict=True):
+                    t += p
+        with torch.no_grad():
+            for p, t in zip(net.parameters(), total, strict=True):
+                p.copy_(t / len(images))
+
+    return one_round
