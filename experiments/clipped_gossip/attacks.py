@@ -43,7 +43,7 @@ def make_graph(config: Attacks) -> jc.topology.Contested:
 
 def run(config: Attacks, context: Context) -> list[Row]:
     """Trains every rule under every attack."""
-    task = make_task(config.dataset, config.network, config.eval_examples, config.hidden)
+    task = make_task(config)
     graph = make_graph(config)
     n = graph.topology.n
     rows: list[Row] = []
@@ -55,15 +55,10 @@ def run(config: Attacks, context: Context) -> list[Row]:
 
     for rule in config.rules:
         setting = Setting(
+            config=config,
             graph=graph,
             rule=rule,
             attacks=config.attacks,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            rounds=config.rounds,
-            batch_size=config.batch_size,
-            evaluations=config.evaluations,
-            seeds=config.seed + np.arange(config.num_seeds),
         )
         done = train(task, setting, deal, context, {"graph": config.graph})
         rows += done.rows

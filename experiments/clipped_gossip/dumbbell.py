@@ -56,7 +56,7 @@ def split_by_clique(labels: np.ndarray, clique: int, seed: int) -> list[np.ndarr
 
 def run(config: Dumbbell, context: Context) -> list[Row]:
     """Trains every rule on every split with every remedy."""
-    task = make_task(config.dataset, config.network, config.eval_examples, config.hidden)
+    task = make_task(config)
     rows: list[Row] = []
     curves: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
     for split in config.splits:
@@ -65,15 +65,10 @@ def run(config: Dumbbell, context: Context) -> list[Row]:
             graph = jc.topology.dumbbell(config.clique, 0, edges, seed=config.seed)
             for rule in config.rules:
                 setting = Setting(
+                    config=config,
                     graph=graph,
                     rule=rule + (" + bucketing" if remedy in ("bucketing", "both") else ""),
                     attacks=("none",),
-                    learning_rate=config.learning_rate,
-                    momentum=config.momentum,
-                    rounds=config.rounds,
-                    batch_size=config.batch_size,
-                    evaluations=config.evaluations,
-                    seeds=config.seed + np.arange(config.num_seeds),
                     decays=config.decays,
                 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-Network = Literal["cnn", "mlp"]
+Network = Literal["cnn", "mlp", "vgg"]
 
 
 def check_counts(config: Any, *names: str) -> None:
@@ -15,14 +15,45 @@ def check_counts(config: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
 
 
-def check_training(config: Any) -> None:
-    """ValueError for a field of any training that could only fail later."""
-    counts = ("num_seeds", "rounds", "batch_size", "evaluations", "eval_examples")
-    check_counts(config, *counts)
-    if not config.learning_rate > 0:
-        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
-    if not 0 <= config.momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {config.momentum}")
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What all trainings have; the defaults are those of the paper's figure 6.
+
+    Attributes:
+        dataset: "mnist", "digits" (embedded) or another TFDS image set.
+        network: the paper's "cnn", an "mlp", or "vgg" (CIFAR-10).
+        learning_rate: of the local SGD.
+        momentum: heavy-ball.
+        rounds: communication rounds T.
+        batch_size: examples per client and round.
+        num_seeds: repetitions, with seeds seed, seed + 1, ...
+        seed: first seed.
+        hidden: width of the MLP.
+        evaluations: points of the curves.
+        eval_examples: test examples for curves and for single clients; the final accuracy of the
+            averaged model is that on all.
+    """
+
+    dataset: str = "mnist"
+    network: Network = "cnn"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    rounds: int = 900
+    batch_size: int = 32
+    num_seeds: int = 1
+    seed: int = 0
+    hidden: int = 64
+    evaluations: int = 6
+    eval_examples: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        counts = ("num_seeds", "rounds", "batch_size", "hidden", "evaluations", "eval_examples")
+        check_counts(self, *counts)
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,141 +88,77 @@ class Consensus:
 
 
 @dataclasses.dataclass(frozen=True)
-class MaliciousRing:
+class MaliciousRing(Training):
     """A ring of honest clients with two byzantine leaves each (Fig. 6).
 
     Attributes:
-        dataset: "mnist", "digits" (embedded) or another TFDS image set.
-        network: the paper's "cnn" or an "mlp".
         rules: such as "SCClip 0.1", see training.build_rule.
         attacks: such as "ALIE 10", see training.build_attack.
         majorities: whether the honest are to have a majority in every neighbourhood.
         honest: number of honest clients.
-        learning_rate: of the local SGD.
-        momentum: heavy-ball.
-        rounds: communication rounds T.
-        batch_size: examples per client and round.
-        num_seeds: repetitions, with seeds seed, seed + 1, ...
-        seed: first seed.
-        hidden: width of the MLP.
-        evaluations: points of the curves.
-        eval_examples: test examples for curves and for single clients; the final accuracy of the
-            averaged model is that on all.
     """
 
-    dataset: str = "mnist"
-    network: Network = "cnn"
     rules: tuple[str, ...] = ("SCClip 0.1", "GM", "TM 2", "MOZI 0.4")
     attacks: tuple[str, ...] = ("ALIE 10", "IPM", "Dissensus 1.5")
     majorities: tuple[bool, ...] = (False, True)
     honest: int = 5
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    rounds: int = 900
-    batch_size: int = 32
-    num_seeds: int = 1
-    seed: int = 0
-    hidden: int = 64
-    evaluations: int = 6
-    eval_examples: int = 1000
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_training(self)
+        super().__post_init__()
         if not self.rules or not self.attacks or not self.majorities:
             raise ValueError("rules, attacks and majorities must each hold at least one")
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoCliques:
+class TwoCliques(Training):
     """Two cliques with different labels that meet in one client with a byzantine leaf (Fig. 5).
 
     Attributes:
-        dataset: as for :class:`MaliciousRing`.
-        network: the paper's "cnn" or an "mlp".
         rules: such as "SCClip 1".
         attacks: at the largest strength; the first one at every strength.
         strengths: of the byzantine link, delta in [0, 1]; delta_max is a quarter of it.
         clique: size of a clique.
-        learning_rate: of the local SGD.
-        momentum: heavy-ball.
-        rounds: communication rounds T.
-        batch_size: examples per client and round.
-        num_seeds: repetitions, with seeds seed, seed + 1, ...
-        seed: first seed.
-        hidden: width of the MLP.
-        evaluations: points of the curves.
-        eval_examples: test examples for curves and for single clients; the final accuracy of the
-            averaged model is that on all.
     """
 
-    dataset: str = "mnist"
-    network: Network = "cnn"
+    learning_rate: float = 0.001
+    rounds: int = 1500
+    evaluations: int = 5
     rules: tuple[str, ...] = ("SCClip 1",)
     attacks: tuple[str, ...] = ("Dissensus 1.5",)
     strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     clique: int = 5
-    learning_rate: float = 0.001
-    momentum: float = 0.9
-    rounds: int = 1500
-    batch_size: int = 32
-    num_seeds: int = 1
-    seed: int = 0
-    hidden: int = 64
-    evaluations: int = 5
-    eval_examples: int = 1000
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_training(self)
+        super().__post_init__()
+        if not self.rules or not self.attacks:
+            raise ValueError("rules and attacks must each hold at least one")
         if not self.strengths or not all(0 <= s <= 1 for s in self.strengths):
             raise ValueError(f"strengths must be in [0, 1], got {self.strengths}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Dumbbell:
+class Dumbbell(Training):
     """Two cliques with different labels and a bridge, without attackers (Fig. 4, Fig. 11).
 
     Attributes:
-        dataset: as for :class:`MaliciousRing`.
-        network: the paper's "cnn", an "mlp", or "vgg" (CIFAR-10).
         rules: such as "SCClip 1".
         splits: "iid" or "noniid" (labels 0-4 in one clique, 5-9 in the other).
         remedies: of heterogeneity: "none", "bucketing", "random edge", "both".
         clique: size of a clique.
-        learning_rate: of the local SGD, divided by 10 after the rounds of ``decays``.
-        decays: fractions of the rounds.
-        momentum: heavy-ball.
-        rounds: communication rounds T.
-        batch_size: examples per client and round.
-        num_seeds: repetitions, with seeds seed, seed + 1, ...
-        seed: first seed.
-        hidden: width of the MLP.
-        evaluations: points of the curves.
-        eval_examples: test examples for curves and for single clients; the final accuracy of the
-            averaged model is that on all.
+        decays: fractions of the rounds after which the learning rate is divided by 10.
     """
 
-    dataset: str = "mnist"
-    network: Literal["cnn", "mlp", "vgg"] = "cnn"
     rules: tuple[str, ...] = ("SCClip 1", "Gossip", "GM", "TM 1", "MOZI 0.99")
     splits: tuple[str, ...] = ("iid", "noniid")
     remedies: tuple[str, ...] = ("none", "bucketing", "random edge", "both")
     clique: int = 10
-    learning_rate: float = 0.01
     decays: tuple[float, ...] = ()
-    momentum: float = 0.9
-    rounds: int = 900
-    batch_size: int = 32
-    num_seeds: int = 1
-    seed: int = 0
-    hidden: int = 64
-    evaluations: int = 6
-    eval_examples: int = 1000
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_training(self)
+        super().__post_init__()
         for name, known in (
             ("splits", ("iid", "noniid")),
             ("remedies", ("none", "bucketing", "random edge", "both")),
@@ -202,32 +169,25 @@ class Dumbbell:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attacks:
+class Attacks(Training):
     """Every rule under every attack on one graph: a heat map.
 
     Attributes:
-        dataset: "digits" (embedded), "mnist" or another TFDS image set.
-        network: "mlp" or the paper's "cnn".
         graph: "torus", "small world", "random regular", "complete" or "malicious ring".
         n: number of clients (the honest of a malicious ring); a square for the torus.
         byzantine: how many of them are byzantine (none of those of a malicious ring).
         rules: such as "SCClip 1".
         attacks: such as "ALIE".
         alpha: Dirichlet concentration of the labels; None for iid.
-        learning_rate: of the local SGD.
-        momentum: heavy-ball.
-        rounds: communication rounds T.
-        batch_size: examples per client and round.
-        num_seeds: repetitions, with seeds seed, seed + 1, ...
-        seed: first seed, also of graph and byzantine clients.
-        hidden: width of the MLP.
-        evaluations: points of the curves.
-        eval_examples: test examples for curves and for single clients; the final accuracy of the
-            averaged model is that on all.
     """
 
     dataset: str = "digits"
     network: Network = "mlp"
+    learning_rate: float = 0.1
+    rounds: int = 300
+    num_seeds: int = 3
+    evaluations: int = 5
+    eval_examples: int = 360
     graph: str = "torus"
     n: int = 16
     byzantine: int = 3
@@ -239,19 +199,10 @@ class Attacks:
         "none", "Dissensus 1.5", "ALIE 10", "IPM", "BF", "LF", "Noise 1", "Mimic",
     )  # fmt: skip
     alpha: float | None = 1.0
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    rounds: int = 300
-    batch_size: int = 32
-    num_seeds: int = 3
-    seed: int = 0
-    hidden: int = 64
-    evaluations: int = 5
-    eval_examples: int = 360
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_training(self)
+        super().__post_init__()
         check_counts(self, "n")
         if not 0 <= self.byzantine < self.n:
             raise ValueError(f"byzantine must be in 0..{self.n - 1}, got {self.byzantine}")

@@ -29,22 +29,17 @@ CONSTANT = 0.12  # a predictor that always says the same is right in at most 11.
 
 def run(config: MaliciousRing, context: Context) -> list[Row]:
     """Trains every rule with and without an honest majority, all attacks in one program."""
-    task = make_task(config.dataset, config.network, config.eval_examples, config.hidden)
+    task = make_task(config)
     rows: list[Row] = []
     curves: dict[tuple[bool, str, str], dict[str, np.ndarray]] = {}
     for majority in config.majorities:
         graph = jc.topology.malicious_ring(config.honest, honest_majority=majority)
         for rule in config.rules:
             setting = Setting(
+                config=config,
                 graph=graph,
                 rule=rule,
                 attacks=config.attacks,
-                learning_rate=config.learning_rate,
-                momentum=config.momentum,
-                rounds=config.rounds,
-                batch_size=config.batch_size,
-                evaluations=config.evaluations,
-                seeds=config.seed + np.arange(config.num_seeds),
             )
 
             def deal(seed: int, n: int = graph.topology.n) -> list[np.ndarray]:

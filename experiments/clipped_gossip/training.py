@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
+from experiments.clipped_gossip.kinds import Training
 from experiments.clipped_gossip.model import MnistNet, in_training
 from experiments.contract import Context, Row
 from jcollab import aggregators
@@ -41,8 +42,9 @@ class Task:
     seen: int
 
 
-def make_task(dataset: str, network: str, seen: int, hidden: int = 64) -> Task:
-    """Loads a data set, with the network ``"cnn"`` of the paper, an ``"mlp"`` or ``"vgg"``."""
+def make_task(config: Training) -> Task:
+    """Loads the data set and the network of a configuration."""
+    dataset, hidden = config.dataset, config.hidden
     parts = [jc.data.load(dataset, split) for split in ("train", "test")]
     if dataset in CONSTANTS:
         normal = [np.asarray(jc.data.normalize(p.x, *CONSTANTS[dataset])) for p in parts]
@@ -53,7 +55,7 @@ def make_task(dataset: str, network: str, seen: int, hidden: int = 64) -> Task:
         "mlp": lambda: jc.models.MLP(classes, (hidden,)),
         "vgg": lambda: jc.models.VGG11(classes, width=hidden),
     }
-    return Task(parts[0], parts[1], models[network](), seen)
+    return Task(parts[0], parts[1], models[config.network](), config.eval_examples)
 
 
 def build_rule(name: str, *, score: Any = None, learning_rate: float = 0.0) -> Any:
@@ -126,28 +128,23 @@ class Setting:
     """What is run.
 
     Attributes:
+        config: learning rate, rounds and so on.
         graph: who talks to whom, and who is byzantine.
         rule: name of the rule.
         attacks: names of the attacks, all in one program.
-        learning_rate: constant.
-        momentum: heavy-ball.
-        rounds: T.
-        batch_size: per client and round.
-        evaluations: points of the curves.
-        seeds: int ``[S]``.
         decays: fractions of the rounds after which the learning rate is divided by 10.
     """
 
+    config: Training
     graph: Contested
     rule: str
     attacks: tuple[str, ...]
-    learning_rate: float
-    momentum: float
-    rounds: int
-    batch_size: int
-    evaluations: int
-    seeds: np.ndarray
     decays: tuple[float, ...] = ()
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """Int ``[S]``."""
+        return self.config.seed + np.arange(self.config.num_seeds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,10 +179,10 @@ def train(
         tags: fields of the rows and of every line of the log.
     """
     graph, n = setting.graph, setting.graph.topology.n
-    attacks, seeds = setting.attacks, setting.seeds
+    attacks, seeds, config = setting.attacks, setting.seeds, setting.config
     scores_models = setting.rule.startswith("MOZI")
     objective = jc.objectives.classification(task.model.apply, train=in_training(task.model))
-    batch_size = setting.batch_size
+    batch_size = config.batch_size
 
     def loss(params: Any, batch: Any, key: Any) -> Any:
         return objective(params, _first(batch, batch_size), key)
@@ -196,7 +193,7 @@ def train(
         return optax.softmax_cross_entropy_with_integer_labels(logits, fresh.y).mean()
 
     def algorithm(attack: Any) -> jc.Algorithm:
-        rule = build_rule(setting.rule, score=score, learning_rate=setting.learning_rate)
+        rule = build_rule(setting.rule, score=score, learning_rate=config.learning_rate)
         parts = [build_attack(name, setting.rule) for name in attacks]
         channel = None
         if graph.byzantine.any():
@@ -205,9 +202,9 @@ def train(
         mixer = jc.neighborhood(
             graph.topology, rule, channel, receivers=graph.honest if idle else None
         )
-        steps = {int(at * setting.rounds): 0.1 for at in setting.decays}
-        rate = optax.piecewise_constant_schedule(setting.learning_rate, steps)
-        optimizer = optax.sgd(rate, momentum=setting.momentum)
+        steps = {int(at * config.rounds): 0.1 for at in setting.decays}
+        rate = optax.piecewise_constant_schedule(config.learning_rate, steps)
+        optimizer = optax.sgd(rate, momentum=config.momentum)
         return jc.decentralized(
             loss,
             optimizer,
@@ -238,10 +235,10 @@ def train(
         jax.vmap(start)(which, every_seed),
         data,
         jax.vmap(jax.random.key)(every_seed),
-        num_rounds=setting.rounds,
+        num_rounds=config.rounds,
         sample=sample,
         evaluate=judge,
-        eval_every=max(1, setting.rounds // setting.evaluations),
+        eval_every=max(1, config.rounds // config.evaluations),
         log=context.log(
             **tags, rule=setting.rule, attack=[attacks[i] for i in which], seed=every_seed
         ),

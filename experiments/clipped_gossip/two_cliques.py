@@ -26,7 +26,7 @@ PAPER = {
 
 def run(config: TwoCliques, context: Context) -> list[Row]:
     """Trains at every strength of the byzantine link."""
-    task = make_task(config.dataset, config.network, config.eval_examples, config.hidden)
+    task = make_task(config)
     rows: list[Row] = []
     curves: dict[tuple[str, str, float], dict[str, np.ndarray]] = {}
     for rule in config.rules:
@@ -34,15 +34,10 @@ def run(config: TwoCliques, context: Context) -> list[Row]:
             graph = jc.topology.two_cliques(config.clique, 1, strength)
             last = strength == max(config.strengths)
             setting = Setting(
+                config=config,
                 graph=graph,
                 rule=rule,
                 attacks=config.attacks if last else config.attacks[:1],
-                learning_rate=config.learning_rate,
-                momentum=config.momentum,
-                rounds=config.rounds,
-                batch_size=config.batch_size,
-                evaluations=config.evaluations,
-                seeds=config.seed + np.arange(config.num_seeds),
             )
 
             def deal(seed: int, n: int = graph.topology.n) -> list[np.ndarray]:
