@@ -2,7 +2,7 @@ import os
 
 # before jax starts: the tests of layouts need several devices
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
-    " --xla_force_host_platform_device_count=4"
+    " --xla_force_host_platform_device_count=" + os.environ.get("JCOLLAB_TEST_DEVICES", "4")
 )
 
 os.environ.setdefault("MPLBACKEND", "agg")

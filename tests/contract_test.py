@@ -247,17 +247,18 @@ def test_vmap_over_seeds_equals_a_loop(name):
 
 
 @each
-def test_four_devices_equal_one(name):
+def test_several_devices_equal_one(name):
+    """On 4 devices; the slow tests run this file once more on 8."""
     algorithm, (params, batches) = make(name), problem()
     expected, expected_log = train(algorithm)
-    mesh = jc.layout.mesh(4)
+    mesh = jc.layout.mesh()
     with jc.layout.use(mesh):
         state = jc.layout.place(algorithm.init(KEY, params), mesh)
         state, log = jc.run(algorithm, state, batches, KEY)
     chex.assert_trees_all_close(jax.device_get(state), jax.device_get(expected), atol=1e-6)
     chex.assert_trees_all_close(jax.device_get(log), jax.device_get(expected_log), atol=1e-6)
     for leaf in jax.tree.leaves(state.clients):
-        assert len(leaf.sharding.device_set) == 4
+        assert len(leaf.sharding.device_set) == mesh.size > 1
 
 
 @each

@@ -1,45 +1,46 @@
-"""Trains D-PSGD and RelaySGD; run by several processes, or by one with -1 for its number."""
+"""Runs algorithms of the contract test; started by several processes, or by one with number -1."""
 
-import sys
+import argparse
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 import jcollab as jc
 
-N, T = 8, 5
 
-
-def loss(params, batch, key):
-    return jnp.sum((params["w"] - batch) ** 2) + jax.random.normal(key)
-
-
-def main(process, port, out, timeout=60):
+def main(process, port, out, timeout, names):
     if process >= 0:
         jc.layout.initialize(f"localhost:{port}", 2, process, timeout=timeout)
-    mesh, key = jc.layout.mesh(), jax.random.key(0)
-    batches = np.random.default_rng(0).normal(size=(N, T, 3)).astype(np.float32)
-    topology, found = jc.topology.chain(N), {}
+    from tests.contract_test import ALGORITHMS, KEY, N, T, make, problem
+
+    mesh, found = jc.layout.mesh(), {}
+    params, batches = jax.tree.map(np.asarray, problem())
     own = jc.layout.own_clients(N, mesh)
     assert len(own) == (N if process < 0 else N // 2)
-    data = jc.layout.from_own(batches[own.start : own.stop], mesh)  # the own clients' only
+    # each process holds the data of its own clients only, [n/2, T, ...]
+    mine = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1)[own.start : own.stop], batches)
+    data = jc.layout.from_own(mine, mesh)
 
     def sample(data, key, step):
-        return data[:, step]
+        return jax.tree.map(lambda leaf: leaf[:, step], data)
 
-    mixers = {"gossip": jc.gossip(topology, sparse=True), "relay": jc.relay_sum(topology)}
-    for name, mixer in mixers.items():
-        algorithm = jc.decentralized(loss, optax.sgd(0.1, momentum=0.9), mixer)
+    for name in names or ALGORITHMS:
+        algorithm = make(name)
         with jc.layout.use(mesh):
-            state = jc.layout.place(algorithm.init(key, {"w": jnp.zeros((N, 3))}), mesh)
-            state, log = jc.run(algorithm, state, data, key, num_rounds=T, sample=sample)
-        found[name] = jc.layout.fetch(state.clients.params["w"])
+            state = jc.layout.place(algorithm.init(KEY, params), mesh)
+            state, log = jc.run(algorithm, state, data, KEY, num_rounds=T, sample=sample)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(jc.params_of(state)):
+            found[f"{name} {jax.tree_util.keystr(path)}"] = jc.layout.fetch(leaf)
         found[f"{name} loss"] = np.asarray(log["loss"])
     np.savez(out, **found)
 
 
 if __name__ == "__main__":
-    options = {"timeout": int(sys.argv[5])} if len(sys.argv) > 4 else {}
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], **options)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("process", type=int)
+    parser.add_argument("port")
+    parser.add_argument("out")
+    parser.add_argument("--timeout", type=int, default=60)
+    parser.add_argument("--names", nargs="*", default=())
+    asked = parser.parse_args()
+    main(asked.process, asked.port, asked.out, asked.timeout, asked.names)
