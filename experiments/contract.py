@@ -167,12 +167,9 @@ def execute(
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     shown = getattr(module, "shown", lambda config, rows: rows)
     show(summary | {"results": plain(shown(config, summary["results"]))}, console)
-    console.print("Written to:", *sorted(str(out / f) for f in _written(out)), sep="\n  ")
+    files = [out / name for name in ("config.json", "metrics.jsonl", "summary.json")]
+    console.print("Written to:", *files, *context.figures, sep="\n  ")
     return summary
-
-
-def _written(out: pathlib.Path) -> list[str]:
-    return [f.name for f in out.iterdir() if f.suffix in (".json", ".jsonl", ".png")]
 
 
 def show(summary: dict[str, Any], console: Console) -> None:

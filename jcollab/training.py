@@ -156,7 +156,7 @@ def fit(
         return Result(state, joined, stacked, stopped)
 
     with progress_bar(progress) as bar, interruptible() as interrupted:
-        programs: dict[int, Any] = {}
+        programs: dict[tuple, Any] = {}
         task = bar.add_task(description, total=num_rounds, completed=start)
         done = start
         if judge and start == 0:
@@ -164,13 +164,14 @@ def fit(
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
             rounds = data if sample else jax.tree.map(lambda x: x[done : done + length], data)  # noqa: B023
-            if length not in programs:
-                programs[length] = compiled.lower(state, rounds, key, length).compile()
-                need = layout.check_memory(programs[length], _size((state, rounds)))
+            form = (length, *(leaf.sharding for leaf in jax.tree.leaves(state)))
+            if form not in programs:
+                programs[form] = compiled.lower(state, rounds, key, length).compile()
+                need = layout.check_memory(programs[form], _size((state, rounds)))
                 if need and need >= SAID_FROM and len(programs) == 1:
                     gib = need / 2**30
                     bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
-            state, measured = programs[length](state, rounds, key)
+            state, measured = programs[form](state, rounds, key)
             logs.append(jax.device_get(measured))
             done += length
             note(done, logs[-1])

@@ -149,3 +149,19 @@ def test_the_memory_of_a_program():
     compiled = jax.jit(fn).lower(jnp.zeros(1000)).compile()
     assert 8000 <= jc.layout.memory_of(compiled) <= 40_000
     assert jc.layout.free_memory() is None or jc.layout.free_memory() > 1 << 20
+
+
+@pytest.mark.parametrize("mixer", [jc.all_reduce(), jc.relay_sum(jc.topology.chain(8))])
+def test_fit_over_several_devices_equals_one(mixer):
+    def loss(w, batch, key):
+        return jnp.sum((w - batch) ** 2)
+
+    algorithm = jc.decentralized(loss, optax.sgd(0.1, momentum=0.9), mixer)
+    state, batches = algorithm.init(None, jnp.zeros((8, 3))), jnp.ones((6, 8, 3)) / 3
+    run = {"num_rounds": 6, "eval_every": 2, "progress": False}
+    expected = jc.fit(algorithm, state, batches, jax.random.key(0), **run)
+    with jc.layout.use(jc.layout.mesh()) as mesh:
+        placed = jc.layout.place(state, mesh)
+        got = jc.fit(algorithm, placed, batches, jax.random.key(0), **run)
+    chex.assert_trees_all_close(jax.device_get(got.state), expected.state, atol=1e-6)
+    np.testing.assert_allclose(got.log["loss"], expected.log["loss"], rtol=1e-5)

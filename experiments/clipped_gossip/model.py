@@ -25,7 +25,7 @@ class MnistNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits ``[b, C]``; with ``train``, ``apply`` needs ``rngs={"dropout": key}``."""
         x = nn.relu(Conv(32, (3, 3), padding="VALID")(x))
-        x = max_pool(nn.relu(Conv(64, (3, 3), padding="VALID")(x)))
+        x = nn.relu(max_pool(Conv(64, (3, 3), padding="VALID")(x)))
         x = nn.Dropout(0.25, broadcast_dims=(1, 2), deterministic=not train)(x)
         x = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(0.5, deterministic=not train)(x)

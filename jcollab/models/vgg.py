@@ -79,10 +79,11 @@ class VGG11(nn.Module):
         if x.ndim != 4 or min(x.shape[1:3]) < 32:
             raise ValueError(f"x must be images [b, >=32, >=32, channels], got shape {x.shape}")
         for stage in STAGES:
-            for multiple in stage:
+            for i, multiple in enumerate(stage):
                 conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=conv_init)
-                x = nn.relu(conv(x))
-            x = max_pool(x)
+                x = conv(x) if i == 0 else conv(nn.relu(x))
+            # pooling first is the same, and leaves a quarter of the ReLUs
+            x = nn.relu(max_pool(x))
         x = x.reshape(x.shape[0], -1)
         drop: Callable[[jax.Array], jax.Array] = nn.Dropout(
             self.dropout_rate, deterministic=not train
