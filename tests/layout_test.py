@@ -176,8 +176,12 @@ def test_only_rows_that_cross_devices_move(n):
     assert moved_bytes(jc.gossip(jc.topology.ring(n), sparse=True), x) == {
         "collective-permute": 2 * row
     }
+    clipped = jc.neighborhood(jc.topology.ring(n), jc.aggregators.self_centered_clip(1.0))
+    assert moved_bytes(clipped, x) == {"collective-permute": 2 * row}
     relayed = moved_bytes(jc.relay_sum(jc.topology.chain(n), fill="zero"), x)
     assert relayed == {"collective-permute": 2 * (row + 4)}  # with a count
+    dense = moved_bytes(jc.gossip(jc.topology.ring(n), sparse=False), x)
+    assert dense == {"all-gather": n * row}
     graph = jc.topology.random_regular(n, 4)
     part, owner = n // 4, np.arange(n) // (n // 4)
     most = 0

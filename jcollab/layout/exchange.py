@@ -35,15 +35,10 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
         devices, n = active_devices(), len(table)
         if devices == 1 or n % devices or pmapped():
             return fn(x, held, *args)
-        sends, local = _route(table, devices, rows_per_client)
-        shifts = [shift for shift, _ in sends]
+        shifts, rows, local = route(table, devices, rows_per_client)
 
         def each(x: jax.Array, rows: list, local: jax.Array, args: tuple) -> PyTree:
-            pool = [x]
-            for shift, send in zip(shifts, rows, strict=True):
-                to = [(q, (q + shift) % devices) for q in range(devices)]
-                pool.append(jax.lax.ppermute(x[send[0]], CLIENTS, to))
-            return fn(jnp.concatenate(pool), local, *args)
+            return fn(pooled(x, rows, shifts, devices), local, *args)
 
         split = P(CLIENTS)
         return jax.shard_map(
@@ -52,24 +47,38 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
             out_specs=split,
             axis_names={CLIENTS},
             check_vma=False,
-        )(x, [jnp.asarray(rows) for _, rows in sends], jnp.asarray(local), args)
+        )(x, rows, local, args)
 
     return mapped
 
 
-def _route(
-    table: np.ndarray, devices: int, rows_per_client: int
-) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
+def pooled(x: PyTree, rows: list[jax.Array], shifts: list[int], devices: int) -> PyTree:
+    """The own rows of a device, and behind them what the others send, see :func:`route`."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        pool = [leaf]
+        for shift, send in zip(shifts, rows, strict=True):
+            to = [(q, (q + shift) % devices) for q in range(devices)]
+            pool.append(jax.lax.ppermute(leaf[send[0]], CLIENTS, to))
+        return jnp.concatenate(pool)
+
+    return jax.tree.map(one, x)
+
+
+def route(
+    table: np.ndarray, devices: int, rows_per_client: int = 1
+) -> tuple[list[int], list[jax.Array], jax.Array]:
     """What each device sends to the one ``shift`` further, and the table in terms of the pools.
 
     Returns:
-        Pairs of shift and rows, int32 ``[devices, width]`` (numbers on the sender, padded with 0),
-        and the table, int32 ``[n, K]``.
+        The shifts; for each of them the rows, int32 ``[devices, width]`` (numbers on the sender,
+        padded with 0); and the table, int32 ``[n, K]``.
     """
     clients = len(table) // devices
     size = clients * rows_per_client
     owner, reader = table // size, np.arange(len(table))[:, None] // clients
-    local, start, sends = (table % size).astype(np.int32), size, []
+    local, start = (table % size).astype(np.int32), size
+    shifts, sends = [], []
     for shift in range(1, devices):
         crosses = owner == (reader - shift) % devices
         blocks = [slice(p * clients, (p + 1) * clients) for p in range(devices)]
@@ -83,6 +92,7 @@ def _route(
             rows[source, : len(wanted)] = wanted - source * size
             places = start + np.searchsorted(wanted, table[block])
             local[block] = np.where(crosses[block], places, local[block])
-        sends.append((shift, rows))
+        shifts.append(shift)
+        sends.append(jnp.asarray(rows))
         start += width
-    return sends, local
+    return shifts, sends, jnp.asarray(local)

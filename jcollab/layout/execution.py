@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jcollab.layout.clients import num_clients
 from jcollab.layout.devices import CLIENTS, active_devices, fill, gather_rows, own_rows, pmapped
+from jcollab.layout.exchange import pooled, route
 
 PyTree = Any
 REPLICAS = "replicas"
@@ -30,6 +31,7 @@ def per_client(
     in_axes: Any = 0,
     bytes_each: int | None = None,
     only: np.ndarray | None = None,
+    reads: np.ndarray | None = None,
 ) -> Callable:
     """``fn`` of one client, lifted to all of them: the meaning of ``jax.vmap``, executed to fit.
 
@@ -40,6 +42,10 @@ def per_client(
         in_axes: as for ``jax.vmap``, with axes 0 (leads with the client axis) and None (shared).
         bytes_each: memory that one client's call needs; None for that of its arguments.
         only: numbers of the clients that it is called for, int ``[r]``; None for all.
+        reads: int ``[n, K]``, known when the program is traced, the clients of whom client i reads
+            a value. ``fn(pool, places, *args)`` then gets rows of the first argument, of which
+            those at ``places [K]`` are meant, and is lifted to ``mapped(x, reads, *args)``; inside
+            :func:`use`, only rows that cross devices move.
 
     Returns:
         A function whose results lead with the client axis ``[n, ...]`` (``[r, ...]``). Inside
@@ -53,6 +59,9 @@ def per_client(
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
+
+    if reads is not None:
+        return _reading(fn, chunk, in_axes, bytes_each, only, reads)
 
     def mapped(*args: PyTree) -> PyTree:
         own, shared, merge = _split(args, in_axes)
@@ -81,6 +90,46 @@ def per_client(
             )
             results = sharded(own, shared)
         return jax.tree.map(lambda leaf: leaf[:n], results)
+
+    return mapped
+
+
+def _reading(
+    fn: Callable,
+    chunk: int | None,
+    in_axes: Any,
+    bytes_each: int | None,
+    only: np.ndarray | None,
+    reads: np.ndarray,
+) -> Callable:
+    def mapped(x: PyTree, held: jax.Array, *args: PyTree) -> PyTree:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        devices, n = active_devices(), len(reads)
+        if devices == 1 or n % devices or pmapped():
+            plain = per_client(
+                fn, chunk, in_axes=(None, 0, *axes), bytes_each=bytes_each, only=only
+            )
+            return plain(x, held, *args)
+        own, shared, merge = _split(args, axes)
+        shifts, rows, table = route(reads, devices)
+
+        def each(x: PyTree, rows: list, table: jax.Array, own: list, shared: list) -> PyTree:
+            pool = pooled(x, rows, shifts, devices)
+
+            def one(places: jax.Array, own: list) -> PyTree:
+                return fn(pool, places, *merge(own, shared))
+
+            return _in_chunks(one, (table, own), chunk, bytes_each)
+
+        split = P(CLIENTS)
+        results = jax.shard_map(
+            each,
+            in_specs=(split, split, split, split, P()),
+            out_specs=split,
+            axis_names={CLIENTS},
+            check_vma=False,
+        )(x, rows, table, own, shared)
+        return results if only is None else jax.tree.map(lambda leaf: leaf[only], results)
 
     return mapped
 

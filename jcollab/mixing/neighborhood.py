@@ -84,10 +84,16 @@ def neighborhood(
         rule_key = jax.random.fold_in(key, n)
 
         def receive(
-            sent: PyTree, own: PyTree, i: Array, s: NeighborhoodState, batch: PyTree
+            pool: PyTree,
+            places: Array,
+            sent: PyTree,
+            own: PyTree,
+            i: Array,
+            s: NeighborhoodState,
+            batch: PyTree,
         ) -> tuple[PyTree, PyTree, PyTree]:
             own = jax.tree.map(widen, own)
-            inbox = jax.tree.map(lambda leaf: widen(leaf[s.neighbors])[None], sent)
+            inbox = jax.tree.map(lambda leaf: widen(leaf[places])[None], pool)
             one = jax.tree.map(lambda leaf: leaf[None], own)
             wire = Wire(key, step, sent, one, i[None], s.neighbors[None], s.weights[None])
             held = jax.tree.map(lambda leaf: leaf[None], s.channel)
@@ -115,8 +121,9 @@ def neighborhood(
             in_axes=(None, 0, 0, 0, 0),
             bytes_each=_inbox_bytes(x, topology.neighbors.shape[1]),
             only=None if len(rows) == n else rows,
+            reads=topology.neighbors,
         )
-        new, kept, held = each(x, x, jnp.arange(n), s, batch)
+        new, kept, held = each(x, s.neighbors, x, x, jnp.arange(n), s, batch)
         new = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), new, x)
         if len(rows) < n:
             old = (x, s.rule, s.channel)
