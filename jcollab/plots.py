@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 # distinguishable with any colour vision (Okabe and Ito)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# where lines cover one another
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,

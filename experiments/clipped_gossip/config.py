@@ -70,7 +70,7 @@ PRESETS = {
     "two_cliques": Preset(
         config=TwoCliques(),
         about="Fig. 5: two cliques and a byzantine leaf where they meet, MNIST, SCClip",
-        cost="1 hour on 2 cores",
+        cost="1.5 hours on 2 cores",
         expected="from delta_max 0 to .25, accuracy falls from .89 to .19",
         smoke=SMALL | {"strengths": (0.0, 1.0), "clique": 3},
     ),

@@ -118,10 +118,11 @@ def _figure(config: Dumbbell, curves: dict[tuple[str, str, str], Any]) -> Any:
     fig = plots.figure(figsize=(3.6 * len(columns), 3.9))
     panels = fig.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for ax, (split, remedy) in zip(panels, columns, strict=True):
-        for color, rule in zip(plots.COLORS, config.rules, strict=False):
+        for i, (color, rule) in enumerate(zip(plots.COLORS, config.rules, strict=False)):
             curve = curves[rule, split, remedy]
             values = curve["clique1_accuracy"].T
-            plots.band(ax, curve["round"], values, color=color, label=rule)
+            ls = plots.DASHES[i % len(plots.DASHES)]
+            plots.band(ax, curve["round"], values, color=color, label=rule, ls=ls)
         ax.set(title=split + (f" + {remedy}" if remedy != "none" else ""), ylim=(0, 1.02))
         ax.set_xlabel("communication rounds")
     panels[0].set_ylabel("test accuracy, average of clique 1")

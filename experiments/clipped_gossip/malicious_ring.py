@@ -89,10 +89,11 @@ def _figure(config: MaliciousRing, curves: dict[tuple[bool, str, str], Any]) -> 
     panels = fig.subplots(len(majorities), len(attacks), sharex=True, sharey=True, squeeze=False)
     for line, majority in zip(panels, majorities, strict=True):
         for ax, attack in zip(line, attacks, strict=True):
-            for color, rule in zip(plots.COLORS, config.rules, strict=False):
+            for i, (color, rule) in enumerate(zip(plots.COLORS, config.rules, strict=False)):
                 curve = curves[majority, rule, attack]
                 values = curve["global_accuracy"].T
-                plots.band(ax, curve["round"], values, color=color, label=rule)
+                ls = plots.DASHES[i % len(plots.DASHES)]
+                plots.band(ax, curve["round"], values, color=color, label=rule, ls=ls)
             ax.set(title=attack, ylim=(0, 1.02))
         line[0].set_ylabel(f"test accuracy, {'' if majority else 'no '}honest majority")
     for ax in panels[-1]:
