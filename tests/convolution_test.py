@@ -29,6 +29,16 @@ def test_equals_flax_in_value_and_gradient(x64, stride, kernel, padding):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
 
 
+def test_where_clients_are_vectorised_it_is_a_plain_convolution(monkeypatch):
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    module = Conv(4, (3, 3), use_bias=False)
+    params = module.init(jax.random.key(1), x)
+    expected = module.apply(params, x)
+    monkeypatch.setattr("jcollab.layout.loops", lambda: False)
+    assert "custom_vjp" not in str(jax.make_jaxpr(module.apply)(params, x))
+    np.testing.assert_allclose(module.apply(params, x), expected, rtol=1e-6)
+
+
 def test_without_bias_in_half_precision_and_over_clients():
     x = jax.random.normal(jax.random.key(0), (3, 2, 6, 6, 3))
     module = Conv(4, (3, 3), use_bias=False, dtype=jnp.bfloat16)

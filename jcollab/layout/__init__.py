@@ -8,7 +8,7 @@ depend on it.
 from jcollab.layout.clients import client_keys, num_clients
 from jcollab.layout.devices import mesh, place, use
 from jcollab.layout.exchange import around
-from jcollab.layout.execution import client_sum, per_client, per_replica, vectorized
+from jcollab.layout.execution import client_sum, loops, per_client, per_replica, vectorized
 from jcollab.layout.memory import check_memory, free_memory, memory_of
 from jcollab.layout.pmapped import pmap
 from jcollab.layout.processes import fetch, from_own, initialize, own_clients
@@ -22,6 +22,7 @@ __all__ = [
     "free_memory",
     "from_own",
     "initialize",
+    "loops",
     "memory_of",
     "mesh",
     "num_clients",

@@ -221,6 +221,11 @@ def _added_up(fn: Callable, args: tuple, chunk: int | None, bytes_each: int | No
     return sums
 
 
+def loops() -> bool:
+    """Whether large clients follow one another in a loop, as on a CPU, or are all vectorised."""
+    return jax.default_backend() == "cpu"
+
+
 def vectorized(fn: Callable, chunk: int | None = None) -> Callable:
     """The meaning of ``jax.vmap``, in chunks that fit, on one device: for use within a client."""
     return lambda *args: _in_chunks(fn, args, chunk)
@@ -296,9 +301,9 @@ def _in_chunks(
 
 
 def _default_chunk(args: tuple[PyTree, ...], n: int, bytes_each: int | None) -> int:
-    budget = CPU_CHUNK_BYTES if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_BYTES
+    budget = CPU_CHUNK_BYTES if loops() else ACCELERATOR_CHUNK_BYTES
     if bytes_each is None:
-        if jax.default_backend() != "cpu":
+        if not loops():
             return n
         bytes_each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(args)) // n
     return max(1, budget // max(bytes_each, 1))

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from jcollab import layout
+
 Array = jax.Array
 Pads = tuple[tuple[int, int], ...]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -151,5 +153,8 @@ class Conv(nn.Module):
             pads = jax.lax.padtype_to_pads(x.shape[1:3], (height, width), strides, pads)
         pads = tuple((int(low), int(high)) for low, high in pads)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = convolve(x, kernel, strides, pads)
+        if layout.loops():
+            x = convolve(x, kernel, strides, pads)
+        else:  # accelerators have backward passes of their own
+            x = jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
         return x if bias is None else add_bias(x, bias)
