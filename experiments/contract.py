@@ -97,6 +97,13 @@ class Context:
         plots.save(figure, self.figures[-1])
 
 
+def check_counts(config: Any, *names: str) -> None:
+    """ValueError for a field that must be at least 1 and is not."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+
+
 def presets(paper: str) -> dict[str, Preset]:
     """The presets of a paper; ValueError if there is no such paper."""
     if paper not in PAPERS:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
+
+from experiments.contract import check_counts
 
 Network = Literal["cnn", "mlp", "vgg"]
-
-
-def check_counts(config: Any, *names: str) -> None:
-    """ValueError for a field that must be at least 1 and is not."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from experiments.contract import check_counts
+
 ALL_METHODS = (
     "all-reduce complete",
     "RelaySGD chain",
@@ -15,13 +17,6 @@ ALL_METHODS = (
     "D-PSGD ring",
     "D-PSGD chain",
 )
-
-
-def check_counts(config: Any, *names: str) -> None:
-    """ValueError for a field that must be at least 1 and is not."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
 
 
 def check_positive(config: Any, *names: str) -> None:
