@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -88,6 +88,13 @@ def active_devices() -> int:
     """Number of devices over which the client axis is split, see :func:`use`."""
     shape = jax.sharding.get_abstract_mesh().shape
     return shape.get(CLIENTS, 1)
+
+
+def sharded(fn: Callable, in_specs: Any, out_specs: Any) -> Callable:
+    """``fn`` of one device's part of the clients, run on each device of the active mesh."""
+    return jax.shard_map(
+        fn, in_specs=in_specs, out_specs=out_specs, axis_names={CLIENTS}, check_vma=False
+    )
 
 
 def pmapped() -> int:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from jcollab.layout.devices import CLIENTS, active_devices, pmapped
+from jcollab.layout.devices import CLIENTS, active_devices, pmapped, sharded
 
 PyTree = Any
 
@@ -41,13 +41,7 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
             return fn(pooled(x, rows, shifts, devices), local, *args)
 
         split = P(CLIENTS)
-        return jax.shard_map(
-            each,
-            in_specs=(split,) * 4,
-            out_specs=split,
-            axis_names={CLIENTS},
-            check_vma=False,
-        )(x, rows, local, args)
+        return sharded(each, (split,) * 4, split)(x, rows, local, args)
 
     return mapped
 

@@ -12,7 +12,15 @@ from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jcollab.layout.clients import num_clients
-from jcollab.layout.devices import CLIENTS, active_devices, fill, gather_rows, own_rows, pmapped
+from jcollab.layout.devices import (
+    CLIENTS,
+    active_devices,
+    fill,
+    gather_rows,
+    own_rows,
+    pmapped,
+    sharded,
+)
 from jcollab.layout.exchange import pooled, route
 
 PyTree = Any
@@ -81,14 +89,7 @@ def per_client(
             results = jax.tree.map(gather_rows, local(part, shared))
         else:
             split = P(CLIENTS)
-            sharded = jax.shard_map(
-                local,
-                in_specs=(split, P()),
-                out_specs=split,
-                axis_names={CLIENTS},
-                check_vma=False,
-            )
-            results = sharded(own, shared)
+            results = sharded(local, (split, P()), split)(own, shared)
         return jax.tree.map(lambda leaf: leaf[:n], results)
 
     return mapped
@@ -122,13 +123,7 @@ def _reading(
             return _in_chunks(one, (table, own), chunk, bytes_each)
 
         split = P(CLIENTS)
-        results = jax.shard_map(
-            each,
-            in_specs=(split, split, split, split, P()),
-            out_specs=split,
-            axis_names={CLIENTS},
-            check_vma=False,
-        )(x, rows, table, own, shared)
+        results = sharded(each, (split,) * 4 + (P(),), split)(x, rows, table, own, shared)
         return results if only is None else jax.tree.map(lambda leaf: leaf[only], results)
 
     return mapped
@@ -181,14 +176,7 @@ def client_sum(
             part = [own_rows(leaf, devices) for leaf in own]
             return everywhere(part, own_rows(counted, devices), shared)
         split = P(CLIENTS)
-        sharded = jax.shard_map(
-            everywhere,
-            in_specs=(split, split, P()),
-            out_specs=P(),
-            axis_names={CLIENTS},
-            check_vma=False,
-        )
-        return sharded(own, counted, shared)
+        return sharded(everywhere, (split, split, P()), P())(own, counted, shared)
 
     return mapped
 
