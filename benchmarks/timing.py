@@ -1,4 +1,8 @@
-"""Interleaved timing: competitors take turns, so that a busy machine slows all of them."""
+"""Interleaved timing: competitors take turns, so that a busy machine slows all of them.
+
+Before each turn there is a pause: the threads of PyTorch's pool spin for a while after their work is
+done, and would take the processor from whoever comes next.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Any
 
 import jax
 
+PAUSE = 0.3  # seconds
+
 
 def interleaved(programs: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
     """Median seconds of each program; the first call of each (compilation) is not counted."""
@@ -17,6 +23,7 @@ def interleaved(programs: dict[str, Callable[[], Any]], repeats: int = 5) -> dic
         jax.block_until_ready(program())
     for _ in range(repeats):
         for name, program in programs.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             jax.block_until_ready(program())
             seconds[name].append(time.perf_counter() - start)

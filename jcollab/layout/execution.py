@@ -185,27 +185,28 @@ def _added_up(fn: Callable, args: tuple, chunk: int | None, bytes_each: int | No
     n = num_clients(args, "arguments")
     size = min(n, chunk or _default_chunk(args, n, bytes_each))
 
-    def total(part: tuple) -> PyTree:
-        if size == 1:
-            return fn(*jax.tree.map(lambda leaf: leaf[0], part))
+    def together(*part: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn)(*part))
 
     whole = n // size
-    parts = jax.tree.map(
-        lambda leaf: leaf[: whole * size].reshape(whole, size, *leaf.shape[1:]), args
-    )
+    one, parts = fn, args
+    if size > 1:  # a chunk axis of length 1 would cost a copy of every client's arguments
+        one = together
+        parts = jax.tree.map(
+            lambda leaf: leaf[: whole * size].reshape(whole, size, *leaf.shape[1:]), args
+        )
     start = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
         jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], args)),
     )
 
     def add(sums: PyTree, part: tuple) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.add, sums, total(part)), None
+        return jax.tree.map(jnp.add, sums, one(*part)), None
 
     sums, _ = jax.lax.scan(add, start, parts)
     if whole * size < n:
-        rest = jax.vmap(fn)(*jax.tree.map(lambda leaf: leaf[whole * size :], args))
-        sums = jax.tree.map(lambda leaf, more: leaf + more.sum(0), sums, rest)
+        rest = together(*jax.tree.map(lambda leaf: leaf[whole * size :], args))
+        sums = jax.tree.map(jnp.add, sums, rest)
     return sums
 
 
