@@ -3,7 +3,17 @@
 import importlib
 from typing import Any
 
-from jcollab import aggregators, attacks, channels, layout, metrics, mixing, schedules, topology
+from jcollab import (
+    aggregators,
+    attacks,
+    channels,
+    layout,
+    local,
+    metrics,
+    mixing,
+    schedules,
+    topology,
+)
 from jcollab.algorithms import (
     centralized,
     d2,
@@ -70,6 +80,7 @@ __all__ = [
     "layout",
     "lazy",
     "lift",
+    "local",
     "metrics",
     "mixing",
     "neighborhood",
