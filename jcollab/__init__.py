@@ -12,6 +12,7 @@ from jcollab import (
     metrics,
     mixing,
     schedules,
+    sources,
     topology,
 )
 from jcollab.algorithms import (
@@ -19,6 +20,9 @@ from jcollab.algorithms import (
     d2,
     decentralized,
     exact_diffusion,
+    federated,
+    federated_cohort,
+    grad_align,
     gradient_tracking,
     quasi_global_momentum,
 )
@@ -72,8 +76,11 @@ __all__ = [
     "decentralized",
     "every",
     "exact_diffusion",
+    "federated",
+    "federated_cohort",
     "fit",
     "gossip",
+    "grad_align",
     "gradient_tracking",
     "identity",
     "interleave",
@@ -94,6 +101,7 @@ __all__ = [
     "run",
     "schedules",
     "server",
+    "sources",
     "stateless",
     "topology",
     "with_metrics",
