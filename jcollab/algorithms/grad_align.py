@@ -23,9 +23,9 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x + v_i)
 
     This is the gradient of ``f + (beta/2) (1/n) sum_i ||g_i - g||^2`` up to ``O(beta^2)``, and for
-    quadratics exactly. With ``beta = gamma / 2`` it has the implicit regulariser of sequential SGD with
-    learning rate gamma over the same n batches. Twice the gradients and communications of
-    :func:`jcollab.centralized`, which it is at beta = 0.
+    quadratics exactly. At ``beta = gamma / 2`` it has the implicit regulariser of sequential SGD
+    with learning rate gamma over the same n batches, at beta = 0 it is
+    :func:`jcollab.centralized`, of which it costs twice the gradients and communications.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
