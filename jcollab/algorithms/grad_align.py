@@ -63,8 +63,10 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
             # the carried values are those of the first pass: a displaced one must not count
             return gradient(jax.tree.map(move, params, own, mean), extra, batch, key)[0]
 
-        each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
-        grads = _mean(each(params, mean, own, state.clients.extra, batch, keys))
+        grads = mean
+        if isinstance(beta, jax.core.Tracer) or beta != 0:
+            each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
+            grads = _mean(each(params, mean, own, state.clients.extra, batch, keys))
         updates, opt_state = optimizer.update(grads, opt_state, params)
         shared = SharedModel(optax.apply_updates(params, updates), opt_state)
         metrics = mean_metrics(metrics) | {"gradient_variance": _spread(own, mean)}

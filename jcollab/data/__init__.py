@@ -1,7 +1,7 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
-from jcollab.data.clients import ClientData, client_arrays, client_data, minibatches
+from jcollab.data.clients import ClientData, client_arrays, client_data, minibatches, whole
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.partitions import by_label, by_size, dirichlet, iid
 from jcollab.data.quadratics import (
@@ -32,4 +32,5 @@ __all__ = [
     "quadratic_loss",
     "random_quadratics",
     "suboptimality",
+    "whole",
 ]

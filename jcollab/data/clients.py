@@ -84,3 +84,12 @@ def minibatches(batch_size: int) -> Callable[[ClientData, Array, Array], PyTree]
         return jax.tree.map(lambda leaf: leaf[chosen], data.examples)
 
     return sample
+
+
+def whole(data: PyTree, key: Array, step: Array) -> PyTree:
+    """A ``sample`` hook for :func:`jcollab.run` that hands over all data.
+
+    For algorithms that find the batches of their sampled clients themselves, as
+    :func:`jcollab.federated` does with a source.
+    """
+    return data
