@@ -5,6 +5,7 @@ from typing import Any
 
 from jcollab import (
     aggregators,
+    algorithms,
     attacks,
     channels,
     layout,
@@ -68,6 +69,7 @@ __all__ = [
     "State",
     "Wire",
     "aggregators",
+    "algorithms",
     "all_reduce",
     "attacks",
     "centralized",
@@ -91,6 +93,7 @@ __all__ = [
     "metrics",
     "mixing",
     "neighborhood",
+    "offload",
     "on",
     "one_peer_exponential",
     "params_of",
@@ -99,6 +102,7 @@ __all__ = [
     "relay_sum",
     "replicate",
     "run",
+    "run_offloaded",
     "schedules",
     "server",
     "sources",
@@ -114,4 +118,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jcollab.{name}")
     if name == "fit":
         return importlib.import_module("jcollab.training").fit
+    if name in ("offload", "run_offloaded"):
+        return getattr(importlib.import_module("jcollab.host_memory"), name)
     raise AttributeError(f"module 'jcollab' has no attribute {name!r}")

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jcollab import layout
 from jcollab.core import Array, PyTree
 
 
@@ -25,14 +25,15 @@ class Source(NamedTuple):
             int ``[m]``, or None where all n take part in their order; what is common has no client
             axis.
         pick: ``pick(row, common, key, k) -> batch`` of local step k, for ONE client.
-        count: ``count(data) -> n``, the number of clients in the data.
         repeats: whether all local steps of a round see the same batch.
+        gather: ``gather(data, clients) -> data`` of these clients alone, in NumPy, for data in host
+            memory.
     """
 
     rows: Callable[[PyTree, Array | None, int], tuple[PyTree, PyTree]]
     pick: Callable[[PyTree, PyTree, Array, Array], PyTree]
-    count: Callable[[PyTree], int]
     repeats: bool
+    gather: Callable[[PyTree, np.ndarray], PyTree]
 
 
 def stacked() -> Source:
@@ -47,7 +48,7 @@ def stacked() -> Source:
                 )
         return _of(data, clients), ()
 
-    return Source(rows, lambda row, common, key, k: jax.tree.map(lambda x: x[k], row), _n, False)
+    return Source(rows, lambda row, common, key, k: jax.tree.map(lambda x: x[k], row), False, _of)
 
 
 def repeated() -> Source:
@@ -55,8 +56,8 @@ def repeated() -> Source:
     return Source(
         lambda data, clients, num_steps: (_of(data, clients), ()),
         lambda row, common, key, k: row,
-        _n,
         True,
+        _of,
     )
 
 
@@ -82,7 +83,7 @@ def local_batches(batch_size: int, *, replace: bool = True) -> Source:
         if hasattr(data, "order"):
             if not replace:
                 raise ValueError("replace must be True for ClientRanges, got False")
-            return _of((data.start, data.count), clients), (data.examples, data.order)
+            return _of((data.start, data.size), clients), (data.examples, data.order)
         indices, mask = _of((data.indices, data.mask), clients)
         return (indices, mask.sum(1)), (data.examples, None)
 
@@ -100,15 +101,28 @@ def local_batches(batch_size: int, *, replace: bool = True) -> Source:
             chosen = where[draw] if order is None else order[where + draw]
         return jax.tree.map(lambda leaf: leaf[chosen], examples)
 
-    def count(data: Any) -> int:
-        return len(data.start) if hasattr(data, "order") else len(data.indices)
-
-    return Source(rows, pick, count, False)
+    return Source(rows, pick, False, _gather)
 
 
-def _of(data: PyTree, clients: Array | None) -> PyTree:
+class _Held(NamedTuple):
+    """Data of a few clients, in the form of :class:`jcollab.data.ClientData`."""
+
+    examples: PyTree
+    indices: np.ndarray
+    mask: np.ndarray
+
+
+def _gather(data: Any, clients: np.ndarray) -> _Held:
+    if hasattr(data, "order"):
+        start, count = np.asarray(data.start)[clients], np.asarray(data.size)[clients]
+        width = 1 << int(count.max() - 1).bit_length()  # few widths, so that few are compiled for
+        mask = np.arange(width) < count[:, None]
+        where = np.asarray(data.order)[start[:, None] + np.where(mask, np.arange(width), 0)]
+    else:
+        where, mask = np.asarray(data.indices)[clients], np.asarray(data.mask)[clients]
+    examples = jax.tree.map(lambda leaf: np.asarray(leaf)[where.ravel()], data.examples)
+    return _Held(examples, np.arange(where.size, dtype=np.int32).reshape(where.shape), mask)
+
+
+def _of(data: PyTree, clients: Any) -> PyTree:
     return data if clients is None else jax.tree.map(lambda leaf: leaf[clients], data)
-
-
-def _n(data: PyTree) -> int:
-    return layout.num_clients(data, "batch")

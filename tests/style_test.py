@@ -17,6 +17,7 @@ LAYERS = [
     {"mixing", "metrics"},
     {"algorithms"},
     {"training", "plots"},
+    {"host_memory"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,14 @@ class Cohort(NamedTuple):
         round: ``round(clients, shared, owned, numbers, key, step, n)`` returns
             ``(clients, shared, metrics)``; rows ``[m, ...]`` are those of the sampled clients.
         take: ``take(batch, numbers) -> (rows, common)``, what the sampled clients own of a batch.
+        gather: ``gather(data, numbers) -> batch`` of the sampled clients alone, in NumPy.
     """
 
     init: Callable[..., State]
     choose: Callable[[Array, int], Array | None]
     round: Callable[..., tuple[PyTree, PyTree, Metrics]]
     take: Callable[[PyTree, Array | None], tuple[PyTree, PyTree]]
+    gather: Callable[[PyTree, Any], PyTree]
 
 
 def as_algorithm(cohort: Cohort) -> Algorithm:

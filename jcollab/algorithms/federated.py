@@ -187,7 +187,7 @@ def federated_cohort(
     def take(batch: PyTree, numbers: Array | None) -> tuple[PyTree, PyTree]:
         return settings.source.rows(batch, numbers, local_steps)
 
-    return Cohort(init, choose, one_round(settings), take)
+    return Cohort(init, choose, one_round(settings), take, settings.source.gather)
 
 
 def _weights(weights: Any, n: int) -> Array:

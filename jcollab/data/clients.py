@@ -30,6 +30,22 @@ class ClientData(NamedTuple):
     mask: Array
 
 
+class ClientRanges(NamedTuple):
+    """Examples once, and a range of them for each client: 8 bytes a client, however unequal.
+
+    Attributes:
+        examples: pytree with leaves ``[N, ...]``.
+        order: int32, numbers of examples, those of each client side by side.
+        start: int32 ``[n]``, where in ``order`` a client's examples begin.
+        size: int32 ``[n]``, how many there are.
+    """
+
+    examples: PyTree
+    order: Array | np.ndarray
+    start: Array | np.ndarray
+    size: Array | np.ndarray
+
+
 def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
     """Puts a partition into arrays.
 
@@ -53,6 +69,27 @@ def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
     mask = np.arange(width)[None, :] < np.array([len(p) for p in parts])[:, None]
     examples = jax.tree.map(jnp.asarray, examples)
     return ClientData(examples, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
+
+
+def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
+    """The examples of each user, in the order of the users' numbers or names.
+
+    Takes NumPy arrays and leaves them in host memory: :func:`jcollab.run` moves them to the device,
+    :func:`jcollab.run_offloaded` only what a round needs.
+
+    Args:
+        examples: pytree with leaves ``[N, ...]``.
+        owners: ``[N]``, who each example belongs to; every distinct value is a client.
+
+    Raises:
+        ValueError: if there is no example, or owners do not fit the examples.
+    """
+    total, owners = layout.num_clients(examples, "examples"), np.asarray(owners)
+    if owners.shape != (total,) or not total:
+        raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
+    order = np.argsort(owners, kind="stable").astype(np.int32)
+    _, start, count = np.unique(owners[order], return_index=True, return_counts=True)
+    return ClientRanges(examples, order, start.astype(np.int32), count.astype(np.int32))
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
