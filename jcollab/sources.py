@@ -80,15 +80,15 @@ def local_batches(batch_size: int, *, replace: bool = True) -> Source:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
     def rows(data: Any, clients: Array | None, num_steps: int) -> tuple[PyTree, PyTree]:
-        if hasattr(data, "order"):
+        if hasattr(data, "start"):
             if not replace:
                 raise ValueError("replace must be True for ClientRanges, got False")
-            return _of((data.start, data.size), clients), (data.examples, data.order)
+            return _of((data.start, data.size), clients), data.examples
         indices, mask = _of((data.indices, data.mask), clients)
-        return (indices, mask.sum(1)), (data.examples, None)
+        return (indices, mask.sum(1)), data.examples
 
     def pick(row: Any, common: Any, key: Array, k: Array) -> PyTree:
-        (where, count), (examples, order) = row, common
+        where, count = row
         if not replace:
             # the order depends on the round's key alone, not on the step
             rank = jnp.where(
@@ -98,8 +98,8 @@ def local_batches(batch_size: int, *, replace: bool = True) -> Source:
             chosen = where[jnp.argsort(rank)[places]]
         else:
             draw = jax.random.randint(jax.random.fold_in(key, k), (batch_size,), 0, count)
-            chosen = where[draw] if order is None else order[where + draw]
-        return jax.tree.map(lambda leaf: leaf[chosen], examples)
+            chosen = where[draw] if where.ndim else where + draw
+        return jax.tree.map(lambda leaf: leaf[chosen], common)
 
     return Source(rows, pick, False, _gather)
 
@@ -113,11 +113,11 @@ class _Held(NamedTuple):
 
 
 def _gather(data: Any, clients: np.ndarray) -> _Held:
-    if hasattr(data, "order"):
+    if hasattr(data, "start"):
         start, count = np.asarray(data.start)[clients], np.asarray(data.size)[clients]
         width = 1 << int(count.max() - 1).bit_length()  # few widths, so that few are compiled for
         mask = np.arange(width) < count[:, None]
-        where = np.asarray(data.order)[start[:, None] + np.where(mask, np.arange(width), 0)]
+        where = start[:, None] + np.where(mask, np.arange(width), 0)
     else:
         where, mask = np.asarray(data.indices)[clients], np.asarray(data.mask)[clients]
     examples = jax.tree.map(lambda leaf: np.asarray(leaf)[where.ravel()], data.examples)

@@ -34,14 +34,12 @@ class ClientRanges(NamedTuple):
     """Examples once, and a range of them for each client: 8 bytes a client, however unequal.
 
     Attributes:
-        examples: pytree with leaves ``[N, ...]``.
-        order: int32, numbers of examples, those of each client side by side.
-        start: int32 ``[n]``, where in ``order`` a client's examples begin.
+        examples: pytree with leaves ``[N, ...]``, those of each client side by side.
+        start: int32 ``[n]``, where a client's examples begin.
         size: int32 ``[n]``, how many there are.
     """
 
     examples: PyTree
-    order: Array | np.ndarray
     start: Array | np.ndarray
     size: Array | np.ndarray
 
@@ -74,8 +72,9 @@ def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
 def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
     """The examples of each user, in the order of the users' numbers or names.
 
-    Takes NumPy arrays and leaves them in host memory: :func:`jcollab.run` moves them to the device,
-    :func:`jcollab.run_offloaded` only what a round needs.
+    Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
+    :func:`jcollab.run` moves them to the device, :func:`jcollab.run_offloaded` only what a round
+    needs.
 
     Args:
         examples: pytree with leaves ``[N, ...]``.
@@ -87,9 +86,12 @@ def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
     total, owners = layout.num_clients(examples, "examples"), np.asarray(owners)
     if owners.shape != (total,) or not total:
         raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
-    order = np.argsort(owners, kind="stable").astype(np.int32)
-    _, start, count = np.unique(owners[order], return_index=True, return_counts=True)
-    return ClientRanges(examples, order, start.astype(np.int32), count.astype(np.int32))
+    if (owners[1:] < owners[:-1]).any():
+        order = np.argsort(owners, kind="stable")
+        owners = owners[order]
+        examples = jax.tree.map(lambda leaf: np.asarray(leaf)[order], examples)
+    _, start, size = np.unique(owners, return_index=True, return_counts=True)
+    return ClientRanges(examples, start.astype(np.int32), size.astype(np.int32))
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
