@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import matplotlib.ticker
 import numpy as np
 
 import jcollab as jc
@@ -137,18 +138,20 @@ def _train(
 
 @plots.style()
 def _figure(config: Comparison, curves: dict[str, Curves]) -> Any:
-    fig = plots.figure(figsize=(7.2, 4.2))
+    fig = plots.figure(figsize=(7.2, 4.4))
     ax = fig.subplots()
     for i, (name, values) in enumerate(curves.items()):
-        color = plots.COLORS[i % len(plots.COLORS)]
-        plots.band(ax, values["round"], values["test"].T, color=color, label=name)
+        color, dash = plots.COLORS[i % len(plots.COLORS)], plots.DASHES[i % len(plots.DASHES)]
+        error = 1 - values["test"].T
+        plots.band(ax, values["round"], error, color=color, label=name, linestyle=dash)
     ax.set(
         title=f"{config.dataset}: {config.num_sampled} of {config.n} clients a round, "
         f"{config.shards_per_client} shards of labels each",
         xlabel="communication rounds",
-        ylabel="test accuracy",
-        ylim=(0, 1),
+        ylabel="test error",
+        yscale="log",
     )
-    ax.axhline(config.target, color="gray", linewidth=1, linestyle=":")
-    ax.legend(ncols=2, fontsize=9, loc="lower right")
+    ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    ax.yaxis.set_minor_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    ax.legend(ncols=2, fontsize=9, loc="upper right")
     return fig
