@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -64,21 +65,8 @@ def run_offloaded(
     clients, shared, step = state
     n = layout.num_clients(clients, "state.clients")
 
-    @jax.jit
-    def keys_of(step: Array) -> tuple[Array, Array]:
-        _, update_key = jax.random.split(jax.random.fold_in(key, step))  # as in jcollab.run
-        choose_key, round_key = jax.random.split(update_key)
-        chosen = cohort.choose(choose_key, n)
-        return round_key, jnp.arange(n) if chosen is None else chosen
-
-    @jax.jit
-    def one_round(
-        rows: PyTree, shared: PyTree, batch: PyTree, numbers: Array, key: Array, step: Array
-    ) -> tuple[PyTree, PyTree, dict]:
-        return cohort.round(rows, shared, cohort.take(batch, None), numbers, key, step, n)
-
     def prepare(at: int) -> tuple[Array, np.ndarray, PyTree, PyTree]:
-        round_key, numbers = keys_of(jnp.int32(at))
+        round_key, numbers = _choose(cohort, n, key, jnp.int32(at))
         numbers = np.asarray(numbers)
         rows = jax.tree.map(lambda leaf: leaf[numbers], clients)
         return round_key, numbers, rows, cohort.gather(data, numbers)
@@ -90,8 +78,8 @@ def run_offloaded(
         coming = prepare(start)
         for at in range(start, start + num_rounds):
             round_key, numbers, rows, batch = coming
-            fresh, shared, metrics = one_round(
-                rows, shared, batch, numbers, round_key, jnp.int32(at)
+            fresh, shared, metrics = _round(
+                cohort, n, rows, shared, batch, numbers, round_key, jnp.int32(at)
             )
             if at + 1 < start + num_rounds:
                 coming = prepare(at + 1)  # while the device is at work
@@ -104,6 +92,29 @@ def run_offloaded(
                 break
     done = State(clients, shared, jnp.int32(start + len(logs)))
     return done, {name: np.stack([log[name] for log in logs]) for name in logs[0]}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _choose(cohort: Cohort, n: int, key: Array, step: Array) -> tuple[Array, Array]:
+    """The key of a round and whom it samples, as in :func:`jcollab.run`."""
+    _, update_key = jax.random.split(jax.random.fold_in(key, step))
+    choose_key, round_key = jax.random.split(update_key)
+    chosen = cohort.choose(choose_key, n)
+    return round_key, jnp.arange(n) if chosen is None else chosen
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _round(
+    cohort: Cohort,
+    n: int,
+    rows: PyTree,
+    shared: PyTree,
+    batch: PyTree,
+    numbers: Array,
+    key: Array,
+    step: Array,
+) -> tuple[PyTree, PyTree, dict]:
+    return cohort.round(rows, shared, cohort.take(batch, None), numbers, key, step, n)
 
 
 def _renew(coming: tuple, changed: np.ndarray, clients: PyTree) -> None:

@@ -107,6 +107,7 @@ def fit(
         The result; ``stopped`` says whether Ctrl-C ended it early. A second Ctrl-C ends at once.
 
     Raises:
+        TypeError: if ``algorithm`` is none, or no function of the settings where there are some.
         ValueError: if a number is not positive or the state is past ``num_rounds`` already.
         Diverged: if a metric is not finite, with the round.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
@@ -121,6 +122,11 @@ def fit(
         raise ValueError("data_axes needs sample: stacked batches are shared by all replicas")
     if settings is not None and not replicas:
         raise ValueError("settings needs replicas: a single run is built with its own settings")
+    if isinstance(algorithm, Algorithm) != (settings is None):
+        raise TypeError(
+            "algorithm must be an Algorithm, or with settings a function of them, got "
+            f"{type(algorithm).__name__}"
+        )
     start = int(np.max(state.step))
     if start >= num_rounds:
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
@@ -131,7 +137,7 @@ def fit(
 
     def advance(state: State, data: PyTree, key: Array, length: int) -> tuple[State, Metrics]:
         def go(state: State, data: PyTree, key: Array, own: PyTree) -> tuple[State, Metrics]:
-            built = algorithm if settings is None else algorithm(own)
+            built = algorithm if isinstance(algorithm, Algorithm) else algorithm(own)
             return run(built, state, data, key, num_rounds=length, sample=sample)
 
         return (layout.per_replica(go, axes) if replicas else go)(state, data, key, settings)

@@ -111,6 +111,30 @@ def test_replicas_equal_separate_runs():
         np.testing.assert_allclose(together.log["loss"][i], alone.log["loss"], rtol=1e-5)
 
 
+def test_settings_build_an_algorithm_for_each_replica():
+    """What no state holds, such as a mixing weight, differs between the replicas as well."""
+
+    def build(strength):
+        scale = jc.stateless(lambda x, **_: strength * x)
+        return jc.decentralized(loss, optax.sgd(0.1), scale)
+
+    strengths, keys = jnp.array([0.5, 2.0]), jax.random.split(KEY, 2)
+    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(strengths)
+    options = {"num_rounds": 3, "progress": False}
+    together = jc.fit(build, states, DATA, keys, settings=strengths, replicas=True, **options)
+    for i in range(2):
+        one = jc.fit(build(strengths[i]), start_of(states, i), DATA, keys[i], **options)
+        chex.assert_trees_all_close(start_of(together.state, i), one.state, rtol=1e-6)
+    with pytest.raises(ValueError, match="settings needs replicas"):
+        jc.fit(build, states, DATA, keys, settings=strengths, **options)
+    with pytest.raises(TypeError, match="algorithm must be an Algorithm, or with settings"):
+        jc.fit(build, states, DATA, keys, replicas=True, **options)
+
+
+def start_of(tree, i):
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
 def test_curves_of_a_run_are_drawn(tmp_path):
     result = fit(evaluate=lambda s: {**consensus(s), "models": s.clients.params}, eval_every=2)
     figure = jc.plots.curves(result)

@@ -144,5 +144,5 @@ def _figure(config: Population, rows: list[Row]) -> Any:
         xlabel="clients in all",
         ylabel="milliseconds a round",
     )
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.25 * max(1000 * row["seconds_a_round"] for row in rows))
     return fig
