@@ -13,7 +13,7 @@ LIBRARY = sorted((ROOT / "jcollab").rglob("*.py"))
 LAYERS = [
     {"layout"},
     {"core"},
-    {"topology", "aggregators", "channels", "attacks", "local", "schedules"},
+    {"topology", "averaging", "aggregators", "channels", "attacks", "local", "schedules"},
     {"mixing", "metrics"},
     {"algorithms"},
     {"training", "plots"},
