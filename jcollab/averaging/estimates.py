@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
@@ -126,8 +125,8 @@ def check_client_counts(counts: Any, n: int, name: str = "counts") -> Any:
         return np.ones(n)
     check(name, counts, "positive for every client", lambda c: c > 0)
     counts = counts if isinstance(counts, jax.Array) else np.asarray(counts, float)
-    if jnp.shape(counts) != (n,):
-        raise ValueError(f"{name} must have shape [n={n}], got {jnp.shape(counts)}")
+    if np.shape(counts) != (n,):
+        raise ValueError(f"{name} must have shape [n={n}], got {np.shape(counts)}")
     return counts
 
 
