@@ -41,6 +41,7 @@ from jcollab.averaging.rules import (
     naive,
     plug_in_risk,
     plug_in_weight,
+    pooled,
     positive_part,
     pre_test,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "others_variance",
     "plug_in_risk",
     "plug_in_weight",
+    "pooled",
     "pooled_weight",
     "population_moments",
     "population_risk",

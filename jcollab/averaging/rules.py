@@ -107,6 +107,32 @@ RULES: dict[str, PlugIn] = {
 }
 
 
+def pooled(rule: PlugIn) -> PlugIn:
+    """One weight for all clients: the rule of the means over clients, in place of one each.
+
+    With n clients of a population, one distance is a poor estimate of ``E[(G - L)^2]`` and the mean
+    of n is a good one; ``pooled(clipped_ratio)`` shrinks as James and Stein do, and is close to
+    :func:`jcollab.averaging.population_weight`. For :func:`jcollab.personal_average`.
+
+    Args:
+        rule: any plug-in rule.
+
+    Returns:
+        A rule of arrays that lead with the client axis ``[n]``.
+
+    Raises:
+        TypeError: if ``rule`` is not a function.
+    """
+    check_rule(rule)
+
+    def shared(square: Number, local_variance: Number, global_variance: Number) -> Number:
+        xp, *values = floats(square, local_variance, global_variance)
+        means = [value.mean(0) if value.ndim else value for value in values]
+        return xp.broadcast_to(rule(*means), values[0].shape)
+
+    return shared
+
+
 def plug_in_weight(
     rule: PlugIn, local: PyTree, others: PyTree, local_variance: Number, global_variance: Number
 ) -> Number:
