@@ -161,6 +161,20 @@ def test_plug_in_risks_are_the_recorded_ones(name):
     assert (found >= averaging.optimal_risk(v_l, v_g, bias) - 1e-9).all()
 
 
+def test_the_oracle_is_a_rule_and_pooling_shares_a_weight():
+    for v_l, v_g, bias in CASES:
+        rule = averaging.oracle(bias)
+        close(averaging.plug_in_risk(rule, v_l, v_g, bias), averaging.optimal_risk(v_l, v_g, bias))
+    square, v = np.array([1.0, 2.0, 6.0]), np.array([0.5, 1.0, 1.5])
+    shared = averaging.pooled(averaging.clipped_ratio)
+    close(shared(square, v, 0.1), np.full(3, 1 / 3))
+    close(shared(jnp.asarray(square), jnp.asarray(v), v), np.full(3, 1 / 3), atol=1e-6)
+    with pytest.raises(TypeError, match="rule must be a function"):
+        averaging.pooled(0.5)
+    with pytest.raises(ValueError, match="bias must be finite"):
+        averaging.oracle(np.nan)
+
+
 @pytest.mark.parametrize(
     "name, kink, accuracy",
     [

@@ -64,6 +64,16 @@ def test_plug_in_weights_equal_a_loop_over_clients(x64, name):
     assert state.weight.min() > 0 or name == "pre-test"
 
 
+def test_an_oracle_knows_the_bias(x64):
+    x, v, bias = rng.normal(size=(N, D)), rng.exponential(size=N), rng.exponential(size=N)
+    _, state = drive(jc.personal_average(averaging.oracle(bias), variance=v), [tree(x)])
+    best = averaging.optimal_weight(v, averaging.others_variance(v), bias)
+    np.testing.assert_allclose(state.weight, best, atol=1e-12)
+    shared = averaging.pooled(averaging.positive_part)
+    _, state = drive(jc.personal_average(shared, variance=v), [tree(x)])
+    assert np.ptp(state.weight) == 0 < state.weight.min()
+
+
 def test_variances_are_estimated_from_what_is_exchanged(x64):
     values, beta = rng.normal(size=(T, N, D)), 0.6
     rule = averaging.naive

@@ -50,11 +50,12 @@ def levels_figure(config: Models, rows: list[Row]) -> Any:
 def scatter_figure(config: Models, rows: list[Row], shifted: int) -> Any:
     """Accuracy of every client alone and after averaging."""
     clients = [row for row in rows if (row["shifted"], row["kind"]) == (shifted, "client")]
-    fig = plots.figure(figsize=(1 + 3.2 * len(SCATTERED), 3.9))
-    panels = fig.subplots(1, len(SCATTERED), sharex=True, sharey=True)
-    values = np.array([[row["local"], *(row[name] for name in SCATTERED)] for row in clients])
+    names = [name for name in SCATTERED if name in clients[0]]
+    fig = plots.figure(figsize=(1 + 3.2 * len(names), 3.9))
+    panels = fig.subplots(1, len(names), sharex=True, sharey=True)
+    values = np.array([[row["local"], *(row[name] for name in names)] for row in clients])
     low, high = values.min() - 0.02, min(1.0, values.max() + 0.02)
-    for ax, name in zip(panels, SCATTERED, strict=True):
+    for ax, name in zip(panels, names, strict=True):
         ax.plot([low, high], [low, high], color="black", lw=1, ls=":")
         for part, color in GROUPS.items():
             own = [row for row in clients if row["minority"] == (part == "minority")]
@@ -72,7 +73,7 @@ def scatter_figure(config: Models, rows: list[Row], shifted: int) -> Any:
             transform=ax.transAxes, ha="right", fontsize=9,
         )  # fmt: skip
     panels[0].set_ylabel("accuracy after")
-    panels[SCATTERED.index("oracle")].legend(
+    panels[names.index("oracle")].legend(
         fontsize=9, title="size: examples", title_fontsize=8, loc=(0.5, 0.13)
     )
     return fig

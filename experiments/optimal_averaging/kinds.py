@@ -7,6 +7,18 @@ from typing import Any
 
 from experiments.contract import check_counts
 
+# made of models that were trained alone, and trained together
+AVERAGED = (
+    "local",
+    "global",
+    "oracle",
+    "oracle groups",
+    "plug-in",
+    "plug-in shared",
+    "pre-test",
+)
+TRAINED = ("FedAvg", "FedAvg + tuning", "Ditto", "APFL", "APFL adaptive", "plug-in updates")
+
 
 def check_range(config: Any, low: float, high: float, *names: str) -> None:
     """ValueError for a field (each entry of a tuple) outside [low, high], or an empty tuple."""
@@ -140,6 +152,7 @@ class Models:
         examples: training examples of all clients together.
         imbalance: examples of the largest client over those of the smallest.
         hidden: width of the MLP; 0 for a linear model.
+        trained: methods that train models together, beside those that average trained ones.
         learning_rate: of SGD, in all methods.
         weight_decay: of SGD, in all methods.
         rounds: local steps.
@@ -160,6 +173,7 @@ class Models:
     examples: int = 1400
     imbalance: float = 8.0
     hidden: int = 0
+    trained: tuple[str, ...] = TRAINED
     learning_rate: float = 0.2
     weight_decay: float = 1e-3
     rounds: int = 400
@@ -184,6 +198,8 @@ class Models:
         check_range(self, 0, 1e6, "hidden", "weight_decay", "attraction", "weight_rate")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not set(self.trained) <= set(TRAINED):
+            raise ValueError(f"trained must be among {', '.join(TRAINED)}, got {self.trained}")
         if 1 in self.shifted:
             raise ValueError(
                 f"shifted must not hold 1, since labels are traded, got {self.shifted}"

@@ -14,21 +14,6 @@ import jcollab as jc
 from experiments.optimal_averaging.kinds import Models
 from jcollab import averaging
 
-METHODS = (
-    "local",
-    "global",
-    "oracle",
-    "oracle groups",
-    "plug-in",
-    "plug-in shared",
-    "pre-test",
-    "FedAvg",
-    "FedAvg + tuning",
-    "Ditto",
-    "APFL",
-    "APFL adaptive",
-    "plug-in updates",
-)
 Dataset = jc.data.Dataset
 
 
@@ -99,7 +84,7 @@ class Trial:
         self.algorithms: dict[str, jc.Algorithm] = {
             "alone": alone,
             "FedAvg": fedavg,
-            "FedAvg + tuning": jc.fine_tuning(self.loss, self.sgd),
+            "tuning": jc.fine_tuning(self.loss, self.sgd),
             "Ditto": jc.ditto(fedavg, self.loss, self.sgd, attraction=config.attraction),
             "APFL": jc.apfl(self.loss, self.sgd, mean),
             "APFL adaptive": jc.apfl(self.loss, self.sgd, mean, weight_rate=config.weight_rate),
@@ -152,12 +137,11 @@ class Trial:
             accuracy[name] = self.judge(mixed, labels)[0]
             if hasattr(held, "weight"):
                 weight[name] = np.asarray(held.weight)
-        for name in ("FedAvg", "Ditto", "APFL", "APFL adaptive", "plug-in updates"):
-            state = self.train_on(name, data, jc.replicate(start, n), key)
+        for name in config.trained:
+            state = self.train_on(name.removesuffix(" + tuning"), data, jc.replicate(start, n), key)
+            if name.endswith(" + tuning"):
+                state = self.train_on("tuning", data, state, key, config.tuning)
             accuracy[name] = self.judge(jc.params_of(state), labels)[0]
-            if name == "FedAvg":
-                tuned = self.train_on("FedAvg + tuning", data, state, key, config.tuning)
-                accuracy["FedAvg + tuning"] = self.judge(jc.params_of(tuned), labels)[0]
             if name.startswith("APFL"):
                 weight[name] = np.asarray(state.clients.weight)
             if name == "plug-in updates":

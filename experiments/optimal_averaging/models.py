@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments.contract import Claim, Context, Row
 from experiments.optimal_averaging.figures import levels_figure, scatter_figure
-from experiments.optimal_averaging.kinds import Models
-from experiments.optimal_averaging.methods import METHODS, Groups, Trial, make_groups
+from experiments.optimal_averaging.kinds import AVERAGED, Models
+from experiments.optimal_averaging.methods import Groups, Trial, make_groups
 
 SUMMARY = ("accuracy", "majority", "minority", "worst_client", "losers", "weight")
 
@@ -41,7 +41,7 @@ def run(config: Models, context: Context) -> list[Row]:
 def _rows(config: Models, shifted: int, outcomes: list[tuple[Groups, dict]]) -> list[Row]:
     base: Row = {"shifted": shifted}
     rows = []
-    for name in METHODS:
+    for name in (*AVERAGED, *config.trained):
         seeds = []
         for groups, outcome in outcomes:
             accuracy, alone = outcome["accuracy"][name], outcome["accuracy"]["local"]
@@ -67,7 +67,7 @@ def _rows(config: Models, shifted: int, outcomes: list[tuple[Groups, dict]]) -> 
         for i in range(config.n):
             client: Row = {"kind": "client", "seed": config.seed + seed, "client": i}
             client |= {"minority": bool(groups.minority[i]), "examples": int(groups.sizes[i])}
-            client |= {name: float(outcome["accuracy"][name][i]) for name in METHODS}
+            client |= {name: float(told[i]) for name, told in outcome["accuracy"].items()}
             rows.append(base | client)
     return rows
 

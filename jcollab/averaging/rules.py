@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jcollab.averaging.closed_form import optimal_weight
 from jcollab.averaging.common import (
     Number,
     check,
@@ -105,6 +106,23 @@ RULES: dict[str, PlugIn] = {
     "clipped ratio": clipped_ratio,
     "pre-test": pre_test,
 }
+
+
+def oracle(bias: Number) -> PlugIn:
+    """The best weight where the bias is known, ``V_l / (V_l + V_g + b^2)``, in the form of a rule.
+
+    Args:
+        bias: b, of the others' estimate; in a mixer the length ``||b||`` for all or ``[n]``.
+
+    Raises:
+        ValueError: if b is not finite.
+    """
+    check_finite(bias=bias)
+
+    def known(square: Number, local_variance: Number, global_variance: Number) -> Number:
+        return optimal_weight(local_variance, global_variance, bias)
+
+    return known
 
 
 def pooled(rule: PlugIn) -> PlugIn:

@@ -48,8 +48,8 @@ def personal_average(
         o_i = (sum_j c_j x_j - c_i x_i) / (sum_j c_j - c_i)
 
     ``a = 0`` is to learn alone, ``a = (n - 1) / n`` with equal counts the common mean. Weights
-    are fixed (by the moments of an oracle, say, see :func:`jcollab.averaging.optimal_weight`), or
-    chosen by a plug-in rule from the exchanged values themselves, as one vector per client:
+    are fixed, or chosen by a rule (:func:`jcollab.averaging.oracle` where the bias is known, or a
+    plug-in) from the exchanged values themselves, as one vector per client:
 
         a_i = rule(||o_i - x_i||^2, V_i, V_{o_i}),    V_{o_i} = sum_{j != i} c_j^2 V_j / (...)^2
 
