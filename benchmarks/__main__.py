@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import convolution, dpsgd, fedavg, gossip, inbox, relay, resnet, robust
+from benchmarks import convolution, dpsgd, fedavg, gossip, inbox, population, relay, resnet, robust
 
 BENCHMARKS = {
     "convolution": convolution.measure,
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "fedavg": fedavg.measure,
     "gossip": gossip.measure,
     "inbox": inbox.measure,
+    "population": population.measure,
     "relay": relay.measure,
     "resnet": resnet.measure,
     "robust": robust.measure,

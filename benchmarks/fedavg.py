@@ -34,67 +34,65 @@ def measure() -> list[dict[str, Any]]:
         params = model.init(jax.random.key(0), x[0, 0, :1])
         mesh = jc.layout.mesh()
         place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clients"))
-        spread = (jax.device_put(x, place), jax.device_put(y, place))
         start = time.perf_counter()
-        sharded = _compiled(model, params, spread, mesh, vmap=False)
+        ours = _ours(model, params, jax.device_put(jc.data.Dataset(x, y), place), mesh)
         compile_seconds = time.perf_counter() - start
-        programs: dict[str, Callable[[], Any]] = {"jcollab": lambda: sharded(params, *spread)}  # noqa: B023
+        programs: dict[str, Callable[[], Any]] = {"jcollab": ours}
         if clients > 100:  # the CNN in one vmap takes minutes
-            plain = _compiled(model, params, (x, y), None, vmap=True)
-            programs["vmap"] = lambda: plain(params, x, y)  # noqa: B023
+            programs["vmap"] = _vmapped(model, params, jc.data.Dataset(x, y))
         if loop := _torch_loop(model, x, y):
             programs["torch"] = loop
         seconds = interleaved(programs, repeats=3)
-        ours = seconds["jcollab"]
+        own = seconds["jcollab"]
         rows.append(
             {
                 "case": name,
-                "jcollab [s]": ours,
-                "share of sgemm peak": clients * STEPS * BATCH * flop / ours / peak,
+                "jcollab [s]": own,
+                "share of sgemm peak": clients * STEPS * BATCH * flop / own / peak,
                 "compile [s]": compile_seconds,
-                "PyTorch loop / jcollab": seconds.get("torch", 0) / ours or "",
-                "plain vmap / jcollab": seconds.get("vmap", 0) / ours or "",
+                "PyTorch loop / jcollab": seconds.get("torch", 0) / own or "",
+                "plain vmap / jcollab": seconds.get("vmap", 0) / own or "",
             }
         )
     return rows
 
 
-def fedavg_round(model: Any, *, vmap: bool) -> Callable[..., Any]:
-    """``round(params, x [n, H, b, ...], y [n, H, b]) -> params``."""
+def _loss(model: Any) -> Callable[..., Any]:
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        logits = model.apply(params, batch.x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.y).mean()
 
-    def loss(params: Any, x: Any, y: Any) -> Any:
-        logits = model.apply(params, x)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+    return loss
 
-    def local(params: Any, x: Any, y: Any) -> Any:
+
+def _ours(model: Any, params: Any, data: Any, mesh: Any) -> Callable[[], Any]:
+    """The library's algorithm, its clients laid over the mesh, compiled."""
+    algorithm = jc.federated(
+        _loss(model), optax.sgd(RATE), local_steps=STEPS, num_clients=len(data.x)
+    )
+    key = jax.random.key(1)
+    with jc.layout.use(mesh):
+        state = jc.layout.place(algorithm.init(key, params), mesh)
+        compiled = jax.jit(algorithm.update).lower(state, data, key).compile()
+    return lambda: compiled(state, data, key)[0]
+
+
+def _vmapped(model: Any, params: Any, data: Any) -> Callable[[], Any]:
+    """The plain program: everything in one vmap."""
+    gradient = jax.grad(_loss(model))
+
+    def local(params: Any, batches: Any) -> Any:
         def step(params: Any, batch: Any) -> tuple[Any, None]:
-            grads = jax.grad(loss)(params, *batch)
+            grads = gradient(params, batch, None)
             return jax.tree.map(lambda p, g: p - RATE * g, params, grads), None
 
-        return jax.lax.scan(step, params, (x, y), unroll=STEPS)[0]
+        return jax.lax.scan(step, params, batches)[0]
 
-    def one_round(params: Any, x: Any, y: Any) -> Any:
-        if vmap:
-            total = jax.vmap(local, (None, 0, 0))(params, x, y)
-            return jax.tree.map(lambda leaf: leaf.mean(0), total)
-        total = jc.layout.client_sum(local, in_axes=(None, 0, 0), bytes_each=_bytes(params))(
-            params, x, y
-        )
-        return jax.tree.map(lambda leaf: leaf / len(x), total)
+    @jax.jit
+    def one_round(params: Any, data: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.mean(0), jax.vmap(local, (None, 0))(params, data))
 
-    return one_round
-
-
-def _bytes(params: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-
-
-def _compiled(model: Any, params: Any, data: Any, mesh: Any, *, vmap: bool) -> Callable[..., Any]:
-    one_round = jax.jit(fedavg_round(model, vmap=vmap))
-    if mesh is None:
-        return one_round.lower(params, *data).compile()
-    with jc.layout.use(mesh):
-        return one_round.lower(params, *data).compile()
+    return lambda: one_round(params, data)
 
 
 def _data(clients: int) -> tuple[jax.Array, jax.Array]:

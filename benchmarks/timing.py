@@ -1,7 +1,7 @@
 """Interleaved timing: competitors take turns, so that a busy machine slows all of them.
 
-Before each turn there is a pause: the threads of PyTorch's pool spin for a while after their work is
-done, and would take the processor from whoever comes next.
+Before each turn there is a pause: the threads of PyTorch's pool spin for a while after their work,
+and would take the processor from whoever comes next.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from typing import Any
 
 from jcollab import (
     aggregators,
+    algorithms,
     attacks,
     averaging,
     channels,
@@ -13,6 +14,7 @@ from jcollab import (
     metrics,
     mixing,
     schedules,
+    sources,
     topology,
 )
 from jcollab.algorithms import (
@@ -22,7 +24,10 @@ from jcollab.algorithms import (
     decentralized,
     ditto,
     exact_diffusion,
+    federated,
+    federated_cohort,
     fine_tuning,
+    grad_align,
     gradient_tracking,
     quasi_global_momentum,
 )
@@ -70,6 +75,7 @@ __all__ = [
     "State",
     "Wire",
     "aggregators",
+    "algorithms",
     "all_reduce",
     "apfl",
     "attacks",
@@ -82,9 +88,12 @@ __all__ = [
     "ditto",
     "every",
     "exact_diffusion",
+    "federated",
+    "federated_cohort",
     "fine_tuning",
     "fit",
     "gossip",
+    "grad_align",
     "gradient_tracking",
     "identity",
     "interleave",
@@ -95,6 +104,7 @@ __all__ = [
     "metrics",
     "mixing",
     "neighborhood",
+    "offload",
     "on",
     "one_peer_exponential",
     "params_of",
@@ -104,8 +114,10 @@ __all__ = [
     "relay_sum",
     "replicate",
     "run",
+    "run_offloaded",
     "schedules",
     "server",
+    "sources",
     "stateless",
     "topology",
     "with_metrics",
@@ -118,4 +130,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jcollab.{name}")
     if name == "fit":
         return importlib.import_module("jcollab.training").fit
+    if name in ("offload", "run_offloaded"):
+        return getattr(importlib.import_module("jcollab.host_memory"), name)
     raise AttributeError(f"module 'jcollab' has no attribute {name!r}")

@@ -60,7 +60,7 @@ class Diverged(FloatingPointError):
 
 
 def fit(
-    algorithm: Algorithm,
+    algorithm: Algorithm | Callable[[PyTree], Algorithm],
     state: State,
     data: PyTree,
     key: Array,
@@ -75,6 +75,7 @@ def fit(
     on_divergence: Literal["stop", "continue"] = "stop",
     replicas: bool = False,
     data_axes: Any = None,
+    settings: PyTree = None,
 ) -> Result:
     """Runs until ``state.step`` is ``num_rounds``, in pieces of ``eval_every`` rounds.
 
@@ -99,6 +100,8 @@ def fit(
         replicas: whether ``state`` and ``key`` lead with an axis ``[S]`` of independent runs
             (seeds, learning rates) in one program, see :func:`jcollab.layout.per_replica`.
         data_axes: with replicas, the axes of ``data`` as for ``jax.vmap``; None shares it.
+        settings: with replicas, hyper-parameters with leaves ``[S]``; ``algorithm`` is then a
+            function, ``algorithm(settings of one run) -> Algorithm``.
 
     Returns:
         The result; ``stopped`` says whether Ctrl-C ended it early. A second Ctrl-C ends at once.
@@ -116,19 +119,22 @@ def fit(
         raise ValueError(f"on_divergence must be 'stop' or 'continue', got {on_divergence!r}")
     if data_axes is not None and sample is None:
         raise ValueError("data_axes needs sample: stacked batches are shared by all replicas")
+    if settings is not None and not replicas:
+        raise ValueError("settings needs replicas: a single run is built with its own settings")
     start = int(np.max(state.step))
     if start >= num_rounds:
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
     if sample is None and (held := min(len(x) for x in jax.tree.leaves(data))) < num_rounds:
         raise ValueError(f"num_rounds={num_rounds} rounds are asked for, but data holds {held}")
     piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
-    axes = (0, data_axes, 0)
+    axes = (0, data_axes, 0, None if settings is None else 0)
 
     def advance(state: State, data: PyTree, key: Array, length: int) -> tuple[State, Metrics]:
-        def go(state: State, data: PyTree, key: Array) -> tuple[State, Metrics]:
-            return run(algorithm, state, data, key, num_rounds=length, sample=sample)
+        def go(state: State, data: PyTree, key: Array, own: PyTree) -> tuple[State, Metrics]:
+            built = algorithm if settings is None else algorithm(own)
+            return run(built, state, data, key, num_rounds=length, sample=sample)
 
-        return (layout.per_replica(go, axes) if replicas else go)(state, data, key)
+        return (layout.per_replica(go, axes) if replicas else go)(state, data, key, settings)
 
     compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated

@@ -44,6 +44,15 @@ def cautious(g, rate, rule, channel=None, **options):
     return build(mixer, rate, **options)
 
 
+def fed(optimizer, **options):
+    """Two local steps, on one example each."""
+    return jc.federated(loss, optimizer, local_steps=B, **options)
+
+
+def corrected(rate):
+    return optax.chain(jc.local.control_variate(), sgd(rate))
+
+
 def score(params, batch, key):
     return loss(params, batch, key)[0]
 
@@ -52,6 +61,42 @@ def score(params, batch, key):
 # check relabel the clients
 ALGORITHMS = {
     "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
+    "GradAlign": (lambda g, r: jc.grad_align(loss, sgd(r), 0.1), False),
+    "FedAvg": (lambda g, r: fed(sgd(r)), False),
+    "FedAvg of some": (lambda g, r: fed(sgd(r), num_sampled=3, dropout=0.2), False),
+    "FedProx, FedAdam": (
+        lambda g, r: fed(
+            optax.chain(jc.local.proximal(0.1), sgd(r)), server_optimizer=optax.adam(0.01)
+        ),
+        False,
+    ),
+    "SCAFFOLD": (
+        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(), keep_opt_state=True),
+        False,
+    ),
+    "SCAFFOLD of some": (
+        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(), num_sampled=3),
+        False,
+    ),
+    "SCAFFOLD recomputed": (
+        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(recomputed=True)),
+        False,
+    ),
+    "FedGA": (lambda g, r: fed(sgd(r), drift=jc.local.gradient_alignment(0.1)), False),
+    "FedDyn": (
+        lambda g, r: fed(
+            optax.chain(jc.local.proximal(1.0), corrected(r)),
+            drift=jc.local.dynamic_regularization(1.0),
+        ),
+        False,
+    ),
+    "FedNova": (lambda g, r: fed(sgd(r), length=jc.local.normalized(0.9)), False),
+    "robust FedAvg": (
+        lambda g, r: fed(
+            sgd(r), rule=jc.aggregators.trimmed_mean(1), channel=LIES, num_sampled=5, honest=~LIARS
+        ),
+        False,
+    ),
     "independent": (lambda g, r: build(jc.identity(), r), True),
     "all-reduce": (lambda g, r: build(jc.all_reduce(), r), True),
     "D-PSGD": (lambda g, r: build(jc.gossip(g(jc.topology.ring(N))), r), True),
@@ -180,6 +225,9 @@ ALGORITHMS = {
 }
 # relabelling changes what is drawn for, or defined by, client numbers
 RANDOM = {
+    "FedAvg of some",
+    "SCAFFOLD of some",
+    "robust FedAvg",
     "lossy RelaySGD",
     "SGP",
     "bucketing",

@@ -126,6 +126,9 @@ def test_sums_over_clients(n):
     def fn(row, shared, key):
         return {"y": row * shared + jax.random.normal(key), "z": row.sum()}
 
+    def keeping(row, shared, key):
+        return fn(row, shared, key), row * 2
+
     x, shared = jax.random.normal(jax.random.key(0), (n, 3)), jnp.float32(2.0)
     keys, axes = layout.client_keys(jax.random.key(1), n), (0, None, 0)
     expected = jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn, axes)(x, shared, keys))
@@ -135,7 +138,11 @@ def test_sums_over_clients(n):
         np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
         with layout.use(layout.mesh(4)):
             got = jax.jit(layout.client_sum(fn, chunk, in_axes=axes))(x, shared, keys)
+            pair = jax.jit(layout.client_sum(keeping, chunk, in_axes=axes, keep=True))
+            also, kept = pair(x, shared, keys)
         np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+        np.testing.assert_allclose(also["z"], expected["z"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(kept, 2 * x)
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         layout.client_sum(fn, 0)
 
@@ -180,6 +187,8 @@ def test_only_rows_that_cross_devices_move(n):
     assert moved_bytes(clipped, x) == {"collective-permute": 2 * row}
     relayed = moved_bytes(jc.relay_sum(jc.topology.chain(n), fill="zero"), x)
     assert relayed == {"collective-permute": 2 * (row + 4)}  # with a count
+    pushed = moved_bytes(jc.push_sum(jc.topology.ring(n).graph.to_directed()), x)
+    assert pushed == {"collective-permute": 2 * (row + 4)}  # with a push-sum weight
     dense = moved_bytes(jc.gossip(jc.topology.ring(n), sparse=False), x)
     assert dense == {"all-gather": n * row}
     graph = jc.topology.random_regular(n, 4)

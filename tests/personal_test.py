@@ -213,6 +213,34 @@ def test_ditto_beside_one_shared_model(x64):
     np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
 
 
+def test_ditto_beside_federated_averaging(x64):
+    """H local steps of both models, each on its own batch; the server's model is the centre."""
+    params, batches = problem()
+    params = np.tile(params[:1], (N, 1))
+    steps = jax.tree.map(lambda leaf: leaf.reshape(2, 2, N, D).swapaxes(1, 2), batches)
+    common = jc.federated(quadratic, optax.sgd(0.1), local_steps=2)
+    algorithm = jc.ditto(
+        common,
+        quadratic,
+        optax.sgd(0.2),
+        attraction=0.5,
+        local_steps=2,
+        source=jc.sources.stacked(),
+    )
+    state, _ = train(algorithm, params, steps)
+    w, v = params[0], params.copy()
+    for h, c in zip(steps["h"], steps["c"], strict=True):
+        y = np.tile(w, (N, 1))
+        for k in range(2):
+            v = v - 0.2 * (h[:, k] * (v - c[:, k]) + 0.5 * (v - w))
+            y = y - 0.1 * h[:, k] * (y - c[:, k])
+        w = y.mean(0)
+    np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
+    tuning = jc.fine_tuning(quadratic, optax.sgd(0.2), n=N)
+    one, _ = train(common, params, steps)
+    np.testing.assert_allclose(tuning.init(KEY, one).clients.params, np.tile(w, (N, 1)), atol=1e-12)
+
+
 @pytest.mark.parametrize("weight_rate", [0.0, 0.2])
 def test_apfl_equals_a_loop_over_clients(x64, weight_rate):
     params, batches = problem()

@@ -13,10 +13,20 @@ LIBRARY = sorted((ROOT / "jcollab").rglob("*.py"))
 LAYERS = [
     {"layout"},
     {"core"},
-    {"topology", "averaging", "aggregators", "channels", "attacks", "local", "schedules"},
+    {
+        "topology",
+        "averaging",
+        "aggregators",
+        "channels",
+        "attacks",
+        "local",
+        "schedules",
+        "sources",
+    },
     {"mixing", "metrics"},
     {"algorithms"},
     {"training", "plots"},
+    {"host_memory"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}
 

@@ -13,7 +13,8 @@ from experiments.contract import Claim, Context, Row
 from experiments.relaysgd.figures import heterogeneity_figure, worst_client_figure
 from experiments.relaysgd.kinds import Heterogeneity
 from experiments.relaysgd.methods import Method, find
-from experiments.relaysgd.tuned_training import make_task, train
+from experiments.relaysgd.tuned_training import train
+from experiments.tasks import make_task
 
 # from best to worst with momentum at alpha = 0.01 in Table 2 of the paper
 PAPER_ORDER = ("all-reduce", "RelaySGD", "SGP", "D-PSGD + QGM", "D2")

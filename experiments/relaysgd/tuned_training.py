@@ -6,47 +6,11 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 import jcollab as jc
 from experiments.contract import Context, Row
-
-VALIDATION_FRACTION = 0.2
-Dataset = jc.data.Dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """Data and model of a comparison.
-
-    Attributes:
-        train: what is dealt to the clients.
-        validation: for choosing learning rates.
-        test: for the results.
-        model: flax module.
-        seen: how many validation and test examples the curves are drawn from.
-    """
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    model: Any
-    seen: int
-
-
-def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None) -> Task:
-    """Loads a data set, holds out a fifth of its training set, and takes an MLP for it."""
-    known = jc.data.load(dataset, "train")
-    if examples is not None:
-        known = Dataset(known.x[:examples], known.y[:examples])
-    fit, held = train_test_split(
-        np.arange(len(known.y)), test_size=VALIDATION_FRACTION, random_state=0, stratify=known.y
-    )
-    train, validation = (Dataset(known.x[i], known.y[i]) for i in (fit, held))
-    model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
-    return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
+from experiments.tasks import Task, stack_clients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +68,7 @@ def train(
 
     every_rate = np.repeat(np.array(rates, np.float32), len(seeds))
     every_seed = np.tile(seeds, len(rates))
-    each = [jc.data.client_data(task.train, part) for part in parts]
-    data = jc.data.ClientData(
-        each[0].examples,
-        jnp.stack([d.indices for d in each] * len(rates)),
-        jnp.stack([d.mask for d in each] * len(rates)),
-    )
+    data = stack_clients(parts, task.train, len(rates))
     fitted = jc.fit(
         build(loss, 0.0),  # the rate of each replica lies in the state of its optimiser
         jax.vmap(start)(every_rate, every_seed),

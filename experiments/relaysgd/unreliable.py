@@ -16,7 +16,8 @@ from experiments.relaysgd.methods import (
     quasi_global,
     shared_models,
 )
-from experiments.relaysgd.tuned_training import make_task, train
+from experiments.relaysgd.tuned_training import train
+from experiments.tasks import make_task
 from jcollab import plots
 
 # mean accuracy in the paper's Table 5 (VGG-11 on CIFAR-10, alpha .01, one seed) at loss 0, 1, 10 %

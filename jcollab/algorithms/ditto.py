@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import layout, sources
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
 from jcollab.averaging.common import check
 from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift, params_of
@@ -38,6 +38,7 @@ def ditto(
     *,
     attraction: float,
     local_steps: int = 1,
+    source: sources.Source | None = None,
 ) -> Algorithm:
     """Beside any algorithm for common models w, every client trains one of its own, near it.
 
@@ -48,16 +49,19 @@ def ditto(
     ``lambda = 0`` is to learn alone; with large ones v follows w.
 
     Args:
-        algorithm: what trains the common model, ``decentralized(loss, optimizer, all_reduce())``,
-            say; it sees the same batches.
+        algorithm: what trains the common model, ``federated(...)`` or ``decentralized(loss,
+            optimizer, all_reduce())``, say; it sees the same data.
         loss: of the personal models, as for :func:`jcollab.decentralized`.
         optimizer: of the personal models.
         attraction: lambda >= 0; may be traced.
-        local_steps: how many steps v takes in a round, on the round's batch; at least 1.
+        local_steps: how many steps every v takes in a round, at least 1.
+        source: where these steps find their batches, see :mod:`jcollab.sources`: that of
+            ``federated``, ``sources.stacked()`` if it has none; None for the round's batch ``[n,
+            ...]`` in every step.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``, params ``[n, ...]``;
-        :func:`jcollab.params_of` gives the personal models. Metrics are those of v at its first
+        An algorithm with ``init(key, params, extra=(), ...)``, params ``[n, ...]``, and what else
+        that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models. Metrics are those of v at its first
         step, and those of ``algorithm`` as ``common_NAME``.
 
     Raises:
@@ -70,20 +74,31 @@ def ditto(
     if local_steps < 1:
         raise ValueError(f"local_steps must be at least 1, got {local_steps}")
     gradient = gradient_of(lift(loss))
+    found = sources.repeated() if source is None else source
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
+    def init(key: Array, params: PyTree, extra: PyTree = (), **options: Any) -> State:
         layout.num_clients((params, extra), "(params, extra)")
         opt_state = jax.vmap(optimizer.init)(params)
         more: Any = (extra,) if jax.tree.leaves(extra) else ()
-        common = algorithm.init(key, params, *more)
+        common = algorithm.init(key, params, *more, **options)
         clients = Personal(params, extra, opt_state, common.clients)
         return State(clients, common.shared, common.step)
 
     def local(
-        params: PyTree, extra: PyTree, opt_state: PyTree, center: PyTree, batch: PyTree, key: Array
+        params: PyTree,
+        extra: PyTree,
+        opt_state: PyTree,
+        center: PyTree,
+        row: PyTree,
+        common: PyTree,
+        key: Array,
     ) -> tuple:
-        def one(carry: tuple, key: Array) -> tuple[tuple, Metrics]:
+        pick_key, step_key = jax.random.split(key)
+
+        def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
             params, extra, opt_state = carry
+            batch = found.pick(row, common, pick_key, k)
+            key = jax.random.fold_in(step_key, k)
             grads, extra, metrics = gradient(params, extra, batch, key)
             pulled = jax.tree.map(
                 lambda g, v, w: (g + attraction * (v - w)).astype(g.dtype), grads, params, center
@@ -91,25 +106,28 @@ def ditto(
             updates, opt_state = optimizer.update(pulled, opt_state, params)
             return (optax.apply_updates(params, updates), extra, opt_state), metrics
 
-        keys = jax.random.split(key, local_steps)
-        carry, metrics = jax.lax.scan(one, (params, extra, opt_state), keys)
+        carry, metrics = jax.lax.scan(one, (params, extra, opt_state), jnp.arange(local_steps))
         return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
-        n = layout.num_clients((clients.params, batch), "(params, batch)")
+        rows, common = found.rows(batch, None, local_steps)
+        n = layout.num_clients((clients.params, rows), "(params, batch)")
         common_key, local_key = jax.random.split(key)
         before = State(clients.common, state.shared, state.step)
         after, common_log = algorithm.update(before, batch, common_key)
         center = jax.tree.map(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
-        (params, extra, opt_state), metrics = layout.per_client(local)(
+        (params, extra, opt_state), metrics = layout.per_client(
+            local, in_axes=(0, 0, 0, 0, 0, None, 0)
+        )(
             clients.params,
             clients.extra,
             clients.opt_state,
             center,
-            batch,
+            rows,
+            common,
             layout.client_keys(local_key, n),
         )
         log = {f"common_{name}": value for name, value in common_log.items()}

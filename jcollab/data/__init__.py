@@ -1,9 +1,17 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
-from jcollab.data.clients import ClientData, client_arrays, client_data, minibatches
+from jcollab.data.clients import (
+    ClientData,
+    ClientRanges,
+    client_arrays,
+    client_data,
+    client_ranges,
+    minibatches,
+    whole,
+)
 from jcollab.data.datasets import Dataset, data_dir, digits, load
-from jcollab.data.partitions import by_label, by_size, dirichlet, iid
+from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 from jcollab.data.quadratics import (
     Quadratics,
     quadratic_loss,
@@ -15,12 +23,15 @@ __all__ = [
     "CIFAR10_MEAN",
     "CIFAR10_STD",
     "ClientData",
+    "ClientRanges",
     "Dataset",
     "Quadratics",
     "by_label",
     "by_size",
+    "by_user",
     "client_arrays",
     "client_data",
+    "client_ranges",
     "crop_and_flip",
     "data_dir",
     "digits",
@@ -32,4 +43,5 @@ __all__ = [
     "quadratic_loss",
     "random_quadratics",
     "suboptimality",
+    "whole",
 ]

@@ -30,6 +30,20 @@ class ClientData(NamedTuple):
     mask: Array
 
 
+class ClientRanges(NamedTuple):
+    """Examples once, and a range of them for each client: 8 bytes a client, however unequal.
+
+    Attributes:
+        examples: pytree with leaves ``[N, ...]``, those of each client side by side.
+        start: int32 ``[n]``, where a client's examples begin.
+        size: int32 ``[n]``, how many there are.
+    """
+
+    examples: PyTree
+    start: Array | np.ndarray
+    size: Array | np.ndarray
+
+
 def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
     """Puts a partition into arrays.
 
@@ -53,6 +67,31 @@ def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
     mask = np.arange(width)[None, :] < np.array([len(p) for p in parts])[:, None]
     examples = jax.tree.map(jnp.asarray, examples)
     return ClientData(examples, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
+
+
+def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
+    """The examples of each user, in the order of the users' numbers or names.
+
+    Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
+    :func:`jcollab.run` moves them to the device, :func:`jcollab.run_offloaded` only what a round
+    needs.
+
+    Args:
+        examples: pytree with leaves ``[N, ...]``.
+        owners: ``[N]``, who each example belongs to; every distinct value is a client.
+
+    Raises:
+        ValueError: if there is no example, or owners do not fit the examples.
+    """
+    total, owners = layout.num_clients(examples, "examples"), np.asarray(owners)
+    if owners.shape != (total,) or not total:
+        raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
+    if (owners[1:] < owners[:-1]).any():
+        order = np.argsort(owners, kind="stable")
+        owners = owners[order]
+        examples = jax.tree.map(lambda leaf: np.asarray(leaf)[order], examples)
+    _, start, size = np.unique(owners, return_index=True, return_counts=True)
+    return ClientRanges(examples, start.astype(np.int32), size.astype(np.int32))
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
@@ -84,3 +123,12 @@ def minibatches(batch_size: int) -> Callable[[ClientData, Array, Array], PyTree]
         return jax.tree.map(lambda leaf: leaf[chosen], data.examples)
 
     return sample
+
+
+def whole(data: PyTree, key: Array, step: Array) -> PyTree:
+    """A ``sample`` hook for :func:`jcollab.run` that hands over all data.
+
+    For algorithms that find the batches of their sampled clients themselves, as
+    :func:`jcollab.federated` does with a source.
+    """
+    return data

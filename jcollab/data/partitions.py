@@ -66,6 +66,24 @@ def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed:
     return _nonempty(np.split(np.random.default_rng(seed).permutation(num_examples), cuts))
 
 
+def by_user(owners: np.ndarray) -> Parts:
+    """The natural partition: one client for each user, in the order of their numbers or names.
+
+    Args:
+        owners: ``[N]``, who each example belongs to.
+
+    Raises:
+        ValueError: if there is no example.
+    """
+    owners = np.asarray(owners)
+    if owners.ndim != 1 or not len(owners):
+        raise ValueError(f"owners must have shape [N], N >= 1, got {list(owners.shape)}")
+    order = np.argsort(owners, kind="stable")
+    return np.split(
+        order, np.flatnonzero(np.diff(np.unique(owners, return_inverse=True)[1][order])) + 1
+    )
+
+
 def dirichlet(
     labels: np.ndarray, n: int, alpha: float, *, seed: int = 0, group_size: int = 10
 ) -> Parts:

@@ -5,7 +5,7 @@ runs as one vectorised program, as a loop, or split over devices and processes; 
 depend on it.
 """
 
-from jcollab.layout.clients import client_keys, num_clients
+from jcollab.layout.clients import client_keys, num_clients, sample_clients
 from jcollab.layout.devices import mesh, place, use
 from jcollab.layout.exchange import around
 from jcollab.layout.execution import client_sum, loops, per_client, per_replica, vectorized
@@ -31,6 +31,7 @@ __all__ = [
     "per_replica",
     "place",
     "pmap",
+    "sample_clients",
     "use",
     "vectorized",
 ]

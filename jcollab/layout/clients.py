@@ -44,3 +44,40 @@ def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
     """
     numbers = jnp.arange(n) if isinstance(n, int) else n
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+
+
+def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
+    """m of n clients, uniformly without replacement and in random order, int32 ``[m]``.
+
+    For m below a quarter of n, numbers are drawn with replacement and repeated ones passed over,
+    which costs ``O(m log m)`` whatever n is.
+
+    Args:
+        key: random key.
+        n: number of clients.
+        m: how many, in 1..n.
+
+    Raises:
+        ValueError: if m lies outside 1..n.
+    """
+    if not 1 <= m <= n:
+        raise ValueError(f"num_sampled must be in 1..{n} (the number of clients), got {m}")
+    if n < 4 * m:
+        return jax.lax.top_k(jax.random.uniform(key, (n,)), m)[1]
+    draws = 2 * m
+
+    def first_ones(numbers: jax.Array) -> jax.Array:
+        order = jnp.argsort(numbers, stable=True)
+        fresh = jnp.diff(numbers[order], prepend=-1) != 0
+        return jnp.zeros(draws, bool).at[order].set(fresh)
+
+    def attempt(held: tuple) -> tuple:
+        tries, numbers, _ = held
+        numbers = jax.random.randint(jax.random.fold_in(key, tries), (draws,), 0, n)
+        return tries + 1, numbers, first_ones(numbers)
+
+    # too few different ones among the draws are rare, and as likely for all sets of clients
+    start = (0, jnp.zeros(draws, jnp.int32), jnp.zeros(draws, bool))
+    _, numbers, first = jax.lax.while_loop(lambda held: held[2].sum() < m, attempt, start)
+    places = jnp.nonzero(first, size=m)[0]
+    return numbers[places].astype(jnp.int32)

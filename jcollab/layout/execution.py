@@ -130,7 +130,12 @@ def _reading(
 
 
 def client_sum(
-    fn: Callable, chunk: int | None = None, *, in_axes: Any = 0, bytes_each: int | None = None
+    fn: Callable,
+    chunk: int | None = None,
+    *,
+    in_axes: Any = 0,
+    bytes_each: int | None = None,
+    keep: bool = False,
 ) -> Callable:
     """``sum_i fn(client i)``, added up as clients are served, so that results are never stacked.
 
@@ -139,10 +144,12 @@ def client_sum(
         chunk: as for :func:`per_client`; it sets the memory, whatever the number of clients.
         in_axes: as for :func:`per_client`.
         bytes_each: as for :func:`per_client`.
+        keep: whether ``fn`` returns ``(value, kept)``, of which only the value is added up, and
+            what is kept is stacked ``[n, ...]`` as by :func:`per_client`.
 
     Returns:
-        A function whose results have no client axis. Inside :func:`use`, each device adds up its
-        own clients.
+        A function whose results have no client axis; with ``keep``, a pair. Inside :func:`use`,
+        each device adds up its own clients.
 
     Raises:
         ValueError: if chunk < 1.
@@ -157,37 +164,48 @@ def client_sum(
         counted = jnp.arange(n + -n % devices) < n  # clients that fill up devices do not count
         own = [fill(leaf, devices) for leaf in own]
 
-        def local(own: list, counted: jax.Array, shared: list) -> PyTree:
-            def one(own: list, counts: jax.Array) -> PyTree:
+        def local(own: list, counted: jax.Array, shared: list) -> tuple[PyTree, PyTree]:
+            def one(own: list, counts: jax.Array) -> tuple[PyTree, PyTree]:
                 said = fn(*merge(own, shared))
-                if n % devices == 0:
-                    return said
-                return jax.tree.map(lambda leaf: jnp.where(counts, leaf, 0), said)
+                value, kept = said if keep else (said, ())
+                if n % devices:
+                    value = jax.tree.map(lambda leaf: jnp.where(counts, leaf, 0), value)
+                return value, kept
 
             return _added_up(one, (own, counted), chunk, bytes_each)
 
+        def everywhere(own: list, counted: jax.Array, shared: list) -> tuple[PyTree, PyTree]:
+            value, kept = local(own, counted, shared)
+            return jax.lax.psum(value, CLIENTS), kept
+
         if devices == 1:
-            return local(own, counted, shared)
-
-        def everywhere(own: list, counted: jax.Array, shared: list) -> PyTree:
-            return jax.lax.psum(local(own, counted, shared), CLIENTS)
-
-        if over:
+            value, kept = local(own, counted, shared)
+        elif over:
             part = [own_rows(leaf, devices) for leaf in own]
-            return everywhere(part, own_rows(counted, devices), shared)
-        split = P(CLIENTS)
-        return sharded(everywhere, (split, split, P()), P())(own, counted, shared)
+            value, kept = everywhere(part, own_rows(counted, devices), shared)
+            kept = jax.tree.map(gather_rows, kept)
+        else:
+            split = P(CLIENTS)
+            each = sharded(everywhere, (split, split, P()), (P(), split))
+            value, kept = each(own, counted, shared)
+        return (value, jax.tree.map(lambda leaf: leaf[:n], kept)) if keep else value
 
     return mapped
 
 
-def _added_up(fn: Callable, args: tuple, chunk: int | None, bytes_each: int | None) -> PyTree:
+def _added_up(
+    fn: Callable, args: tuple, chunk: int | None, bytes_each: int | None
+) -> tuple[PyTree, PyTree]:
+    """The sum of the first, and the stack of the second of what ``fn`` returns."""
     n = num_clients(args, "arguments")
     size = min(n, chunk or _default_chunk(args, n, bytes_each))
 
-    def together(*part: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn)(*part))
+    def together(*part: PyTree) -> tuple[PyTree, PyTree]:
+        values, kept = jax.vmap(fn)(*part)
+        return jax.tree.map(lambda leaf: leaf.sum(0), values), kept
 
+    if size == n:
+        return together(*args)
     whole = n // size
     one, parts = fn, args
     if size > 1:  # a chunk axis of length 1 would cost a copy of every client's arguments
@@ -197,17 +215,21 @@ def _added_up(fn: Callable, args: tuple, chunk: int | None, bytes_each: int | No
         )
     start = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], args)),
+        jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], args))[0],
     )
 
-    def add(sums: PyTree, part: tuple) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.add, sums, one(*part)), None
+    def add(sums: PyTree, part: tuple) -> tuple[PyTree, PyTree]:
+        value, kept = one(*part)
+        return jax.tree.map(jnp.add, sums, value), kept
 
-    sums, _ = jax.lax.scan(add, start, parts)
+    sums, kept = jax.lax.scan(add, start, parts)
+    if size > 1:
+        kept = jax.tree.map(lambda leaf: leaf.reshape(whole * size, *leaf.shape[2:]), kept)
     if whole * size < n:
-        rest = together(*jax.tree.map(lambda leaf: leaf[whole * size :], args))
+        rest, more = together(*jax.tree.map(lambda leaf: leaf[whole * size :], args))
         sums = jax.tree.map(jnp.add, sums, rest)
-    return sums
+        kept = jax.tree.map(lambda *both: jnp.concatenate(both), kept, more)
+    return sums, kept
 
 
 def loops() -> bool:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from jcollab import channels
+from jcollab import channels, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Wire
 from jcollab.mixing.common import check_n, payload, where, widen
 
@@ -130,6 +130,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
     senders = np.stack([np.array([*h, *[i] * (width - len(h))]) for i, h in enumerate(heard)])
     mask = np.arange(width) < np.array([len(h) for h in heard])[:, None]
     kept = 1.0 / (1.0 + out)
+    heard_of = layout.around(lambda pool, table: pool[table], senders)
 
     def init(x: PyTree) -> PushSumState:
         check_n(x, n)
@@ -150,7 +151,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
             return _scale(last, s.weight) + (widen(leaf) - last)
 
         pair = (jax.tree.map(biased, x, s.last), s.weight)
-        inbox = jax.tree.map(lambda leaf: _scale(leaf[s.senders], s.shares), pair)
+        inbox = jax.tree.map(lambda leaf: _scale(heard_of(leaf, s.senders), s.shares), pair)
         wire = Wire(key, step, pair, pair, jnp.arange(n), s.senders, s.shares)
         inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
 

@@ -12,7 +12,7 @@ from jcollab import channels, layout
 from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods, weighted
 from jcollab.aggregators.common import as_stateful
 from jcollab.core import Array, Channel, Mixer, PyTree, Wire, offer
-from jcollab.mixing.common import payload, widen
+from jcollab.mixing.common import payload, weight_dtype, widen
 
 
 class ServerState(NamedTuple):
@@ -50,41 +50,92 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
         n = layout.num_clients(x, "params")
         check_neighborhoods(rule or inner, n)
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
-        held = link.init(jax.tree.map(lambda leaf: widen(leaf)[None], x))
+        held = link.init(_lead(jax.tree.map(widen, x)))
         return ServerState(_to_all(mean, n), _to_all(inner.init(mean), n), _first(held))
 
     def update(
         x: PyTree, s: ServerState, *, key: Array, step: Array, batch: PyTree = None
     ) -> tuple[PyTree, ServerState]:
         n = layout.num_clients(x)
-        own, everyone = _first(s.value), jnp.arange(n)
-        inbox = jax.tree.map(lambda leaf: widen(leaf)[None], x)
-        dtype = jax.tree.leaves(inbox)[0].dtype
-        number, weights = jnp.array([n]), jnp.full((1, n), 1 / n, dtype)
-        one = jax.tree.map(lambda leaf: leaf[None], own)
-        wire = Wire(key, step, x, one, number, everyone[None], weights)
-        held = jax.tree.map(lambda leaf: leaf[None], s.channel)
-        inbox, arrived, held = link.update(inbox, jnp.ones((1, n), bool), held, wire)
-        weights = arrived[0] / jnp.maximum(arrived[0].sum(), 1).astype(dtype)
-        new, kept = offer(
-            inner.update,
-            own,
-            _first(inbox),
-            weights,
-            _first(s.rule),
-            key=jax.random.fold_in(key, n),
+        new, kept, held = combine(
+            inner,
+            link,
+            _first(s.value),
+            jax.tree.map(widen, x),
+            jnp.full(n, 1 / n, weight_dtype(x)),
+            (_first(s.rule), s.channel),
+            sent=x,
+            key=key,
             step=step,
-            receiver=number[0],
-            senders=everyone,
-            own_counts=False,
+            senders=jnp.arange(n),
         )
-        # where nothing arrives the server keeps what it has
-        new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), _to_all(new, n), x)
-        state = ServerState(_to_all(new, n), _to_all(kept, n), _first(held))
-        return mixed, state
+        return mixed, ServerState(_to_all(new, n), _to_all(kept, n), held)
 
     return Mixer(init, update, lambda x: np.full(layout.num_clients(x), float(payload(x))))
+
+
+def combine(
+    rule: StatefulRule,
+    channel: Channel,
+    own: PyTree,
+    inbox: PyTree,
+    weights: Array,
+    states: tuple[PyTree, PyTree],
+    *,
+    sent: PyTree,
+    key: Array,
+    step: Array,
+    senders: Array,
+) -> tuple[PyTree, PyTree, PyTree]:
+    """What a rule at the server makes of the messages of m of the n clients.
+
+    Args:
+        rule: the rule.
+        channel: what happens to the messages on their way.
+        own: the server's own value, ``[...]``, which has no weight.
+        inbox: the messages, ``[m, ...]``.
+        weights: how much each counts, ``[m]``; 0 for one that is not there.
+        states: of the rule, and of the channel ``[m, ...]``.
+        sent: what every client shares, ``[n, ...]``.
+        key: random key.
+        step: finished rounds.
+        senders: numbers of the m clients.
+
+    Returns:
+        The new value (the server's own where nothing arrives) and the states.
+    """
+    n = layout.num_clients(sent)
+    number = jnp.array([n])
+    wire = Wire(
+        key, step, sent, _lead(own), number, senders[None], _shares(weights, weights > 0)[None]
+    )
+    box, arrived, held = channel.update(_lead(inbox), (weights > 0)[None], _lead(states[1]), wire)
+    new, kept = offer(
+        rule.update,
+        own,
+        _first(box),
+        _shares(weights, arrived[0]),
+        states[0],
+        key=jax.random.fold_in(key, n),
+        step=step,
+        receiver=number[0],
+        senders=senders,
+        own_counts=False,
+    )
+    # where nothing arrives the server keeps what it has
+    new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
+    return new, kept, _first(held)
+
+
+def _shares(weights: Array, arrived: Array) -> Array:
+    weights = jnp.where(arrived, weights, 0)
+    total = weights.sum()
+    return weights / jnp.where(total > 0, total, 1)
+
+
+def _lead(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[None], tree)
 
 
 def _first(tree: PyTree) -> PyTree:

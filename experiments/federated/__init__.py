@@ -1,0 +1,1 @@
+"""Federated methods side by side, and populations of a million clients."""
