@@ -61,8 +61,8 @@ def ditto(
 
     Returns:
         An algorithm with ``init(key, params, extra=(), ...)``, params ``[n, ...]``, and what else
-        that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models. Metrics are those of v at its first
-        step, and those of ``algorithm`` as ``common_NAME``.
+        that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models. Metrics
+        are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
 
     Raises:
         TypeError: if ``loss`` has neither form.
