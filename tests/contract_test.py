@@ -185,6 +185,27 @@ ALGORITHMS = {
         ),
         False,
     ),
+    "personal averaging": (
+        lambda g, r: build(jc.personal_average(0.3), r, strength=0.9),
+        True,
+    ),
+    "personal averaging, plug-in": (
+        lambda g, r: build(jc.personal_average(jc.averaging.positive_part), r, strength=0.0),
+        False,
+    ),
+    "groups": (
+        lambda g, r: build(jc.collaboration(jc.topology.mixing_matrix(g(jc.topology.ring(N)))), r),
+        True,
+    ),
+    "APFL": (
+        lambda g, r: jc.apfl(loss, sgd(r), jc.every(2, jc.all_reduce()), weight_rate=0.1),
+        False,
+    ),
+    "Ditto": (
+        lambda g, r: jc.ditto(build(jc.all_reduce(), r), loss, sgd(r), attraction=0.5),
+        False,
+    ),
+    "fine-tuning": (lambda g, r: jc.fine_tuning(loss, sgd(r)), True),
     "robust server": (
         lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
         False,

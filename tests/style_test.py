@@ -13,7 +13,16 @@ LIBRARY = sorted((ROOT / "jcollab").rglob("*.py"))
 LAYERS = [
     {"layout"},
     {"core"},
-    {"topology", "aggregators", "channels", "attacks", "local", "schedules", "sources"},
+    {
+        "topology",
+        "averaging",
+        "aggregators",
+        "channels",
+        "attacks",
+        "local",
+        "schedules",
+        "sources",
+    },
     {"mixing", "metrics"},
     {"algorithms"},
     {"training", "plots"},

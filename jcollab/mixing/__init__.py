@@ -4,12 +4,14 @@ from jcollab.mixing.average import all_reduce, gossip, identity
 from jcollab.mixing.common import payload
 from jcollab.mixing.compose import every, interleave, lazy, on
 from jcollab.mixing.neighborhood import neighborhood
+from jcollab.mixing.personal import collaboration, personal_average
 from jcollab.mixing.push_sum import one_peer_exponential, push_sum
 from jcollab.mixing.relay import relay_sum
 from jcollab.mixing.server import server
 
 __all__ = [
     "all_reduce",
+    "collaboration",
     "every",
     "gossip",
     "identity",
@@ -19,6 +21,7 @@ __all__ = [
     "on",
     "one_peer_exponential",
     "payload",
+    "personal_average",
     "push_sum",
     "relay_sum",
     "server",

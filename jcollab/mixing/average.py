@@ -85,14 +85,15 @@ def gossip(
 
     def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
         if not sparse:
-            return jax.tree.map(lambda leaf: _dense_average(leaf, s), x), s
+            return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
         average = layout.around(_sparse_average, table)
         return jax.tree.map(lambda leaf: average(leaf, *s), x), s
 
     return Mixer(init, update, lambda x: degrees * float(payload(x)))
 
 
-def _dense_average(leaf: Array, matrix: Array) -> Array:
+def dense_average(leaf: Array, matrix: Array) -> Array:
+    """``sum_j W_ij x_j`` as one matrix product, ``[n, ...]``."""
     wide = widen(leaf)
     # accelerators would otherwise multiply in a shorter format and let the mean drift
     product = jnp.einsum("ij,j...->i...", matrix.astype(wide.dtype), wide, precision="highest")

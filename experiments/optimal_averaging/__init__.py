@@ -1,0 +1,1 @@
+"""Grimberg, Hartley, Karimireddy, Jaggi: Optimal Model Averaging (2110.12946)."""
