@@ -365,3 +365,17 @@ def test_batches_of_the_wrong_form_are_named():
     state = algorithm.init(KEY, jnp.ones((5, 4)))
     with pytest.raises(ValueError, match=r"batch\['A'\] must have shape \[n, H=2, ...\]"):
         algorithm.update(state, {"A": jnp.ones((5, 4, 4)), "b": jnp.ones((5, 2, 4))}, KEY)
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 0, 2], [-1, 4], [1, 1], [[3]]])
+def test_sizes_that_do_not_fit_are_named(sizes):
+    with pytest.raises(ValueError, match="sizes must be at least 1 each and sum to N=3"):
+        jc.data.client_ranges({"x": np.ones(3)}, sizes=sizes)
+
+
+def test_ranges_by_size_hold_what_they_say():
+    ranges = jc.data.client_ranges({"x": np.arange(6)}, sizes=[1, 3, 2])
+    np.testing.assert_array_equal(ranges.start, [0, 1, 4])
+    np.testing.assert_array_equal(ranges.size, [1, 3, 2])
+    with pytest.raises(ValueError, match="owners or sizes must be given"):
+        jc.data.client_ranges({"x": np.arange(6)})

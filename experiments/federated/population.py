@@ -61,9 +61,8 @@ def population_data(config: Population, clients: int) -> jc.data.ClientRanges:
     x = rng.standard_normal((clients * config.examples, config.features), np.float32)
     teacher = rng.standard_normal((config.features, CLASSES), np.float32)
     y = (x @ teacher).argmax(1).astype(np.int32)
-    return jc.data.client_ranges(
-        jc.data.Dataset(x, y), np.repeat(np.arange(clients, dtype=np.int32), config.examples)
-    )
+    sizes = np.full(clients, config.examples)
+    return jc.data.client_ranges(jc.data.Dataset(x, y), sizes=sizes)
 
 
 class _Run:

@@ -69,8 +69,8 @@ def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
     return ClientData(examples, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
 
 
-def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
-    """The examples of each user, in the order of the users' numbers or names.
+def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) -> ClientRanges:
+    """Examples by client: those of each user, or so many for each client, in their order.
 
     Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
     :func:`jcollab.run` moves them to the device, :func:`jcollab.run_offloaded` only what a round
@@ -79,19 +79,31 @@ def client_ranges(examples: PyTree, owners: Any) -> ClientRanges:
     Args:
         examples: pytree with leaves ``[N, ...]``.
         owners: ``[N]``, who each example belongs to; every distinct value is a client.
+        sizes: in place of owners, int ``[n]``: client 0 holds the first examples, and so on.
 
     Raises:
-        ValueError: if there is no example, or owners do not fit the examples.
+        ValueError: if owners do not fit the examples, sizes are not positive or do not sum to N,
+            or both or none of them are given.
     """
-    total, owners = layout.num_clients(examples, "examples"), np.asarray(owners)
+    total = layout.num_clients(examples, "examples")
+    if (owners is None) == (sizes is None):
+        raise ValueError("owners or sizes must be given, and not both")
+    if sizes is not None:
+        sizes = np.asarray(sizes)
+        if sizes.ndim != 1 or not len(sizes) or sizes.min() < 1 or sizes.sum() != total:
+            said = f"{sizes.min()}.., sum {sizes.sum()}" if sizes.size else "none"
+            raise ValueError(f"sizes must be at least 1 each and sum to N={total}, got {said}")
+        start = np.cumsum(sizes) - sizes
+        return ClientRanges(examples, start.astype(np.int32), sizes.astype(np.int32))
+    owners = np.asarray(owners)
     if owners.shape != (total,) or not total:
         raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
     if (owners[1:] < owners[:-1]).any():
         order = np.argsort(owners, kind="stable")
         owners = owners[order]
         examples = jax.tree.map(lambda leaf: np.asarray(leaf)[order], examples)
-    _, start, size = np.unique(owners, return_index=True, return_counts=True)
-    return ClientRanges(examples, start.astype(np.int32), size.astype(np.int32))
+    _, start, counts = np.unique(owners, return_index=True, return_counts=True)
+    return ClientRanges(examples, start.astype(np.int32), counts.astype(np.int32))
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
