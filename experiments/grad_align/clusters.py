@@ -16,6 +16,7 @@ from experiments.contract import Claim, Context, Row
 from experiments.grad_align import toy
 from experiments.grad_align.cluster_figure import figure
 from experiments.grad_align.kinds import Clusters
+from experiments.grad_align.summary import by_case, is_broken, means, paired
 
 SUMMARY = ("test_accuracy", "train_loss", "mean_variance", "final_variance")
 
@@ -101,8 +102,7 @@ def run(config: Clusters, context: Context) -> list[Row]:
                     "train_loss": float(loss[b, s, -1]),
                     "mean_variance": float(variance[b, s].mean()),
                     "final_variance": float(variance[b, s, -1]),
-                    # a model that has learnt nothing has a loss of about log C
-                    "broken": not bool(loss[b, s, -1] < np.log(config.classes) / 2),
+                    "broken": is_broken(loss[b, s, -1], config.classes),
                 }
                 rows.append(row)
                 context.log(rounds=sweep.rounds).write(row)
@@ -152,19 +152,16 @@ def _train(
 def shown(config: Clusters, rows: list[Row]) -> list[Row]:
     """Means over seeds, and how many of them broke."""
     table = []
-    for own in _by_case(rows).values():
+    for own in by_case(rows, "method", "beta").values():
         line = {name: own[0][name] for name in ("method", "K", "gamma", "beta", "c")}
-        for name in SUMMARY:
-            values = [row[name] for row in own]  # a loss that is not finite is written as null
-            line[name] = None if None in values else float(np.mean(values))
-        table.append(line | {"broken": sum(row["broken"] for row in own)})
+        table.append(line | means(own, SUMMARY))
     return table
 
 
 def claims(config: Clusters, rows: list[Row]) -> list[Claim]:
     """What the coefficient predicts; differences are paired, seed by seed."""
     found = []
-    cases = _by_case(rows)
+    cases = by_case(rows, "method", "beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
             own
@@ -190,7 +187,9 @@ def claims(config: Clusters, rows: list[Row]) -> list[Claim]:
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
     """Claims on cases of rising c; ``line [cases][seeds]``."""
     pairs = list(itertools.pairwise(line))
-    ratio = max(_mean(b, "final_variance") / _mean(a, "final_variance") for a, b in pairs)
+    ratio = max(
+        means(b, SUMMARY)["final_variance"] / means(a, SUMMARY)["final_variance"] for a, b in pairs
+    )
     rises = [
         b["final_variance"] >= a["final_variance"]
         for left, right in pairs
@@ -218,21 +217,3 @@ def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
             "> 2 standard errors", f"{mean:+.4f} (standard error {error:.4f})", mean > 2 * error,
         ),
     ]  # fmt: skip
-
-
-def paired(left: list[Row], right: list[Row], name: str) -> tuple[float, float]:
-    """Mean over seeds of left - right, and its standard error."""
-    difference = np.array([a[name] - b[name] for a, b in zip(left, right, strict=True)])
-    error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
-    return float(difference.mean()), float(error)
-
-
-def _mean(rows: list[Row], name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
-
-
-def _by_case(rows: list[Row]) -> dict[tuple[str, float | None], list[Row]]:
-    cases: dict[tuple[str, float | None], list[Row]] = {}
-    for row in rows:
-        cases.setdefault((row["method"], row["beta"]), []).append(row)
-    return cases

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from experiments.contract import Preset
-from experiments.grad_align.kinds import Clusters, LocalSteps, SgdRegulariser, Taylor
+from experiments.grad_align.kinds import (
+    Clusters,
+    Distributed,
+    EmnistStyle,
+    LocalSteps,
+    SgdRegulariser,
+    Taylor,
+)
 
+SMALL = {
+    "dataset": "digits",
+    "network": "mlp",
+    "hidden": 4,
+    "n": 4,
+    "num_sampled": 2,
+    "examples": 5,
+    "rounds": 4,
+    "num_seeds": 2,
+    "evaluations": 2,
+    "eval_examples": 50,
+}
 PRESETS = {
     "taylor": Preset(
         config=Taylor(),
@@ -15,7 +34,7 @@ PRESETS = {
     ),
     "sgd_regulariser": Preset(
         config=SgdRegulariser(),
-        about="an epoch of SGD over all 120 orders of five batches, and GradAlign with beta = gamma/2",
+        about="an epoch of SGD in all orders of five batches, and GradAlign with beta = gamma/2",
         cost="seconds",
         expected="gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-7",
         smoke={"gammas": (0.01, 0.005)},
@@ -42,5 +61,19 @@ PRESETS = {
             "hidden": 4,
             "test_examples": 50,
         },
+    ),
+    "emnist_style": Preset(
+        config=EmnistStyle(),
+        about="47 clients with one class each, 10 sampled, MNIST: FedGA, SCAFFOLD, FedProx, SGD",
+        cost="15 minutes on 2 cores",
+        expected="?",
+        smoke=SMALL | {"methods": ("SCAFFOLD", "FedGA"), "betas": (0.0, 0.1), "local_steps": 4},
+    ),
+    "distributed": Preset(
+        config=Distributed(),
+        about="large-batch SGD, 20 of 94 iid shards in a round, GradAlign by beta, digits",
+        cost="3 minutes on 2 cores",
+        expected="?",
+        smoke=SMALL | {"betas": (0.0, 0.4)},
     ),
 }

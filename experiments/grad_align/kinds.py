@@ -8,6 +8,7 @@ from typing import Literal
 
 from experiments.contract import check_counts
 
+METHODS = ("large-batch SGD", "FedProx", "SCAFFOLD", "FedGA")
 Network = Literal["cnn", "mlp"]
 
 
@@ -120,6 +121,111 @@ class Clusters:
             raise ValueError(f"classes must be at least 2, got {self.classes}")
         if not 0 <= self.noise < 1:
             raise ValueError(f"noise must be in [0, 1), got {self.noise}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What both trainings on images have.
+
+    Attributes:
+        dataset: "digits" (embedded), "mnist", "fashion_mnist" or another TFDS image set.
+        network: the paper's "cnn" (images of 28 x 28), or an "mlp".
+        hidden: width of the MLP.
+        n: shards of the data.
+        num_sampled: clients of a round, each with a shard.
+        examples: of each client; None for all of its shard.
+        rounds: T.
+        weight_decay: in local steps only.
+        num_seeds: initial models, and draws of clients.
+        seed: of the first.
+        evaluations: points of the curves.
+        eval_examples: test examples for the curves; the final accuracy is that on all.
+    """
+
+    dataset: str = "digits"
+    network: Network = "mlp"
+    hidden: int = 64
+    n: int = 94
+    num_sampled: int = 20
+    examples: int | None = None
+    rounds: int = 801
+    weight_decay: float = 1e-3
+    num_seeds: int = 5
+    seed: int = 0
+    evaluations: int = 20
+    eval_examples: int = 2000
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        counts = ("hidden", "n", "rounds", "num_seeds", "evaluations", "eval_examples")
+        check_counts(self, *counts)
+        if self.examples is not None:
+            check_counts(self, "examples")
+        if not 1 <= self.num_sampled <= self.n:
+            raise ValueError(f"num_sampled must be in 1..n = {self.n}, got {self.num_sampled}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if self.network == "cnn" and self.dataset == "digits":
+            raise ValueError("network must be 'mlp' for digits, whose 8 x 8 pixels are too few")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmnistStyle(Training):
+    """The paper's federated setting: clients with one class each, of whom few are sampled.
+
+    Attributes:
+        methods: among METHODS; FedAvg is FedGA at 0.
+        local_steps: K, each on all examples of the client.
+        gamma: learning rate of local steps.
+        betas: displacements of FedGA; 0 is FedAvg.
+        strengths: mu of FedProx.
+        large_batch_gamma: learning rate of large-batch SGD.
+    """
+
+    dataset: str = "mnist"
+    n: int = 47
+    num_sampled: int = 10
+    examples: int | None = 200
+    rounds: int = 300
+    num_seeds: int = 3
+    methods: tuple[str, ...] = METHODS
+    local_steps: int = 10
+    gamma: float = 0.05
+    betas: tuple[float, ...] = (0.0, 0.025, 0.1, 0.225, 0.5)
+    strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
+    large_batch_gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check_counts(self, "local_steps")
+        if not self.methods or not set(self.methods) <= set(METHODS):
+            raise ValueError(f"methods must be among {', '.join(METHODS)}, got {self.methods}")
+        _check_rates(self, "gamma", "large_batch_gamma")
+        _check_betas("betas", self.betas)
+        if not all(strength > 0 for strength in self.strengths):
+            raise ValueError(f"strengths must be positive, got {self.strengths}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distributed(Training):
+    """The paper's distributed setting: one large batch, cut into shards that are dealt anew.
+
+    Attributes:
+        gamma: learning rate.
+        betas: displacements of GradAlign; 0 is large-batch SGD.
+        clip: largest norm of the gradient.
+    """
+
+    gamma: float = 0.2
+    betas: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        _check_rates(self, "gamma", "clip")
+        _check_betas("betas", self.betas)
 
 
 def _check_halves(name: str, values: tuple[float, ...]) -> None:

@@ -6,10 +6,20 @@ from types import ModuleType
 from typing import Any
 
 from experiments.contract import Claim, Context, Row
-from experiments.grad_align import clusters, kinds, local_steps, sgd_regulariser, taylor
+from experiments.grad_align import (
+    clusters,
+    distributed,
+    emnist_style,
+    kinds,
+    local_steps,
+    sgd_regulariser,
+    taylor,
+)
 
 MODULES: dict[type, ModuleType] = {
     kinds.Clusters: clusters,
+    kinds.Distributed: distributed,
+    kinds.EmnistStyle: emnist_style,
     kinds.LocalSteps: local_steps,
     kinds.SgdRegulariser: sgd_regulariser,
     kinds.Taylor: taylor,
