@@ -86,7 +86,7 @@ def claims(config: Distributed, rows: list[Row]) -> list[Claim]:
         return []
     variances = [means(own)["gradient_variance"] for own in good.values()]
     ratio = max(b / a for a, b in itertools.pairwise(variances))
-    claim = "the variance of gradients falls with beta (largest ratio of neighbours)"
+    claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
     found = [Claim(claim, "< 1", ratio, ratio < 1)]
     for beta, own in good.items():
         if beta:

@@ -105,7 +105,7 @@ def claims(config: EmnistStyle, rows: list[Row]) -> list[Claim]:
     line = [plain, *(aligned[beta] for beta in sorted(aligned))]
     variances = [means(own)["gradient_variance"] for own in line]
     ratio = max(b / a for a, b in itertools.pairwise(variances))
-    claim = "the variance of gradients falls with beta (largest ratio of neighbours)"
+    claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
     found.append(Claim(claim, "< 1", ratio, ratio < 1))
     for beta in sorted(aligned):
         gain, error = paired(aligned[beta], plain, "test_accuracy")

@@ -185,7 +185,7 @@ class EmnistStyle(Training):
     dataset: str = "mnist"
     n: int = 47
     num_sampled: int = 10
-    examples: int | None = 200
+    examples: int | None = 100
     rounds: int = 300
     num_seeds: int = 3
     methods: tuple[str, ...] = METHODS
