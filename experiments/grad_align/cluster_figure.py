@@ -34,7 +34,8 @@ def figure(rows: list[Row], curves: dict[tuple[str, float], np.ndarray]) -> Any:
     _against_c(third, rows, "test_accuracy", "test accuracy, minus gradient descent's", 100.0)
     third.axhline(0, color="gray", lw=1)
     third.set_ylabel("points")
-    second.legend(fontsize=9)
+    if second.has_data():  # nothing is drawn where all training failed
+        second.legend(fontsize=9)
     return fig
 
 

@@ -1,4 +1,4 @@
-"""Figure of a training: accuracy, loss and variance over rounds."""
+"""Figure of a training: error, loss and variance over rounds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OTHERS = {
     "FedProx": (plots.COLORS[3], (0, (6, 2, 1, 2))),
 }
 PANELS = (
-    ("test_accuracy", "test accuracy", "linear"),
-    ("mean_loss", "training loss of all clients", "log"),
-    ("gradient_variance", "variance of the clients' gradients", "log"),
+    ("test_error", "test error"),
+    ("mean_loss", "training loss of all clients"),
+    ("gradient_variance", "variance of the clients' gradients"),
 )
 
 
@@ -33,7 +33,7 @@ def figure(
         rows: of the run, to leave out what diverged.
         plain: name of the method at beta = 0.
     """
-    fig = plots.figure(figsize=(14.5, 4.6))
+    fig = plots.figure(figsize=(15.5, 4.6))
     panels = fig.subplots(1, 3)
     aligned = [key for key in curves if key[0] not in OTHERS]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(aligned)))
@@ -49,11 +49,12 @@ def figure(
         else:
             color, dashes = OTHERS[name]
             label += rf", $\mu$ = {value:g}" if name == "FedProx" else ""
-        for ax, (measure, title, scale) in zip(panels, PANELS, strict=True):
-            mean = curve[measure].mean(1)
+        lines = curve | {"test_error": 1 - curve["test_accuracy"]}
+        for ax, (measure, title) in zip(panels, PANELS, strict=True):
+            mean = lines[measure].mean(1)
             ax.plot(curve["round"], mean, color=color, ls=dashes, lw=1.8, label=label)
-            ax.set(title=title, xlabel="communication rounds", yscale=scale)
-    panels[0].legend(fontsize=9)
+            ax.set(title=title, xlabel="communication rounds", yscale="log")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
     return fig
 
 
