@@ -65,8 +65,8 @@ PRESETS = {
     "emnist_style": Preset(
         config=EmnistStyle(),
         about="47 clients with one class each, 10 sampled, MNIST: FedGA, SCAFFOLD, FedProx, SGD",
-        cost="15 minutes on 2 cores",
-        expected="?",
+        cost="6 minutes on 2 cores (--dataset digits --examples 30: 2)",
+        expected="FedAvg .878, FedGA .893 to .924, SCAFFOLD .921; beta = .5 is too large (.741)",
         smoke=SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_steps": 4},
     ),
     "distributed": Preset(

@@ -49,10 +49,12 @@ def figure(
         else:
             color, dashes = OTHERS[name]
             label += rf", $\mu$ = {value:g}" if name == "FedProx" else ""
+        above = 2 if key in aligned else 3  # dashes over what they coincide with
         lines = curve | {"test_error": 1 - curve["test_accuracy"]}
         for ax, (measure, title) in zip(panels, PANELS, strict=True):
             mean = lines[measure].mean(1)
-            ax.plot(curve["round"], mean, color=color, ls=dashes, lw=1.8, label=label)
+            style = {"color": color, "ls": dashes, "lw": 1.8, "zorder": above}
+            ax.plot(curve["round"], mean, label=label, **style)
             ax.set(title=title, xlabel="communication rounds", yscale="log")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
     return fig
