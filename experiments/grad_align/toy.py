@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ def model(config: Clusters) -> Any:
     return jc.models.MLP(config.classes, (config.hidden,), jnp.tanh)
 
 
-def stacked(sets: list[Dataset]) -> Dataset:
+def stacked(sets: Sequence[Dataset]) -> Dataset:
     """Data sets of one size with a leading axis."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *sets)
 
