@@ -209,7 +209,7 @@ def test_claims_say_when_they_do_not_hold():
         *case("GradAlign", 0.4, [0.1, 0.1], 9.0, broken=True),
     ]
     said = [claim.holds for claim in distributed.claims(kinds.Distributed(), images)]
-    assert said == [True, False]
+    assert said == [True, False, False]
     federation = [
         *case("FedAvg", 0.0, [0.8, 0.8], 0.3, mu=None),
         *case("FedGA", 0.1, [0.9, 0.9], 0.2, mu=None),

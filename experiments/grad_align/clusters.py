@@ -160,7 +160,7 @@ def shown(config: Clusters, rows: list[Row]) -> list[Row]:
 
 def claims(config: Clusters, rows: list[Row]) -> list[Claim]:
     """What the coefficient predicts; differences are paired, seed by seed."""
-    found = []
+    found: list[Claim] = []
     cases = by_case(rows, "method", "beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
@@ -169,7 +169,7 @@ def claims(config: Clusters, rows: list[Row]) -> list[Claim]:
             if name in names and not any(row["broken"] for row in own)
         ]
         if len(line) > 1:
-            found += _claims_of_a_line(names[1], line)
+            found += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
     for (name, beta), own in cases.items():
         if name == "FedGA" and own[0]["c"] == 0 and ("SCAFFOLD", None) in cases:
             mean, error = paired(own, cases["SCAFFOLD", None], "test_accuracy")

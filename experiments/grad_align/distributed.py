@@ -77,20 +77,18 @@ def shown(config: Distributed, rows: list[Row]) -> list[Row]:
 
 def claims(config: Distributed, rows: list[Row]) -> list[Claim]:
     """Alignment lowers the variance of gradients and raises the accuracy."""
-    good = {
-        beta: own
-        for (beta,), own in sorted(by_case(rows, "beta").items())
-        if not any(row["broken"] for row in own)
-    }
-    if 0.0 not in good or len(good) < 2:
-        return []
-    variances = [means(own)["gradient_variance"] for own in good.values()]
-    ratio = max(b / a for a, b in itertools.pairwise(variances))
-    claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
-    found = [Claim(claim, "< 1", ratio, ratio < 1)]
-    for beta, own in good.items():
+    cases = {beta: own for (beta,), own in sorted(by_case(rows, "beta").items())}
+    found: list[Claim] = []
+    variances = [
+        means(own)["gradient_variance"] for own in cases.values() if not means(own)["broken"]
+    ]
+    if len(variances) > 1:
+        ratio = max(b / a for a, b in itertools.pairwise(variances))
+        claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
+        found.append(Claim(claim, "< 1", ratio, ratio < 1))
+    for beta, own in cases.items():
         if beta:
-            gain, error = paired(own, good[0.0], "test_accuracy")
+            gain, error = paired(own, cases[0.0], "test_accuracy")
             claim = f"GradAlign with beta = {beta:g} is more accurate than parallel SGD (paired)"
             measured = f"{gain:+.4f} (standard error {error:.4f})"
             found.append(Claim(claim, "> 0", measured, gain > 0))
