@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Metrics, Mixer, PyTree, State, named_metric, params_of
+from jcollab.core import Array, Metrics, Mixer, PyTree, State, lift, named_metric, params_of
 
 
 def averaged_model(state: State | PyTree) -> PyTree:
@@ -116,6 +116,50 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
     def evaluate(state: State) -> Metrics:
         part = state._replace(clients=jax.tree.map(lambda leaf: leaf[rows], state.clients))
         return {prefix + name: v for m in metrics for name, v in named_metric(m, part).items()}
+
+    return evaluate
+
+
+def gradient_variance(
+    loss: Callable, batch: PyTree, *, key: Array | None = None, prefix: str = ""
+) -> Callable[[State], Metrics]:
+    """Builds an evaluation of how far the clients' gradients at one model lie apart.
+
+        Var(x) = (1/n) sum_i ||grad f_i(x) - g||^2,    g = (1/n) sum_i grad f_i(x)
+
+    x is the server's model, or the average of the clients' models where there is no server.
+
+    Args:
+        loss: ``loss(params, batch, key)`` of ONE client.
+        batch: the data that f_i is taken over, leaves ``[n, ...]``; all n gradients are held at a
+            time.
+        key: for losses that use one.
+        prefix: put before every name.
+
+    Returns:
+        ``evaluate(state) -> dict`` with ``gradient_variance``, ``gradient_norm`` (of g) and
+        ``mean_loss``.
+
+    Raises:
+        ValueError: if the leaves of batch have no common client axis.
+    """
+    n = layout.num_clients(batch, "batch")
+    key = jax.random.key(0) if key is None else key
+    objective = lift(loss)
+
+    def slope(params: PyTree, batch: PyTree, key: Array) -> tuple[Array, PyTree]:
+        return jax.value_and_grad(lambda p: objective(p, (), batch, key)[0])(params)
+
+    def evaluate(state: State) -> Metrics:
+        each = layout.per_client(slope, in_axes=(None, 0, 0))
+        values, grads = each(averaged_model(state), batch, layout.client_keys(key, n))
+        mean = jax.tree.map(lambda leaf: leaf.mean(0), grads)
+        norm = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean)), start=jnp.zeros(()))
+        return {
+            f"{prefix}gradient_variance": consensus_distance(grads),
+            f"{prefix}gradient_norm": jnp.sqrt(norm),
+            f"{prefix}mean_loss": values.mean(),
+        }
 
     return evaluate
 

@@ -330,3 +330,20 @@ def test_classification_with_augmentation_and_dropout():
         loss(augment=4)
     with pytest.raises(TypeError, match="train must be a function or None, got bool"):
         loss(train=True)
+
+
+def test_the_network_of_the_alignment_paper_has_its_parameters():
+    """Two 5 x 5 convolutions without padding and one dense layer, 47 classes: 100,271 in all."""
+    model = jc.models.CNN(47, hidden=(), padding="VALID")
+    params = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 100_271
+
+
+def test_an_mlp_takes_its_activation():
+    x = jnp.array([[0.3, -2.0]])
+    model = jc.models.MLP(2, (3,), jnp.tanh)
+    params = model.init(jax.random.key(0), x)
+    first, last = params["params"]["Dense_0"], params["params"]["Dense_1"]
+    hidden = jnp.tanh(x @ first["kernel"] + first["bias"])
+    expected = hidden @ last["kernel"] + last["bias"]
+    np.testing.assert_allclose(model.apply(params, x), expected, rtol=1e-6)

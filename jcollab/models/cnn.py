@@ -15,22 +15,25 @@ class CNN(nn.Module):
 
     Attributes:
         num_classes: C, width of the output.
-        channels: output channels of the convolutions; each halves height and width.
+        channels: output channels of the convolutions; each pooling halves height and width.
         hidden: widths of the dense layers before the last.
         kernel: height and width of a filter.
+        padding: of the convolutions, "SAME" or "VALID".
     """
 
     num_classes: int
     channels: Sequence[int] = (32, 64)
     hidden: Sequence[int] = (512,)
     kernel: int = 5
+    padding: str = "SAME"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
         for width in self.channels:
             # pooling first is the same, and leaves a quarter of the ReLUs
-            x = nn.relu(max_pool(Conv(width, (self.kernel, self.kernel))(x)))
+            convolved = Conv(width, (self.kernel, self.kernel), padding=self.padding)(x)
+            x = nn.relu(max_pool(convolved))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
