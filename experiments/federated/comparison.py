@@ -151,7 +151,8 @@ def _figure(config: Comparison, curves: dict[str, Curves]) -> Any:
         ylabel="test error",
         yscale="log",
     )
+    ax.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    ax.yaxis.set_minor_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     ax.legend(ncols=2, fontsize=9, loc="upper right")
     return fig
