@@ -1,8 +1,9 @@
 """What every experiment is: presets, a run that returns rows, claims that are computed from them.
 
 A paper's folder holds ``config.py`` with ``PRESETS`` (light: it is imported to list them) and
-``run.py`` with ``run(config, context) -> rows`` and ``claims(config, rows) -> list of Claim``, and
-where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
+``run.py`` with ``MODULES``, the module for each type of configuration. A module has
+``run(config, context) -> rows`` and ``claims(config, rows) -> list of Claim``, and where rows are
+many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 """
 
 from __future__ import annotations
@@ -153,7 +154,10 @@ def execute(
     from jcollab.training import interruptible, plain, progress_bar
 
     console = console or Console()
-    module: types.ModuleType = importlib.import_module(f"experiments.{paper}.run")
+    modules: dict[type, types.ModuleType] = importlib.import_module(
+        f"experiments.{paper}.run"
+    ).MODULES
+    module = modules[type(config)]
     out.mkdir(parents=True, exist_ok=True)
     settings = plain(dataclasses.asdict(config))
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
