@@ -5,16 +5,19 @@ from typing import Any
 
 from jcollab import (
     aggregators,
+    arrivals,
     attacks,
     channels,
     layout,
     local,
     metrics,
     mixing,
+    noise_scale,
     schedules,
     topology,
 )
 from jcollab.algorithms import (
+    asynchronous,
     centralized,
     d2,
     decentralized,
@@ -53,8 +56,8 @@ from jcollab.mixing import (
 
 __version__ = "0.1.0"
 
-# these import flax, matplotlib, rich or tensorflow-datasets, and are loaded at first use
-_LAZY = ("data", "models", "objectives", "plots", "training")
+# these import flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at first use
+_LAZY = ("data", "models", "objectives", "plots", "second_moments", "training", "wall_clock")
 
 __all__ = [
     "Algorithm",
@@ -65,6 +68,8 @@ __all__ = [
     "Wire",
     "aggregators",
     "all_reduce",
+    "arrivals",
+    "asynchronous",
     "attacks",
     "centralized",
     "channels",
@@ -84,6 +89,7 @@ __all__ = [
     "metrics",
     "mixing",
     "neighborhood",
+    "noise_scale",
     "on",
     "one_peer_exponential",
     "params_of",

@@ -35,6 +35,7 @@ def directed(g):
     return g(jc.topology.star(N)).graph.to_directed()
 
 
+VISITS = jc.arrivals.simulate(KEY, 2 * T, np.linspace(0.3, 2.0, N))
 LIARS = np.arange(N) >= N - 2
 LIES = jc.channels.byzantine(jc.attacks.alie(2.0), LIARS)
 
@@ -51,6 +52,13 @@ def score(params, batch, key):
 # name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
 # check relabel the clients
 ALGORITHMS = {
+    "asynchronous": (lambda g, r: jc.asynchronous(loss, sgd(r), VISITS), False),
+    "FedBuff": (
+        lambda g, r: jc.asynchronous(
+            loss, sgd(r), VISITS, buffer_size=2, weigh=jc.local.polynomial_staleness()
+        ),
+        False,
+    ),
     "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
     "independent": (lambda g, r: build(jc.identity(), r), True),
     "all-reduce": (lambda g, r: build(jc.all_reduce(), r), True),
@@ -159,6 +167,8 @@ ALGORITHMS = {
 }
 # relabelling changes what is drawn for, or defined by, client numbers
 RANDOM = {
+    "asynchronous",
+    "FedBuff",
     "lossy RelaySGD",
     "SGP",
     "bucketing",
