@@ -10,13 +10,24 @@ from jcollab.data.quadratics import (
     random_quadratics,
     suboptimality,
 )
+from jcollab.data.regression import (
+    Examples,
+    Regression,
+    gaussian_regression,
+    one_hot_regression,
+    regression_loss,
+    regression_samples,
+    regression_value,
+)
 
 __all__ = [
     "CIFAR10_MEAN",
     "CIFAR10_STD",
     "ClientData",
     "Dataset",
+    "Examples",
     "Quadratics",
+    "Regression",
     "by_label",
     "by_size",
     "client_arrays",
@@ -25,11 +36,16 @@ __all__ = [
     "data_dir",
     "digits",
     "dirichlet",
+    "gaussian_regression",
     "iid",
     "load",
     "minibatches",
     "normalize",
+    "one_hot_regression",
     "quadratic_loss",
     "random_quadratics",
+    "regression_loss",
+    "regression_samples",
+    "regression_value",
     "suboptimality",
 ]
