@@ -44,9 +44,8 @@ def test_recorded_batches():
     # least squares of condition 50, over the grid of the recorded numbers
     grid, log = np.geomspace(1e-3, 2, 400), np.geomspace(1, 1 / 50, 50)
     for b, steps in ((1, 2848), (8, 441.7), (32, 207.1), (128, 179.5), (4096, 175.9)):
-        assert sm.tuned_gaussian(log, batch_size=b, grid=grid).steps == pytest.approx(
-            steps, rel=1e-3
-        )
+        found = sm.tuned_gaussian(log, batch_size=b, grid=grid)
+        assert found.steps == pytest.approx(steps, rel=1e-3)
     spiked = np.r_[1, np.full(49, 1 / 50)]
     first = sm.tuned_gaussian(spiked, batch_size=1, grid=grid).steps
     for b, gain in ((2, 1.80), (16, 5.35), (4096, 6.99)):
