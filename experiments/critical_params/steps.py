@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from experiments.contract import Context
 from jcollab import layout
 
 GROWTH = 1.06  # between tests of a run; what lies between is interpolated
-SPREAD = 2.0 ** (np.arange(-3, 4) / 2)  # learning rates tried around a guess
 MOST_SHIFTS = 4  # moves of that window
 
 
@@ -23,13 +21,14 @@ class Task(NamedTuple):
     """What is trained and until when.
 
     Attributes:
-        build: ``build(learning_rate) -> Algorithm``.
+        build: ``build(learning_rate) -> Algorithm`` with one model, ``state.shared.params``.
         params: the start, leaves ``[n, ...]``.
         data: for ``sample``.
         sample: ``sample(data, key, step) -> batch``.
         gap: ``gap(params [1, ...] or [n, ...]) -> number`` that is to fall to the target.
         target: see gap.
         max_steps: where runs end.
+        width: learning rates tried at a time, in steps of sqrt(2).
     """
 
     build: Callable[[Any], jc.Algorithm]
@@ -39,6 +38,7 @@ class Task(NamedTuple):
     gap: Callable[[Any], Any]
     target: float
     max_steps: int
+    width: int = 7
 
 
 class Found(NamedTuple):
@@ -47,7 +47,7 @@ class Found(NamedTuple):
     Attributes:
         steps: to the target, by the mean gap over seeds; infinite if it was not reached.
         learning_rate: the fastest.
-        params: its models at that time, leaves ``[S, 1, ...]``.
+        params: its models at that time, leaves ``[S, ...]``.
     """
 
     steps: float
@@ -66,10 +66,11 @@ def tune(task: Task, guess: float, seeds: jax.Array, context: Context) -> Found:
     """
     advance = _advance(task)
     best, tried = Found(np.inf, np.nan, None), set()
+    spread = 2.0 ** ((np.arange(task.width) - task.width // 2) / 2)
     centre = 0
     for _ in range(MOST_SHIFTS):
         tried.add(centre)
-        rates = guess * SPREAD * 2.0**centre
+        rates = guess * spread * 2.0**centre
         found, place = _race(task, advance, rates, seeds, context, best.steps)
         if found.steps < best.steps:
             best = found
@@ -122,10 +123,8 @@ def _race(
             after = np.where(gaps <= task.target, gaps, np.inf)
             taken = [_between(a, b, task.target) for a, b in zip(before, after, strict=True)]
             place = int(np.argmin(taken))
-            models = jc.params_of(states) if hasattr(states.clients, "params") else None
-            models = models if models is not None else states.shared.params
             own = slice(place * repeats, (place + 1) * repeats)
-            models = jax.tree.map(lambda leaf: leaf[own], models)
+            models = jax.tree.map(lambda leaf: leaf[own], states.shared.params)  # noqa: B023
             steps = step - count * (1 - taken[place])
             return Found(float(steps), float(rates[place]), models), place
         if step > 30 and not (gaps < 1e3 * np.nanmin(np.append(gaps, np.inf)) + 1e30).any():
@@ -143,23 +142,20 @@ def _between(before: float, after: float, target: float) -> float:
     return float(np.log(before / target) / np.log(before / max(after, 1e-30)))
 
 
-@functools.cache
-def slowdown_curve() -> tuple[np.ndarray, np.ndarray]:
-    """The exact slowdown as a function of tau / (1 + M), from M = 49: logarithms of both."""
-    delays = np.array([1, 3, 8, 20, 50, 120, 250])
-    first = jc.second_moments.tuned(49.0).steps
-    values = [jc.second_moments.tuned(49.0, delay=int(d)).steps / first for d in delays]
-    return np.log(delays / 50), np.log(values)
+# the exact slowdown by tau / (1 + M), T2: of M = 99 up to 2, of M = 9 beyond
+RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
+SLOWDOWNS = np.log(
+    [1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.24460, 7.70344, 13.7054]
+)
 
 
 def slowdown(ratio: Any) -> np.ndarray:
     """The exact slowdown at ``tau / (1 + M)``, between 0 and far beyond the knee."""
-    x, y = slowdown_curve()
     log = np.log(np.maximum(ratio, 1e-9))
-    inside = np.interp(log, x, y)
-    low = np.exp(log - x[0]) * np.expm1(y[0])  # linear near 0
-    high = y[-1] + (log - x[-1])  # and far out
-    return np.where(log < x[0], 1 + low, np.exp(np.where(log > x[-1], high, inside)))
+    low = 1 + np.exp(log - RATIOS[0]) * np.expm1(SLOWDOWNS[0])  # linear near 0
+    high = SLOWDOWNS[-1] + np.maximum(log - RATIOS[-1], 0)  # and far out
+    inside = np.where(log > RATIOS[-1], high, np.interp(log, RATIOS, SLOWDOWNS))
+    return np.where(log < RATIOS[0], low, np.exp(inside))
 
 
 def fit_batch(batches: Any, steps: Any) -> float:
