@@ -1,4 +1,4 @@
-"""Exact recursions against recorded tables, closed forms, brute force and the library's own runs."""
+"""Exact recursions against recorded tables, closed forms, brute force and Monte Carlo."""
 
 import json
 import pathlib

@@ -128,21 +128,25 @@ def _figure(rows: list[Row]) -> Any:
     fig = plots.figure(figsize=(9.6, 4))
     left, right = fig.subplots(1, 2)
     ratios = sorted({r["M"] for r in rows if r.get("slowdown")})
-    for m, color in zip(ratios, plots.COLORS, strict=False):
+    for m, color, dash in zip(ratios, plots.COLORS, plots.DASHES, strict=False):
         own = [r for r in rows if r.get("slowdown") and r["M"] == m and r["delay"]]
         y = [r["slowdown"] for r in own]
-        style = {"color": color, "label": f"M = {m:g}", "marker": "o", "markersize": 5}
+        style = {
+            "color": color,
+            "label": f"M = {m:g}",
+            "marker": "o",
+            "markersize": 5,
+            "linestyle": dash,
+        }
         left.loglog([r["delay"] for r in own], y, **style)
         left.axvline(1 + m, color=color, linestyle=":", linewidth=1.4)
         right.loglog([r["ratio"] for r in own], y, **style)
     right.axvline(1, color="0.4", linestyle=":", linewidth=1.4)
-    left.set(xlabel="delay tau", ylabel="slowdown, tuned", title="free up to the noise")
-    right.set(xlabel="tau / (1 + M)", title="one curve for all")
+    left.set(xlabel=r"delay $\tau$", ylabel="slowdown, tuned", title="free up to the noise")
+    right.set(xlabel=r"$\tau\,/\,(1 + M)$", title="one curve for all")
     for ax in (left, right):
         ax.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
         ax.minorticks_off()
         ax.legend(loc="upper left")
-    left.annotate(
-        "dotted: tau = 1 + M", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=9
-    )
+    left.annotate(r"dotted: $\tau = 1 + M$", (0.03, 0.68), xycoords="axes fraction", fontsize=10)
     return fig

@@ -115,11 +115,15 @@ def _figure(signal: np.ndarray, noise: np.ndarray, fitted: Any, config: Estimate
               label="along a run of SGD")  # fmt: skip
     grid = np.geomspace(signal.min(), signal.max(), 100)
     d = config.dimension
-    label = f"fit: {fitted.noise_ratio:.1f} |grad|^2 + {fitted.variance:.2f}"
+    label = rf"fit: ${fitted.noise_ratio:.1f}\,|\nabla f|^2 + {fitted.variance:.2f}$"
     ax.loglog(grid, fitted.noise_ratio * grid + fitted.variance, color=plots.COLORS[1], label=label)
     exact = (d + 1) * grid + d * config.label_noise
-    label = f"exact: {d + 1} |grad|^2 + {d * config.label_noise:g}"
+    label = rf"exact: ${d + 1}\,|\nabla f|^2 + {d * config.label_noise:g}$"
     ax.loglog(grid, exact, "--", color="black", linewidth=1.5, label=label)
-    ax.set(xlabel="|grad f|^2", ylabel="E|xi|^2 of one example", title="noise against signal")
+    ax.set(
+        xlabel=r"signal $|\nabla f|^2$",
+        ylabel=r"noise $E|\xi|^2$ of one example",
+        title="noise against signal",
+    )
     ax.legend(fontsize=9)
     return fig

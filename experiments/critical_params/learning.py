@@ -205,7 +205,7 @@ def shown(rows: list[Row]) -> list[Row]:
 
 @plots.style()
 def figure(rows: list[Row]) -> Any:
-    """Speed-up against the batch and slowdown against the delay, with measured and estimated knees."""
+    """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
     lines = knees(rows)
     fig = plots.figure(figsize=(4.8 * len(lines), 7))
     axes = fig.subplots(2, len(lines), squeeze=False)

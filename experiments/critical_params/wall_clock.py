@@ -11,6 +11,7 @@ from experiments.contract import Claim, Context, Row
 from experiments.critical_params.kinds import WallClock
 from jcollab import plots
 
+TWICE = 1.25  # tau / (1 + M) at which the exact slowdown is 2
 COLORS = dict(zip(("synchronous", "asynchronous", "local"), plots.COLORS, strict=False))
 
 
@@ -78,29 +79,32 @@ def claims(config: WallClock, rows: list[Row]) -> list[Claim]:
             first = next(r for r in rows if (r["link"], r["n"], r["place"]) == (slow, n, 1))
             found.append(Claim(f"links of {slow:g} jobs, n={n}: first at the target", "local SGD",
                                first["method"], first["method"].startswith("local")))  # fmt: skip
-    if 0.0 in config.links:
-        for method in ("synchronous", "asynchronous"):
-            own = [r for r in rows if (r["link"], r["method"]) == (0.0, method) and r["seconds"]]
-            half = _half(own)
-            if half is None:
-                continue
+    # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
+    for method, predicted in (
+        ("synchronous", knee + 2),
+        ("asynchronous", 1 + TWICE * (1 + knee)),
+    ):
+        own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
+        half = _half(own, method)
+        if half is not None:
             claim = (
-                f"{method}: clients at which each is half as useful, over 1 + M = {1 + knee:.1f}"
+                f"{method}: n at which a client is half as useful in steps, over {predicted:.1f}"
             )
-            ratio = half / (1 + knee)
+            ratio = half / predicted
             found.append(Claim(claim, "between 0.5 and 2", ratio, 0.5 <= ratio <= 2))
     return found
 
 
-def _half(rows: list[Row]) -> float | None:
-    """The n at which ``S(n) / n`` falls below half of what two clients have, between points."""
-    rows = sorted((r for r in rows if r["n"] > 1), key=lambda r: r["n"])
-    worth = np.array([r["speed_up"] / r["n"] for r in rows])
-    n = np.array([r["n"] for r in rows], float)
-    if len(n) < 2 or worth[-1] > worth[0] / 2:
+def _half(rows: list[Row], method: str) -> float | None:
+    """The n at which a client saves half of the steps that the first one does, between points."""
+    reached = sorted((r for r in rows if r["steps"]), key=lambda r: r["n"])
+    n = np.array([r["n"] for r in reached], float)
+    steps = np.array([r["steps"] for r in reached])
+    worth = steps[0] / steps / (n if method == "synchronous" else 1)
+    if len(n) < 2 or worth.min() > 0.5:
         return None
     order = np.argsort(worth)
-    return float(np.exp(np.interp(np.log(worth[0] / 2), np.log(worth[order]), np.log(n[order]))))
+    return float(np.exp(np.interp(np.log(0.5), np.log(worth[order]), np.log(n[order]))))
 
 
 def shown(config: WallClock, rows: list[Row]) -> list[Row]:
