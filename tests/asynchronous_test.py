@@ -55,7 +55,7 @@ def test_arrivals_equal_an_event_queue():
 
 
 def test_random_speeds_are_drawn_by_client():
-    draw = jc.arrivals.straggling(0.1, 5.0, jc.arrivals.gamma(4.0))
+    draw = jc.arrivals.straggling(0.1, 5.0, jc.arrivals.exponential())
     few = jc.arrivals.compute_times(KEY, 3, draw)
     many = jc.arrivals.compute_times(KEY, 5, draw)
     np.testing.assert_array_equal(few, many[:3])
@@ -65,10 +65,10 @@ def test_random_speeds_are_drawn_by_client():
         (jc.arrivals.lognormal(0.5), np.exp(0.25) - 1),
         (jc.arrivals.straggling(0.2, 6.0), 4.0),
     ):
-        values = np.asarray(jc.arrivals.compute_times(KEY, 20_000, kind))
+        values = np.asarray(jc.arrivals.compute_times(KEY, 4000, kind))
         mean = 2.0 if spread == 4.0 else 1.0
-        assert abs(values.mean() - mean) < 4 * np.sqrt(spread / 20_000)
-        assert values.var() == pytest.approx(spread, rel=0.15)
+        assert abs(values.mean() - mean) < 4 * np.sqrt(spread / 4000)
+        assert values.var() == pytest.approx(spread, rel=0.25)
 
 
 def plain(clients, batches, *, rate=0.1, momentum=0.0, buffer_size=1, weigh=None, local=None):
