@@ -48,7 +48,7 @@ def spectra(condition: float) -> dict[str, np.ndarray]:
 def run(config: Batch, context: Context) -> list[Row]:
     """Tuned steps for every problem and batch, then the Monte Carlo."""
     rows = exact(config)
-    for d, b in MONTE_CARLO:
+    for d, b in MONTE_CARLO[: config.monte_carlo]:
         if context.stop.is_set():
             return rows
         rows.append(monte_carlo(d, b, config))

@@ -19,7 +19,7 @@ PRESETS = {
         about="T1, T1b, T3: speed-up against the batch, every batch tuned, exact and Monte Carlo",
         cost="half a minute on 2 cores",
         expected="linear up to the noise-to-signal ratio, then flat",
-        smoke={"batches": (1, 8, 64), "runs": 50, "noise_ratios": (9.0,)},
+        smoke={"batches": (1, 8, 64), "runs": 50, "monte_carlo": 1, "noise_ratios": (9.0,)},
     ),
     "delay": Preset(
         config=Delay(),
@@ -48,14 +48,14 @@ PRESETS = {
         about="time to a target against the number of clients: synchronous, asynchronous, local",
         cost="1 minute on 2 cores",
         expected="speed-ups end at the predicted knee; local SGD wins where links are slow",
-        smoke={"clients": (1, 2), "links": (0.0,), "features": 3, "target": 0.3},
+        smoke={"clients": (1,), "links": (0.0,), "features": 3, "target": 0.3},
     ),
     "logistic": Preset(
         config=Logistic(),
         about="T6: logistic regression, measured knees of batch and delay against the estimate",
         cost="4 minutes on 2 cores; --datasets mnist",
         expected="both knees within a factor 2 of the estimate",
-        smoke={"datasets": ("breast_cancer",), "batches": (1, 8), "delays": (0, 2),
+        smoke={"datasets": ("breast_cancer",), "batches": (1,), "delays": (0,),
                "examples": 64, "num_seeds": 2, "max_steps": 30},
     ),
     "network": Preset(
@@ -63,7 +63,7 @@ PRESETS = {
         about="a CNN on digits: measured and estimated knees, early and late in training",
         cost="10 minutes on 2 cores; --dataset mnist",
         expected="the critical batch grows during training",
-        smoke={"channels": (2,), "hidden": 4, "batches": (1, 4), "delays": (0, 1), "examples": 32,
+        smoke={"channels": (2,), "hidden": 4, "batches": (1,), "delays": (0,), "examples": 32,
                "num_seeds": 1, "max_steps": 20, "losses": (2.29, 2.2, 2.1)},
     ),
 }  # fmt: skip

@@ -24,6 +24,7 @@ class Batch:
         accuracy: eps of T3, whose sigma^2 is 1.
         runs: Monte Carlo runs of T1.
         steps: steps of a Monte Carlo run.
+        monte_carlo: how many of the three recorded cases are run.
         seed: of the Monte Carlo.
     """
 
@@ -33,6 +34,7 @@ class Batch:
     accuracy: float = 0.01
     runs: int = 20_000
     steps: int = 6
+    monte_carlo: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Sparse:
     features: int = 64
     examples: int = 512
     densities: tuple[float, ...] = (1.0, 0.25, 0.0625)
-    delays: tuple[int, ...] = (0, 4, 16, 64)
+    delays: tuple[int, ...] = (0, 4, 16, 64, 256)
     num_seeds: int = 8
     max_steps: int = 40_000
     seed: int = 0
@@ -187,9 +189,9 @@ class Logistic:
     """
 
     datasets: tuple[str, ...] = ("breast_cancer", "digits")
-    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
-    delays: tuple[int, ...] = (0, 3, 10, 30, 100)
-    target: float = 0.03
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)
+    delays: tuple[int, ...] = (0, 10, 30, 100, 300)
+    target: float = 0.01
     regularization: float = 1e-3
     examples: int = 4000
     num_seeds: int = 8

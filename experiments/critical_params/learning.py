@@ -239,9 +239,14 @@ def figure(rows: list[Row]) -> Any:
                     c if kind == "batch" else 1 + c, color=color, linestyle=":", linewidth=1.2
                 )
             ax.set(xscale="log", yscale="log")
+            if kind == "delay":
+                most = ax.get_ylim()[1]
+                ticks = [t for t in (1, 1.5, 2, 3, 4, 6, 8, 12, 16) if t <= most]
+                ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+                ax.yaxis.minorticks_off()
             ax.legend(fontsize=9, loc="upper left")
-        axes[0, column].set(title=line["problem"], xlabel="batch b")
-        axes[1, column].set(xlabel="delay tau")
+        axes[0, column].set(title=line["problem"].replace("_", " "), xlabel="batch $b$")
+        axes[1, column].set(xlabel=r"delay $\tau$")
     axes[0, 0].set_ylabel("speed-up in steps")
     axes[1, 0].set_ylabel("slowdown")
     return fig

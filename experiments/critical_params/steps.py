@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.interpolate
 
 import jcollab as jc
 from experiments.contract import Context
@@ -47,7 +48,7 @@ class Found(NamedTuple):
     Attributes:
         steps: to the target, by the mean gap over seeds; infinite if it was not reached.
         learning_rate: the fastest.
-        params: its models at that time, leaves ``[S, ...]``.
+        params: its models at that time, NumPy, leaves ``[S, ...]``.
     """
 
     steps: float
@@ -124,7 +125,8 @@ def _race(
             taken = [_between(a, b, task.target) for a, b in zip(before, after, strict=True)]
             place = int(np.argmin(taken))
             own = slice(place * repeats, (place + 1) * repeats)
-            models = jax.tree.map(lambda leaf: leaf[own], states.shared.params)  # noqa: B023
+            models = jax.device_get(states.shared.params)
+            models = jax.tree.map(lambda leaf: leaf[own], models)  # noqa: B023
             steps = step - count * (1 - taken[place])
             return Found(float(steps), float(rates[place]), models), place
         if step > 30 and not (gaps < 1e3 * np.nanmin(np.append(gaps, np.inf)) + 1e30).any():
@@ -148,13 +150,15 @@ SLOWDOWNS = np.log(
     [1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.24460, 7.70344, 13.7054]
 )
 
+CURVE = scipy.interpolate.PchipInterpolator(RATIOS, SLOWDOWNS)
+
 
 def slowdown(ratio: Any) -> np.ndarray:
     """The exact slowdown at ``tau / (1 + M)``, between 0 and far beyond the knee."""
     log = np.log(np.maximum(ratio, 1e-9))
     low = 1 + np.exp(log - RATIOS[0]) * np.expm1(SLOWDOWNS[0])  # linear near 0
     high = SLOWDOWNS[-1] + np.maximum(log - RATIOS[-1], 0)  # and far out
-    inside = np.where(log > RATIOS[-1], high, np.interp(log, RATIOS, SLOWDOWNS))
+    inside = np.where(log > RATIOS[-1], high, CURVE(np.clip(log, RATIOS[0], RATIOS[-1])))
     return np.where(log < RATIOS[0], low, np.exp(inside))
 
 
