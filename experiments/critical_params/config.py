@@ -33,7 +33,7 @@ PRESETS = {
         about="T4: one-hot gradients, and Hogwild on sparse logistic regression",
         cost="2 minutes on 2 cores",
         expected="the sparser, the longer the delay that is free",
-        smoke={"dimension": 8, "runs": 20, "features": 8, "examples": 32, "delays": (0, 2),
+        smoke={"dimension": 8, "runs": 20, "features": 8, "examples": 32, "delays": (0,),
                "densities": (0.5,), "num_seeds": 2, "max_steps": 30},
     ),
     "estimate": Preset(
@@ -53,8 +53,8 @@ PRESETS = {
     "logistic": Preset(
         config=Logistic(),
         about="T6: logistic regression, measured knees of batch and delay against the estimate",
-        cost="4 minutes on 2 cores; --datasets mnist",
-        expected="both knees within a factor 2 of the estimate",
+        cost="2 minutes on 2 cores; --datasets mnist",
+        expected="knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 2.7",
         smoke={"datasets": ("breast_cancer",), "batches": (1,), "delays": (0,),
                "examples": 64, "num_seeds": 2, "max_steps": 30},
     ),
