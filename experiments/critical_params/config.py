@@ -24,7 +24,7 @@ PRESETS = {
     "delay": Preset(
         config=Delay(),
         about="T2: slowdown against the delay, every delay tuned, exact and Monte Carlo",
-        cost="1 minute on 2 cores",
+        cost="15 seconds on 2 cores",
         expected="one curve of tau / (1 + M): 1.1 at .1, 1.8 at 1, 7.7 at 10",
         smoke={"delays": (0, 3), "noise_ratios": (9.0, 99.0), "runs": 50},
     ),
@@ -61,8 +61,8 @@ PRESETS = {
     "network": Preset(
         config=Network(),
         about="a CNN on digits: measured and estimated knees, early and late in training",
-        cost="10 minutes on 2 cores; --dataset mnist",
-        expected="the critical batch grows during training",
+        cost="5 minutes on 2 cores; --dataset mnist",
+        expected="knees grow 8 to 15 times during training; estimates fit delays, not batches",
         smoke={"channels": (2,), "hidden": 4, "batches": (1,), "delays": (0,), "examples": 32,
                "num_seeds": 1, "max_steps": 20, "losses": (2.29, 2.2, 2.1)},
     ),

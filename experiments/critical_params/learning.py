@@ -213,7 +213,7 @@ def figure(rows: list[Row]) -> Any:
         own = [r for r in rows if r["problem"] == line["problem"]]
         for ax, kind in zip(axes[:, column], ("batch", "delay"), strict=True):
             reached = [r for r in own if r["kind"] == kind and r["steps"]]
-            if not reached:
+            if not any(r["size"] for r in reached):
                 continue
             size = np.array([r["size"] for r in reached], float)
             steps = np.array([r["steps"] for r in reached], float)
@@ -243,7 +243,8 @@ def figure(rows: list[Row]) -> Any:
                 most = ax.get_ylim()[1]
                 ticks = [t for t in (1, 1.5, 2, 3, 4, 6, 8, 12, 16) if t <= most]
                 ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
-                ax.yaxis.minorticks_off()
+                ax.set_xticks(size[shown], [f"{t:g}" for t in size[shown]])
+                ax.minorticks_off()
             ax.legend(fontsize=9, loc="upper left")
         axes[0, column].set(title=line["problem"].replace("_", " "), xlabel="batch $b$")
         axes[1, column].set(xlabel=r"delay $\tau$")
