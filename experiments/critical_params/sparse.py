@@ -237,5 +237,6 @@ def _figure(config: Sparse, rows: list[Row]) -> Any:
     right.set_xticks(shown, [str(delay) for delay in shown])
     right.set_yticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
     right.minorticks_off()
-    right.legend(fontsize=9, loc="upper left")
+    if right.lines:
+        right.legend(fontsize=9, loc="upper left")
     return fig
