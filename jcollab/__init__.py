@@ -6,6 +6,7 @@ from typing import Any
 from jcollab import (
     aggregators,
     algorithms,
+    arrivals,
     attacks,
     averaging,
     channels,
@@ -13,12 +14,14 @@ from jcollab import (
     local,
     metrics,
     mixing,
+    noise_scale,
     schedules,
     sources,
     topology,
 )
 from jcollab.algorithms import (
     apfl,
+    asynchronous,
     centralized,
     d2,
     decentralized,
@@ -64,8 +67,8 @@ from jcollab.mixing import (
 
 __version__ = "0.1.0"
 
-# these import flax, matplotlib, rich or tensorflow-datasets, and are loaded at first use
-_LAZY = ("data", "models", "objectives", "plots", "training")
+# these import flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at first use
+_LAZY = ("data", "models", "objectives", "plots", "second_moments", "training", "wall_clock")
 
 __all__ = [
     "Algorithm",
@@ -78,6 +81,8 @@ __all__ = [
     "algorithms",
     "all_reduce",
     "apfl",
+    "arrivals",
+    "asynchronous",
     "attacks",
     "averaging",
     "centralized",
@@ -105,6 +110,7 @@ __all__ = [
     "mixing",
     "neighborhood",
     "offload",
+    "noise_scale",
     "on",
     "one_peer_exponential",
     "params_of",

@@ -35,6 +35,7 @@ def directed(g):
     return g(jc.topology.star(N)).graph.to_directed()
 
 
+VISITS = jc.arrivals.simulate(KEY, 2 * T, np.linspace(0.3, 2.0, N))
 LIARS = np.arange(N) >= N - 2
 LIES = jc.channels.byzantine(jc.attacks.alie(2.0), LIARS)
 
@@ -60,6 +61,13 @@ def score(params, batch, key):
 # name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
 # check relabel the clients
 ALGORITHMS = {
+    "asynchronous": (lambda g, r: jc.asynchronous(loss, sgd(r), VISITS), False),
+    "FedBuff": (
+        lambda g, r: jc.asynchronous(
+            loss, sgd(r), VISITS, buffer_size=2, weigh=jc.local.polynomial_staleness()
+        ),
+        False,
+    ),
     "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
     "GradAlign": (lambda g, r: jc.grad_align(loss, sgd(r), 0.1), False),
     "FedAvg": (lambda g, r: fed(sgd(r)), False),
@@ -228,6 +236,8 @@ RANDOM = {
     "FedAvg of some",
     "SCAFFOLD of some",
     "robust FedAvg",
+    "asynchronous",
+    "FedBuff",
     "lossy RelaySGD",
     "SGP",
     "bucketing",

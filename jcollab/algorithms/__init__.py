@@ -1,6 +1,7 @@
 """Algorithms: builders that put parts together, one file each."""
 
 from jcollab.algorithms.apfl import apfl
+from jcollab.algorithms.asynchronous import asynchronous
 from jcollab.algorithms.centralized import centralized
 from jcollab.algorithms.cohort import Cohort, as_algorithm
 from jcollab.algorithms.d2 import d2, exact_diffusion
@@ -16,6 +17,7 @@ __all__ = [
     "Cohort",
     "apfl",
     "as_algorithm",
+    "asynchronous",
     "centralized",
     "d2",
     "decentralized",

@@ -18,6 +18,15 @@ from jcollab.data.quadratics import (
     random_quadratics,
     suboptimality,
 )
+from jcollab.data.regression import (
+    Examples,
+    Regression,
+    gaussian_regression,
+    one_hot_regression,
+    regression_loss,
+    regression_samples,
+    regression_value,
+)
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -25,7 +34,9 @@ __all__ = [
     "ClientData",
     "ClientRanges",
     "Dataset",
+    "Examples",
     "Quadratics",
+    "Regression",
     "by_label",
     "by_size",
     "by_user",
@@ -36,12 +47,17 @@ __all__ = [
     "data_dir",
     "digits",
     "dirichlet",
+    "gaussian_regression",
     "iid",
     "load",
     "minibatches",
     "normalize",
+    "one_hot_regression",
     "quadratic_loss",
     "random_quadratics",
+    "regression_loss",
+    "regression_samples",
+    "regression_value",
     "suboptimality",
     "whole",
 ]

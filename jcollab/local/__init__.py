@@ -1,5 +1,14 @@
 """What a client does with its gradients: optax transforms, and corrections of client drift."""
 
+from jcollab.local.delays import (
+    coordinate_delays,
+    critical_staleness,
+    delay_updates,
+    drop_stale,
+    polynomial_staleness,
+    random_delays,
+    scale_by_delay,
+)
 from jcollab.local.drift import (
     Drift,
     dynamic_regularization,
@@ -13,10 +22,17 @@ from jcollab.local.transforms import control_variate, proximal
 __all__ = [
     "Drift",
     "control_variate",
+    "coordinate_delays",
+    "critical_staleness",
+    "delay_updates",
+    "drop_stale",
     "dynamic_regularization",
     "gradient_alignment",
     "none",
     "normalized",
+    "polynomial_staleness",
     "proximal",
+    "random_delays",
     "scaffold",
+    "scale_by_delay",
 ]

@@ -1,0 +1,1 @@
+"""Critical parameters of large batches and long delays."""

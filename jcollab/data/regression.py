@@ -1,0 +1,133 @@
+"""Least squares whose noise is known exactly: Gaussian and one-hot features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab.core import Array, PyTree
+
+
+class Regression(NamedTuple):
+    """``f(x) = E (a'x - y)^2 / 2`` with the optimum at 0.
+
+    Attributes:
+        eigenvalues: of the Hessian, ``[d]``.
+        label_noise: variance of y.
+        one_hot: whether ``a`` is a unit vector ``e_j``, j uniform, scaled so that the Hessian is
+            ``diag(eigenvalues)``, or Gaussian.
+    """
+
+    eigenvalues: Any
+    label_noise: Any
+    one_hot: Any
+
+
+class Examples(NamedTuple):
+    """Examples of a regression.
+
+    Attributes:
+        a: features, ``[..., b, d]``.
+        y: labels, ``[..., b]``.
+        weight: ``[..., b]``, 1 / b for the examples that count and 0 for the others.
+    """
+
+    a: Array
+    y: Array
+    weight: Array
+
+
+def gaussian_regression(eigenvalues: Any, *, label_noise: float = 0.0) -> Regression:
+    """Features ``a ~ N(0, diag(lambda))`` and labels ``y ~ N(0, s^2)``.
+
+    For ``lambda = 1``, noise over signal is exactly M = d + 1 (plus ``d s^2 / |x|^2``).
+
+    Args:
+        eigenvalues: lambda > 0, ``[d]``.
+        label_noise: s^2 >= 0.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    values = np.asarray(eigenvalues, float)
+    if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
+        raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
+    if not label_noise >= 0:
+        raise ValueError(f"label_noise must be at least 0, got {label_noise}")
+    return Regression(jnp.asarray(values), jnp.asarray(float(label_noise)), jnp.bool_(False))
+
+
+def one_hot_regression(d: int) -> Regression:
+    """``f(x) = (1/d) sum_j x_j^2 / 2`` with gradients ``x_j e_j``, j uniform: 1 + M = d.
+
+    Raises:
+        ValueError: if d < 1.
+    """
+    if d < 1:
+        raise ValueError(f"d must be at least 1, got {d}")
+    return Regression(jnp.full(d, 1 / d), jnp.zeros(()), jnp.bool_(True))
+
+
+def regression_samples(
+    batch_size: int | Array, maximum: int | None = None, *, n: int = 1
+) -> Callable[[Regression, Array, Array], Examples]:
+    """A ``sample`` hook for :func:`jcollab.run`: fresh examples for every client and round.
+
+    Args:
+        batch_size: b in 1..maximum; may be traced, so that it can be swept by ``vmap``. The first b
+            examples are the same for every b.
+        maximum: largest batch, known when the program is traced; None for that of ``batch_size``.
+        n: number of clients.
+
+    Returns:
+        ``sample(problem, key, step) -> Examples`` with leaves ``[n, maximum, ...]``.
+
+    Raises:
+        ValueError: if a number is below 1, batch_size exceeds the maximum, or the maximum is
+            missing for a traced batch_size.
+    """
+    traced = isinstance(batch_size, jax.core.Tracer)
+    if not traced and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if maximum is None:
+        if traced:
+            raise ValueError("maximum must be given for a traced batch_size, got None")
+        maximum = int(batch_size)
+    if maximum < 1 or (not traced and batch_size > maximum):
+        raise ValueError(f"batch_size must be in 1..maximum={maximum}, got {batch_size}")
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    size: int = maximum
+
+    def one(problem: Regression, key: Array) -> tuple[Array, Array]:
+        d = problem.eigenvalues.shape[0]
+        feature_key, label_key = jax.random.split(key)
+        gaussian = jnp.sqrt(problem.eigenvalues) * jax.random.normal(feature_key, (d,))
+        place = jax.random.randint(feature_key, (), 0, d)
+        unit = (jnp.arange(d) == place) * jnp.sqrt(d * problem.eigenvalues)
+        a = jnp.where(problem.one_hot, unit, gaussian)
+        return a, jnp.sqrt(problem.label_noise) * jax.random.normal(label_key)
+
+    def sample(problem: Regression, key: Array, step: Array) -> Examples:
+        folded = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
+        clients = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
+        a, y = jax.vmap(jax.vmap(lambda k: one(problem, k)))(folded(clients, jnp.arange(size)))
+        weight = jnp.where(jnp.arange(size) < batch_size, 1 / batch_size, 0)
+        return Examples(a, y, jnp.broadcast_to(weight.astype(a.dtype), (n, size)))
+
+    return sample
+
+
+def regression_loss(params: Array, batch: Examples, key: Array) -> Array:
+    """``sum_j weight_j (a_j'x - y_j)^2 / 2`` of params ``x [d]``, the loss of one client."""
+    del key
+    return 0.5 * jnp.sum(batch.weight * (batch.a @ params - batch.y) ** 2)
+
+
+def regression_value(problem: Regression, params: PyTree) -> Array:
+    """``f(x) - f*``: ``sum_j lambda_j x_j^2 / 2`` of params ``[..., d]``."""
+    return 0.5 * jnp.sum(problem.eigenvalues * params**2, axis=-1)

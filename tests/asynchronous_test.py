@@ -1,0 +1,370 @@
+"""Asynchronous learning and delays against plain Python simulations of events."""
+
+import heapq
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+
+N, D, T = 4, 3, 24
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+START = RNG.normal(size=D)
+
+
+def loss(params, batch, key):
+    return 0.5 * jnp.mean((batch["a"] @ params - batch["y"]) ** 2)
+
+
+def data(rounds=T, n=N, b=2, extra=()):
+    rng = np.random.default_rng(1)
+    shape = (rounds, n, *extra, b)
+    return {"a": rng.normal(size=(*shape, D)), "y": rng.normal(size=shape)}
+
+
+def slope(x, batch):
+    a, y = batch["a"], batch["y"]
+    return a.T @ (a @ x - y) / len(y)
+
+
+def simulate_arrivals(times, joins, leaves):
+    """An event queue: (time, client)."""
+    events = [(joins[i] + t, i) for i, t in enumerate(times) if joins[i] + t <= leaves[i]]
+    heapq.heapify(events)
+    while events:
+        now, i = heapq.heappop(events)
+        yield i, now
+        if now + times[i] <= leaves[i]:
+            heapq.heappush(events, (now + times[i], i))
+
+
+def test_arrivals_equal_an_event_queue():
+    times, link = np.array([1.0, 1.5, 2.25, 4.0]), 0.5
+    joins, leaves = np.array([0.0, 0, 5, 0]), np.array([np.inf, 9, np.inf, 12])
+    found = jc.arrivals.simulate(KEY, 40, times, link_time=link, joins=joins, leaves=leaves)
+    queue = simulate_arrivals(times + link, joins, leaves)
+    expected = [next(queue) for _ in range(40)]
+    assert np.asarray(found.client).tolist() == [i for i, _ in expected]
+    np.testing.assert_allclose(found.time, [t for _, t in expected], rtol=1e-6)
+    late = np.asarray(found.client)[np.asarray(found.time) > 12]
+    assert set(late) == {0, 2} and 2 not in np.asarray(found.client)[:3]
+
+
+def test_random_speeds_are_drawn_by_client():
+    draw = jc.arrivals.straggling(0.1, 5.0, jc.arrivals.exponential())
+    few = jc.arrivals.compute_times(KEY, 3, draw)
+    many = jc.arrivals.compute_times(KEY, 5, draw)
+    np.testing.assert_array_equal(few, many[:3])
+    for kind, spread in (
+        (jc.arrivals.exponential(), 1),
+        (jc.arrivals.gamma(4.0), 1 / 4),
+        (jc.arrivals.lognormal(0.5), np.exp(0.25) - 1),
+        (jc.arrivals.straggling(0.2, 6.0), 4.0),
+    ):
+        values = np.asarray(jc.arrivals.compute_times(KEY, 4000, kind))
+        mean = 2.0 if spread == 4.0 else 1.0
+        assert abs(values.mean() - mean) < 4 * np.sqrt(spread / 4000)
+        assert values.var() == pytest.approx(spread, rel=0.25)
+
+
+def plain(clients, batches, *, rate=0.1, momentum=0.0, buffer_size=1, weigh=None, local=None):
+    """A server and its clients as Python objects."""
+    model, version, velocity = START.copy(), 0, np.zeros(D)
+    held = [(model.copy(), 0) for _ in range(N)]
+    waiting, models, delays = [], [], []
+    for t, i in enumerate(clients):
+        x, since = held[i]
+        batch = {k: v[t, i] for k, v in batches.items()}
+        if local is None:
+            g = slope(x, batch)
+        else:
+            y = x.copy()
+            for h in range(len(batch["y"])):
+                y -= local * slope(y, {k: v[h] for k, v in batch.items()})
+            g = x - y
+        delay = version - since
+        waiting.append(g * (weigh(delay) if weigh else 1))
+        if len(waiting) == buffer_size:
+            velocity = momentum * velocity + np.mean(waiting, 0)
+            model, version, waiting = model - rate * velocity, version + 1, []
+        held[i] = (model.copy(), version)
+        models.append(model.copy())
+        delays.append(delay)
+    return np.array(models), np.array(delays)
+
+
+CASES = {
+    "plain": ({}, {}),
+    "momentum": ({"momentum": 0.9}, {}),
+    "FedBuff": (
+        {"buffer_size": 3, "weigh": lambda d: (1 + d) ** -0.5},
+        {"buffer_size": 3, "weigh": jc.local.polynomial_staleness()},
+    ),
+    "local steps": (
+        {"local": 0.05, "rate": 0.7, "buffer_size": 2},
+        {"local_optimizer": optax.sgd(0.05), "buffer_size": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_scan_equals_a_python_simulation_step_for_step(name, x64):
+    given, options = CASES[name]
+    schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N), draw=jc.arrivals.exponential())
+    batches = data(extra=(3,) if "local" in given else ())
+    optimizer = optax.sgd(given.get("rate", 0.1), momentum=given.get("momentum"))
+    algorithm = jc.with_metrics(
+        jc.asynchronous(loss, optimizer, schedule, **options),
+        lambda state: {"model": state.shared.params},
+    )
+    state = algorithm.init(KEY, jc.replicate(jnp.asarray(START), N))
+    state, log = jc.run(algorithm, state, batches, KEY)
+    models, delays = plain(np.asarray(schedule.client), batches, **given)
+    np.testing.assert_allclose(log["model"], models, rtol=1e-12)
+    np.testing.assert_array_equal(log["delay"], delays)
+    np.testing.assert_array_equal(log["client"], schedule.client)
+    np.testing.assert_allclose(jc.params_of(state)[0], models[-1], rtol=1e-12)
+    if name == "plain":
+        np.testing.assert_array_equal(delays, jc.arrivals.delays_of(schedule.client, N))
+
+
+def test_delay_zero_is_sgd_to_the_bit():
+    batches = jax.tree.map(jnp.asarray, data(n=1))
+    params = jc.replicate(jnp.asarray(START), 1)
+
+    def final(algorithm):
+        return jc.params_of(jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)[0])[0]
+
+    sgd = optax.sgd(0.1, momentum=0.9)
+    expected = final(jc.centralized(loss, sgd))
+    found = final(jc.asynchronous(loss, sgd, np.zeros(T, int)))
+    np.testing.assert_array_equal(found, expected)
+    for late in (
+        jc.local.delay_updates(0, maximum=3),
+        jc.local.random_delays(KEY, 0, maximum=3),
+        jc.local.coordinate_delays(KEY, 0, maximum=3),
+    ):
+        for chain in (optax.chain(sgd, late), optax.chain(late, sgd)):
+            np.testing.assert_array_equal(final(jc.centralized(loss, chain)), expected)
+
+    @jax.jit
+    def traced(d):
+        return final(jc.centralized(loss, optax.chain(jc.local.delay_updates(d, 3), sgd)))
+
+    np.testing.assert_array_equal(traced(0), expected)
+    assert np.abs(traced(1) - expected).max() > 0.01
+
+
+def test_relabelled_clients_and_the_arriving_clients_batch_alone():
+    schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
+    batches, params = data(), jc.replicate(jnp.asarray(START), N)
+
+    def final(schedule, batches):
+        algorithm = jc.asynchronous(loss, optax.sgd(0.1), schedule)
+        return jc.params_of(jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)[0])
+
+    expected = final(schedule, batches)
+    new = np.array([2, 0, 3, 1])  # client i becomes new[i]
+    moved = schedule._replace(client=new[np.asarray(schedule.client)])
+    old = np.argsort(new)
+    np.testing.assert_array_equal(
+        final(moved, jax.tree.map(lambda leaf: leaf[:, old], batches)), expected
+    )
+    alone = jax.tree.map(lambda leaf: leaf[np.arange(T), schedule.client][:, None], batches)
+    np.testing.assert_array_equal(final(schedule, alone), expected)
+
+
+def test_minibatches_of_the_arriving_client_are_those_of_all():
+    examples = {"a": RNG.normal(size=(40, D)), "y": RNG.normal(size=40)}
+    held = jc.data.client_data(examples, np.split(np.arange(40), [5, 11, 30]))
+    schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
+    everyone = jc.data.minibatches(2)(held, KEY, 5)
+    alone = jc.arrivals.minibatches(2)((held, schedule), KEY, jnp.int32(5))
+    for name in examples:
+        np.testing.assert_array_equal(alone[name][0], everyone[name][schedule.client[5]])
+
+
+def shift(updates, delays):
+    """What arrives at each step, one update after the other."""
+    out = np.zeros_like(updates)
+    for s, update in enumerate(updates):
+        for place in np.ndindex(update.shape):
+            arrival = s + np.broadcast_to(delays[s], update.shape)[place]
+            if arrival < len(out):
+                out[arrival][place] += update[place]
+    return out
+
+
+def pushed(transform, updates):
+    def one(state, update):
+        out, state = transform.update(update, state)
+        return state, out
+
+    return jax.lax.scan(one, transform.init(updates[0]), updates)[1]
+
+
+def test_delays_shift_updates():
+    updates = jnp.asarray(RNG.normal(size=(10, D)))
+    for delay in (0, 1, 3):
+        expected = shift(np.asarray(updates), [delay] * 10)
+        np.testing.assert_array_equal(pushed(jc.local.delay_updates(delay), updates), expected)
+        held = pushed(jc.local.delay_updates(delay, first="repeat"), updates)
+        np.testing.assert_array_equal(held[delay:], expected[delay:])
+        np.testing.assert_array_equal(held[:delay], np.repeat(updates[:1], delay, 0))
+    # a traced delay up to a static maximum
+    swept = jax.vmap(lambda d: pushed(jc.local.delay_updates(d, 4), updates))(jnp.arange(5))
+    np.testing.assert_array_equal(swept[3], pushed(jc.local.delay_updates(3), updates))
+
+    def table(key, delay, shape):  # the same draws on both sides
+        return jax.random.randint(key, shape, 0, delay + 1)
+
+    steps = [jax.random.fold_in(KEY, s) for s in range(10)]
+    common = [np.asarray(table(key, 3, ())) for key in steps]
+    own = [np.asarray(table(jax.random.fold_in(key, 0), 3, (D,))) for key in steps]
+    for build, delays in (
+        (jc.local.random_delays, common),
+        (jc.local.coordinate_delays, own),
+    ):
+        found = pushed(build(KEY, 3, 5), updates)
+        np.testing.assert_allclose(found, shift(np.asarray(updates), delays), atol=1e-6)
+        assert len({str(d) for d in delays}) > 1
+    never = pushed(jc.local.random_delays(KEY, 0, 5, draw=lambda *_: 9), updates)
+    np.testing.assert_array_equal(never[5:], updates[:5])  # held to the maximum
+
+
+def test_a_delay_is_a_ring_of_equal_clients(x64):
+    """delay_updates on a deterministic problem = round robin of d + 1 clients, d traced."""
+    value = {"a": np.eye(D)[None, None] * np.ones((T, 1, 1, 1)), "y": np.zeros((T, 1, D))}
+    params = jc.replicate(jnp.asarray(START), 5)
+
+    def ring(d):
+        algorithm = jc.asynchronous(loss, optax.sgd(0.2), jc.arrivals.round_robin(T, d + 1))
+        state, log = jc.run(algorithm, algorithm.init(KEY, params), value, KEY)
+        return jc.params_of(state)[0], log["delay"]
+
+    models, delays = jax.jit(jax.vmap(ring))(jnp.arange(5))
+    for d in range(5):
+        optimizer = optax.chain(optax.sgd(0.2), jc.local.delay_updates(d, first="repeat"))
+        algorithm = jc.centralized(loss, optimizer)
+        state, _ = jc.run(algorithm, algorithm.init(KEY, params[:1]), value, KEY)
+        np.testing.assert_allclose(models[d], jc.params_of(state)[0], rtol=1e-12)
+        assert set(np.asarray(delays[d, 4:])) == {d}
+
+
+def test_smaller_steps_for_later_gradients():
+    u = jnp.ones(2)
+    for rule, expected in (
+        (None, 1 / 4),
+        (jc.local.polynomial_staleness(0.5), 1 / 2),
+        (jc.local.critical_staleness(2.0), 1 / 3),
+        (jc.local.drop_stale(2), 0),
+        (jc.local.drop_stale(3), 1),
+    ):
+        late = jc.local.scale_by_delay(rule)
+        np.testing.assert_allclose(late.update(u, late.init(u), delay=3)[0], expected, rtol=1e-6)
+    optimizer = optax.chain(jc.local.scale_by_delay(), optax.sgd(0.1))
+    schedule = jc.arrivals.round_robin(T, N)
+    algorithm = jc.asynchronous(loss, optimizer, schedule)
+    weighed = jc.asynchronous(loss, optax.sgd(0.1), schedule, weigh=lambda d: 1 / (1.0 + d))
+    params = jc.replicate(jnp.asarray(START), N)
+    found, expected = (
+        jc.params_of(jc.run(a, a.init(KEY, params), data(), KEY)[0]) for a in (algorithm, weighed)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_nobody_comes_once_everybody_has_left():
+    """With traced arguments the schedule ends in -1, and nothing changes from there on."""
+    schedule = jax.jit(lambda leaves: jc.arrivals.simulate(KEY, 6, np.ones(2), leaves=leaves))(
+        jnp.array([2.0, 1.0])
+    )
+    assert np.asarray(schedule.client).tolist() == [0, 1, 0, -1, -1, -1]
+
+    def final(rounds):
+        algorithm = jc.asynchronous(loss, optax.sgd(0.1), schedule)
+        batches = jax.tree.map(lambda leaf: leaf[:rounds], data(n=2))
+        state = algorithm.init(KEY, jc.replicate(jnp.asarray(START), 2))
+        return jc.run(algorithm, state, batches, KEY)[0]
+
+    three, six = final(3), final(6)
+    np.testing.assert_array_equal(three.shared.params, six.shared.params)
+    np.testing.assert_array_equal(three.clients.model, six.clients.model)
+    assert three.shared.version == six.shared.version == 3
+
+
+BAD = [
+    (lambda: jc.local.delay_updates(-1), ValueError, "delay must be at least 0, got -1"),
+    (lambda: jc.local.delay_updates(4, 3), ValueError, r"delay must be in 0..maximum=3, got 4"),
+    (lambda: jc.local.delay_updates(1.5), TypeError, "delay must be one whole number, got 1.5"),
+    (lambda: jc.local.delay_updates(1, -1), ValueError, "maximum must be at least 0, got -1"),
+    (lambda: jc.local.delay_updates(1, first="x"), ValueError, "first must be 'wait' or"),
+    (
+        lambda: jax.vmap(lambda d: jc.local.delay_updates(d).init(d))(jnp.arange(2)),
+        ValueError,
+        "maximum must be given for a traced delay",
+    ),
+    (lambda: jc.local.random_delays(KEY, -1), ValueError, "delay must be at least 0"),
+    (lambda: jc.local.coordinate_delays(KEY, 1, draw=3), TypeError, "draw must be a function"),
+    (lambda: jc.local.scale_by_delay(2.0), TypeError, "rule must be a function"),
+    (lambda: jc.local.scale_by_delay().update(1.0, ()), TypeError, "must be told the delay"),
+    (lambda: jc.local.critical_staleness(-1.0), ValueError, "noise_ratio must be at least 0"),
+    (lambda: jc.arrivals.simulate(KEY, 0, np.ones(2)), ValueError, "num_arrivals must be at least"),
+    (lambda: jc.arrivals.simulate(KEY, 3, [1.0, 0.0]), ValueError, "compute_time must be positive"),
+    (lambda: jc.arrivals.simulate(KEY, 3, []), ValueError, r"compute_time must be of shape \[n\]"),
+    (
+        lambda: jc.arrivals.simulate(KEY, 3, [1.0], link_time=-1.0),
+        ValueError,
+        "link_time must be at least 0",
+    ),
+    (
+        lambda: jc.arrivals.simulate(KEY, 9, [1.0, 2.0], leaves=3.0),
+        ValueError,
+        "num_arrivals must be at most 4",
+    ),
+    (lambda: jc.arrivals.simulate(KEY, 3, [1.0], joins=2.0, leaves=1.0), ValueError, "leaves must"),
+    (lambda: jc.arrivals.round_robin(3, 0), ValueError, "n must be at least 1, got 0"),
+    (lambda: jc.arrivals.straggling(1.5, 2.0), ValueError, r"probability must be in \[0, 1\]"),
+    (lambda: jc.arrivals.gamma(0.0), ValueError, "shape must be positive"),
+    (lambda: jc.arrivals.minibatches(0), ValueError, "batch_size must be at least 1, got 0"),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), []),
+        (ValueError, TypeError),
+        "arrivals must",
+    ),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), np.zeros(0, int)),
+        ValueError,
+        "arrivals must be of shape",
+    ),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), np.array([0, 7])).init(KEY, jnp.ones((4, D))),
+        ValueError,
+        r"arrivals must hold clients in -1..3, got 0..7",
+    ),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), np.array([-2, 0])),
+        ValueError,
+        "arrivals must hold clients in -1..",
+    ),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), np.zeros(3, int), buffer_size=0),
+        ValueError,
+        "buffer_size must be at least 1, got 0",
+    ),
+    (
+        lambda: jc.asynchronous(loss, optax.sgd(0.1), np.zeros(3, int), weigh=0.5),
+        TypeError,
+        "weigh must be a function",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", range(len(BAD)))
+def test_bad_input(case):
+    call, kind, message = BAD[case]
+    with pytest.raises(kind, match=message):
+        call()
