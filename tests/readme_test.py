@@ -47,7 +47,7 @@ def test_commands_of_the_experiments_exist(path):
     commands = re.findall(r"^python -m experiments (.+)$", path.read_text(), re.M)
     assert commands
     for command in commands:
-        words = shlex.split(command)
+        words = shlex.split(command, comments=True)
         parse(words[0], words[1], words[2:])
 
 
