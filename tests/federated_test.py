@@ -379,3 +379,26 @@ def test_ranges_by_size_hold_what_they_say():
     np.testing.assert_array_equal(ranges.size, [1, 3, 2])
     with pytest.raises(ValueError, match="owners or sizes must be given"):
         jc.data.client_ranges({"x": np.arange(6)})
+
+
+def test_memory_is_set_by_the_chunk_and_not_by_the_number_of_sampled_clients():
+    def squares(params, batch, key):
+        return jnp.mean((params - batch) ** 2)
+
+    size = 50_000
+
+    def temporary(num_sampled):
+        algorithm = jc.federated(
+            squares,
+            SGD,
+            num_sampled=num_sampled,
+            num_clients=1000,
+            source=jc.sources.repeated(),
+            chunk=4,
+        )
+        state = jax.eval_shape(algorithm.init, KEY, jnp.zeros(size))
+        compiled = jax.jit(algorithm.update).lower(state, jnp.zeros(1000), KEY).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = temporary(20), temporary(200)
+    assert many < few + 200 * 1000 < 200 * 4 * size
