@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -188,6 +189,14 @@ def federated_cohort(
         return settings.source.rows(batch, numbers, local_steps)
 
     return Cohort(init, choose, one_round(settings), take, settings.source.gather)
+
+
+# what help() and editors show; the arguments are written down once
+setattr(  # noqa: B010
+    federated,
+    "__signature__",
+    inspect.signature(federated_cohort).replace(return_annotation="Algorithm"),
+)
 
 
 def _weights(weights: Any, n: int) -> Array:
