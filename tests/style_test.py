@@ -20,6 +20,7 @@ LAYERS = [
         "channels",
         "attacks",
         "local",
+        "objectives",
         "schedules",
         "sources",
     },

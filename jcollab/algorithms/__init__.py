@@ -4,6 +4,7 @@ from jcollab.algorithms.apfl import apfl
 from jcollab.algorithms.centralized import centralized
 from jcollab.algorithms.cohort import Cohort, as_algorithm
 from jcollab.algorithms.d2 import d2, exact_diffusion
+from jcollab.algorithms.dbat import collaborative_dbat, dbat
 from jcollab.algorithms.decentralized import decentralized
 from jcollab.algorithms.ditto import ditto
 from jcollab.algorithms.federated import federated, federated_cohort
@@ -17,7 +18,9 @@ __all__ = [
     "apfl",
     "as_algorithm",
     "centralized",
+    "collaborative_dbat",
     "d2",
+    "dbat",
     "decentralized",
     "ditto",
     "exact_diffusion",
