@@ -24,7 +24,7 @@ LAYERS = [
         "schedules",
         "sources",
     },
-    {"mixing", "metrics"},
+    {"mixing", "metrics", "ensembles"},
     {"algorithms"},
     {"training", "plots"},
     {"host_memory"},
