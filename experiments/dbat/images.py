@@ -46,7 +46,8 @@ def run(config: Images, context: Context) -> list[Row]:
         for condition in conditions:
             label = training.label_of(condition)
             said = _rows(config, problem, outcome.params[label], seeds)
-            tags = {"unlabelled": condition.pool if condition.alpha else " and ".join(names)}
+            # without agreement, the unlabelled set matters only where it comes with its own data
+            tags = {"unlabelled": condition.pool if condition.alpha or len(names) == 1 else "none"}
             rows += [tags | {"method": condition.name} | row for row in said]
             logs[f"{label}, {names[0]}" if len(names) == 1 else label] = outcome.logs[label]
     context.save(_figure(config, rows, logs), config.problem)

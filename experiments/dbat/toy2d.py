@@ -129,7 +129,7 @@ def _figure(config: Toy2d, data: jc.data.Dataset, p: np.ndarray, spread: np.ndar
         fig.colorbar(image, ax=ax, shrink=0.8)
         for label, color in ((0, plots.COLORS[0]), (1, plots.COLORS[1])):
             points = data.x[some][data.y[some] == label]
-            ax.scatter(*points.T, s=5, color=color, edgecolor="white", linewidth=0.3)
+            ax.scatter(*points.T, s=5, color=color, edgecolor="black", linewidth=0.4)
         ax.set(title=title, xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE))
         ax.grid(visible=False)
     for ax, values in zip(panels, p, strict=False):

@@ -64,7 +64,7 @@ def dbat(
         unlabelled: ``unlabelled(batch of one member) -> x [b, ...]``.
         train: ``train(params, extra, x, key) -> (logits, extra)``, in place of ``predict`` for the
             member that is trained, where a model behaves differently in training; ``extra`` comes
-            from the labelled batch, which is seen first.
+            from the labelled batch, which is seen first. The first member sees no points.
         anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
         epsilon: 1e-7 for the released logarithm, None for the stable one.
         search: finds the points that are used, ``search(disagreement, x, key) -> x``, from those
@@ -302,9 +302,17 @@ def _against(
         params: PyTree, extra: PyTree, batch: PyTree, key: Array
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         value, (extra, metrics) = task(params, extra, batch, key)
-        # the labelled batch keeps the key that it would have alone
-        logits, extra = train(params, extra, x, jax.random.fold_in(key, 1))
-        shared = agreement(logits, frozen, weights=weights, anchor=anchor, epsilon=epsilon)
+
+        def disagree(params: PyTree, extra: PyTree) -> tuple[Array, PyTree]:
+            # the labelled batch keeps the key that it would have alone
+            logits, extra = train(params, extra, x, jax.random.fold_in(key, 1))
+            shared = agreement(logits, frozen, weights=weights, anchor=anchor, epsilon=epsilon)
+            return shared, extra
+
+        def alone(params: PyTree, extra: PyTree) -> tuple[Array, PyTree]:
+            return jnp.zeros((), frozen.dtype), extra
+
+        shared, extra = jax.lax.cond(jnp.any(weights > 0), disagree, alone, params, extra)
         metrics = metrics | {"task_loss": value, "agreement": shared}
         return (value + alpha * shared).astype(value.dtype), (extra, metrics)
 
