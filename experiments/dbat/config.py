@@ -11,12 +11,15 @@ SMALL = {
     "batch_size": 4,
     "hidden": (4,),
     "channels": (2, 2),
+    "network": "mlp",
+    "shrink": 1,
     "num_seeds": 1,
 }
 PRESETS = {
     "digits": Preset(
         config=Images(
             problem="digits",
+            network="mlp",
             rounds=(300, 600),
             batch_size=64,
             hidden=(64,),
@@ -42,7 +45,7 @@ PRESETS = {
         smoke={"rounds": 3, "num_seeds": 1},
     ),
     "dominoes": Preset(
-        config=Images(),
+        config=Images(batch_size=128, shrink=2),
         about="MNIST over Fashion-MNIST, both unlabelled sets; ERM, deep ensemble, D-BAT",
         cost="10 minutes on 2 cores, MNIST and Fashion-MNIST in JCOLLAB_DATA",
         expected="MNIST shuffled: ERM 52.9 %, D-BAT 94.8 % (same set) and 89.0 % (different)",

@@ -82,8 +82,8 @@ def plan(config: Images, problem: problems.Problem) -> training.Plan:
 
 
 def network(config: Images, outputs: int) -> Any:
-    """LeNet; an MLP where images are 8 x 8."""
-    if config.problem == "digits":
+    """The network of the configuration."""
+    if config.network == "mlp":
         return jc.models.MLP(outputs, config.hidden)
     return LeNet(outputs, config.channels, config.hidden)
 

@@ -26,8 +26,10 @@ class Images:
         learning_rates: of the first member and of the later ones.
         optimizers: "adamw" or "sgd" (momentum .9), of the first member and of the later ones.
         weight_decay: of AdamW.
+        network: LeNet or an MLP.
         channels: of the two convolutions of LeNet.
-        hidden: widths of the dense layers of LeNet; of an MLP for digits.
+        hidden: widths of the dense layers.
+        shrink: images are averaged over squares of so many pixels.
         anchor: "frozen" is the released multi-class form, "trained" that of the paper.
         logarithm: the released one has an epsilon of 1e-7.
         examples: of each data set that are used, None for all.
@@ -44,8 +46,10 @@ class Images:
     learning_rates: tuple[float, ...] = (5e-4, 5e-4)
     optimizers: tuple[str, ...] = ("adamw", "adamw")
     weight_decay: float = 1e-6
+    network: Literal["lenet", "mlp"] = "lenet"
     channels: tuple[int, ...] = (6, 16)
     hidden: tuple[int, ...] = (120, 84)
+    shrink: int = 1
     anchor: Literal["frozen", "trained"] = "frozen"
     logarithm: Logarithm = "released"
     examples: int | None = None
@@ -54,8 +58,9 @@ class Images:
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_counts(self, "members", "batch_size", "num_seeds")
+        check_counts(self, "members", "batch_size", "shrink", "num_seeds")
         check_among("problem", (self.problem,), PROBLEMS)
+        check_among("network", (self.network,), ("lenet", "mlp"))
         check_among("pools", self.pools, POOLS)
         check_among("optimizers", self.optimizers, ("adamw", "sgd"))
         check_among("logarithm", (self.logarithm,), ("released", "stable"))

@@ -35,8 +35,27 @@ def make(config: Images) -> dict[str, Problem]:
     """The problem for each unlabelled set, where they differ in their labelled data."""
     rng = np.random.default_rng(SPLIT_SEED)
     if config.problem == "colored_mnist":
-        return {pool: _colored(config, pool, rng) for pool in config.pools}
-    return {"both": _dominoes(config, rng)}
+        made = {pool: _colored(config, pool, rng) for pool in config.pools}
+        return {pool: smaller(problem, config.shrink) for pool, problem in made.items()}
+    return {"both": smaller(_dominoes(config, rng), config.shrink)}
+
+
+def smaller(problem: Problem, factor: int) -> Problem:
+    """The problem with images averaged over squares of ``factor`` pixels."""
+    if factor == 1:
+        return problem
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        height, width = (size // factor for size in x.shape[1:3])
+        cut = x[:, : height * factor, : width * factor]
+        return cut.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))
+
+    def shrunk(data: Dataset) -> Dataset:
+        return data._replace(x=mean(data.x))
+
+    pools = {name: mean(x) for name, x in problem.pools.items()}
+    tests = {name: shrunk(test) for name, test in problem.tests.items()}
+    return problem._replace(train=shrunk(problem.train), pools=pools, tests=tests)
 
 
 def _dominoes(config: Images, rng: np.random.Generator) -> Problem:
