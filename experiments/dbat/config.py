@@ -70,7 +70,7 @@ PRESETS = {
         cost="5 minutes on 2 cores, MNIST in JCOLLAB_DATA",
         expected="D-BAT's entropy near ln 2 outside of t in [0, 1], accuracy 99 %",
         smoke={
-            "dataset": "mnist",
+            "dataset": "digits",
             "rounds": 2,
             "batch_size": 4,
             "hidden": (4,),
