@@ -55,8 +55,8 @@ PRESETS = {
         config=Images(
             problem="colored_mnist",
             alphas=(2.0, 2.0),
-            rounds=(300, 600),
-            learning_rates=(1e-3, 1e-3),
+            rounds=(400, 800),
+            learning_rates=(5e-3, 1e-3),
             batch_size=128,
         ),
         about="MNIST in colours that tell the digit, and then do not",

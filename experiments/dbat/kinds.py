@@ -8,6 +8,7 @@ from typing import Any, Literal
 from experiments.contract import check_counts
 
 PROBLEMS = ("digits", "dominoes", "cifar_dominoes", "colored_mnist")
+METHODS = ("D-BAT", "deep ensemble")
 POOLS = ("test", "different")
 Logarithm = Literal["released", "stable"]
 
@@ -20,6 +21,7 @@ class Images:
         problem: which images.
         pools: unlabelled sets: from the test distribution, or different from it.
         alphas: weight of the agreement, for each pool.
+        methods: "D-BAT" and "deep ensemble", or D-BAT alone.
         members: M.
         rounds: of the first member, and of each later one.
         batch_size: labelled, and unlabelled, examples of a round.
@@ -40,6 +42,7 @@ class Images:
     problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
     pools: tuple[str, ...] = POOLS
     alphas: tuple[float, ...] = (0.5, 1.0)
+    methods: tuple[str, ...] = METHODS
     members: int = 2
     rounds: tuple[int, ...] = (360, 360)
     batch_size: int = 256
@@ -60,6 +63,9 @@ class Images:
         """Refuses values that could only fail later."""
         check_counts(self, "members", "batch_size", "shrink", "num_seeds")
         check_among("problem", (self.problem,), PROBLEMS)
+        check_among("methods", self.methods, METHODS)
+        if "D-BAT" not in self.methods:
+            raise ValueError(f"methods must hold D-BAT, got {self.methods}")
         check_among("network", (self.network,), ("lenet", "mlp"))
         check_among("pools", self.pools, POOLS)
         check_among("optimizers", self.optimizers, ("adamw", "sgd"))
