@@ -180,7 +180,7 @@ def claims(config: Uncertainty, rows: list[Row]) -> list[Claim]:
         Claim("and of every other method", "below D-BAT's", rest, rest < far["D-BAT"]),
         Claim("D-BAT is sure of digits themselves (t = 0, 1)", "<= 0.2", at, at <= 0.2),
         *(
-            Claim(f"accuracy of the {name} ensemble", ">= 99 % (paper 99)", value, value >= 99)
+            Claim(f"accuracy of {name}", ">= 99 % (paper 99)", value, value >= 99)
             for name, value in accuracy.items()
         ),
         Claim(
