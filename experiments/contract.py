@@ -30,6 +30,7 @@ PAPERS = (
     "optimal_averaging",
     "grad_align",
     "critical_params",
+    "dbat",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

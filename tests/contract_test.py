@@ -54,6 +54,12 @@ def corrected(rate):
     return optax.chain(jc.local.control_variate(), sgd(rate))
 
 
+def diverse(builder, rate, **points):
+    return builder(
+        loss, lambda p, x: (x @ p["w"] + p["b"])[:, None], sgd(rate), alpha=0.5, **points
+    )
+
+
 def score(params, batch, key):
     return loss(params, batch, key)[0]
 
@@ -213,6 +219,16 @@ ALGORITHMS = {
         lambda g, r: jc.ditto(build(jc.all_reduce(), r), loss, sgd(r), attraction=0.5),
         False,
     ),
+    "D-BAT": (
+        lambda g, r: diverse(jc.dbat, r, member_rounds=1, unlabelled=lambda b: b["x"]),
+        False,
+    ),
+    "D-BAT on clients": (
+        lambda g, r: diverse(
+            jc.collaborative_dbat, r, against="others", public=lambda b: b["x"].mean(0)
+        ),
+        False,
+    ),
     "fine-tuning": (lambda g, r: jc.fine_tuning(loss, sgd(r)), True),
     "robust server": (
         lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
@@ -231,8 +247,9 @@ ALGORITHMS = {
         False,
     ),
 }
-# relabelling changes what is drawn for, or defined by, client numbers
+# relabelling changes what is drawn for, defined by, or done in the order of client numbers
 RANDOM = {
+    "D-BAT",
     "FedAvg of some",
     "SCAFFOLD of some",
     "robust FedAvg",

@@ -5,6 +5,7 @@ from jcollab.algorithms.asynchronous import asynchronous
 from jcollab.algorithms.centralized import centralized
 from jcollab.algorithms.cohort import Cohort, as_algorithm
 from jcollab.algorithms.d2 import d2, exact_diffusion
+from jcollab.algorithms.dbat import collaborative_dbat, dbat
 from jcollab.algorithms.decentralized import decentralized
 from jcollab.algorithms.ditto import ditto
 from jcollab.algorithms.federated import federated, federated_cohort
@@ -19,7 +20,9 @@ __all__ = [
     "as_algorithm",
     "asynchronous",
     "centralized",
+    "collaborative_dbat",
     "d2",
+    "dbat",
     "decentralized",
     "ditto",
     "exact_diffusion",

@@ -1,6 +1,21 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
 from jcollab.objectives.classification import classification
+from jcollab.objectives.disagreement import (
+    agreement,
+    binary_agreement,
+    disagreement_points,
+    pair_agreement,
+    sign_ascent,
+)
 from jcollab.objectives.precision import computed_in
 
-__all__ = ["classification", "computed_in"]
+__all__ = [
+    "agreement",
+    "binary_agreement",
+    "classification",
+    "computed_in",
+    "disagreement_points",
+    "pair_agreement",
+    "sign_ascent",
+]

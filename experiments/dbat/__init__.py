@@ -1,0 +1,1 @@
+"""Diversity by disagreement: ensembles that do not share one shortcut."""
