@@ -20,6 +20,7 @@ LAYERS = [
         "channels",
         "attacks",
         "local",
+        "prototypes",
         "schedules",
         "sources",
     },

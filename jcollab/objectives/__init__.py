@@ -2,5 +2,22 @@
 
 from jcollab.objectives.classification import classification
 from jcollab.objectives.precision import computed_in
+from jcollab.objectives.representation import (
+    discrimination,
+    distillation,
+    federated_distillation,
+    independent,
+    match_logs,
+    representation_sharing,
+)
 
-__all__ = ["classification", "computed_in"]
+__all__ = [
+    "classification",
+    "computed_in",
+    "discrimination",
+    "distillation",
+    "federated_distillation",
+    "independent",
+    "match_logs",
+    "representation_sharing",
+]
