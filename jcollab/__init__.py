@@ -13,6 +13,7 @@ from jcollab import (
     local,
     metrics,
     mixing,
+    privacy,
     prototypes,
     schedules,
     sources,
@@ -31,6 +32,7 @@ from jcollab.algorithms import (
     grad_align,
     gradient_tracking,
     quasi_global_momentum,
+    representation_sharing,
 )
 from jcollab.core import (
     Algorithm,
@@ -59,6 +61,7 @@ from jcollab.mixing import (
     one_peer_exponential,
     personal_average,
     push_sum,
+    random_peer,
     relay_sum,
     server,
 )
@@ -110,11 +113,14 @@ __all__ = [
     "one_peer_exponential",
     "params_of",
     "personal_average",
+    "privacy",
     "prototypes",
     "push_sum",
     "quasi_global_momentum",
+    "random_peer",
     "relay_sum",
     "replicate",
+    "representation_sharing",
     "run",
     "run_offloaded",
     "schedules",

@@ -211,7 +211,7 @@ def test_few_samples_are_drawn_without_replacement():
     whole, sizes = prototypes.class_means(values, labels, 4, mask)
     np.testing.assert_array_equal(counts, np.minimum(sizes, 3))
     for c in range(4):
-        total = int(round(float(means[c, 0] * counts[c])))
+        total = round(float(means[c, 0] * counts[c]))
         chosen = [j for j in range(30) if total >> j & 1]
         assert len(chosen) == counts[c] and all(labels[j] == c and mask[j] for j in chosen)
     other, _ = prototypes.few_sample_means(jax.random.key(1), values, labels, 4, 3, mask)

@@ -20,6 +20,7 @@ LAYERS = [
         "channels",
         "attacks",
         "local",
+        "privacy",
         "prototypes",
         "schedules",
         "sources",

@@ -11,11 +11,18 @@ from jcollab.algorithms.fine_tuning import fine_tuning
 from jcollab.algorithms.grad_align import grad_align
 from jcollab.algorithms.gradient_tracking import gradient_tracking
 from jcollab.algorithms.quasi_global import quasi_global_momentum
+from jcollab.algorithms.representation_sharing import (
+    Group,
+    bytes_exchanged,
+    representation_sharing,
+)
 
 __all__ = [
     "Cohort",
+    "Group",
     "apfl",
     "as_algorithm",
+    "bytes_exchanged",
     "centralized",
     "d2",
     "decentralized",
@@ -27,4 +34,5 @@ __all__ = [
     "grad_align",
     "gradient_tracking",
     "quasi_global_momentum",
+    "representation_sharing",
 ]
