@@ -23,7 +23,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-PAPERS = ("relaysgd", "clipped_gossip", "optimal_averaging", "grad_align", "federated")
+PAPERS = (
+    "relaysgd",
+    "clipped_gossip",
+    "optimal_averaging",
+    "grad_align",
+    "rep_sharing",
+    "federated",
+)
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")
 Row = dict[str, Any]
 TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}

@@ -92,7 +92,9 @@ def epsilon(
         from dp_accounting import pld
     except ImportError as error:
         raise ImportError("epsilon needs dp-accounting: pip install jcollab[privacy]") from error
-    accountant = pld.PLDAccountant(dp_accounting.NeighboringRelation.REPLACE_ONE)
+    # the noise is in units of what a replaced example changes already, so the accountant's own
+    # relation, under which a multiplier is one of the sensitivity, needs no factor
+    accountant = pld.PLDAccountant()
     event = dp_accounting.GaussianDpEvent(noise_multiplier)
     accountant.compose(event, num_rounds * releases_per_round)
     return float(accountant.get_epsilon(delta))
