@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from experiments.contract import Claim, Context, Row
 from experiments.rep_sharing import methods
 from experiments.rep_sharing.kinds import Comparison
@@ -127,7 +125,7 @@ def _figure(config: Comparison, curves: dict[int, dict[str, Trained]]) -> Any:
         for i, (name, done) in enumerate(by_name.items()):
             color = plots.COLORS[i % len(plots.COLORS)]
             dash = plots.DASHES[i // len(plots.COLORS)]
-            values = 100 * np.asarray(done.curve).T
+            values = 100 * done.clients.mean(-1).T
             plots.band(ax, done.rounds, values, color=color, label=name, linestyle=dash)
         ax.set(title=f"{config.dataset}, {n} clients", xlabel="rounds")
     axes[0].set_ylabel("test accuracy, mean over clients [%]")

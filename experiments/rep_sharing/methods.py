@@ -19,7 +19,7 @@ def parts(name: str, config: Base, n: int) -> dict[str, Any]:
     ``ours`` has the constants, the pooled mean and the self of the released code; ``ours paper``
     the constants and the mean of means of the paper; ``ours others`` leaves a client's own data out
     of what it learns from. ``FD`` is that of the released code, ``FD others`` that of Jeong et al.
-    2018 (the other clients' logits, cross-entropy). ``FedProto`` is distillation alone, at weight 1.
+    2018 (the other clients' logits, cross-entropy). ``FedProto`` is distillation alone, weight 1.
     """
     pull, tell = config.distillation, config.discrimination
     sharing = {

@@ -24,13 +24,13 @@ class Trained(NamedTuple):
     Attributes:
         accuracy: of every client on all test data, ``[S, n]``.
         rounds: of the curve, ``[E]``.
-        curve: mean accuracy over clients on some test data, ``[E, S]``.
+        clients: accuracy of every client on some test data, ``[E, S, n]``.
         interrupted: whether Ctrl-C ended it early.
     """
 
     accuracy: np.ndarray
     rounds: np.ndarray
-    curve: np.ndarray
+    clients: np.ndarray
     interrupted: bool
 
 
@@ -153,6 +153,6 @@ def train(
     return Trained(
         accuracy,
         fitted.evaluations["round"],
-        fitted.evaluations["accuracy"].mean(-1),
+        fitted.evaluations["accuracy"],
         fitted.stopped == "interrupted",
     )
