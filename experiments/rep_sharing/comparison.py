@@ -89,6 +89,7 @@ def claims(config: Comparison, rows: list[Row]) -> list[Claim]:
             found.append(
                 Claim(f"N={n}: gain over independent", said, gain, bool(gain >= max(least, 1e-9)))
             )
+        if table and "IL" in by_name:
             spread, alone = ours["std_of_clients"], by_name["IL"]["std_of_clients"]
             found.append(
                 Claim(

@@ -31,11 +31,11 @@ class Base:
     """
 
     dataset: str = "digits"
-    model: str = "mlp"
-    num_features: int = 32
+    model: str = "lenet5"
+    num_features: int = 84
     examples: int = 300
-    rounds: int = 60
-    batch_size: int = 16
+    rounds: int = 100
+    batch_size: int = 8
     learning_rate: float = 1e-3
     distillation: float = 10.0
     discrimination: float = 1.0
