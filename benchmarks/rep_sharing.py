@@ -28,6 +28,7 @@ def measure() -> list[dict[str, Any]]:
     programs: dict[str, Callable[[], Any]] = {"jcollab": _ours(x, y)}
     if loop := _torch_loop(x, y):
         programs["torch"] = loop
+        programs["torch, 1 thread"] = _on_one_thread(loop)
     seconds = interleaved(programs)
     own = seconds["jcollab"]
     return [
@@ -35,7 +36,8 @@ def measure() -> list[dict[str, Any]]:
             "case": f"{CLIENTS} clients, LeNet5, {EXAMPLES} images each",
             "jcollab [s]": own,
             "PyTorch loop [s]": seconds.get("torch", ""),
-            "PyTorch loop / jcollab": seconds["torch"] / own if "torch" in seconds else "",
+            "PyTorch loop / jcollab": seconds.get("torch", 0) / own or "",
+            "on 1 thread / jcollab": seconds.get("torch, 1 thread", 0) / own or "",
         }
     ]
 
@@ -64,6 +66,19 @@ def _ours(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
         state = jc.layout.place(algorithm.init(key, params), mesh)
         compiled = jax.jit(algorithm.update).lower(state, data, key).compile()
     return lambda: compiled(state, data, key)[0]
+
+
+def _on_one_thread(loop: Callable[[], Any]) -> Callable[[], Any]:
+    """The loop without its pool of threads, which small layers gain little from."""
+    import torch
+
+    def alone() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        loop()
+        torch.set_num_threads(threads)
+
+    return alone
 
 
 def _torch_loop(x: np.ndarray, y: np.ndarray) -> Callable[[], Any] | None:
