@@ -149,5 +149,5 @@ def unweigh(mixed: Prototypes, own: Prototypes | None = None, own_share: Any = 0
         values = values - share[..., None] * own.values
         weights = weights - share * own.weights
     # a difference of weights that should be 0 may be off by rounding
-    known = weights > 64 * jnp.finfo(weights.dtype).eps
+    known = weights > 64 * jnp.finfo(weights.dtype).eps * jnp.maximum(1, mixed.weights)
     return jnp.where(known[..., None], values / jnp.where(known, weights, 1)[..., None], 0), known

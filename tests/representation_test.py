@@ -203,6 +203,15 @@ def test_means_of_equal_counts_agree_and_leave_one_out_ignores_the_own():
     )
 
 
+def test_a_class_that_one_client_alone_has_is_unknown_to_it_without_its_own_part():
+    counts = jnp.zeros((3, 1)).at[0].set(1001.0)
+    sent = prototypes.weigh(jnp.ones((3, 1, 2)), counts, "samples")
+    mixed, _ = jc.all_reduce().update(sent, (), key=KEY, step=0)
+    means, known = prototypes.unweigh(mixed, sent, 1 / 3)
+    np.testing.assert_array_equal(known[:, 0], [False, True, True])
+    assert (means[0] == 0).all() and np.allclose(means[1:], 1)
+
+
 def test_few_samples_are_drawn_without_replacement():
     rng = np.random.default_rng(0)
     labels, mask = jnp.asarray(rng.integers(0, 3, 30)), jnp.arange(30) < 25

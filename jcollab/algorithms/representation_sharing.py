@@ -159,7 +159,7 @@ def representation_sharing(
     n = sum(kind.clients for kind in kinds)
     told = members(honest, n, "honest")
     width = num_classes if message == "logits" else num_features
-    rounds_of = num_observations if observer else 0
+    num_sent = num_observations if observer else 0
     ends = np.cumsum([kind.clients for kind in kinds])
 
     def split(tree: PyTree) -> list[PyTree]:
@@ -185,7 +185,7 @@ def representation_sharing(
             params,
             tuple(opt_state) if several else opt_state[0],
             mixer.init(empty) if mixer else (),
-            tuple(observer.init(empty) for _ in range(rounds_of)) if observer else (),
+            tuple(observer.init(empty) for _ in range(num_sent)) if observer else (),
             model_mixer.init(params) if model_mixer else (),
         )
         return State(clients, (), jnp.int32(0))
@@ -203,9 +203,9 @@ def representation_sharing(
                 return release.bound(values) if release else values
 
             values, labels, mask = over_all(compute, own, common, size)
-            keys = jax.random.split(key, 1 + 2 * rounds_of)
+            keys = jax.random.split(key, 1 + num_sent)
             said = [(class_means(values, labels, num_classes, mask), weighting)] if mixer else []
-            for m in range(rounds_of):
+            for m in range(num_sent):
                 few = few_sample_means(
                     keys[1 + m], values, labels, num_classes, samples_per_class, mask
                 )
@@ -234,9 +234,9 @@ def representation_sharing(
         observed = jnp.zeros((n, 0, num_classes), bool)
         if observer:
             pairs = []
-            for m in range(rounds_of):
+            for m in range(num_sent):
                 arrived, state = observer.update(
-                    sent[m - rounds_of],
+                    sent[m - num_sent],
                     clients.observers[m],
                     key=jax.random.fold_in(key, 1 + m),
                     step=step,
