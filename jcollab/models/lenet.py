@@ -7,10 +7,23 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jcollab.models.convolution import Conv, max_pool
 
 Array = jax.Array
+# kernels as the original code's framework draws them: uniform within 1 / sqrt(inputs)
+SMALL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def _within(inputs: int) -> Callable[..., Array]:
+    """Biases, uniform within ``1 / sqrt(inputs)``."""
+    bound = inputs**-0.5
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
 
 
 class LeNet5(nn.Module):
@@ -23,22 +36,27 @@ class LeNet5(nn.Module):
     Attributes:
         num_classes: C.
         num_features: d.
+        channels: of the images; they only set the range of the first biases.
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
 
     num_classes: int = 10
     num_features: int = 84
+    channels: int = 1
 
     def setup(self) -> None:
         """Layers."""
+        inputs = (25 * self.channels, 25 * 6, 9 * 16)
+        shapes = ((6, 5), (16, 5), (120, 3))
         self.convolutions = [
-            Conv(6, (5, 5), padding=((2, 2), (2, 2))),
-            Conv(16, (5, 5), padding=((2, 2), (2, 2))),
-            Conv(120, (3, 3), padding=((1, 1), (1, 1))),
+            Conv(width, (size, size), kernel_init=SMALL, bias_init=_within(count))
+            for (width, size), count in zip(shapes, inputs, strict=True)
         ]
-        self.dense = nn.Dense(self.num_features)
-        self.classifier = nn.Dense(self.num_classes)
+        self.dense = nn.Dense(self.num_features, kernel_init=SMALL, bias_init=_within(120))
+        self.classifier = nn.Dense(
+            self.num_classes, kernel_init=SMALL, bias_init=_within(self.num_features)
+        )
 
     def features(self, x: Array) -> Array:
         """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""
