@@ -99,7 +99,7 @@ def claims(config: Comparison, rows: list[Row]) -> list[Claim]:
                     bool(spread < alone),
                 )
             )
-        if "FD" in by_name and n == 10:
+        if table and "FD" in by_name and n == 10:
             gain = ours["accuracy"] - by_name["FD"]["accuracy"]
             found.append(
                 Claim(f"N={n}: not below federated distillation", ">= 0", gain, bool(gain >= 0))
