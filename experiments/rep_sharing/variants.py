@@ -15,8 +15,6 @@ from jcollab import plots
 from jcollab.aggregators import coordinate_median, per_class, trimmed_mean, weighted
 
 ALONE, SERVER = "independent", "server"
-# false prototypes point the other way, ten times as far as features can
-LIE = 10.0
 
 
 def run(config: Variants, context: Context) -> list[Row]:
@@ -120,9 +118,12 @@ def _variants(config: Variants, liars: np.ndarray) -> dict[str, dict[str, Any]]:
             "observer": peer,
         }
     elif config.kind == "byzantine":
+        # liars cancel the mean of the others, so that all classes are pulled to one point; targets
+        # that are false but differ between classes do no harm
+        honest_per_liar = (config.n - config.byzantine) / config.byzantine
 
         def lie(own: Any, received: Any, weights: Any, byzantine: Any) -> Any:
-            return {"values": -LIE * received["values"]}
+            return {"values": -honest_per_liar * received["values"]}
 
         wire = jc.channels.byzantine(jc.attacks.on(lie, "values"), liars)
         for name, rule in {
