@@ -15,6 +15,7 @@ from jcollab import plots
 from jcollab.aggregators import coordinate_median, per_class, trimmed_mean, weighted
 
 ALONE, SERVER = "independent", "server"
+NOISE = 10.0  # standard deviation of what liars add to each number
 
 
 def run(config: Variants, context: Context) -> list[Row]:
@@ -118,13 +119,9 @@ def _variants(config: Variants, liars: np.ndarray) -> dict[str, dict[str, Any]]:
             "observer": peer,
         }
     elif config.kind == "byzantine":
-        # liars cancel the mean of the others, so that all classes are pulled to one point; targets
-        # that are false but differ between classes do no harm
-        honest_per_liar = (config.n - config.byzantine) / config.byzantine
-
-        def lie(own: Any, received: Any, weights: Any, byzantine: Any) -> Any:
-            return {"values": -honest_per_liar * received["values"]}
-
+        # anew in every round, and larger than features can be: lies that stay the same in all
+        # rounds, mirrored or cancelled means say, do no harm
+        lie = jc.attacks.gaussian(NOISE)
         wire = jc.channels.byzantine(jc.attacks.on(lie, "values"), liars)
         for name, rule in {
             "mean": None,
