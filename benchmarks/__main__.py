@@ -12,7 +12,18 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import convolution, dpsgd, fedavg, gossip, inbox, population, relay, resnet, robust
+from benchmarks import (
+    convolution,
+    dpsgd,
+    fedavg,
+    gossip,
+    inbox,
+    population,
+    relay,
+    rep_sharing,
+    resnet,
+    robust,
+)
 
 BENCHMARKS = {
     "convolution": convolution.measure,
@@ -22,6 +33,7 @@ BENCHMARKS = {
     "inbox": inbox.measure,
     "population": population.measure,
     "relay": relay.measure,
+    "rep_sharing": rep_sharing.measure,
     "resnet": resnet.measure,
     "robust": robust.measure,
 }

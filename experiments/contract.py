@@ -31,6 +31,7 @@ PAPERS = (
     "grad_align",
     "critical_params",
     "dbat",
+    "rep_sharing",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

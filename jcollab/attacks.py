@@ -205,6 +205,38 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
     return attack
 
 
+def on(attack: Attack, *fields: str) -> Attack:
+    """Attacks some fields of messages that are NamedTuples, and leaves the others honest.
+
+    Args:
+        attack: any attack, which sees these fields alone, as a dictionary.
+        *fields: their names, ``"values"`` of :class:`jcollab.prototypes.Prototypes` say.
+
+    Raises:
+        ValueError: without a field; when it is used, if messages have no such field.
+    """
+    if not fields:
+        raise ValueError("fields must hold at least one name, got none")
+
+    def part(tree: Any) -> dict[str, PyTree]:
+        if missing := set(fields) - set(getattr(tree, "_fields", ())):
+            raise ValueError(
+                f"fields must be among those of the messages, "
+                f"{getattr(tree, '_fields', 'which have none')}, got {sorted(missing)}"
+            )
+        return {name: getattr(tree, name) for name in fields}
+
+    def partial_attack(
+        own: PyTree, received: PyTree, weights: Array, byzantine: Array, **context: Any
+    ) -> PyTree:
+        if "sent" in context:
+            context["sent"] = part(context["sent"])
+        said = offer(attack, part(own), part(received), weights, byzantine, **context)
+        return received._replace(**fill_slots(said, part(own), len(weights)))
+
+    return partial_attack
+
+
 def fill_slots(messages: PyTree, own: PyTree, slots: int) -> PyTree:
     """Messages in the form ``[K, ...]`` and the type of ``own``."""
 

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import jcollab as jc
+from tests.reference.sharing import prototypes_over_a_ring
 
 N, D, B, T = 8, 3, 2, 3
 KEY = jax.random.key(0)
@@ -234,6 +235,7 @@ ALGORITHMS = {
         lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
         False,
     ),
+    "representation sharing": (lambda g, r: prototypes_over_a_ring(g, sgd(r)), True),
     "robust RelaySGD": (
         lambda g, r: build(
             jc.relay_sum(
@@ -261,6 +263,7 @@ RANDOM = {
     "attacked, late and lossy",
     "robust server",
     "robust RelaySGD",
+    "representation sharing",
 }
 each = pytest.mark.parametrize("name", ALGORITHMS)
 

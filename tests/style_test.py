@@ -21,6 +21,8 @@ LAYERS = [
         "attacks",
         "local",
         "objectives",
+        "privacy",
+        "prototypes",
         "schedules",
         "sources",
         "arrivals",

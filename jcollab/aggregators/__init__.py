@@ -23,6 +23,7 @@ from jcollab.aggregators.clipping import (
 from jcollab.aggregators.common import Rule, StatefulRule, apply, check_neighborhoods
 from jcollab.aggregators.coordinatewise import coordinate_median, trimmed_mean
 from jcollab.aggregators.geometry import geometric_median, krum, multi_krum
+from jcollab.aggregators.per_class import per_class
 from jcollab.aggregators.ubar import ubar
 from jcollab.aggregators.weighted import weighted
 
@@ -38,6 +39,7 @@ __all__ = [
     "krum",
     "multi_krum",
     "oracle_radius",
+    "per_class",
     "second_largest_distance",
     "self_centered_clip",
     "trimmed_mean",

@@ -13,12 +13,19 @@ from jcollab.algorithms.fine_tuning import fine_tuning
 from jcollab.algorithms.grad_align import grad_align
 from jcollab.algorithms.gradient_tracking import gradient_tracking
 from jcollab.algorithms.quasi_global import quasi_global_momentum
+from jcollab.algorithms.representation_sharing import (
+    Group,
+    bytes_exchanged,
+    representation_sharing,
+)
 
 __all__ = [
     "Cohort",
+    "Group",
     "apfl",
     "as_algorithm",
     "asynchronous",
+    "bytes_exchanged",
     "centralized",
     "collaborative_dbat",
     "d2",
@@ -32,4 +39,5 @@ __all__ = [
     "grad_align",
     "gradient_tracking",
     "quasi_global_momentum",
+    "representation_sharing",
 ]

@@ -6,6 +6,7 @@ from jcollab.mixing.compose import every, interleave, lazy, on
 from jcollab.mixing.neighborhood import neighborhood
 from jcollab.mixing.personal import collaboration, personal_average
 from jcollab.mixing.push_sum import one_peer_exponential, push_sum
+from jcollab.mixing.random_peer import random_peer
 from jcollab.mixing.relay import relay_sum
 from jcollab.mixing.server import server
 
@@ -23,6 +24,7 @@ __all__ = [
     "payload",
     "personal_average",
     "push_sum",
+    "random_peer",
     "relay_sum",
     "server",
 ]

@@ -2,8 +2,19 @@
 
 from jcollab.models.cnn import CNN
 from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20
 from jcollab.models.vgg import VGG11
 
-__all__ = ["CNN", "MLP", "VGG11", "Conv", "ResNet20", "max_pool"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "VGG11",
+    "Conv",
+    "FeatureMLP",
+    "LeNet5",
+    "ResNet20",
+    "max_pool",
+    "two_parts",
+]

@@ -127,6 +127,7 @@ class Conv(nn.Module):
         dtype: type to compute in; None for that of inputs and parameters.
         param_dtype: type of the parameters.
         kernel_init: initialiser of the filters.
+        bias_init: initialiser of the bias.
     """
 
     features: int
@@ -137,6 +138,7 @@ class Conv(nn.Module):
     dtype: Any = None
     param_dtype: Any = jnp.float32
     kernel_init: Any = nn.linear.default_kernel_init
+    bias_init: Any = nn.initializers.zeros_init()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -146,7 +148,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:], self.param_dtype)
+            bias = self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
         strides = (self.strides,) * 2 if isinstance(self.strides, int) else tuple(self.strides)
         pads = self.padding
         if isinstance(pads, str):

@@ -9,6 +9,14 @@ from jcollab.objectives.disagreement import (
     sign_ascent,
 )
 from jcollab.objectives.precision import computed_in
+from jcollab.objectives.representation import (
+    discrimination,
+    distillation,
+    federated_distillation,
+    independent,
+    match_logs,
+    representation_sharing,
+)
 
 __all__ = [
     "agreement",
@@ -16,6 +24,12 @@ __all__ = [
     "classification",
     "computed_in",
     "disagreement_points",
+    "discrimination",
+    "distillation",
+    "federated_distillation",
+    "independent",
+    "match_logs",
     "pair_agreement",
+    "representation_sharing",
     "sign_ascent",
 ]

@@ -1,0 +1,1 @@
+"""Representation sharing (Berdoz, Singh, Jaggi and Raskar 2022)."""

@@ -1,0 +1,140 @@
+"""Passes of ONE client through its own examples, in mini-batches of a random order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jcollab.core import Array, Metrics, PyTree
+
+AT_ONCE = 512  # examples in a forward pass over all of a client's data
+
+
+def rows_of(data: Any) -> tuple[PyTree, PyTree, int, int]:
+    """What each client owns of a round's data, what all share, n, and examples per client.
+
+    Args:
+        data: :class:`jcollab.data.ClientData`, or fields ``x [n, m, ...]`` and ``y [n, m]``.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if x and y differ in their leading axes.
+    """
+    if hasattr(data, "indices"):
+        return (data.indices, data.mask), data.examples, *data.indices.shape
+    if not (hasattr(data, "x") and hasattr(data, "y")):
+        raise TypeError(
+            f"batch must be ClientData, or have fields x and y, got {type(data).__name__}"
+        )
+    if jnp.ndim(data.y) != 2 or jnp.shape(data.x)[:2] != jnp.shape(data.y):
+        raise ValueError(
+            "batch must have x [n, m, ...] and y [n, m], got "
+            f"{list(jnp.shape(data.x))} and {list(jnp.shape(data.y))}"
+        )
+    return (data.x, data.y), (), *data.y.shape
+
+
+def examples_of(own: PyTree, common: PyTree, places: Array) -> tuple[Array, Array, Array]:
+    """Examples, labels and whether they count, for one client's row and places ``[b]``."""
+    if isinstance(common, tuple) and not common:
+        x, y = own
+        return x[places], y[places], jnp.ones(places.shape, bool)
+    indices, mask = own
+    rows = indices[places]
+    return common.x[rows], common.y[rows], mask[places]
+
+
+def epochs(
+    step_loss: Callable[..., tuple[Array, Metrics]],
+    optimizer: optax.GradientTransformation,
+    size: int,
+    batch_size: int | None,
+    count: int,
+) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
+    """Local training of one client.
+
+    Every pass goes through the client's examples in a new random order; the last batch of a pass
+    may be smaller and is averaged over its own size.
+
+    Args:
+        step_loss: ``step_loss(params, x, y, key) -> (values [b], metrics [b])``.
+        optimizer: local optimiser.
+        size: m, places of a client's row, those that do not count included.
+        batch_size: b; None for all examples in one step.
+        count: number of passes.
+
+    Returns:
+        ``train(params, opt_state, own, common, key) -> (params, opt_state, metrics)``, metrics
+        being means over all examples of all passes, the loss as ``"loss"``.
+    """
+    width = size if batch_size is None else min(batch_size, size)
+    steps = -(-size // width)
+
+    def train(
+        params: PyTree, opt_state: PyTree, own: PyTree, common: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Metrics]:
+        # examples that count come first, so that only a client's last batches are not full
+        there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
+
+        def order(key: Array) -> tuple[Array, Array]:
+            rank = jnp.where(there, jax.random.uniform(key, (size,)), 2)
+            places = jnp.pad(jnp.argsort(rank), (0, steps * width - size))
+            counts = jnp.arange(steps * width) < there.sum()
+            return places.reshape(steps, width), counts.reshape(steps, width)
+
+        order_key, loss_key = jax.random.split(key)
+        places, counts = jax.vmap(order)(jax.random.split(order_key, count))
+        places, counts = (x.reshape(count * steps, width) for x in (places, counts))
+
+        def step(carry: tuple, item: tuple) -> tuple[tuple, Metrics]:
+            params, opt_state = carry
+            places, counts, key = item
+            x, y, _ = examples_of(own, common, places)
+            number = jnp.maximum(counts.sum(), 1)
+
+            def mean(params: PyTree) -> tuple[Array, Metrics]:
+                values, metrics = step_loss(params, x, y, key)
+                value = jnp.where(counts, values, 0).sum() / number
+                sums = jax.tree.map(
+                    lambda v: jnp.where(counts, v, 0).sum(), {"loss": values, **metrics}
+                )
+                return value, sums
+
+            grads, sums = jax.grad(mean, has_aux=True)(params)
+            updates, new_state = optimizer.update(grads, opt_state, params)
+            new = optax.apply_updates(params, updates), new_state
+            if common:  # clients with fewer examples have fewer steps
+                live = counts.any()
+                new = jax.tree.map(lambda a, b: jnp.where(live, a, b), new, carry)
+            return new, sums
+
+        keys = jax.random.split(loss_key, count * steps)
+        (params, opt_state), sums = jax.lax.scan(step, (params, opt_state), (places, counts, keys))
+        total = count * there.sum()
+        return params, opt_state, jax.tree.map(lambda v: v.sum() / total, sums)
+
+    return train
+
+
+def over_all(fn: Callable[[Array], Array], own: PyTree, common: PyTree, size: int) -> tuple:
+    """``fn(x [b, ...]) -> [b, ...]`` of all examples of one client, some at a time.
+
+    Returns:
+        Results ``[m, ...]``, labels ``[m]``, and whether they count ``[m]``.
+    """
+    parts = -(-size // AT_ONCE)
+    width = -(-size // parts)
+    places = jnp.minimum(jnp.arange(parts * width), size - 1).reshape(parts, width)
+
+    def part(places: Array) -> tuple[Array, Array, Array]:
+        x, y, counts = examples_of(own, common, places)
+        return fn(x), y, counts
+
+    if parts == 1:
+        return part(places[0])
+    said = jax.lax.map(part, places)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], said)

@@ -1,0 +1,381 @@
+"""Clients of any architecture that learn from each other's class prototypes, not from models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.epochs import epochs, over_all, rows_of
+from jcollab.algorithms.local_step import mean_metrics
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, members
+from jcollab.privacy import Release
+from jcollab.prototypes import (
+    Prototypes,
+    Received,
+    check_weighting,
+    class_means,
+    few_sample_means,
+    unweigh,
+    weigh,
+)
+
+MESSAGES = ("features", "logits")
+
+
+class Group(NamedTuple):
+    """Clients with one architecture.
+
+    Attributes:
+        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer.
+        head: ``head(params, features [b, d]) -> logits [b, C]``.
+        clients: how many there are.
+    """
+
+    features: Callable[[PyTree, Array], Array]
+    head: Callable[[PyTree, Array], Array]
+    clients: int
+
+
+class SharingClients(NamedTuple):
+    """Client part of the state.
+
+    With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``
+    and ``opt_state`` are tuples with one stacked tree for each group, ``[n_g, ...]``, in the order
+    in which clients are numbered; everything else leads with [n].
+
+    Attributes:
+        params: model parameters.
+        opt_state: of the local optimisers.
+        mixer: state of the mixer of class means.
+        observers: of those of observations, one for each.
+        models: of the mixer of models.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    mixer: PyTree
+    observers: PyTree
+    models: PyTree
+
+
+def representation_sharing(
+    groups: Group | Sequence[Group],
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer | None,
+    objective: Callable,
+    *,
+    num_classes: int,
+    num_features: int,
+    observer: Mixer | None = None,
+    num_observations: int = 1,
+    samples_per_class: int = 10,
+    message: str = "features",
+    weighting: str = "clients",
+    own_share: Any = 0.0,
+    batch_size: int | None = None,
+    num_epochs: int = 1,
+    model_mixer: Mixer | None = None,
+    release: Release | None = None,
+    honest: Any = None,
+) -> Algorithm:
+    """Clients publish class means and observations, mix those, and learn from what they receive.
+
+        publish  m_uc = mean of phi_u(x_j) over y_j = c,   t_uc = mean over a few of them
+        mix      mbar_u = mixer(m)_u,                      t_u = observer(t)_u
+        learn    epochs of objective(phi_u, mbar_u, t_u) on the client's own data
+
+    All messages of a round are published before anybody learns, as at the end of the round before
+    in the source. They are one tensor ``[n, C, d]`` whatever the architectures, and go through any
+    mixer as :class:`jcollab.prototypes.Prototypes`: ``server()`` gives the mean of the means of
+    those that have the class, ``gossip(topology)`` that of the neighbours,
+    ``server(per_class(rule))`` or ``neighborhood(topology, per_class(rule), channel)`` a robust
+    one. False prototypes are ``channels.byzantine(attacks.on(attack, "values"), who)``: an attack
+    on sums and weights alike would cancel out in their ratio.
+
+    With ``objective=objectives.independent()`` and ``mixer=None`` clients learn alone; with one
+    client on all data that is centralised learning; a ``model_mixer`` beside it makes FedAvg.
+
+    Args:
+        groups: a Group, or several with models of their own that share d and C.
+        optimizer: local optimiser, the same for all.
+        mixer: of class means; None sends none.
+        objective: see :func:`jcollab.objectives.representation_sharing`.
+        num_classes: C.
+        num_features: d.
+        observer: mixer of observations, ``random_peer()`` in the source; None sends none.
+        num_observations: M, observations sent and received by each client.
+        samples_per_class: examples in an observation, at least 1; n_avg in the source.
+        message: ``"features"``, or ``"logits"`` of which d is C (federated distillation).
+        weighting: ``"clients"`` (mean of means, the paper) or ``"samples"`` (pooled mean, the
+            released code).
+        own_share: weight with which the mixer counts a client's own message, to take it out of
+            what the client learns from: 1/n for a server. 0 leaves it in.
+        batch_size: b of a local step; None for all of a client's examples.
+        num_epochs: local passes over the data per round.
+        model_mixer: how models are mixed after local learning; None leaves them to the clients.
+        release: what is done to messages for differential privacy, see :mod:`jcollab.privacy`.
+        honest: bool ``[n]``, whose metrics are averaged; None for all.
+
+    Returns:
+        An algorithm with ``init(key, params)``, params stacked ``[n, ...]`` (a tuple of stacked
+        trees for a sequence of groups), and ``update(state, batch, key)``. The batch is all data
+        of all clients: :class:`jcollab.data.ClientData` (with ``sample=jcollab.data.whole``), or
+        fields ``x [n, m, ...]`` and ``y [n, m]``. It reports ``loss``, ``accuracy`` and the
+        objective's metrics as means over local examples and honest clients.
+
+    Raises:
+        TypeError: if groups or objective are none.
+        ValueError: if a number or a name is out of range, or shapes do not fit each other.
+
+    Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943. Messages of logits: Jeong et
+    al. 2018, arXiv 1811.11479. Class means alone: Tan et al. 2022, arXiv 2105.00243.
+    """
+    several = not isinstance(groups, Group)
+    kinds = (groups,) if isinstance(groups, Group) else tuple(groups)
+    _check_groups(kinds)
+    if not callable(objective):
+        raise TypeError(f"objective must be a function, got {type(objective).__name__}")
+    _check_counts(
+        num_classes=num_classes,
+        num_features=num_features,
+        num_observations=num_observations,
+        samples_per_class=samples_per_class,
+        num_epochs=num_epochs,
+        batch_size=1 if batch_size is None else batch_size,
+    )
+    if message not in MESSAGES:
+        raise ValueError(f"message must be one of {', '.join(MESSAGES)}, got {message!r}")
+    check_weighting(weighting, "weighting")
+    if several and model_mixer is not None:
+        raise ValueError("model_mixer must be None for groups of different models")
+    if message == "logits" and observer is not None:
+        raise ValueError("observer must be None for messages that are logits")
+    n = sum(kind.clients for kind in kinds)
+    told = members(honest, n, "honest")
+    width = num_classes if message == "logits" else num_features
+    num_sent = num_observations if observer else 0
+    ends = np.cumsum([kind.clients for kind in kinds])
+
+    def split(tree: PyTree) -> list[PyTree]:
+        """The rows of each group of something stacked for all clients."""
+        if len(kinds) == 1:
+            return [tree]
+        cuts = zip(ends - [kind.clients for kind in kinds], ends, strict=True)
+        return [jax.tree.map(lambda leaf: leaf[a:b], tree) for a, b in cuts]  # noqa: B023
+
+    def join(parts: list[PyTree]) -> PyTree:
+        if len(parts) == 1:
+            return parts[0]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+    def init(key: Array, params: PyTree) -> State:
+        each = _per_group(params, kinds, several)
+        opt_state = [jax.vmap(optimizer.init)(tree) for tree in each]
+        kind = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
+        empty = Prototypes(
+            jnp.zeros((n, num_classes, width), kind), jnp.zeros((n, num_classes), kind)
+        )
+        clients = SharingClients(
+            params,
+            tuple(opt_state) if several else opt_state[0],
+            mixer.init(empty) if mixer else (),
+            tuple(observer.init(empty) for _ in range(num_sent)) if observer else (),
+            model_mixer.init(params) if model_mixer else (),
+        )
+        return State(clients, (), jnp.int32(0))
+
+    def publish(kind: Group, size: int) -> Callable:
+        def one(params: PyTree, own: PyTree, key: Array, common: PyTree) -> tuple:
+            def compute(x: Array) -> Array:
+                features = kind.features(params, x)
+                if features.shape[-1] != num_features:
+                    raise ValueError(
+                        f"num_features is {num_features}, but features of a group have width "
+                        f"{features.shape[-1]}"
+                    )
+                values = kind.head(params, features) if message == "logits" else features
+                return release.bound(values) if release else values
+
+            values, labels, mask = over_all(compute, own, common, size)
+            keys = jax.random.split(key, 1 + num_sent)
+            said = [(class_means(values, labels, num_classes, mask), weighting)] if mixer else []
+            for m in range(num_sent):
+                few = few_sample_means(
+                    keys[1 + m], values, labels, num_classes, samples_per_class, mask
+                )
+                said.append((few, "clients"))
+            sent = []
+            for i, ((means, counts), by) in enumerate(said):
+                if release:
+                    means = release.noise(jax.random.fold_in(keys[0], i), means, counts)
+                sent.append(weigh(means, counts, by))
+            return tuple(sent)
+
+        return one
+
+    def exchange(
+        clients: SharingClients, sent: list[Prototypes], key: Array, step: Array
+    ) -> tuple[Received, PyTree, PyTree]:
+        mixed, states, kind = clients.mixer, [], sent[0].values.dtype if sent else jnp.float32
+        means = jnp.zeros((n, num_classes, width), kind)
+        known = jnp.zeros((n, num_classes), bool)
+        if mixer:
+            arrived, mixed = mixer.update(
+                sent[0], clients.mixer, key=jax.random.fold_in(key, 0), step=step
+            )
+            means, known = unweigh(arrived, sent[0], own_share)
+        seen = jnp.zeros((n, 0, num_classes, width), kind)
+        observed = jnp.zeros((n, 0, num_classes), bool)
+        if observer:
+            pairs = []
+            for m in range(num_sent):
+                arrived, state = observer.update(
+                    sent[m - num_sent],
+                    clients.observers[m],
+                    key=jax.random.fold_in(key, 1 + m),
+                    step=step,
+                )
+                pairs.append(unweigh(arrived))
+                states.append(state)
+            seen, observed = (jnp.stack(x, axis=1) for x in zip(*pairs, strict=True))
+        return Received(means, known, seen, observed), mixed, tuple(states)
+
+    def learn(kind: Group, size: int) -> Callable:
+        def one(
+            params: PyTree,
+            opt_state: PyTree,
+            own: PyTree,
+            got: Received,
+            key: Array,
+            common: PyTree,
+        ) -> tuple:
+            def step_loss(params: PyTree, x: Array, y: Array, key: Array) -> tuple[Array, Metrics]:
+                features = kind.features(params, x)
+                classify = lambda s: kind.head(params, s)  # noqa: E731
+                return objective(features, classify(features), y, got, classify, key)
+
+            train = epochs(step_loss, optimizer, size, batch_size, num_epochs)
+            return train(params, opt_state, own, common, key)
+
+        return one
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        local_key, publish_key, mix_key, model_key = jax.random.split(key, 4)
+        own, common, held, size = rows_of(batch)
+        if held != n:
+            raise ValueError(f"groups have n={n} clients, but batch is stacked for n={held}")
+        params = _per_group(clients.params, kinds, several)
+        opt_states = clients.opt_state if several else [clients.opt_state]
+        owned = split(own)
+        sent: list[Prototypes] = []
+        if mixer or observer:
+            keys = split(layout.client_keys(publish_key, n))
+            parts = [
+                layout.per_client(publish(kind, size), in_axes=(0, 0, 0, None))(p, o, k, common)
+                for kind, p, o, k in zip(kinds, params, owned, keys, strict=True)
+            ]
+            sent = list(join(parts))
+        got, mixed, observers = exchange(clients, sent, mix_key, state.step)
+        keys, gots = split(layout.client_keys(local_key, n)), split(got)
+        parts = [
+            layout.per_client(learn(kind, size), in_axes=(0, 0, 0, 0, 0, None))(*args, common)
+            for kind, *args in zip(kinds, params, opt_states, owned, gots, keys, strict=True)
+        ]
+        metrics = join([metrics for _, _, metrics in parts])
+        if len(told) < n:
+            metrics = jax.tree.map(lambda leaf: leaf[told], metrics)
+        fresh, opt_fresh = (tuple(part[i] for part in parts) for i in range(2))
+        models, model_state = (fresh if several else fresh[0]), clients.models
+        if model_mixer:
+            models, model_state = model_mixer.update(
+                models, model_state, key=model_key, step=state.step
+            )
+        clients = SharingClients(
+            models, opt_fresh if several else opt_fresh[0], mixed, observers, model_state
+        )
+        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+
+    return Algorithm(init, update)
+
+
+def bytes_exchanged(
+    mixer: Mixer | None,
+    observer: Mixer | None,
+    n: int,
+    num_classes: int,
+    width: int,
+    *,
+    num_observations: int = 1,
+    weighting: str = "clients",
+    dtype: Any = np.float32,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes that each client sends and receives in a round of representation sharing.
+
+    Through a server ``b (M + 1) C d`` each way, b bytes a number; a pooled mean needs the C counts
+    upwards too. Absent classes are rows that are not sent, and cost no more.
+
+    Args:
+        mixer: of class means; None sends none.
+        observer: of observations; None sends none.
+        n: clients.
+        num_classes: C.
+        width: d of the messages (C for logits).
+        num_observations: M.
+        weighting: of the means.
+        dtype: type of the numbers sent.
+
+    Returns:
+        Up and down, ``[n]`` each. On a graph with equally many links in and out, they agree.
+    """
+    check_weighting(weighting, "weighting")
+    values = jax.ShapeDtypeStruct((n, num_classes, width), dtype)
+    counts = jax.ShapeDtypeStruct((n, num_classes), dtype)
+    down = np.zeros(n)
+    if mixer:
+        down = down + np.asarray(mixer.bytes_sent(values), float)
+    if observer:
+        down = down + num_observations * np.asarray(observer.bytes_sent(values), float)
+    up = down
+    if mixer and weighting == "samples":
+        up = up + np.asarray(mixer.bytes_sent(counts), float)
+    return up, down
+
+
+def _per_group(params: PyTree, kinds: tuple[Group, ...], several: bool) -> list[PyTree]:
+    each = list(params) if several else [params]
+    if len(each) != len(kinds):
+        raise ValueError(
+            f"params must hold {len(kinds)} trees, one for each group, got {len(each)}"
+        )
+    for i, (tree, kind) in enumerate(zip(each, kinds, strict=True)):
+        held = layout.num_clients(tree, f"params[{i}]" if several else "params")
+        if held != kind.clients:
+            raise ValueError(
+                f"params of group {i} are stacked for {held} clients, but it has {kind.clients}"
+            )
+    return each
+
+
+def _check_groups(kinds: tuple[Group, ...]) -> None:
+    if not kinds:
+        raise ValueError("groups must hold at least one Group, got none")
+    for kind in kinds:
+        if not isinstance(kind, Group):
+            raise TypeError(f"groups must be Groups, got {type(kind).__name__}")
+        if not (callable(kind.features) and callable(kind.head)):
+            raise TypeError("groups must have functions features and head")
+        if kind.clients < 1:
+            raise ValueError(f"groups must have at least 1 client each, got {kind.clients}")
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,90 @@
+"""Everybody gets what one other sends, drawn at random: nothing is averaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+
+from jcollab import channels, layout
+from jcollab.core import Array, Channel, Mixer, PyTree, Wire
+from jcollab.mixing.common import check_n, no_bytes, payload, where
+from jcollab.topology import Topology, as_topology
+
+
+def random_peer(
+    topology: Topology | nx.Graph | None = None,
+    channel: Channel | None = None,
+    *,
+    include_self: bool = True,
+) -> Mixer:
+    """Every client gets the value of one client: ``x_i' = x_j``, j uniform.
+
+    Through a server that keeps what all clients sent and hands out one of it to each, or from a
+    random neighbour. A client to whom nothing arrives keeps its own value. ``bytes_sent`` is one
+    value a client through a server; on a graph, what its neighbours ask of it on average.
+
+    Args:
+        topology: whose neighbours are drawn from; None for a server, which draws from everybody.
+        channel: what happens to messages on their way; its inboxes have a single slot.
+        include_self: whether a client may draw itself.
+
+    Raises:
+        ValueError: at ``init``, if n differs between ``x`` and the topology, or a client has nobody
+            to draw from.
+
+    Source: the observations of Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
+    """
+    link = channel or channels.reliable()
+    graph = None if topology is None else as_topology(topology)
+
+    def init(x: PyTree) -> PyTree:
+        n = layout.num_clients(x, "params")
+        if graph is not None:
+            check_n(x, graph.n)
+        elif n == 1 and not include_self:
+            raise ValueError("include_self must be True for a single client, got False")
+        table = () if graph is None else (jnp.asarray(graph.neighbors), jnp.asarray(graph.degrees))
+        return table, link.init(_inbox(x, jnp.arange(n)))
+
+    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+        table, held = s
+        n = layout.num_clients(x)
+        own = jnp.arange(n)
+        draw_key, wire_key = jax.random.split(key)
+        keys = layout.client_keys(draw_key, n)
+
+        def draw(key: Array, i: Array, row: tuple) -> Array:
+            if graph is None:
+                if include_self:
+                    return jax.random.randint(key, (), 0, n)
+                return (i + jax.random.randint(key, (), 1, n)) % n
+            neighbors, degree = row
+            place = jax.random.randint(key, (), 0, degree + include_self)
+            return jnp.where(place < degree, neighbors[jnp.minimum(place, len(neighbors) - 1)], i)
+
+        peers = jax.vmap(draw)(keys, own, table)
+        wire = Wire(wire_key, step, x, x, own, peers[:, None], jnp.ones((n, 1)))
+        arrived = (peers != own)[:, None]
+        inbox, arrived, held = link.update(_inbox(x, peers), arrived, held, wire)
+        got = jax.tree.map(lambda leaf, mine: where(arrived[:, 0], leaf[:, 0], mine), inbox, x)
+        return got, (table, held)
+
+    def bytes_sent(x: PyTree) -> Any:
+        n = layout.num_clients(x)
+        if graph is None:
+            return no_bytes(x) if n == 1 else np.full(n, float(payload(x)))
+        asked = np.zeros(graph.n)  # neighbour j draws a given client with chance 1 / (its draws)
+        for j in range(graph.n):
+            degree = int(graph.degrees[j])
+            asked[graph.neighbors[j, :degree]] += 1 / (degree + include_self)
+        return asked * float(payload(x))
+
+    return Mixer(init, update, bytes_sent)
+
+
+def _inbox(x: PyTree, senders: Array) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[senders][:, None], x)
