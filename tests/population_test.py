@@ -1,0 +1,130 @@
+"""Large populations: clients as ranges of examples, in host memory, and the memory of a round."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+
+KEY = jax.random.key(3)
+SGD = optax.sgd(0.05)
+CORRECTED = optax.chain(jc.local.control_variate(), SGD)
+
+
+def examples_of_users():
+    owners = np.array([2, 0, 1, 1, 4, 3, 2, 0, 1, 4, 1])
+    x = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    return {"x": x, "owner": owners}, owners
+
+
+def squares(params, batch, key):
+    return jnp.mean((batch["x"] - params) ** 2), {
+        "owner": batch["owner"].astype(jnp.float32).mean()
+    }
+
+
+@pytest.mark.parametrize("form", ["ranges", "lists"])
+@pytest.mark.parametrize("num_sampled", [2, None])
+def test_clients_in_host_memory_train_as_on_the_device(form, num_sampled):
+    examples, owners = examples_of_users()
+    data = jc.data.client_ranges(examples, owners)
+    if form == "lists":
+        data = jc.data.client_data(examples, jc.data.by_user(owners))
+    cohort = jc.federated_cohort(
+        squares,
+        CORRECTED,
+        local_steps=2,
+        num_sampled=num_sampled,
+        source=jc.sources.local_batches(2),
+        drift=jc.local.scaffold(),
+    )
+    algorithm = jc.algorithms.as_algorithm(cohort)
+    state = cohort.init(KEY, jnp.zeros((5, 3)))
+    expected, log = jc.run(algorithm, state, data, KEY, num_rounds=6, sample=jc.data.whole)
+    held, first = jc.run_offloaded(
+        cohort, jc.offload(state), data, KEY, num_rounds=2, progress=False
+    )
+    held, rest = jc.run_offloaded(cohort, held, data, KEY, num_rounds=4, progress=False)
+    chex.assert_trees_all_close(jax.device_get(held), jax.device_get(expected), atol=1e-6)
+    for name, values in log.items():
+        np.testing.assert_allclose(np.concatenate([first[name], rest[name]]), values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_clients_draw_from_their_own_examples(replace):
+    examples, owners = examples_of_users()
+    data = jc.data.client_data(examples, jc.data.by_user(owners))
+    source = jc.sources.local_batches(2, replace=replace)
+    rows, common = source.rows(data, jnp.array([1, 3]), 4)
+    for place, owner in enumerate((1, 3)):
+        row = jax.tree.map(lambda leaf: leaf[place], rows)  # noqa: B023
+        batches = [source.pick(row, common, KEY, k) for k in range(4)]
+        assert all((batch["owner"] == owner).all() for batch in batches)
+        if owner == 1 and not replace:  # four examples: two steps are a pass over them
+            seen = np.concatenate([batch["x"] for batch in batches[:2]])
+            own = examples["x"][owners == 1]
+            np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(own, axis=0))
+            np.testing.assert_array_equal(batches[0]["x"], batches[2]["x"])
+    ranges = jc.data.client_ranges(examples, owners)
+    np.testing.assert_array_equal(ranges.size, [2, 4, 2, 1, 2])
+    if not replace:
+        with pytest.raises(ValueError, match="replace must be True for ClientRanges"):
+            source.rows(ranges, None, 1)
+
+
+def test_states_on_the_device_are_not_taken_for_host_memory():
+    cohort = jc.federated_cohort(squares, SGD, source=jc.sources.repeated())
+    state = cohort.init(KEY, jnp.ones((5, 4)))
+    with pytest.raises(ValueError, match="state.clients must be writable NumPy arrays"):
+        jc.run_offloaded(cohort, state, {}, KEY, num_rounds=1)
+    with pytest.raises(ValueError, match="num_rounds must be at least 1, got 0"):
+        jc.run_offloaded(cohort, jc.offload(state), {}, KEY, num_rounds=0)
+
+
+@pytest.mark.parametrize(
+    "make", [jc.data.by_user, lambda owners: jc.data.client_ranges({"x": np.ones(3)}, owners)]
+)
+@pytest.mark.parametrize("owners", [np.zeros((0,)), np.zeros((2, 2))])
+def test_owners_that_do_not_fit_are_named(make, owners):
+    with pytest.raises(ValueError, match=r"owners must have shape \[N"):
+        make(owners)
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 0, 2], [-1, 4], [1, 1], [[3]]])
+def test_sizes_that_do_not_fit_are_named(sizes):
+    with pytest.raises(ValueError, match="sizes must be at least 1 each and sum to N=3"):
+        jc.data.client_ranges({"x": np.ones(3)}, sizes=sizes)
+
+
+def test_ranges_by_size_hold_what_they_say():
+    ranges = jc.data.client_ranges({"x": np.arange(6)}, sizes=[1, 3, 2])
+    np.testing.assert_array_equal(ranges.start, [0, 1, 4])
+    np.testing.assert_array_equal(ranges.size, [1, 3, 2])
+    with pytest.raises(ValueError, match="owners or sizes must be given"):
+        jc.data.client_ranges({"x": np.arange(6)})
+
+
+def test_memory_is_set_by_the_chunk_and_not_by_the_number_of_sampled_clients():
+    def squares(params, batch, key):
+        return jnp.mean((params - batch) ** 2)
+
+    size = 50_000
+
+    def temporary(num_sampled):
+        algorithm = jc.federated(
+            squares,
+            SGD,
+            num_sampled=num_sampled,
+            num_clients=1000,
+            source=jc.sources.repeated(),
+            chunk=4,
+        )
+        state = jax.eval_shape(algorithm.init, KEY, jnp.zeros(size))
+        compiled = jax.jit(algorithm.update).lower(state, jnp.zeros(1000), KEY).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = temporary(20), temporary(200)
+    assert many < few + 200 * 1000 < 200 * 4 * size
