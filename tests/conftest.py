@@ -1,3 +1,4 @@
+import gc
 import os
 
 # before jax starts: the tests of layouts need several devices
@@ -17,6 +18,14 @@ def x64():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Drops what a file has compiled: programs take memory maps, and a process has only so many."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
