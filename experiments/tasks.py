@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -47,13 +48,11 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
 
 
 def stack_clients(parts: list[Any], examples: Dataset, times: int) -> jc.data.ClientData:
-    """One partition for each seed over shared examples, repeated for each learning rate.
+    """One partition for each seed over shared examples, repeated for each setting.
 
     Returns:
         Leaves ``indices`` and ``mask`` are ``[times * seeds, n, w]``.
     """
-    import jax.numpy as jnp
-
     each = [jc.data.client_data(examples, part) for part in parts]
     return jc.data.ClientData(
         each[0].examples,

@@ -15,6 +15,7 @@ import jcollab as jc
 from experiments.clipped_gossip.kinds import Training
 from experiments.clipped_gossip.model import MnistNet, in_training
 from experiments.contract import Context, Row
+from experiments.tasks import stack_clients
 from jcollab import aggregators
 
 CONSTANTS = {
@@ -221,12 +222,7 @@ def train(
 
     which = np.repeat(np.arange(len(attacks)), len(seeds))
     every_seed = np.tile(seeds, len(attacks))
-    dealt = [jc.data.client_data(task.train, deal(int(s))) for s in seeds]
-    data = jc.data.ClientData(
-        dealt[0].examples,
-        jnp.stack([d.indices for d in dealt] * len(attacks)),
-        jnp.stack([d.mask for d in dealt] * len(attacks)),
-    )
+    data = stack_clients([deal(int(s)) for s in seeds], task.train, len(attacks))
     wrong = jnp.array([name.split()[0] == "LF" for name in attacks])
     sample = jc.data.minibatches(batch_size * (2 if scores_models else 1))
     judge = _judge(task, graph)
