@@ -77,3 +77,37 @@ def test_max_pool_equals_flax(size):
 def test_models_use_it(model, shape):
     x = jnp.zeros(shape)
     assert "custom_vjp" in str(jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x))
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", SAME_AT_BOTH_ENDS, ((0, 2), (3, 0))])
+def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3), jnp.float64)
+    ours, theirs = Conv(4, kernel, 1, padding, batch_last=True), nn.Conv(4, kernel, 1, padding)
+    params = theirs.init(jax.random.key(1), x)
+    turned = x.transpose(3, 1, 2, 0)
+    jax.tree.map(np.testing.assert_array_equal, params, ours.init(jax.random.key(1), turned))
+
+    def value(module):
+        return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
+
+    expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
+    result, (grads, dx) = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, turned)
+    got = result, (grads, dx.transpose(3, 1, 2, 0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+def test_the_batch_comes_last_only_without_strides():
+    with pytest.raises(ValueError, match=r"strides must be 1 with batch_last, got \(2, 2\)"):
+        Conv(4, (3, 3), 2, batch_last=True).init(jax.random.key(0), jnp.zeros((3, 6, 6, 2)))
+
+
+def test_lenet_is_the_same_with_either_layout(monkeypatch):
+    model = jc.models.LeNet5()
+    x = jax.random.normal(jax.random.key(0), (3, 12, 12, 1))
+    params = model.init(jax.random.key(1), x)
+    loss = lambda p: jnp.sum(model.apply(p, x) ** 2)  # noqa: E731
+    expected = jax.value_and_grad(loss)(params)
+    monkeypatch.setattr("jcollab.layout.loops", lambda: False)
+    got = jax.value_and_grad(loss)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, expected)

@@ -117,7 +117,7 @@ def train(
         return make(groups, own).init(key, tuple(stacked) if several else stacked[0])
 
     def judge(x: Any, y: Any) -> Callable[[jc.State], Any]:
-        judges = [jc.metrics.accuracy(m.apply, x, y, batch_size=500) for m, _ in models]
+        judges = [jc.metrics.accuracy(m.apply, x, y, batch_size=50) for m, _ in models]
 
         def evaluate(state: jc.State) -> jax.Array:
             trees = state.clients.params if several else [state.clients.params]

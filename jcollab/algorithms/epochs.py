@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import layout
 from jcollab.core import Array, Metrics, PyTree
 
-AT_ONCE = 512  # examples in a forward pass over all of a client's data
+LOOPED, AT_ONCE = 40, 512  # examples in a forward pass over all of a client's data
 
 
 def rows_of(data: Any) -> tuple[PyTree, PyTree, int, int]:
@@ -126,7 +127,8 @@ def over_all(fn: Callable[[Array], Array], own: PyTree, common: PyTree, size: in
     Returns:
         Results ``[m, ...]``, labels ``[m]``, and whether they count ``[m]``.
     """
-    parts = -(-size // AT_ONCE)
+    # few in a loop on a CPU: what a layer puts out should stay in the cache
+    parts = -(-size // (LOOPED if layout.loops() else AT_ONCE))
     width = -(-size // parts)
     places = jnp.minimum(jnp.arange(parts * width), size - 1).reshape(parts, width)
 

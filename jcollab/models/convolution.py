@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from jcollab import layout
+from jcollab.models import planes
 
 Array = jax.Array
 Pads = tuple[tuple[int, int], ...]
@@ -105,7 +106,7 @@ def max_pool(x: Array, size: int = 2) -> Array:
     inputs tie, they share the gradient.
 
     Args:
-        x: ``[b, H, W, C]``.
+        x: height and width on axes 1 and 2.
         size: height, width and step of a window.
     """
     for axis in (1, 2):
@@ -128,6 +129,8 @@ class Conv(nn.Module):
         param_dtype: type of the parameters.
         kernel_init: initialiser of the filters.
         bias_init: initialiser of the bias.
+        batch_last: inputs and outputs are ``[I, H, W, b]`` and ``[O, H', W', b]``, which is faster
+            on a CPU where channels are few. Only with strides of 1.
     """
 
     features: int
@@ -139,12 +142,13 @@ class Conv(nn.Module):
     param_dtype: Any = jnp.float32
     kernel_init: Any = nn.linear.default_kernel_init
     bias_init: Any = nn.initializers.zeros_init()
+    batch_last: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """``[b, H, W, I]`` to ``[b, H', W', O]``."""
         height, width = self.kernel_size
-        shape = (height, width, x.shape[-1], self.features)
+        shape = (height, width, x.shape[0 if self.batch_last else -1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
         if self.use_bias:
@@ -155,6 +159,11 @@ class Conv(nn.Module):
             pads = jax.lax.padtype_to_pads(x.shape[1:3], (height, width), strides, pads)
         pads = tuple((int(low), int(high)) for low, high in pads)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if self.batch_last:
+            if strides != (1, 1):
+                raise ValueError(f"strides must be 1 with batch_last, got {strides}")
+            x = planes.convolve(x, kernel, pads)
+            return x if bias is None else x + bias[:, None, None, None]
         if layout.loops():
             x = convolve(x, kernel, strides, pads)
         else:  # accelerators have backward passes of their own

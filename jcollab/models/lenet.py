@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab import layout
 from jcollab.models.convolution import Conv, max_pool
 
 Array = jax.Array
@@ -50,7 +51,13 @@ class LeNet5(nn.Module):
         inputs = (25 * self.channels, 25 * 6, 9 * 16)
         shapes = ((6, 5), (16, 5), (120, 3))
         self.convolutions = [
-            Conv(width, (size, size), kernel_init=SMALL, bias_init=_within(count))
+            Conv(
+                width,
+                (size, size),
+                kernel_init=SMALL,
+                bias_init=_within(count),
+                batch_last=layout.loops(),
+            )
             for (width, size), count in zip(shapes, inputs, strict=True)
         ]
         self.dense = nn.Dense(self.num_features, kernel_init=SMALL, bias_init=_within(120))
@@ -61,9 +68,12 @@ class LeNet5(nn.Module):
     def features(self, x: Array) -> Array:
         """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""
         first, second, third = self.convolutions
+        batch_last = layout.loops()
+        x = x.transpose(3, 1, 2, 0) if batch_last else x
         for convolution in (first, second):
             x = nn.relu(max_pool(convolution(x)))
-        return nn.tanh(self.dense(nn.relu(third(x)).mean((1, 2))))
+        x = nn.relu(third(x)).mean((1, 2))
+        return nn.tanh(self.dense(x.T if batch_last else x))
 
     def head(self, features: Array) -> Array:
         """``[b, d]`` to logits ``[b, C]``."""
