@@ -29,8 +29,12 @@ class LeNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits ``[b, outputs]`` of images ``[b, height, width, channels]``."""
         pads = (((2, 2), (2, 2)), "VALID")
+        batch_last = jc.layout.loops()
+        x = x.transpose(3, 1, 2, 0) if batch_last else x
         for width, padding in zip(self.channels, pads, strict=True):
-            x = nn.relu(jc.models.max_pool(jc.models.Conv(width, (5, 5), padding=padding)(x)))
+            x = jc.models.Conv(width, (5, 5), padding=padding, batch_last=batch_last)(x)
+            x = nn.relu(jc.models.max_pool(x))
+        x = x.transpose(3, 1, 2, 0) if batch_last else x
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
