@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.contract import Preset
-from experiments.dbat.kinds import Images, Theorem, Toy2d, Uncertainty
+from experiments.dbat.kinds import Collaborative, Images, Theorem, Toy2d, Uncertainty
 
 SMALL = {
     "examples": 600,
@@ -79,6 +79,14 @@ PRESETS = {
             "steps": 5,
             "num_seeds": 1,
         },
+    ),
+    "collaborative": Preset(
+        config=Collaborative(problem="digits", network="mlp", batch_size=64, hidden=(64,)),
+        about="4 clients share predictions on public dominoes; two disagree with the other two",
+        cost="1 minute on 2 cores, no download",
+        expected="tops shuffled: those who disagree 20 points ahead of those who learn alone",
+        smoke={name: value for name, value in SMALL.items() if name != "rounds"}
+        | {"rounds": 2, "warmup": 1, "clients": 2, "examples": None},
     ),
     "cifar_dominoes": Preset(
         config=Images(

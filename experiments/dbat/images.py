@@ -11,7 +11,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
 from experiments.dbat import problems, training
-from experiments.dbat.kinds import Images
+from experiments.dbat.kinds import Images, Pictures
 from experiments.dbat.models import LeNet
 from jcollab import ensembles, plots
 from jcollab.objectives.disagreement import EPSILON
@@ -82,7 +82,7 @@ def plan(config: Images, problem: problems.Problem) -> training.Plan:
     )
 
 
-def network(config: Images, outputs: int) -> Any:
+def network(config: Pictures, outputs: int) -> Any:
     """The network of the configuration."""
     if config.network == "mlp":
         return jc.models.MLP(outputs, config.hidden)

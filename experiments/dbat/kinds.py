@@ -14,19 +14,12 @@ Logarithm = Literal["released", "stable"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
-    """Two members on images with a shortcut: one logit for dominoes, one per class for colours.
+class Pictures:
+    """What experiments on images with a shortcut share: data, network, and sizes.
 
     Attributes:
-        problem: which images.
-        pools: unlabelled sets: from the test distribution, or different from it.
-        alphas: weight of the agreement, for each pool.
-        methods: "D-BAT" and "deep ensemble", or D-BAT alone.
-        members: M.
-        rounds: of the first member, and of each later one.
+        problem: which images: one logit for dominoes, one per class for colours.
         batch_size: labelled, and unlabelled, examples of a round.
-        learning_rates: of the first member and of the later ones.
-        optimizers: "adamw" or "sgd" (momentum .9), of the first member and of the later ones.
         weight_decay: of AdamW.
         network: LeNet or an MLP.
         channels: of the two convolutions of LeNet.
@@ -40,14 +33,7 @@ class Images:
     """
 
     problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
-    pools: tuple[str, ...] = POOLS
-    alphas: tuple[float, ...] = (0.5, 1.0)
-    methods: tuple[str, ...] = METHODS
-    members: int = 2
-    rounds: tuple[int, ...] = (360, 360)
     batch_size: int = 256
-    learning_rates: tuple[float, ...] = (5e-4, 5e-4)
-    optimizers: tuple[str, ...] = ("adamw", "adamw")
     weight_decay: float = 1e-6
     network: Literal["lenet", "mlp"] = "lenet"
     channels: tuple[int, ...] = (6, 16)
@@ -61,16 +47,48 @@ class Images:
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_counts(self, "members", "batch_size", "shrink", "num_seeds")
+        check_counts(self, "batch_size", "shrink", "num_seeds")
         check_among("problem", (self.problem,), PROBLEMS)
+        check_among("network", (self.network,), ("lenet", "mlp"))
+        check_among("logarithm", (self.logarithm,), ("released", "stable"))
+        check_among("anchor", (self.anchor,), ("frozen", "trained"))
+        if len(self.channels) != 2:
+            raise ValueError(f"channels must be two values, got {self.channels}")
+        if self.examples is not None and self.examples < 1:
+            raise ValueError(f"examples must be at least 1, or None, got {self.examples}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Images(Pictures):
+    """Two members, one after the other.
+
+    Attributes:
+        pools: unlabelled sets: from the test distribution, or different from it.
+        alphas: weight of the agreement, for each pool.
+        methods: "D-BAT" and "deep ensemble", or D-BAT alone.
+        members: M.
+        rounds: of the first member, and of each later one.
+        learning_rates: of the first member and of the later ones.
+        optimizers: "adamw" or "sgd" (momentum .9), of the first member and of the later ones.
+    """
+
+    pools: tuple[str, ...] = POOLS
+    alphas: tuple[float, ...] = (0.5, 1.0)
+    methods: tuple[str, ...] = METHODS
+    members: int = 2
+    rounds: tuple[int, ...] = (360, 360)
+    learning_rates: tuple[float, ...] = (5e-4, 5e-4)
+    optimizers: tuple[str, ...] = ("adamw", "adamw")
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check_counts(self, "members")
         check_among("methods", self.methods, METHODS)
         if "D-BAT" not in self.methods:
             raise ValueError(f"methods must hold D-BAT, got {self.methods}")
-        check_among("network", (self.network,), ("lenet", "mlp"))
         check_among("pools", self.pools, POOLS)
         check_among("optimizers", self.optimizers, ("adamw", "sgd"))
-        check_among("logarithm", (self.logarithm,), ("released", "stable"))
-        check_among("anchor", (self.anchor,), ("frozen", "trained"))
         if len(self.alphas) != len(self.pools) or min(self.alphas) < 0:
             raise ValueError(f"alphas must be at least 0, one for each pool, got {self.alphas}")
         for name in ("rounds", "learning_rates", "optimizers"):
@@ -81,10 +99,44 @@ class Images:
                 f"rounds and learning_rates must be positive, got {self.rounds} and "
                 f"{self.learning_rates}"
             )
-        if len(self.channels) != 2:
-            raise ValueError(f"channels must be two values, got {self.channels}")
-        if self.examples is not None and self.examples < 1:
-            raise ValueError(f"examples must be at least 1, or None, got {self.examples}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collaborative(Pictures):
+    """Clients with labelled examples of their own, half of which disagree with the other half.
+
+    Attributes:
+        clients: n, an even number; the first half learn freely.
+        pool: the public unlabelled set, "test" or "different".
+        alpha: weight of the agreement.
+        rounds: T.
+        warmup: rounds before disagreement counts.
+        learning_rate: of AdamW.
+    """
+
+    clients: int = 4
+    pool: Literal["test", "different"] = "test"
+    alpha: float = 0.5
+    rounds: int = 600
+    warmup: int = 200
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check_counts(self, "clients", "rounds")
+        check_among("pool", (self.pool,), POOLS)
+        if self.problem == "colored_mnist":
+            raise ValueError("problem must be one with dominoes, got 'colored_mnist'")
+        if self.clients % 2:
+            raise ValueError(f"clients must be even, got {self.clients}")
+        if not 0 <= self.warmup <= self.rounds:
+            raise ValueError(f"warmup must be in 0..rounds={self.rounds}, got {self.warmup}")
+        if self.alpha < 0 or self.learning_rate <= 0:
+            raise ValueError(
+                "alpha must be at least 0 and learning_rate positive, got "
+                f"{self.alpha} and {self.learning_rate}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 import jcollab as jc
-from experiments.dbat.kinds import Images
+from experiments.dbat.kinds import Images, Pictures
 
 Dataset = jc.data.Dataset
 SPLIT_SEED = 42  # the pools are the same for all seeds
@@ -33,11 +33,18 @@ class Problem(NamedTuple):
 
 def make(config: Images) -> dict[str, Problem]:
     """The problem for each unlabelled set, where they differ in their labelled data."""
-    rng = np.random.default_rng(SPLIT_SEED)
     if config.problem == "colored_mnist":
+        rng = np.random.default_rng(SPLIT_SEED)
         made = {pool: _colored(config, pool, rng) for pool in config.pools}
         return {pool: smaller(problem, config.shrink) for pool, problem in made.items()}
-    return {"both": smaller(_dominoes(config, rng), config.shrink)}
+    problem = dominoes(config)
+    pools = {name: problem.pools[name] for name in config.pools}
+    return {"both": problem._replace(pools=pools)}
+
+
+def dominoes(config: Pictures) -> Problem:
+    """Dominoes, with both unlabelled sets."""
+    return smaller(_dominoes(config, np.random.default_rng(SPLIT_SEED)), config.shrink)
 
 
 def smaller(problem: Problem, factor: int) -> Problem:
@@ -58,7 +65,7 @@ def smaller(problem: Problem, factor: int) -> Problem:
     return problem._replace(train=shrunk(problem.train), pools=pools, tests=tests)
 
 
-def _dominoes(config: Images, rng: np.random.Generator) -> Problem:
+def _dominoes(config: Pictures, rng: np.random.Generator) -> Problem:
     if config.problem == "digits":
         tops, pairs = _split("digits", config, rng), [(0, 3), (1, 8)]
         bottoms = _split("digits", config, rng)
@@ -83,7 +90,7 @@ def _dominoes(config: Images, rng: np.random.Generator) -> Problem:
         "shortcut_broken": Dataset(jc.data.permute_half(test.x, rng, "top"), test.y),
         "feature_broken": Dataset(jc.data.permute_half(test.x, rng, "bottom"), test.y),
     }
-    return Problem(train, {name: pools[name] for name in config.pools}, tests, 1)
+    return Problem(train, pools, tests, 1)
 
 
 def _colored(config: Images, pool: str, rng: np.random.Generator) -> Problem:
@@ -111,7 +118,7 @@ def _colored(config: Images, pool: str, rng: np.random.Generator) -> Problem:
     return Problem(labelled, {pool: painted(free)}, tests, classes)
 
 
-def _split(name: str, config: Images, rng: np.random.Generator) -> list[Dataset]:
+def _split(name: str, config: Pictures, rng: np.random.Generator) -> list[Dataset]:
     """Images for the pools (a sixth, of digits a quarter), for training, and for testing."""
     known = jc.data.load(name, "train")
     order = rng.permutation(len(known.y))[: config.examples]
