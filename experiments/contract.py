@@ -95,7 +95,7 @@ class Context:
 
     def log(self, **tags: Any) -> Any:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
-        from jcollab.training import RunLog
+        from jcollab.run_log import RunLog
 
         return RunLog(self.out / "metrics.jsonl", **tags)
 
@@ -160,7 +160,7 @@ def execute(
     Returns:
         What summary.json holds, with ``interrupted`` true if Ctrl-C ended the run early.
     """
-    from jcollab.training import interruptible, plain, progress_bar
+    from jcollab.run_log import interruptible, plain, progress_bar
 
     console = console or Console()
     modules: dict[type, types.ModuleType] = importlib.import_module(

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from jcollab import layout
 from jcollab.algorithms.cohort import Cohort
 from jcollab.core import Array, PyTree, State
-from jcollab.training import interruptible, progress_bar
+from jcollab.run_log import interruptible, progress_bar
 
 
 def offload(state: State) -> State:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import pathlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
-from jcollab import layout
+from jcollab import guard, layout
+from jcollab.checkpoints import Checkpoints, Saved, form
 from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
+from jcollab.run_log import RunLog, interruptible, progress_bar
 
 EVALUATIONS_BY_DEFAULT = 20
 SAID_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
@@ -52,7 +42,7 @@ class Result(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """A metric became infinite or NaN; ``result`` holds what was measured until then."""
+    """A metric or a model became infinite or NaN; ``result`` holds what was measured until then."""
 
     def __init__(self, message: str, result: Result):
         super().__init__(message)
@@ -76,10 +66,16 @@ def fit(
     replicas: bool = False,
     data_axes: Any = None,
     settings: PyTree = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: float = 30.0,
+    identity: Mapping[str, Any] | None = None,
 ) -> Result:
     """Runs until ``state.step`` is ``num_rounds``, in pieces of ``eval_every`` rounds.
 
-    The result does not depend on the pieces: round t always uses ``fold_in(key, t)``.
+    The result does not depend on the pieces: round t always uses ``fold_in(key, t)``. With a
+    ``checkpoint`` folder, a run that was killed goes on from where it was saved last, and ends with
+    the state, the log and the evaluations that it would have had; called once more, it returns
+    them.
 
     Args:
         algorithm: the algorithm.
@@ -95,21 +91,27 @@ def fit(
             of the metrics over its rounds and the evaluation.
         description: title of the progress bar.
         progress: whether to show a bar, or a rich Progress to add it to.
-        on_divergence: what to do when a metric is not finite: stop with :class:`Diverged`, or go
-            on (for tuning runs).
+        on_divergence: what to do when a metric or a model is not finite: stop with
+            :class:`Diverged`, or note it as ``diverged`` in the log and go on (for tuning runs).
         replicas: whether ``state`` and ``key`` lead with an axis ``[S]`` of independent runs
             (seeds, learning rates) in one program, see :func:`jcollab.layout.per_replica`.
         data_axes: with replicas, the axes of ``data`` as for ``jax.vmap``; None shares it.
         settings: with replicas, hyper-parameters with leaves ``[S]``; ``algorithm`` is then a
             function, ``algorithm(settings of one run) -> Algorithm``.
+        checkpoint: folder for the checkpoints of this run alone. A ``log`` that is a file is then
+            this run's as well, and is written anew.
+        checkpoint_every: seconds between checkpoints, at least 0; they are written after pieces.
+        identity: JSON values that must be as they were for a run to go on: the configuration. The
+            key, the pieces, and the form of the state are always compared.
 
     Returns:
         The result; ``stopped`` says whether Ctrl-C ended it early. A second Ctrl-C ends at once.
 
     Raises:
         TypeError: if ``algorithm`` is none, or no function of the settings where there are some.
-        ValueError: if a number is not positive or the state is past ``num_rounds`` already.
-        Diverged: if a metric is not finite, with the round.
+        ValueError: if a number is not positive, the state is past ``num_rounds`` already, or the
+            checkpoints are of another run (with the field that differs) or all damaged.
+        Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
     if num_rounds < 1:
@@ -118,6 +120,8 @@ def fit(
         raise ValueError(f"eval_every must be at least 1, got {eval_every}")
     if on_divergence not in ("stop", "continue"):
         raise ValueError(f"on_divergence must be 'stop' or 'continue', got {on_divergence!r}")
+    if not checkpoint_every >= 0:
+        raise ValueError(f"checkpoint_every must be at least 0, got {checkpoint_every}")
     if data_axes is not None and sample is None:
         raise ValueError("data_axes needs sample: stacked batches are shared by all replicas")
     if settings is not None and not replicas:
@@ -149,16 +153,28 @@ def fit(
         judge = _compile(layout.per_replica(evaluate), state)
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
+    lines: list[str] = []
     sink = log if isinstance(log, RunLog) else RunLog(log)
     axis = 1 if replicas else 0
+    store = None
+    if checkpoint is not None:
+        store = Checkpoints(checkpoint, _identity(key, piece, state, identity))
+        if sink is not log and sink.path:
+            sink.path.unlink(missing_ok=True)
+        if saved := store.newest(state):
+            state, lines = saved.state, list(saved.lines)
+            logs = [saved.log] if saved.log else []
+            evaluations = _rows(saved.evaluations)
+            sink.write_lines(lines)
+            start = int(np.max(state.step))
 
-    def note(done: int, measured: dict[str, np.ndarray]) -> None:
+    def note(done: int, measured: dict[str, np.ndarray], fine: bool = True) -> None:
         record = {name: np.mean(values, axis) for name, values in measured.items()}
         if judge:
             judged = jax.device_get(judge(state))
             evaluations.append({"round": np.asarray(done), **judged})
             record |= judged
-        sink.write({"round": done, **record})
+        lines.append(sink.write({"round": done, **record} | ({} if fine else {"diverged": True})))
 
     def result(stopped: Any) -> Result:
         joined = (
@@ -167,36 +183,57 @@ def fit(
         stacked = jax.tree.map(lambda *rows: np.stack(rows), *evaluations) if evaluations else {}
         return Result(state, joined, stacked, stopped)
 
-    with progress_bar(progress) as bar, interruptible() as interrupted:
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(progress))
+        interrupted = stack.enter_context(interruptible())
+        if store:
+            stack.callback(store.close)
         programs: dict[tuple, Any] = {}
         task = bar.add_task(description, total=num_rounds, completed=start)
-        done = start
-        if judge and start == 0:
+        done, last = start, time.monotonic()
+        if judge and start == 0 and not evaluations:
             note(0, {})
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
             rounds = data if sample else jax.tree.map(lambda x: x[done : done + length], data)  # noqa: B023
-            form = (length, *(leaf.sharding for leaf in jax.tree.leaves(state)))
-            if form not in programs:
-                programs[form] = compiled.lower(state, rounds, key, length).compile()
-                need = layout.check_memory(programs[form], _size((state, rounds)))
+            placed = (length, *(leaf.sharding for leaf in jax.tree.leaves(state)))
+            if placed not in programs:
+                programs[placed] = compiled.lower(state, rounds, key, length).compile()
+                need = layout.check_memory(programs[placed], _size((state, rounds)))
                 if need and need >= SAID_FROM and len(programs) == 1:
                     gib = need / 2**30
                     bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
-            state, measured = programs[form](state, rounds, key)
+            state, measured = programs[placed](state, rounds, key)
             logs.append(jax.device_get(measured))
             done += length
-            note(done, logs[-1])
+            wrong = guard.what_diverged(logs[-1], state, done, length, num_rounds, replicas)
+            note(done, logs[-1], not wrong)
             bar.update(task, completed=done)
-            if on_divergence == "stop" and (bad := _first_bad(logs[-1], replicas)):
-                name, offset = bad
-                at = done - length + offset + 1
-                raise Diverged(
-                    f"{name} is not finite in round {at} of {num_rounds}; a smaller learning rate "
-                    "or gradient clipping may help",
-                    result("diverged"),
-                )
+            if wrong and on_divergence == "stop":
+                good = f"; checkpoints until then: {store.folder}" if store else ""
+                raise Diverged(f"{wrong}{guard.ADVICE}{good}", result("diverged"))
+            ended = done >= num_rounds or interrupted.is_set()
+            # several processes write together, and their clocks differ
+            due = time.monotonic() - last >= checkpoint_every or jax.process_count() > 1
+            if store and (due or ended):
+                whole = result("")
+                store.save(done, Saved(state, whole.log, whole.evaluations, lines))
+                logs, last = [whole.log], time.monotonic()
     return result("finished" if done >= num_rounds else "interrupted")
+
+
+def _identity(
+    key: Array, piece: int, state: State, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a run is recognised by."""
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return {**(given or {}), "key": np.asarray(data), "eval_every": piece, **form(state)}
+
+
+def _rows(stacked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Evaluations one by one."""
+    count = len(stacked["round"]) if stacked else 0
+    return [jax.tree.map(lambda leaf: leaf[i], stacked) for i in range(count)]  # noqa: B023
 
 
 def _compile(fn: Callable[[State], Metrics], state: State) -> Callable[[State], Metrics]:
@@ -213,84 +250,3 @@ def _compile(fn: Callable[[State], Metrics], state: State) -> Callable[[State], 
 
 def _size(tree: PyTree) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree) if hasattr(leaf, "nbytes"))
-
-
-def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:
-    found = None
-    for name, values in log.items():
-        values = np.moveaxis(values, 1, 0) if replicas else values
-        bad = ~np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
-        if bad.any() and (found is None or int(bad.argmax()) < found[1]):
-            found = name, int(bad.argmax())
-    return found
-
-
-class RunLog:
-    """A file of JSON lines that is complete after every line.
-
-    Args:
-        path: the file, which is added to; None writes nothing.
-        **tags: fields that every line starts with.
-    """
-
-    def __init__(self, path: str | os.PathLike | None, **tags: Any):
-        self.path = None if path is None else pathlib.Path(path)
-        self.tags = tags
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Adds a record; arrays become lists, and numbers that are not finite null."""
-        if self.path is None:
-            return
-        with self.path.open("a") as file:
-            file.write(json.dumps(plain(self.tags | record), allow_nan=False) + "\n")
-
-
-def plain(value: Any) -> Any:
-    """The value in what JSON has: arrays as lists, numbers that are not finite as None."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
-        value = np.asarray(value).tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-@contextlib.contextmanager
-def progress_bar(progress: bool | Progress = True) -> Iterator[Progress]:
-    """A rich progress bar of the library's style; a given one is used as it is."""
-    if isinstance(progress, Progress):
-        yield progress
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        yield bar
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C into a set event, so that work can end between two pieces."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(signum: int, frame: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)  # a second one acts as usual
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

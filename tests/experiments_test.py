@@ -60,7 +60,7 @@ def test_ctrl_c_keeps_what_was_measured(preset, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         written.append(record)
 
-    monkeypatch.setattr("jcollab.training.RunLog.write", write)
+    monkeypatch.setattr("jcollab.run_log.RunLog.write", write)
     assert main(["relaysgd", preset, "--smoke", "--out", str(tmp_path)]) == 130
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["interrupted"] and summary["results"] and not summary["claims"]

@@ -1,0 +1,91 @@
+"""Finds what is not finite in a run, in which round and with which clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab.core import PyTree, State
+
+ADVICE = "; a smaller learning rate or gradient clipping may help"
+
+
+def what_diverged(
+    log: dict[str, np.ndarray],
+    state: State,
+    done: int,
+    length: int,
+    num_rounds: int,
+    replicas: bool,
+) -> str | None:
+    """Says which metric, or whose model, is infinite or NaN; None if all is well.
+
+    Args:
+        log: metrics of the last rounds, ``[length, ...]`` or ``[S, length, ...]``.
+        state: after them.
+        done: rounds so far.
+        length: how many rounds the log is of.
+        num_rounds: how many there will be.
+        replicas: whether everything leads with ``[S]``.
+    """
+    clients = clients_with_bad_models(state, replicas)
+    if bad := _first_bad(log, replicas):
+        name, offset = bad
+        at = done - length + offset + 1
+        return f"{name} is not finite in round {at} of {num_rounds}{_named(clients)}"
+    if clients is not None:
+        return f"models are not finite after round {done} of {num_rounds}{_named(clients)}"
+    return None
+
+
+def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] | None:
+    """Clients whose parameters are not all finite, None if they all are.
+
+    Only ``state.clients.params`` is looked at: other parts of a state may hold infinities. Models
+    of different forms, in groups, are not numbered: the list is then empty.
+    """
+    params = getattr(state.clients, "params", None)
+    leaves = [x for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    if not leaves:
+        return None
+    axis = 1 if replicas else 0
+    flags = [np.asarray(flag) for flag in _finite(leaves, axis)]
+    if all(flag.all() for flag in flags):
+        return None
+    if len({flag.shape for flag in flags}) > 1:
+        return []
+    fine = np.all(flags, axis=0)
+    return np.flatnonzero(~(fine.all(0) if replicas else fine)).tolist()
+
+
+def _finite(leaves: list[PyTree], axis: int) -> Any:
+    """Whether what follows the client axis is finite, for each leaf."""
+    return _compiled(leaves, axis)
+
+
+_compiled = jax.jit(
+    lambda leaves, axis: [
+        jnp.isfinite(leaf).all(tuple(range(axis + 1, leaf.ndim))) for leaf in leaves
+    ],
+    static_argnums=1,
+)
+
+
+def _named(clients: list[int] | None) -> str:
+    if not clients:
+        return ""
+    some = ", ".join(map(str, clients[:10])) + (", ..." if len(clients) > 10 else "")
+    return f" (client {some})" if len(clients) == 1 else f" (clients {some})"
+
+
+def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:
+    found = None
+    for name, values in log.items():
+        values = np.moveaxis(values, 1, 0) if replicas else values
+        bad = ~np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
+        if bad.any() and (found is None or int(bad.argmax()) < found[1]):
+            found = name, int(bad.argmax())
+    return found
