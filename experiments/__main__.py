@@ -1,7 +1,7 @@
 """``python -m experiments [PAPER [PRESET [--smoke] [--seed S] [--out DIR] [--FIELD VALUE ...]]]``.
 
 Without a preset, lists papers and presets. Exit status: 0; 1 when a claim does not hold; 2 for bad
-input; 130 when interrupted.
+input; 3 when a run diverges; 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import os
 import pathlib
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -27,10 +27,17 @@ class Options:
     Attributes:
         out: folder for results; runs/PAPER/PRESET by default.
         smoke: a trial of the machinery that ends in seconds; computes no claims.
+        resume: folder of a run that was killed or interrupted, to go on with; a run whose --out
+            holds one goes on as well.
+        fresh: starts anew whatever --out holds.
+        on_divergence: whether a run that is not finite any more ends, with the round, or goes on.
     """
 
     out: pathlib.Path
     smoke: bool = False
+    resume: pathlib.Path | None = None
+    fresh: bool = False
+    on_divergence: Literal["stop", "continue"] = "stop"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
+    except FloatingPointError as error:
+        console.print(f"[bold red]diverged:[/] {error}", highlight=False, soft_wrap=True)
+        return 3
 
 
 def _dispatch(arguments: list[str], console: Console) -> int:
@@ -58,11 +68,26 @@ def _dispatch(arguments: list[str], console: Console) -> int:
     console.print(f"takes {preset.cost}; expected: {preset.expected}")
     console.print(config)
     _prepare_jax()
+    out = options.out
+    if options.resume:
+        if not (options.resume / contract.CHECKPOINTS).is_dir():
+            raise ValueError(f"resume must be a folder with checkpoints, got {options.resume}")
+        out = options.resume
     summary = contract.execute(
-        paper, name, config, options.out, smoke=options.smoke, console=console
+        paper,
+        name,
+        config,
+        out,
+        smoke=options.smoke,
+        fresh=options.fresh,
+        on_divergence=options.on_divergence,
+        console=console,
     )
     if summary["interrupted"]:
-        console.print("[yellow]Interrupted: these are the results up to that point.[/]")
+        console.print(
+            "[yellow]Interrupted: these are the results up to that point; the same command goes on."
+            "[/]"
+        )
         return 130
     return 0 if all(claim["holds"] for claim in summary["claims"]) else 1
 
@@ -76,7 +101,8 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
     preset = contract.find(paper, name)
     default = contract.configure(preset, smoke="--smoke" in arguments)
     fields = [f.name for f in dataclasses.fields(default)]
-    known = {*fields, "out", "smoke", "help"}
+    options = [field.name for field in dataclasses.fields(Options)]
+    known = {*fields, *options, "help"}
     for argument in arguments:
         if not argument.startswith("--"):
             continue
@@ -84,7 +110,7 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
         if field not in known and field.removeprefix("no_") not in known:
             raise ValueError(
                 f"unknown field {argument!r}; {paper} {name} has "
-                + ", ".join(f"--{f}" for f in [*fields, "out", "smoke"])
+                + ", ".join(f"--{f}" for f in [*fields, *options])
             )
     asked = tyro.cli(
         tuple[type(default), Options],  # type: ignore[misc]

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import shutil
 import threading
 import types
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ PAPERS = (
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")
+CHECKPOINTS = "checkpoints"
 Row = dict[str, Any]
 TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}
 
@@ -85,6 +87,8 @@ class Context:
         smoke: whether this is a trial of the machinery only.
         stop: set by Ctrl-C; a run looks at it between pieces of work and returns what it has.
         figures: the PNG files written so far.
+        on_divergence: of :func:`jcollab.fit`.
+        fits: how many long runs there were so far.
     """
 
     out: pathlib.Path
@@ -92,12 +96,33 @@ class Context:
     smoke: bool
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     figures: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    on_divergence: str = "stop"
+    fits: int = 0
 
     def log(self, **tags: Any) -> Any:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
         from jcollab.run_log import RunLog
 
         return RunLog(self.out / "metrics.jsonl", **tags)
+
+    def fit_options(self, *, tolerant: bool = False, **tags: Any) -> dict[str, Any]:
+        """What :func:`jcollab.fit` is given by every experiment: log, bar and checkpoints.
+
+        Args:
+            tolerant: whether to go on whatever diverges, as in a search for a learning rate.
+            **tags: fields of every line of the log.
+        """
+        from jcollab.run_log import plain
+
+        self.fits += 1
+        folder = self.out / CHECKPOINTS / f"{self.fits:03d}"
+        return {
+            "log": self.log(**tags),
+            "progress": self.progress,
+            "checkpoint": None if self.smoke else folder,
+            "identity": plain(tags),
+            "on_divergence": "continue" if tolerant else self.on_divergence,
+        }
 
     def save(self, figure: Any, name: str) -> None:
         """Writes a figure as ``NAME.png``."""
@@ -145,20 +170,31 @@ def execute(
     out: pathlib.Path,
     *,
     smoke: bool = False,
+    fresh: bool = False,
+    on_divergence: str = "stop",
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
+
+    A run that was killed or interrupted left checkpoints in the folder, and goes on from them: what
+    it then writes is what it would have written without. A run that ends deletes them.
 
     Args:
         paper: name of the paper.
         preset: name of the preset that ``config`` comes from.
         config: resolved configuration.
         out: folder to write into; made if it does not exist.
-        smoke: computes no claims.
+        smoke: computes no claims, writes no checkpoints.
+        fresh: starts anew whatever checkpoints there are.
+        on_divergence: ``"stop"`` or ``"continue"``, where the experiment does not go on anyway.
         console: where tables go; None for standard output.
 
     Returns:
         What summary.json holds, with ``interrupted`` true if Ctrl-C ended the run early.
+
+    Raises:
+        ValueError: if the folder's checkpoints are of a run of another configuration.
+        jcollab.training.Diverged: if a run does; its checkpoints stay.
     """
     from jcollab.run_log import interruptible, plain, progress_bar
 
@@ -169,10 +205,14 @@ def execute(
     module = modules[type(config)]
     out.mkdir(parents=True, exist_ok=True)
     settings = plain(dataclasses.asdict(config))
+    if not smoke:
+        resumed = _claim_folder(out, {"experiment": paper, "preset": preset} | settings, fresh)
+        if resumed:
+            console.print(f"Going on with the run in {out}; --fresh starts anew.")
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
     with progress_bar() as progress, interruptible() as stop:
-        context = Context(out, progress, smoke, stop)
+        context = Context(out, progress, smoke, stop, on_divergence=on_divergence)
         rows = module.run(config, context)
     judged = [] if smoke or stop.is_set() else module.claims(config, rows)
     summary = {
@@ -185,11 +225,36 @@ def execute(
         "interrupted": stop.is_set(),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    if not stop.is_set():
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     shown = getattr(module, "shown", lambda config, rows: rows)
     show(summary | {"results": plain(shown(config, summary["results"]))}, console)
     files = [out / name for name in ("config.json", "metrics.jsonl", "summary.json")]
     console.print("Written to:", *files, *context.figures, sep="\n  ")
     return summary
+
+
+def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
+    """Whether there are checkpoints to go on from; notes whose the folder is."""
+    folder = out / CHECKPOINTS
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    owner = folder / "run.json"
+    if owner.exists():
+        found = json.loads(owner.read_text())
+        for name in dict.fromkeys([*settings, *found]):
+            if settings.get(name) != found.get(name):
+                raise ValueError(
+                    f"{out} holds an unfinished run of another configuration: {name} was "
+                    f"{found.get(name)!r}, now it is {settings.get(name)!r}; take another --out, "
+                    "or --fresh to start anew"
+                )
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "run.json.tmp"
+    written.write_text(json.dumps(settings, indent=2))
+    written.replace(owner)
+    return False
 
 
 def show(summary: dict[str, Any], console: Console) -> None:

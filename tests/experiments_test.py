@@ -9,6 +9,7 @@ import pytest
 
 from experiments import contract
 from experiments.__main__ import main, parse
+from jcollab.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
 ALL = [(paper, preset) for paper in contract.PAPERS for preset in contract.presets(paper)]
@@ -92,3 +93,44 @@ def test_fields_take_lists_and_either_spelling():
     )
     assert config.learning_rates == (0.5, 2.0) and config.num_seeds == 1 and options.smoke
     assert options.out == pathlib.Path("runs/relaysgd/quickstart")
+
+
+TINY = ["--examples", "60", "--rounds", "2", "--evaluations", "1", "--eval_examples", "20"]
+SHARING = ["rep_sharing", "digits", *TINY, "--model", "mlp", "--num_seeds", "1", "--clients", "3"]
+SHARING += ["--methods", "IL", "FD"]
+
+
+def test_an_experiment_that_was_killed_goes_on(tmp_path, monkeypatch, capsys):
+    def results(folder):
+        summary = json.loads((folder / "summary.json").read_text())
+        return summary["results"], (folder / "metrics.jsonl").read_text()
+
+    main([*SHARING, "--out", str(tmp_path / "whole")])
+    assert not (tmp_path / "whole/checkpoints").exists()
+    folder, save, fits = tmp_path / "killed", Checkpoints.save, []
+
+    def save_and_die(self, number, saved):
+        save(self, number, saved)
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_die)
+    with pytest.raises(SystemExit, match="killed"):
+        main([*SHARING, "--out", str(folder)])
+    monkeypatch.setattr(Checkpoints, "save", lambda *args: fits.append(0) or save(*args))
+    assert main([*SHARING, "--out", str(folder), "--learning_rate", "0.5"]) == 2
+    said = capsys.readouterr().out
+    assert "of another configuration: learning_rate was 0.001, now it is 0.5" in said
+    main([*SHARING, "--resume", str(folder)])
+    assert "Going on with the run in" in capsys.readouterr().out
+    assert len(fits) == 1  # the first one was finished
+    assert results(folder) == results(tmp_path / "whole")
+    assert main([*SHARING, "--resume", str(folder)]) == 2
+    assert "resume must be a folder with checkpoints" in capsys.readouterr().out
+
+
+def test_an_experiment_that_diverges_says_so(tmp_path, capsys):
+    wild = [*SHARING, "--learning_rate", "1e30", "--out", str(tmp_path)]
+    assert main(wild) == 3
+    said = capsys.readouterr().out
+    assert "diverged:" in said and "is not finite in round 1 of 2" in said
+    assert main([*wild, "--on_divergence", "continue"]) in (0, 1)

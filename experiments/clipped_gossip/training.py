@@ -235,12 +235,14 @@ def train(
         sample=sample,
         evaluate=judge,
         eval_every=max(1, config.rounds // config.evaluations),
-        log=context.log(
-            **tags, rule=setting.rule, attack=[attacks[i] for i in which], seed=every_seed
+        **context.fit_options(
+            tolerant=True,
+            **tags,
+            rule=setting.rule,
+            attack=[attacks[i] for i in which],
+            seed=every_seed,
         ),
         description=", ".join(map(str, (setting.rule, *tags.values()))),
-        progress=context.progress,
-        on_divergence="continue",
         replicas=True,
         data_axes=jc.data.ClientData(None, 0, 0),
     )

@@ -51,8 +51,7 @@ def run(config: Collaborative, context: Context) -> list[Row]:
         replicas=True,
         settings=jnp.asarray(settings),
         description="clients",
-        progress=context.progress,
-        log=context.log(),
+        **context.fit_options(),
     )
     if fitted.stopped != "finished":
         return []

@@ -157,8 +157,7 @@ def train(
             replicas=True,
             settings=jnp.asarray(alphas, jnp.float32),
             description=label,
-            progress=context.progress,
-            log=context.log(stage=label),
+            **context.fit_options(stage=label),
         )
 
     count = len(seeds)

@@ -109,10 +109,10 @@ def _train(
         sample=jc.data.whole,
         evaluate=lambda state: {k: judge(state)["mean_accuracy"] for k, judge in judges.items()},
         eval_every=max(1, config.rounds // config.evaluations),
-        log=context.log(method=name, learning_rate=every_rate, seed=every_seed),
+        **context.fit_options(
+            tolerant=True, method=name, learning_rate=every_rate, seed=every_seed
+        ),
         description=name,
-        progress=context.progress,
-        on_divergence="continue",
         replicas=True,
         data_axes=jc.data.ClientData(None, 0, 0),
     )

@@ -155,10 +155,8 @@ def train(
         sample=sample,
         evaluate=_judge(task, loss, shards, config.eval_examples),
         eval_every=max(1, config.rounds // config.evaluations),
-        log=context.log(method=method, value=every_value, seed=every_seed),
+        **context.fit_options(tolerant=True, method=method, value=every_value, seed=every_seed),
         description=method,
-        progress=context.progress,
-        on_divergence="continue",
         replicas=True,
     )
     whole = jc.metrics.accuracy(task.model.apply, *task.test)

@@ -150,10 +150,10 @@ def _train(
             predict, test.x[: config.eval_examples], test.y[: config.eval_examples]
         ),
         eval_every=max(1, config.epochs * steps_per_epoch // config.evaluations),
-        log=context.log(algorithm=name, momentum=momentum, alpha=alpha, seed=seed),
+        **context.fit_options(
+            tolerant=True, algorithm=name, momentum=momentum, alpha=alpha, seed=seed
+        ),
         description=f"{name}, momentum {momentum:g}, alpha {alpha:g}, seed {seed}",
-        progress=context.progress,
-        on_divergence="continue",
     )
 
 

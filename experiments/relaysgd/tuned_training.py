@@ -78,10 +78,8 @@ def train(
         sample=jc.data.minibatches(batch_size),
         evaluate=_judge(task),
         eval_every=max(1, rounds // evaluations),
-        log=context.log(**tags, learning_rate=every_rate, seed=every_seed),
+        **context.fit_options(tolerant=True, **tags, learning_rate=every_rate, seed=every_seed),
         description=description,
-        progress=context.progress,
-        on_divergence="continue",
         replicas=True,
         data_axes=jc.data.ClientData(None, 0, 0),
     )

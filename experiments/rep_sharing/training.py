@@ -140,9 +140,8 @@ def train(
         sample=jc.data.whole,
         evaluate=lambda state: {"accuracy": seen(state)},
         eval_every=max(1, config.rounds // config.evaluations),
-        log=context.log(method=name, clients=n, seed=seeds),
+        **context.fit_options(method=name, clients=n, seed=seeds),
         description=f"{name}, {n} clients",
-        progress=context.progress,
         replicas=True,
         data_axes=jc.data.ClientData(None, 0, 0),
     )
