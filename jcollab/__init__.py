@@ -139,6 +139,7 @@ __all__ = [
     "server",
     "sources",
     "stateless",
+    "sweep",
     "topology",
     "with_metrics",
     *_LAZY,
@@ -148,6 +149,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"jcollab.{name}")
+    if name == "sweep":
+        return importlib.import_module("jcollab.sweeps").sweep
     if name == "fit":
         return importlib.import_module("jcollab.training").fit
     if name in ("offload", "run_offloaded"):

@@ -32,7 +32,7 @@ LAYERS = [
     },
     {"mixing", "metrics", "ensembles"},
     {"algorithms"},
-    {"run_log", "guard", "checkpoints", "training", "plots"},
+    {"run_log", "guard", "checkpoints", "training", "sweeps", "plots"},
     {"host_memory"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}
