@@ -1,7 +1,8 @@
 """``python -m experiments [PAPER [PRESET [--smoke] [--seed S] [--out DIR] [--FIELD VALUE ...]]]``.
 
-Without a preset, lists papers and presets. Exit status: 0; 1 when a claim does not hold; 2 for bad
-input; 3 when a run diverges; 130 when interrupted.
+Without a preset, lists papers and presets. Several values for a field that is one number are
+several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
+hold; 2 for bad input; 3 when a run diverges; 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import contract
+from experiments import contract, grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,43 @@ def _dispatch(arguments: list[str], console: Console) -> int:
         _list(console, names[:1] or contract.PAPERS)
         return 0
     paper, name = names
-    config, options = parse(paper, name, arguments[2:])
     preset = contract.find(paper, name)
+    runs = grid.expand(arguments[2:], preset.config)
+    parsed = [parse(paper, name, own) for _, own in runs]  # before the first one runs
     console.print(f"[bold]{paper} {name}[/]: {preset.about}")
     console.print(f"takes {preset.cost}; expected: {preset.expected}")
-    console.print(config)
     _prepare_jax()
+    if len(runs) == 1:
+        return _run(paper, name, *parsed[0], console)[0]
+    return _run_all(paper, name, [point for point, _ in runs], parsed, console)
+
+
+def _run_all(
+    paper: str, name: str, points: list[grid.Point], parsed: list[tuple], console: Console
+) -> int:
+    """Runs every point of a grid in a folder of its own, and tells means over seeds."""
+    out = parsed[0][1].out
+    states, summaries = [], []
+    for i, (point, (config, options)) in enumerate(zip(points, parsed, strict=True)):
+        folder = dataclasses.replace(options, out=out / grid.label(point))
+        console.rule(f"run {i + 1} of {len(points)}: {grid.label(point)}")
+        state, summary = _run(paper, name, config, folder, console)
+        states.append(state)
+        summaries.append(summary)
+        if summary["interrupted"]:
+            break
+    whole = grid.write(out, points[: len(summaries)], summaries)
+    console.rule(f"{len(summaries)} runs")
+    contract.show(whole | {"results": grid.shown(whole["results"])}, console)
+    console.print(f"Written to:\n  {out / 'summary.json'}")
+    return max(states)
+
+
+def _run(
+    paper: str, name: str, config: Any, options: Options, console: Console
+) -> tuple[int, dict[str, Any]]:
+    """One run, its exit status and its summary."""
+    console.print(config)
     out = options.out
     if options.resume:
         if not (options.resume / contract.CHECKPOINTS).is_dir():
@@ -88,8 +120,8 @@ def _dispatch(arguments: list[str], console: Console) -> int:
             "[yellow]Interrupted: these are the results up to that point; the same command goes on."
             "[/]"
         )
-        return 130
-    return 0 if all(claim["holds"] for claim in summary["claims"]) else 1
+        return 130, summary
+    return (0 if all(claim["holds"] for claim in summary["claims"]) else 1), summary
 
 
 def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:

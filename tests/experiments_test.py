@@ -134,3 +134,22 @@ def test_an_experiment_that_diverges_says_so(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "diverged:" in said and "is not finite in round 1 of 2" in said
     assert main([*wild, "--on_divergence", "continue"]) in (0, 1)
+
+
+def test_lists_of_numbers_are_several_runs(tmp_path, capsys):
+    several = ["--learning_rate", "0.01", "0.02", "--seed", "3", "4", "--methods", "IL"]
+    main([*SHARING, *several, "--out", str(tmp_path)])
+    whole = json.loads((tmp_path / "summary.json").read_text())
+    assert whole["config"]["seed"] == ["3", "4"] * 2
+    assert [row["learning_rate"] for row in whole["results"]] == [0.01, 0.02]
+    parts = [
+        json.loads((tmp_path / f"learning_rate=0.01,seed={s}/summary.json").read_text())
+        for s in (3, 4)
+    ]
+    values = [part["results"][0]["accuracy"] for part in parts]
+    row = whole["results"][0]
+    assert row["accuracy"] == pytest.approx(sum(values) / 2)
+    assert "2 runs" not in capsys.readouterr().out.splitlines()[0]
+    assert {"method", "clients", "accuracy", "bytes_up"} <= set(row)
+    assert main([*SHARING, "--seed", "3", "3", "--out", str(tmp_path)]) == 2
+    assert "must not be given the same value twice" in capsys.readouterr().out
