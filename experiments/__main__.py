@@ -2,7 +2,8 @@
 
 Without a preset, lists papers and presets. Several values for a field that is one number are
 several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
-hold; 2 for bad input; 3 when a run diverges; 130 when interrupted.
+hold; 2 for bad input; 3 when a run diverges; 130 when interrupted. ``python -m experiments report
+DIR ...`` makes one page of the results of several runs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str], console: Console) -> int:
+    if arguments[:1] == ["report"]:
+        from experiments import report
+
+        console.print(f"Written to:\n  {report.main(arguments[1:])}")
+        return 0
     names = [a for a in arguments if not a.startswith("-")][:2]
     if len(names) < 2 or arguments[:2] != names:
         if names and arguments[:1] == names:
