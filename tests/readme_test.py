@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from experiments import contract, grid
 from experiments.__main__ import parse
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -17,19 +18,27 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def test_python_blocks_run_in_order(capsys):
-    scope: dict = {}
+def test_python_blocks_run_in_order(capsys, tmp_path):
+    scope: dict = {"folder": tmp_path / "run"}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), scope)
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert float(printed["RelaySGD"]) > 0.95 > 0.8 > float(printed["D-PSGD"])
-    assert scope["losses"].shape == (3, 2)
+    assert list(scope["table"].columns) == ["rate", "seed", "loss"] and len(scope["table"]) == 6
     assert scope["state"].step == 5
+    assert scope["result"].stopped == "finished" and (tmp_path / "run/40").is_dir()
 
 
 def test_the_program_has_ten_lines():
     lines = [line for line in blocks("python")[0].splitlines() if line and "import" not in line]
     assert len(lines) <= 10
+
+
+def understood(words):
+    if words[0] == "report":
+        return
+    for _, arguments in grid.expand(words[2:], contract.find(*words[:2]).config):
+        parse(*words[:2], arguments)
 
 
 def test_commands_exist():
@@ -39,7 +48,7 @@ def test_commands_exist():
         if words[0] == "make":
             assert f"\n{words[1]}:" in makefile
         elif words[:3] == ["python", "-m", "experiments"] and len(words) > 3:
-            parse(words[3], words[4], words[5:])
+            understood(words[3:])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*/README.md")), ids=str)
@@ -47,8 +56,7 @@ def test_commands_of_the_experiments_exist(path):
     commands = re.findall(r"^python -m experiments (.+)$", path.read_text(), re.M)
     assert commands
     for command in commands:
-        words = shlex.split(command, comments=True)
-        parse(words[0], words[1], words[2:])
+        understood(shlex.split(command, comments=True))
 
 
 def test_links_and_pictures_exist():
