@@ -129,7 +129,13 @@ def bit_flip() -> Attack:
 
 
 def gaussian(scale: Any) -> Attack:
-    """Every attacker adds noise to its own honest value: ``x_k + N(0, scale^2)``."""
+    """Every attacker adds noise to its own honest value: ``x_k + N(0, scale^2)``.
+
+    Raises:
+        ValueError: if the scale is negative or no number.
+    """
+    if not isinstance(scale, jax.core.Tracer) and not scale >= 0:
+        raise ValueError(f"scale must be at least 0, got {scale}")
 
     def attack(
         own: PyTree, received: PyTree, weights: Array, byzantine: Array, *, key: Array

@@ -131,6 +131,16 @@ class Clients(NamedTuple):
 Objective = Callable[[PyTree, PyTree, PyTree, Array], tuple[Array, tuple[PyTree, Metrics]]]
 
 
+def check_parts(**parts: Any) -> None:
+    """TypeError for a part, an optimiser or mixer by name, without ``init`` and ``update``."""
+    for name, part in parts.items():
+        whole = all(callable(getattr(part, field, None)) for field in ("init", "update"))
+        if not whole:
+            raise TypeError(
+                f"{name} must have functions init and update, got {type(part).__name__}"
+            )
+
+
 def lift(loss: Callable) -> Objective:
     """Full form of a loss: ``loss(params, extra, batch, key) -> (value, (extra, metrics))``.
 

@@ -13,7 +13,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
 from jcollab.averaging.common import check
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, lift, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, lift, offer
 
 
 class Interpolated(NamedTuple):
@@ -79,6 +79,7 @@ def apfl(
 
     Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
     """
+    check_parts(optimizer=optimizer, mixer=mixer)
     check("weight", weight, "in [0, 1]", lambda a: (a >= 0) & (a <= 1))
     check("weight_rate", weight_rate, "finite and >= 0", lambda eta: eta >= 0)
     gradient = gradient_of(lift(loss))

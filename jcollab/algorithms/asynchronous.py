@@ -12,7 +12,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, subtract
 from jcollab.arrivals import Arrivals, as_array, check
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
 
 
 class Held(NamedTuple):
@@ -99,6 +99,7 @@ def asynchronous(
     Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
     arXiv 2106.06639 (FedBuff).
     """
+    check_parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
     if isinstance(buffer_size, bool) or not isinstance(buffer_size, int):
         raise TypeError(f"buffer_size must be a whole number, got {buffer_size!r}")
     if buffer_size < 1:

@@ -11,7 +11,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
 
 
 class Carried(NamedTuple):
@@ -44,6 +44,7 @@ def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algo
         TypeError: if ``loss`` has neither form.
         ValueError: if client axes differ between params, extra and batch.
     """
+    check_parts(optimizer=optimizer)
     gradient = gradient_of(lift(loss))
 
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:

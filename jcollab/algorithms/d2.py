@@ -13,7 +13,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
 from jcollab.mixing import lazy
 
 CHECKED_UP_TO = 2000
@@ -60,6 +60,7 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
 
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
+    check_parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
@@ -100,6 +101,7 @@ def exact_diffusion(
 
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
+    check_parts(optimizer=optimizer, mixer=mixer)
     return d2(loss, optimizer, lazy(mixer))
 
 

@@ -13,7 +13,17 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of
-from jcollab.core import Algorithm, Array, Clients, Metrics, Objective, PyTree, State, lift
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Clients,
+    Metrics,
+    Objective,
+    PyTree,
+    State,
+    check_parts,
+    lift,
+)
 from jcollab.objectives.disagreement import (
     EPSILON,
     Anchor,
@@ -84,6 +94,7 @@ def dbat(
 
     Source: Pagliardini, Jaggi, Fleuret and Karimireddy 2022, arXiv 2202.04414.
     """
+    check_parts(optimizer=optimizer)
     check_alpha(alpha)
     if member_rounds < 1:
         raise ValueError(f"member_rounds must be at least 1, got {member_rounds}")
@@ -192,6 +203,7 @@ def collaborative_dbat(
 
     Source: after Pagliardini et al. 2022, arXiv 2202.04414.
     """
+    check_parts(optimizer=optimizer)
     check_alpha(alpha)
     if warmup < 0:
         raise ValueError(f"warmup must be at least 0, got {warmup}")

@@ -11,7 +11,17 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import add, local_step
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State, offer
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Clients,
+    Metrics,
+    Mixer,
+    PyTree,
+    State,
+    check_parts,
+    offer,
+)
 
 
 def decentralized(
@@ -59,6 +69,7 @@ def decentralized(
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
+    check_parts(optimizer=optimizer, mixer=mixer)
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be in [0, 1], got {strength}")
 

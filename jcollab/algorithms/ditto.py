@@ -12,7 +12,7 @@ import optax
 from jcollab import layout, sources
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
 from jcollab.averaging.common import check
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift, params_of
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift, params_of
 
 
 class Personal(NamedTuple):
@@ -70,6 +70,7 @@ def ditto(
 
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
+    check_parts(algorithm=algorithm, optimizer=optimizer)
     check("attraction", attraction, "finite and >= 0", lambda value: value >= 0)
     if local_steps < 1:
         raise ValueError(f"local_steps must be at least 1, got {local_steps}")

@@ -21,7 +21,7 @@ from jcollab.algorithms.federated_round import (
     Settings,
     one_round,
 )
-from jcollab.core import Algorithm, Array, Channel, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Channel, PyTree, State, check_parts, lift
 from jcollab.local import Drift
 from jcollab.local import drift as drifts
 from jcollab.local.transforms import applies_corrections
@@ -80,6 +80,7 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
 
     Source: McMahan et al. 2017, arXiv 1602.05629; FedOpt of Reddi et al. 2021, arXiv 2003.00295.
     """
+    check_parts(optimizer=optimizer)
     return as_algorithm(federated_cohort(loss, optimizer, **options))
 
 

@@ -10,7 +10,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.decentralized import decentralized
-from jcollab.core import Algorithm, Array, PyTree, State, params_of
+from jcollab.core import Algorithm, Array, PyTree, State, check_parts, params_of
 from jcollab.mixing import identity
 
 
@@ -40,6 +40,7 @@ def fine_tuning(
         ValueError: if n < 1, or at ``init``, if it is not the number of models and there are
             several.
     """
+    check_parts(optimizer=optimizer)
     if n is not None and n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     alone = decentralized(loss, optimizer, identity())

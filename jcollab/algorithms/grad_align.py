@@ -12,7 +12,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.centralized import Carried, SharedModel, centralized
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
 from jcollab.local.drift import check_strength
 
 
@@ -42,6 +42,7 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
 
     Source: Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
+    check_parts(optimizer=optimizer)
     check_strength("beta", beta)
     gradient = gradient_of(lift(loss))
 

@@ -11,7 +11,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.d2 import Corrected
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
 
 
 def gradient_tracking(
@@ -38,6 +38,7 @@ def gradient_tracking(
 
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
+    check_parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
     def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:

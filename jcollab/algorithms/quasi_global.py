@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, lift, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, lift, offer
 
 SMALLEST_RATE = 1e-8
 
@@ -62,6 +62,7 @@ def quasi_global_momentum(
 
     Source: Lin et al. 2021, arXiv 2102.04761.
     """
+    check_parts(mixer=mixer)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     gradient = gradient_of(lift(loss))

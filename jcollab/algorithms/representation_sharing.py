@@ -13,7 +13,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.epochs import epochs, over_all, rows_of
 from jcollab.algorithms.local_step import mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, members
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, members
 from jcollab.privacy import Release
 from jcollab.prototypes import (
     Prototypes,
@@ -136,6 +136,10 @@ def representation_sharing(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943. Messages of logits: Jeong et
     al. 2018, arXiv 1811.11479. Class means alone: Tan et al. 2022, arXiv 2105.00243.
     """
+    optional = {"mixer": mixer, "observer": observer, "model_mixer": model_mixer}
+    check_parts(
+        optimizer=optimizer, **{name: part for name, part in optional.items() if part is not None}
+    )
     several = not isinstance(groups, Group)
     kinds = (groups,) if isinstance(groups, Group) else tuple(groups)
     _check_groups(kinds)

@@ -86,7 +86,7 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
 
     try:
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
-    except tfds.core.registered.DatasetNotFoundError as error:
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:  # none, or no name
         raise ValueError(f"name must be 'digits' or a TFDS data set, got {name!r}") from error
     where = pathlib.Path(builder.data_dir)
     if not (where / "dataset_info.json").exists():

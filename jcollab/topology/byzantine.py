@@ -42,6 +42,7 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
     Raises:
         ValueError: if a mask has another length than n, a client is none of 0..n-1, or nobody
             is honest.
+        TypeError: if it is neither.
     """
     given = np.asarray(byzantine)
     if given.dtype == bool:
@@ -51,6 +52,8 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
             )
         mask = given.copy()
     else:
+        if given.dtype.kind not in "iuf":
+            raise TypeError(f"byzantine must be a mask or a list of clients, got {byzantine!r}")
         numbers = given.astype(int).reshape(-1)
         if numbers.size and (numbers.min() < 0 or numbers.max() >= n or (numbers != given).any()):
             raise ValueError(f"byzantine must hold clients in 0..{n - 1}, got {given.tolist()}")
@@ -75,7 +78,7 @@ def dumbbell(clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: in
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
-    require_n(clique)
+    require_n(clique, "clique")
     q, b, r = clique, _count("byzantine", byzantine), _count("random_edges", random_edges)
     graph = nx.disjoint_union(nx.complete_graph(q), nx.complete_graph(q))
     graph.add_edge(0, 2 * q - 1)
@@ -135,7 +138,7 @@ def malicious_ring(honest: int, *, honest_majority: bool = True, lazy: bool = Tr
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
-    require_n(honest, 3)
+    require_n(honest, "honest", least=3)
     graph = nx.cycle_graph(honest)
     graph.add_edges_from((i, k * honest + i) for k in (1, 2) for i in range(honest))
     if not honest_majority:

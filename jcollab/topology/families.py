@@ -8,10 +8,10 @@ import numpy as np
 from jcollab.topology.graph import Topology, as_topology, from_networkx
 
 
-def require_n(n: int, least: int = 1) -> None:
+def require_n(n: int, argument: str = "n", least: int = 1) -> None:
     """ValueError unless ``n`` is at least ``least``."""
     if n < least:
-        raise ValueError(f"n must be at least {least}, got {n}")
+        raise ValueError(f"{argument} must be at least {least}, got {n}")
 
 
 def chain(n: int) -> Topology:
@@ -28,8 +28,8 @@ def ring(n: int) -> Topology:
 
 def torus(rows: int, columns: int) -> Topology:
     """A ``rows`` x ``columns`` grid that is closed in both directions, numbered row by row."""
-    require_n(rows)
-    require_n(columns)
+    require_n(rows, "rows")
+    require_n(columns, "columns")
     graph = nx.grid_2d_graph(rows, columns, periodic=(rows > 2, columns > 2))
     return from_networkx(graph, "torus")
 
@@ -133,7 +133,7 @@ def small_world(n: int, degree: int = 4, rewire: float = 0.1, *, seed: int = 0) 
     Raises:
         ValueError: if a number is out of range.
     """
-    require_n(n, 3)
+    require_n(n, least=3)
     if degree % 2 or not 2 <= degree < n:
         raise ValueError(f"degree must be even and in 2..{n - 1}, got {degree}")
     if not 0 <= rewire <= 1:
@@ -153,7 +153,7 @@ def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
     Raises:
         ValueError: if there is no such graph.
     """
-    require_n(n, 3)
+    require_n(n, least=3)
     if not 2 <= degree < n or n * degree % 2:
         raise ValueError(
             f"degree must be in 2..{n - 1} with n * degree even, got {degree} for n={n}"

@@ -64,6 +64,10 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
         ValueError: if W is not square, finite, non-negative, doubly stochastic or, where that is
             required, not symmetric.
     """
+    if np.asarray(matrix).dtype.kind not in "biuf":
+        raise TypeError(
+            f"{argument} must be a matrix of numbers, or a topology, got {type(matrix).__name__}"
+        )
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{argument} must be square, got shape {matrix.shape}")

@@ -1,0 +1,194 @@
+"""Input that makes no sense is refused with a ValueError or TypeError that names it.
+
+Each case is a call with one argument left open, its name, and what must not be accepted for it;
+values are drawn by hypothesis. Nothing here may compile, and an error from inside of jax is a
+failure.
+"""
+
+import time
+import traceback
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jcollab as jc
+
+below = lambda low: st.integers(-(10**6), low - 1)  # noqa: E731
+negative = st.floats(max_value=-1e-6, allow_nan=False) | st.just(float("nan"))
+not_positive = negative | st.just(0.0)
+not_share = st.floats(max_value=-1e-6) | st.floats(min_value=1.001) | st.just(float("nan"))
+words = st.text("abcxyz_", min_size=1, max_size=8).map(lambda word: f"no {word}")
+no_function = st.one_of(st.integers(), st.just("loss"), st.none(), st.lists(st.integers()))
+matrices = st.integers(2, 5).flatmap(
+    lambda n: st.sampled_from(
+        [
+            np.ones((n, n)),  # rows do not add up to 1
+            np.full((n, n), np.nan),
+            np.ones((n, n + 1)) / n,
+            np.ones(n),
+            np.eye(n) - np.eye(n, k=1) + np.eye(n, k=2),
+        ]
+    )
+)
+
+KEY, TOPOLOGY = jax.random.key(0), jc.topology.ring(4)
+LABELS = np.arange(20) % 4
+DATA = jc.data.client_data(np.arange(8.0)[:, None], jc.data.iid(8, 4))
+RULE, MIXER = jc.aggregators.weighted(), jc.gossip(TOPOLOGY)
+
+
+def loss(params, batch, key):
+    return jnp.mean((params - batch) ** 2)
+
+
+ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), MIXER)
+
+
+def fit(**options):
+    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    options = {"num_rounds": 2, "progress": False} | options
+    return jc.fit(ALGORITHM, state, jnp.zeros((2, 4, 1)), KEY, **options)
+
+
+CASES = {
+    "chain": (jc.topology.chain, "n", below(1)),
+    "ring": (jc.topology.ring, "n", below(1)),
+    "star": (jc.topology.star, "n", below(1)),
+    "complete": (jc.topology.complete, "n", below(1)),
+    "hypercube": (jc.topology.hypercube, "n", st.sampled_from([-4, 0, 3, 6, 12])),
+    "torus": (lambda v: jc.topology.torus(v, 3), "rows", below(1)),
+    "dumbbell": (jc.topology.dumbbell, "clique", below(1)),
+    "byzantine clients": (
+        lambda v: jc.topology.choose_byzantine(TOPOLOGY, v), "count", below(0) | st.integers(4, 99),
+    ),
+    "spanning tree": (
+        lambda v: jc.topology.spanning_tree(TOPOLOGY, v), "root", below(0) | st.integers(4, 99),
+    ),
+    "constant weights": (
+        lambda v: jc.topology.constant_weights(TOPOLOGY, v), "weight", not_positive,
+    ),
+    "topology": (jc.gossip, "topology|W", no_function),
+    "gossip matrix": (jc.gossip, "W", matrices),
+    "collaboration matrix": (jc.collaboration, "matrix|W", matrices),
+    "relay over a cycle": (
+        lambda v: jc.relay_sum(jc.topology.ring(v)), "tree", st.integers(3, 9),
+    ),
+    "relay fill": (
+        lambda v: jc.relay_sum(jc.topology.chain(3), fill=v), "fill", words,
+    ),
+    "every": (lambda v: jc.every(v, MIXER), "period", below(1)),
+    "lazy": (lambda v: jc.lazy(MIXER, v), "weight", not_share),
+    "peers": (lambda v: jc.one_peer_exponential(v), "n", below(1)),
+    "personal average": (jc.personal_average, "weight", not_share),
+    "clip radius": (jc.aggregators.self_centered_clip, "radius", negative),
+    "centred clip": (
+        lambda v: jc.aggregators.centered_clip(1.0, v), "iterations", below(1),
+    ),
+    "trim": (jc.aggregators.trimmed_mean, "trim", below(0)),
+    "krum": (jc.aggregators.krum, "byzantine", below(0)),
+    "multi-krum": (lambda v: jc.aggregators.multi_krum(1, v), "chosen", below(1)),
+    "median steps": (jc.aggregators.geometric_median, "iterations", below(1)),
+    "bucketing": (lambda v: jc.aggregators.bucketing(v, RULE), "size", below(1)),
+    "drop": (jc.channels.drop, "probability", not_share),
+    "delay of messages": (jc.channels.delayed, "rounds", below(0)),
+    "noise": (jc.attacks.gaussian, "scale", negative),
+    "who lies": (
+        lambda v: jc.topology.byzantine_mask(v, 4), "byzantine|who",
+        st.sampled_from(["all", [0.5], [-9], [4], [True]]),
+    ),
+    "proximal": (jc.local.proximal, "strength", negative),
+    "stale power": (jc.local.polynomial_staleness, "power", negative),
+    "largest delay": (jc.local.drop_stale, "largest", below(0)),
+    "delay of updates": (jc.local.delay_updates, "delay", below(0)),
+    "algorithm's loss": (
+        lambda v: jc.decentralized(v, optax.sgd(0.1), MIXER), "loss", no_function,
+    ),
+    "algorithm's mixer": (
+        lambda v: jc.decentralized(loss, optax.sgd(0.1), v), "mixer", no_function,
+    ),
+    "algorithm's optimiser": (
+        lambda v: jc.decentralized(loss, v, MIXER), "optimizer", no_function,
+    ),
+    "sampled clients": (
+        lambda v: jc.federated(loss, optax.sgd(0.1), num_sampled=v), "num_sampled", below(1),
+    ),
+    "local steps": (
+        lambda v: jc.federated(loss, optax.sgd(0.1), local_steps=v), "local_steps", below(1),
+    ),
+    "ditto": (
+        lambda v: jc.ditto(ALGORITHM, loss, optax.sgd(0.1), attraction=v), "attraction", negative,
+    ),
+    "disagreement": (
+        lambda v: jc.dbat(loss, lambda p, x: x, optax.sgd(0.1), alpha=v, member_rounds=1), "alpha",
+        negative,
+    ),
+    "member rounds": (
+        lambda v: jc.dbat(loss, lambda p, x: x, optax.sgd(0.1), alpha=1.0, member_rounds=v),
+        "member_rounds", below(1),
+    ),
+    "replicas of params": (lambda v: jc.replicate(jnp.ones(2), v), "n", below(1)),
+    "partition": (lambda v: jc.data.iid(20, v), "n", below(1) | st.integers(21, 99)),
+    "dirichlet": (lambda v: jc.data.dirichlet(LABELS, 4, v), "alpha", not_positive),
+    "labels": (lambda v: jc.data.by_label(LABELS, v), "n", below(1) | st.integers(21, 99)),
+    "batches": (jc.data.minibatches, "batch_size", below(1)),
+    "data set": (jc.data.load, "name", words),
+    "split": (lambda v: jc.data.load("digits", v), "split", words),
+    "batches of clients": (jc.sources.local_batches, "batch_size", below(1)),
+    "accuracy's batches": (
+        lambda v: jc.metrics.accuracy(lambda p, x: x, LABELS, LABELS, batch_size=v), "batch_size",
+        below(1),
+    ),
+    "arrivals": (lambda v: jc.arrivals.round_robin(v, 4), "num_arrivals", below(1)),
+    "stragglers": (lambda v: jc.arrivals.straggling(v, 2.0), "probability", not_share),
+    "weight of distillation": (
+        jc.objectives.representation_sharing, "distillation_weight", negative,
+    ),
+    "distillation form": (
+        lambda v: jc.objectives.federated_distillation(1.0, form=v), "form", words,
+    ),
+    "privacy": (lambda v: jc.privacy.gaussian_mechanism(1.0, v), "norm_bound", not_positive),
+    "search steps": (
+        lambda v: jc.objectives.disagreement_points(num_steps=v), "num_steps", below(1),
+    ),
+    "rounds of a run": (
+        lambda v: jc.run(ALGORITHM, ALGORITHM.init(KEY, jnp.zeros((4, 1))), DATA, KEY,
+                         num_rounds=v, sample=jc.data.minibatches(1)),
+        "num_rounds", below(1),
+    ),
+    "rounds of a fit": (lambda v: fit(num_rounds=v), "num_rounds", below(1)),
+    "pieces of a fit": (lambda v: fit(eval_every=v), "eval_every", below(1)),
+    "divergence": (lambda v: fit(on_divergence=v), "on_divergence", words),
+    "sweep's grid": (
+        lambda v: jc.sweep(lambda s, k: s, {"lr": v}, 2), "grid", st.sampled_from([[], ["a"], 3]),
+    ),
+    "sweep's seeds": (lambda v: jc.sweep(lambda s, k: s, {"lr": [0.1]}, v), "seeds", below(1)),
+    "clients of a state": (
+        lambda v: ALGORITHM.update(ALGORITHM.init(KEY, jnp.zeros((4, 1))), jnp.zeros((v, 1)), KEY),
+        "batch|n=|client", st.integers(1, 9).filter(lambda n: n != 4),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(
+    max_examples=10, deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(draw=st.data())
+def test_nonsense_is_refused_by_name(name, draw):
+    call, argument, values = CASES[name]
+    value = draw.draw(values)
+    begun = time.monotonic()
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(value)
+    message, frames = str(caught.value), traceback.extract_tb(caught.value.__traceback__)
+    assert any(word in message for word in argument.split("|")), f"{value!r}: {message}"
+    # the error is ours, not one of jax or networkx on the way
+    raised = frames[-1].filename
+    assert "/jcollab/" in raised, f"{value!r} passed until {raised}: {message}"
+    assert time.monotonic() - begun < 30
