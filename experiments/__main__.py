@@ -33,6 +33,7 @@ class Options:
             holds one goes on as well.
         fresh: starts anew whatever --out holds.
         on_divergence: whether a run that is not finite any more ends, with the round, or goes on.
+        tensorboard: also writes event files into OUT/tensorboard.
     """
 
     out: pathlib.Path
@@ -40,6 +41,7 @@ class Options:
     resume: pathlib.Path | None = None
     fresh: bool = False
     on_divergence: Literal["stop", "continue"] = "stop"
+    tensorboard: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return _dispatch(arguments, console)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
     except FloatingPointError as error:
@@ -119,6 +121,7 @@ def _run(
         smoke=options.smoke,
         fresh=options.fresh,
         on_divergence=options.on_divergence,
+        tensorboard=options.tensorboard,
         console=console,
     )
     if summary["interrupted"]:

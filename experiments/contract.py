@@ -8,6 +8,7 @@ many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
@@ -88,6 +89,7 @@ class Context:
         stop: set by Ctrl-C; a run looks at it between pieces of work and returns what it has.
         figures: the PNG files written so far.
         on_divergence: of :func:`jcollab.fit`.
+        listener: told of every record of the log.
         fits: how many long runs there were so far.
     """
 
@@ -97,13 +99,14 @@ class Context:
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     figures: list[pathlib.Path] = dataclasses.field(default_factory=list)
     on_divergence: str = "stop"
+    listener: Any = None
     fits: int = 0
 
     def log(self, **tags: Any) -> Any:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
         from jcollab.run_log import RunLog
 
-        return RunLog(self.out / "metrics.jsonl", **tags)
+        return RunLog(self.out / "metrics.jsonl", self.listener, **tags)
 
     def fit_options(self, *, tolerant: bool = False, **tags: Any) -> dict[str, Any]:
         """What :func:`jcollab.fit` is given by every experiment: log, bar and checkpoints.
@@ -172,6 +175,7 @@ def execute(
     smoke: bool = False,
     fresh: bool = False,
     on_divergence: str = "stop",
+    tensorboard: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
@@ -187,6 +191,7 @@ def execute(
         smoke: computes no claims, writes no checkpoints.
         fresh: starts anew whatever checkpoints there are.
         on_divergence: ``"stop"`` or ``"continue"``, where the experiment does not go on anyway.
+        tensorboard: also writes event files into ``out/tensorboard``.
         console: where tables go; None for standard output.
 
     Returns:
@@ -211,8 +216,17 @@ def execute(
             console.print(f"Going on with the run in {out}; --fresh starts anew.")
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
-    with progress_bar() as progress, interruptible() as stop:
-        context = Context(out, progress, smoke, stop, on_divergence=on_divergence)
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if tensorboard:
+            from experiments.tensorboard import Writer
+
+            listener = Writer(out / "tensorboard")
+            stack.callback(listener.close)
+        progress, stop = stack.enter_context(progress_bar()), stack.enter_context(interruptible())
+        context = Context(
+            out, progress, smoke, stop, on_divergence=on_divergence, listener=listener
+        )
         rows = module.run(config, context)
     judged = [] if smoke or stop.is_set() else module.claims(config, rows)
     summary = {

@@ -8,7 +8,7 @@ import os
 import pathlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -30,11 +30,18 @@ class RunLog:
 
     Args:
         path: the file, which is added to; None writes nothing.
+        listener: ``listener(tags, record)``, told of every record as JSON has it.
         **tags: fields that every line starts with.
     """
 
-    def __init__(self, path: str | os.PathLike | None, **tags: Any):
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        listener: Callable[[dict[str, Any], dict[str, Any]], None] | None = None,
+        **tags: Any,
+    ):
         self.path = None if path is None else pathlib.Path(path)
+        self.listener = listener
         self.tags = tags
 
     def write(self, record: dict[str, Any]) -> str:
@@ -45,6 +52,11 @@ class RunLog:
 
     def write_lines(self, lines: Sequence[str]) -> None:
         """Adds lines as they are."""
+        if self.listener:
+            tags = plain(self.tags)
+            for line in lines:
+                record = {k: v for k, v in json.loads(line).items() if k not in tags}
+                self.listener(tags, record)
         if self.path is not None and lines:
             with self.path.open("a") as file:
                 file.write("".join(f"{line}\n" for line in lines))

@@ -153,3 +153,10 @@ def test_lists_of_numbers_are_several_runs(tmp_path, capsys):
     assert {"method", "clients", "accuracy", "bytes_up"} <= set(row)
     assert main([*SHARING, "--seed", "3", "3", "--out", str(tmp_path)]) == 2
     assert "must not be given the same value twice" in capsys.readouterr().out
+
+
+def test_event_files_hold_the_log(tmp_path):
+    main([*SHARING, "--tensorboard", "--out", str(tmp_path)])
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    data = events.read_bytes()
+    assert b"loss/0/method.FD-clients.3" in data and b"accuracy/0/2/method.IL-clients.3" in data
