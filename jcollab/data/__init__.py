@@ -1,5 +1,6 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
+from jcollab.data import corpora
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
 from jcollab.data.clients import (
     ClientData,
@@ -11,6 +12,7 @@ from jcollab.data.clients import (
     whole,
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
+from jcollab.data.pairs import Pairs
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 from jcollab.data.quadratics import (
     Quadratics,
@@ -37,6 +39,7 @@ from jcollab.data.shortcuts import (
     theorem_cells,
     unlabelled_dominoes,
 )
+from jcollab.data.subwords import Subwords, train_subwords
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -46,8 +49,10 @@ __all__ = [
     "ClientRanges",
     "Dataset",
     "Examples",
+    "Pairs",
     "Quadratics",
     "Regression",
+    "Subwords",
     "by_label",
     "by_size",
     "by_user",
@@ -55,6 +60,7 @@ __all__ = [
     "client_data",
     "client_ranges",
     "colored",
+    "corpora",
     "crop_and_flip",
     "data_dir",
     "digits",
@@ -76,6 +82,7 @@ __all__ = [
     "stack",
     "suboptimality",
     "theorem_cells",
+    "train_subwords",
     "unlabelled_dominoes",
     "whole",
 ]
