@@ -40,6 +40,14 @@ from jcollab.data.shortcuts import (
     unlabelled_dominoes,
 )
 from jcollab.data.subwords import Subwords, train_subwords
+from jcollab.data.translations import (
+    Ordered,
+    PieceData,
+    epochs,
+    in_order,
+    neighbor_epoch,
+    piece_data,
+)
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -49,7 +57,9 @@ __all__ = [
     "ClientRanges",
     "Dataset",
     "Examples",
+    "Ordered",
     "Pairs",
+    "PieceData",
     "Quadratics",
     "Regression",
     "Subwords",
@@ -66,13 +76,17 @@ __all__ = [
     "digits",
     "dirichlet",
     "dominoes",
+    "epochs",
     "gaussian_regression",
     "iid",
+    "in_order",
     "load",
     "minibatches",
+    "neighbor_epoch",
     "normalize",
     "one_hot_regression",
     "permute_half",
+    "piece_data",
     "quadratic_loss",
     "random_quadratics",
     "regression_loss",

@@ -127,9 +127,13 @@ def train_subwords(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation("isolated")]
     )
-    shared = {"vocab_size": size, "special_tokens": list(SPECIAL), "show_progress": False}
+    shared: dict[str, Any] = {
+        "vocab_size": size,
+        "special_tokens": list(SPECIAL),
+        "show_progress": False,
+    }
     if kind == "bpe":
-        trainer = trainers.BpeTrainer(min_frequency=min_frequency, **shared)
+        trainer: Any = trainers.BpeTrainer(min_frequency=min_frequency, **shared)
     else:
         trainer = trainers.UnigramTrainer(unk_token=SPECIAL[UNKNOWN], **shared)
     tokenizer.train_from_iterator(texts, trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -202,7 +203,7 @@ def _norm(name: str | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False, name=name)
 
 
-def _padded(start: jax.nn.initializers.Initializer) -> jax.nn.initializers.Initializer:
+def _padded(start: Callable) -> Callable:
     return lambda key, shape, dtype=jnp.float32: start(key, shape, dtype).at[0].set(0)
 
 
