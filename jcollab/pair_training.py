@@ -193,7 +193,8 @@ def released_optimizer(
 
 def _start(algorithm: Algorithm, key: Any, model: Any, start: SentenceEncoder | None) -> State:
     params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
-    return algorithm.init(key, replicate(params, 1))
+    # a copy: the buffers of the state are donated, those of the given encoder must stay
+    return jax.tree.map(jnp.copy, algorithm.init(key, replicate(params, 1)))
 
 
 def _both(encoder: SentenceEncoder, data: PieceData) -> np.ndarray:

@@ -45,7 +45,7 @@ PRESETS = {
         smoke=TOY | SHARED | {"shared_epochs": 1, "methods": ("bag", "SMLM", "XTR+ALIGN (EMS)")},
     ),
     "tatoeba": Preset(
-        config=Tatoeba(),
+        config=Tatoeba(max_len=20),
         about="Tatoeba en-de and en-fr at once, LASER's test sets, also among 150,000 keys",
         cost="10 minutes on 2 cores, Tatoeba's pairs and LASER's sets in DIR",
         expected="P@1 at least .97 (de) and .95 (fr)",

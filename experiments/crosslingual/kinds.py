@@ -139,7 +139,7 @@ class Tatoeba(Text):
     languages: tuple[str, ...] = ("deu", "fra")
     best_pieces: int = 16_000
     best_width: int = 256
-    best_epochs: int = 8
+    best_epochs: int = 6
     best_batch: int = 1024
     group: int = 32
     drop: float = 0.1

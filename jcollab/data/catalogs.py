@@ -20,7 +20,7 @@ MARKUP = re.compile(
     | &(?:[a-z]+|\#\d+);                                     # entities
     | %\([^)]*\)[-+ \#0]*\d*(?:\.\d+)?[a-zA-Z]                # %(name)s
     | %(?:\d+\$)?[-+\#0' I]*(?:\d+|\*(?:\d+\$)?)?(?:\.(?:\d+|\*(?:\d+\$)?)?)?
-      (?:hh|h|ll|l|L|q|j|z|t)?(?:p[A-Z]\b|[diouxXeEfFgGaAcspnmKPv]\b)  # printf
+      (?:hh|h|ll|l|L|q|j|z|t)?(?:p[A-Z]\b|[sd](?![a-z])|[diouxXeEfFgGaAcspnmKPv]\b)  # printf
     | %<[A-Za-z0-9]+>                                      # <inttypes.h>
     | %\d+\b                                                # Qt
     | \$\{[^}]*\} | \$[A-Za-z_]+                           # variables
@@ -80,7 +80,7 @@ def gettext_pairs(language: str, directories: Iterable[str | os.PathLike] | None
                 seen.add(key)
                 source.append(a)
                 target.append(b)
-                origin.append(re.sub(r"-?\d[\d.]*$", "", file.stem) or file.stem)
+                origin.append(file.stem)
     return Pairs(source, target, origin)
 
 

@@ -50,8 +50,9 @@ def scale_by_raw_amsgrad(
         raise ValueError(f"b1, b2 must be in [0, 1) and eps positive, got {b1}, {b2}, {eps}")
 
     def init(params: Any) -> AmsgradState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AmsgradState(jnp.int32(0), zeros, zeros, zeros)
+        # three arrays, not one three times: they are donated
+        zeros = (jax.tree.map(jnp.zeros_like, params) for _ in range(3))
+        return AmsgradState(jnp.int32(0), *zeros)
 
     def update(grads: Any, state: AmsgradState, params: Any = None) -> tuple[Any, AmsgradState]:
         count = state.step + 1
