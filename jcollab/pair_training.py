@@ -181,8 +181,9 @@ def released_optimizer(
         )
 
     def rate(step: Any) -> Any:
-        warm = jnp.minimum(1.0, (step + 1) / warmup)
-        return learning_rate * warm * jnp.where(step >= decay_from * epoch_rounds, 0.1, 1.0)
+        warm = jnp.minimum(1.0, (step + 1) / jnp.asarray(warmup, float))
+        late = step >= decay_from * epoch_rounds
+        return warm * jnp.where(late, 0.1 * learning_rate, learning_rate)
 
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
