@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -144,8 +145,10 @@ def pair_loss(
         model: flax module, ``model(ids, train) -> (vectors, logits)``.
         vocabulary: whose punctuation is never masked.
         tasks: terms.
-        **options: further arguments.
+        **options: further arguments; a model with a projection is contrasted after it.
     """
+    if getattr(model, "projection", 0):
+        options = {"project": functools.partial(model.apply, method="project")} | options
     maskable = vocabulary.maskable
     return crosslingual(model.apply, vocabulary.size, tasks, maskable=maskable, **options)
 

@@ -175,14 +175,21 @@ def test_padding_changes_nothing_and_gets_no_gradient():
     ids = BATCH.x[:, :5]
     longer = jnp.pad(ids, ((0, 0), (0, 4)))
     bag = models.BagEncoder(V, 8, buckets=11)
+    longer = longer.at[3].set(0)  # an empty sentence
     for model, weights in ((MODEL, params), (bag, bag.init(jax.random.key(0), ids))):
-        a, b = (model.apply(weights, x)[0] for x in (ids, longer))
-        np.testing.assert_allclose(a, b, atol=1e-5)
-        empty = model.apply(weights, jnp.zeros((1, 4), jnp.int32))[0]
-        assert np.isfinite(empty).all()
-    gradient = jax.grad(lambda w: MODEL.apply(w, ids)[0].sum())(params)["params"]
-    assert not gradient["embedding"][0].any() and not gradient["position"][0].any()
-    tied = jax.grad(lambda w: MODEL.apply(w, ids)[1][:, 0].sum())(params)["params"]
+        forward = jax.jit(lambda w, x, model=model: model.apply(w, x)[0])
+        a, b = forward(weights, ids), forward(weights, longer)
+        np.testing.assert_allclose(a[:3], b[:3], atol=1e-5)
+        assert np.isfinite(b).all()
+
+    @jax.jit
+    @jax.grad
+    def slope(w, on_vectors, on_padding):
+        vectors, logits = MODEL.apply(w, ids)
+        return on_vectors * vectors.sum() + on_padding * logits[:, 0].sum()
+
+    inner, tied = (slope(params, *which)["params"] for which in ((1.0, 0.0), (0.0, 1.0)))
+    assert not inner["embedding"][0].any() and not inner["position"][0].any()
     assert tied["embedding"][0].any()  # padding is a class of the output all the same
 
 
@@ -273,3 +280,18 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             jax.eval_shape(bad.init, jax.random.key(0), ids)
+
+
+def test_variants_of_the_encoder():
+    """A projection is for contrast alone, and bags are added to the Transformer."""
+    ids = BATCH.x[:, :5]
+    model = MODEL.clone(projection=3, buckets=7)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), ids)
+    assert shapes["params"]["head"]["kernel"].shape == (D, 3)
+    params = jax.tree.map(lambda leaf: 0.1 + jnp.arange(leaf.size).reshape(leaf.shape) % 3, shapes)
+    params["params"] |= {k: v for k, v in to_flax("p")["params"].items() if k != "bag"}
+    both = model.apply(params, ids, method="sentence")
+    plain = MODEL.apply(to_flax("p"), ids, method="sentence")
+    bag = models.BagEncoder(V, D, 7).apply({"params": params["params"]["bag"]}, ids)[0]
+    np.testing.assert_allclose(both, plain + bag, atol=1e-5)
+    assert model.apply(params, both, method="project").shape == (4, 3)

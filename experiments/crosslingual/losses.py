@@ -54,14 +54,16 @@ def fit(config: Losses, method: str, train: Any, words: Any, seed: int, context:
     report = training.reported(context, f"{method}, seed {seed}", method=method, seed=seed)
     if method == "bag":
         return training.plain_bag(config, train, words, seed, report)
+    # the later paper of the same authors: no masking, cosines after a projection
+    ems = {"align": "cosine", "temperature": 0.1} if method.endswith("(EMS)") else {}
     model = jc.models.SharedEncoder(
         words.size,
         config.shared_width,
         num_heads=config.heads,
         hidden=config.hidden,
         max_len=max(64, config.max_len),
+        projection=config.shared_width if ems else 0,
     )
-    ems = {"align": "cosine", "temperature": 0.1} if method.endswith("(EMS)") else {}
     rounds = len(train.source) // config.shared_batch
     return pair_training.dual_encoder(
         train,

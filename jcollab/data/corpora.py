@@ -163,6 +163,18 @@ def tfds_text(name: str, split: str = "train", field: str = "text", data_dir: An
     return [x.decode() if isinstance(x := item[field], bytes) else str(x) for item in items]
 
 
+class _Blanks(dict[int, str]):
+    """Blanks in place of punctuation, symbols, separators and control characters."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = " " if unicodedata.category(character)[0] in "PSZC" else character
+        return self[code]
+
+
+_BLANKS = _Blanks()
+
+
 def folded(text: str) -> str:
     """Text without case, punctuation and repeated blanks: what makes two sentences the same.
 
@@ -171,8 +183,7 @@ def folded(text: str) -> str:
         'where are you'
     """
     text = unicodedata.normalize("NFKC", text).casefold()
-    plain = (" " if unicodedata.category(c)[0] in "PSZC" else c for c in text)
-    return " ".join("".join(plain).split())
+    return " ".join(text.translate(_BLANKS).split())
 
 
 def disjoint(pairs: Pairs, *held_out: Iterable[str]) -> Pairs:

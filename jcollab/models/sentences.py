@@ -35,6 +35,7 @@ class SharedEncoder(nn.Module):
         pooling: how the last layer becomes a sentence vector.
         buckets: B > 0 adds bags to the Transformer, ``s + bag of pieces + bag of pairs of
             neighbours``, see :class:`BagEncoder`; 0 is the paper's encoder.
+        projection: width of a linear head for contrast, as EMS has one (128); 0 for none.
 
     Source: Mao, Gupta, Wang, Chu, Jaggi and Kurohashi 2021, arXiv 2105.13856.
     """
@@ -48,6 +49,7 @@ class SharedEncoder(nn.Module):
     dropout: float = 0.1
     pooling: Literal["mean", "max", "sum"] = "mean"
     buckets: int = 0
+    projection: int = 0
 
     def setup(self) -> None:
         """Declares the weights."""
@@ -71,6 +73,8 @@ class SharedEncoder(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,))
         if self.buckets:
             self.bag = BagEncoder(self.vocab_size, self.width, self.buckets)
+        if self.projection:
+            self.head = nn.Dense(self.projection)
 
     def __call__(self, ids: Array, train: bool = False) -> tuple[Array, Array]:
         """Sentence vectors ``[b, d]`` and logits ``[b, V]`` of pieces ``[b, L]``.
@@ -78,7 +82,13 @@ class SharedEncoder(nn.Module):
         With ``train``, dropout needs ``rngs={"dropout": key}``.
         """
         vector = self.sentence(ids, train)
+        if self.is_initializing():
+            self.project(vector)
         return vector, self.predict(vector)
+
+    def project(self, vector: Array) -> Array:
+        """What is contrasted: the sentence vector, or its projection."""
+        return self.head(vector) if self.projection else vector
 
     def sentence(self, ids: Array, train: bool = False) -> Array:
         """Sentence vectors ``[b, d]``, before the head, of pieces ``[b, L]`` with L <= max_len."""
