@@ -24,20 +24,31 @@ def unit(vectors: Any) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
-def nearest(queries: Any, keys: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    queries: Any, keys: Any, k: int = 1, *, margin: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """The k keys of largest cosine to each query, the best first.
+
+    With a margin m, keys that lie near many queries ("hubs") count less: the largest of
+
+        2 cos(x, y) - (mean of the m largest cosines of y to all queries),
+
+    which orders keys as CSLS does. It looks at all queries together, and so needs many.
 
     Args:
         queries: ``[Q, d]``.
         keys: ``[N, d]``, seen a chunk at a time.
         k: 1..N.
+        margin: m in 0..Q; 0 for plain cosines.
 
     Returns:
-        Rows of the keys, int ``[Q, k]``, and their cosines ``[Q, k]``. Of equal ones, the first
-        comes first.
+        Rows of the keys, int ``[Q, k]``, and their scores ``[Q, k]``, cosines without a
+        margin. Of equal ones, the first comes first.
 
     Raises:
-        ValueError: if shapes do not fit, or k lies outside its range.
+        ValueError: if shapes do not fit, or k or margin lies outside its range.
+
+    Source: Conneau et al. 2018, arXiv 1710.04087 (CSLS).
     """
     queries, keys = unit(queries), unit(keys)
     if queries.shape[1] != keys.shape[1]:
@@ -46,11 +57,15 @@ def nearest(queries: Any, keys: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray
         )
     if not 1 <= k <= len(keys):
         raise ValueError(f"k must be in 1..N={len(keys)}, got {k}")
+    if not 0 <= margin <= len(queries):
+        raise ValueError(f"margin must be in 0..Q={len(queries)}, got {margin}")
     best = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.zeros((len(queries), k), int)
     step = max(k, CHUNK // max(len(queries), 1))
     for start in range(0, len(keys), step):
         scores = queries @ keys[start : start + step].T
+        if margin:
+            scores = 2 * scores - np.partition(scores, -margin, axis=0)[-margin:].mean(0)
         if k == 1:
             here = scores.argmax(1)[:, None]
         else:
@@ -65,7 +80,12 @@ def nearest(queries: Any, keys: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray
 
 
 def precision_at_1(
-    queries: Any, keys: Any, wanted: Sequence[Hashable], names: Sequence[Hashable]
+    queries: Any,
+    keys: Any,
+    wanted: Sequence[Hashable],
+    names: Sequence[Hashable],
+    *,
+    margin: int = 0,
 ) -> float:
     """How often the nearest key is a right one: ``mean_i [names[argmax_j cos_ij] = wanted_i]``.
 
@@ -76,6 +96,7 @@ def precision_at_1(
         keys: ``[N, d]``.
         wanted: Q names.
         names: N names.
+        margin: as for :func:`nearest`.
 
     Returns:
         In 0..1.
@@ -92,7 +113,7 @@ def precision_at_1(
             f"wanted and names must be as long as queries and keys ({len(queries)}, {len(keys)}), "
             f"got {len(wanted)} and {len(names)}"
         )
-    rows, _ = nearest(queries, keys)
+    rows, _ = nearest(queries, keys, margin=margin)
     return float(
         np.mean([names[row] == name for row, name in zip(rows[:, 0], wanted, strict=True)])
     )
@@ -115,7 +136,12 @@ def retrieval(encoder: Any, source: Sequence[str], target: Sequence[str]) -> tup
 
 
 def among_many(
-    encoder: Any, source: Sequence[str], target: Sequence[str], others: Sequence[str]
+    encoder: Any,
+    source: Sequence[str],
+    target: Sequence[str],
+    others: Sequence[str],
+    *,
+    margin: int = 0,
 ) -> tuple[float, int]:
     """P@1 from source to target among many other sentences of the target's language.
 
@@ -124,6 +150,7 @@ def among_many(
         source: N sentences.
         target: their translations.
         others: further keys; those that occur twice are one.
+        margin: as for :func:`nearest`.
 
     Returns:
         P@1 and the number of keys.
@@ -132,8 +159,8 @@ def among_many(
         ValueError: if source and target differ in number.
     """
     names = [*dict.fromkeys(others), *target]
-    found = precision_at_1(encoder.encode(source), encoder.encode(names), list(target), names)
-    return found, len(names)
+    left, right = encoder.encode(source), encoder.encode(names)
+    return precision_at_1(left, right, list(target), names, margin=margin), len(names)
 
 
 def zero_shot(

@@ -69,6 +69,18 @@ def test_nearest_equals_sorting_all_cosines(monkeypatch):
             np.testing.assert_allclose(best, np.take_along_axis(cosines, rows, 1), rtol=1e-6)
 
 
+def test_a_margin_makes_hubs_count_less():
+    rng = np.random.default_rng(1)
+    queries, keys = rng.normal(size=(9, 4)), rng.normal(size=(12, 4))
+    cosines = retrieval.unit(queries) @ retrieval.unit(keys).T
+    scores = 2 * cosines - np.sort(cosines, 0)[-3:].mean(0)
+    rows, best = retrieval.nearest(queries, keys, 2, margin=3)
+    np.testing.assert_array_equal(rows, np.argsort(-scores, 1)[:, :2])
+    np.testing.assert_allclose(best, np.take_along_axis(scores, rows, 1), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"margin must be in 0..Q=9, got 10"):
+        retrieval.nearest(queries, keys, margin=10)
+
+
 def test_equal_sentences_are_equally_right():
     eye = np.eye(3)
     keys = np.stack([eye[0], eye[0], eye[1]])

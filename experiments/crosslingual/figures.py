@@ -12,7 +12,7 @@ from jcollab import plots
 @plots.style()
 def bars(values: dict[str, dict[str, float]], names: tuple[str, ...], label: str = "P@1") -> Any:
     """One group of bars for each entry, one bar for each of the named values."""
-    figure = plots.figure(figsize=(1.6 + 1.1 * len(values), 3.6))
+    figure = plots.figure(figsize=(max(5.0, 1.6 + 1.1 * len(values)), 3.6))
     ax = figure.subplots()
     width = 0.8 / len(names)
     places = np.arange(len(values))
