@@ -34,6 +34,7 @@ PAPERS = (
     "critical_params",
     "dbat",
     "rep_sharing",
+    "crosslingual",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -18,6 +18,7 @@ from jcollab import (
     noise_scale,
     privacy,
     prototypes,
+    retrieval,
     schedules,
     sources,
     topology,
@@ -75,7 +76,17 @@ from jcollab.mixing import (
 __version__ = "0.1.0"
 
 # these import flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at first use
-_LAZY = ("data", "models", "objectives", "plots", "second_moments", "training", "wall_clock")
+_LAZY = (
+    "data",
+    "models",
+    "objectives",
+    "pair_training",
+    "plots",
+    "second_moments",
+    "sentences",
+    "training",
+    "wall_clock",
+)
 
 __all__ = [
     "Algorithm",
@@ -100,6 +111,7 @@ __all__ = [
     "dbat",
     "decentralized",
     "ditto",
+    "dual_encoder",
     "ensembles",
     "every",
     "exact_diffusion",
@@ -132,6 +144,7 @@ __all__ = [
     "random_peer",
     "relay_sum",
     "replicate",
+    "retrieval",
     "representation_sharing",
     "run",
     "run_offloaded",
@@ -153,6 +166,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("jcollab.sweeps").sweep
     if name == "fit":
         return importlib.import_module("jcollab.training").fit
+    if name == "dual_encoder":
+        return importlib.import_module("jcollab.pair_training").dual_encoder
     if name in ("offload", "run_offloaded"):
         return getattr(importlib.import_module("jcollab.host_memory"), name)
     raise AttributeError(f"module 'jcollab' has no attribute {name!r}")

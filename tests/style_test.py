@@ -30,10 +30,13 @@ LAYERS = [
         "second_moments",
         "wall_clock",
     },
-    {"mixing", "metrics", "ensembles"},
+    {"mixing", "metrics", "ensembles", "retrieval"},
     {"algorithms"},
     {"run_log", "guard", "checkpoints", "training", "sweeps", "plots"},
     {"host_memory"},
+    {"data", "models"},
+    {"sentences"},
+    {"pair_training"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}
 

@@ -1,5 +1,6 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
+from jcollab.data import corpora
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
 from jcollab.data.clients import (
     ClientData,
@@ -11,6 +12,7 @@ from jcollab.data.clients import (
     whole,
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
+from jcollab.data.pairs import Pairs
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 from jcollab.data.quadratics import (
     Quadratics,
@@ -37,6 +39,15 @@ from jcollab.data.shortcuts import (
     theorem_cells,
     unlabelled_dominoes,
 )
+from jcollab.data.subwords import Subwords, train_subwords
+from jcollab.data.translations import (
+    Ordered,
+    PieceData,
+    epochs,
+    in_order,
+    neighbor_epoch,
+    piece_data,
+)
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -46,8 +57,12 @@ __all__ = [
     "ClientRanges",
     "Dataset",
     "Examples",
+    "Ordered",
+    "Pairs",
+    "PieceData",
     "Quadratics",
     "Regression",
+    "Subwords",
     "by_label",
     "by_size",
     "by_user",
@@ -55,18 +70,23 @@ __all__ = [
     "client_data",
     "client_ranges",
     "colored",
+    "corpora",
     "crop_and_flip",
     "data_dir",
     "digits",
     "dirichlet",
     "dominoes",
+    "epochs",
     "gaussian_regression",
     "iid",
+    "in_order",
     "load",
     "minibatches",
+    "neighbor_epoch",
     "normalize",
     "one_hot_regression",
     "permute_half",
+    "piece_data",
     "quadratic_loss",
     "random_quadratics",
     "regression_loss",
@@ -76,6 +96,7 @@ __all__ = [
     "stack",
     "suboptimality",
     "theorem_cells",
+    "train_subwords",
     "unlabelled_dominoes",
     "whole",
 ]

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -76,14 +76,20 @@ def load(
     _check_split(split)
     if name == "digits":
         return digits(split)
-    directory = directory or data_dir()
     x, y = _decoded(name, split, directory)
     return Dataset(x.astype(np.float32) / 255 if scale else np.asarray(x), np.asarray(y))
 
 
-def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, np.ndarray]:
+def prepared(name: str, directory: str | None = None) -> Any:
+    """The TFDS builder of a set that lies ready in the directory (None as for :func:`load`).
+
+    Raises:
+        ValueError: for an unknown name.
+        FileNotFoundError: if the set has not been prepared.
+    """
     import tensorflow_datasets as tfds
 
+    directory = directory or data_dir()
     try:
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:  # none, or no name
@@ -95,6 +101,12 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
             f"it, or prepare it once (this step alone needs tensorflow): "
             f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
         )
+    return builder
+
+
+def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, np.ndarray]:
+    builder = prepared(name, directory)
+    where = pathlib.Path(builder.data_dir)
     stamp = [(f.name, f.stat().st_size) for f in sorted(where.iterdir())]
     digest = hashlib.sha256(repr((str(where.resolve()), stamp)).encode()).hexdigest()[:12]
     folder = platformdirs.user_cache_path("jcollab") / "datasets"

@@ -1,5 +1,6 @@
 """What a client does with its gradients: optax transforms, and corrections of client drift."""
 
+from jcollab.local.amsgrad import scale_by_raw_amsgrad
 from jcollab.local.delays import (
     coordinate_delays,
     critical_staleness,
@@ -35,4 +36,5 @@ __all__ = [
     "random_delays",
     "scaffold",
     "scale_by_delay",
+    "scale_by_raw_amsgrad",
 ]

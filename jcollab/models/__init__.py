@@ -5,16 +5,19 @@ from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20
+from jcollab.models.sentences import BagEncoder, SharedEncoder
 from jcollab.models.vgg import VGG11
 
 __all__ = [
     "CNN",
     "MLP",
     "VGG11",
+    "BagEncoder",
     "Conv",
     "FeatureMLP",
     "LeNet5",
     "ResNet20",
+    "SharedEncoder",
     "max_pool",
     "two_parts",
 ]

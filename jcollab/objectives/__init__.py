@@ -1,5 +1,12 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
+from jcollab.objectives.bilingual import (
+    PairBatch,
+    alignment,
+    contrastive,
+    crosslingual,
+    similarity_structure,
+)
 from jcollab.objectives.classification import classification
 from jcollab.objectives.disagreement import (
     agreement,
@@ -19,10 +26,14 @@ from jcollab.objectives.representation import (
 )
 
 __all__ = [
+    "PairBatch",
     "agreement",
+    "alignment",
     "binary_agreement",
     "classification",
     "computed_in",
+    "contrastive",
+    "crosslingual",
     "disagreement_points",
     "discrimination",
     "distillation",
@@ -32,4 +43,5 @@ __all__ = [
     "pair_agreement",
     "representation_sharing",
     "sign_ascent",
+    "similarity_structure",
 ]

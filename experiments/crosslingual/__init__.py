@@ -1,0 +1,1 @@
+"""Cross-lingual sentence encoders (Mao et al. 2021)."""

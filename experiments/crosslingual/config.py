@@ -1,0 +1,75 @@
+"""Presets of the cross-lingual experiments."""
+
+from __future__ import annotations
+
+from experiments.contract import Preset
+from experiments.crosslingual.kinds import Federated, Gettext, Losses, Tatoeba, Topics
+
+TOY = {
+    "corpus": "toy",
+    "pieces": 120,
+    "width": 8,
+    "batch_size": 32,
+    "epochs": 2,
+    "max_len": 12,
+    "num_seeds": 1,
+}
+SHARED = {"shared_width": 8, "heads": 2, "hidden": 8, "shared_batch": 32, "warmup": 4}
+PRESETS = {
+    "smoke": Preset(
+        config=Losses(
+            corpus="toy",
+            pieces=200,
+            width=32,
+            batch_size=32,
+            epochs=30,
+            max_len=12,
+            methods=("bag", "SMLM", "UGT", "UGT+ALIGN+SIM"),
+            shared_width=32,
+            heads=4,
+            hidden=64,
+            shared_batch=32,
+            shared_epochs=30,
+            warmup=20,
+        ),
+        about="243 sentences of a toy grammar: the losses of the shared encoder, and the bag",
+        cost="1 minute on 2 cores, no download",
+        expected="P@1 of held-out sentences well above chance with contrast",
+        smoke=TOY | SHARED | {"shared_epochs": 1, "methods": ("bag", "UGT+ALIGN+SIM")},
+    ),
+    "multi30k": Preset(
+        config=Losses(num_seeds=2, max_len=20),
+        about="Multi30k en-de: SMLM, XTR, UGT, +ALIGN, +SIM and the bag; P@1 on test_2016",
+        cost="15 minutes on 2 cores, Multi30k in DIR",
+        expected="P@1 of the bag .966",
+        smoke=TOY | SHARED | {"shared_epochs": 1, "methods": ("bag", "UGT+ALIGN+SIM")},
+    ),
+    "tatoeba": Preset(
+        config=Tatoeba(max_len=20),
+        about="Tatoeba en-de and en-fr at once, LASER's test sets, also among 150,000 keys",
+        cost="10 minutes on 2 cores, Tatoeba's pairs and LASER's sets in DIR",
+        expected="P@1 at least .97 (de) and .95 (fr)",
+        smoke=TOY | {"best_pieces": 150, "best_width": 8, "best_batch": 32, "best_epochs": 2},
+    ),
+    "topics": Preset(
+        config=Topics(epochs=4, max_len=16),
+        about="SIB-200: topics learnt in English, judged in German and French",
+        cost="5 minutes on 2 cores, Tatoeba's pairs and SIB-200 in DIR",
+        expected="at least 20 points above the largest class",
+        smoke=TOY,
+    ),
+    "gettext": Preset(
+        config=Gettext(epochs=6, max_len=20),
+        about="message catalogs of this system as a corpus: P@1 of held-out messages",
+        cost="1 minute on 2 cores, no download; catalogs must be installed",
+        expected="P@1 of 1,000 held-out messages at least .75",
+        smoke=TOY | {"held_out": 40},
+    ),
+    "federated": Preset(
+        config=Federated(batch_size=256, epochs=8, max_len=20),
+        about="Multi30k: clients with en-de, en-fr, en-cs share one encoder; de-fr is never seen",
+        cost="5 minutes on 2 cores, Multi30k in DIR",
+        expected="sharing finds translations between languages that no client pairs",
+        smoke=TOY | {"languages": ("de", "fr")},
+    ),
+}

@@ -1,0 +1,203 @@
+"""Encoders in use: training on pairs, vectors of text, retrieval and transfer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from experiments.crosslingual import kinds, toy
+from jcollab import pair_training, retrieval
+
+Pairs = jc.data.Pairs
+
+
+@pytest.fixture(scope="module")
+def trained():
+    said = toy.sentences()
+    pairs = Pairs(said["en"], said["de"])
+    words = jc.data.train_subwords(pairs.source + pairs.target, 200)
+    encoder = jc.dual_encoder(
+        pairs.take(range(60, 243)),
+        words,
+        jc.models.BagEncoder(words.size, 16),
+        num_epochs=12,
+        batch_size=32,
+        max_len=12,
+        group=8,
+        progress=False,
+    )
+    return encoder, pairs.take(range(60))
+
+
+def test_translations_are_found(trained):
+    encoder, test = trained
+    there, back = retrieval.retrieval(encoder, *test[:2])
+    assert min(there, back) > 0.7
+    many, keys = retrieval.among_many(encoder, *test[:2], ["Das ist neu.", "Das ist neu.", "Gut."])
+    assert keys == 62 and many > 0.7
+    best = encoder.nearest(test.source[:3], test.target, k=2)
+    cosines = encoder.similarity(test.source[:3], test.target)
+    assert [row[0] for row in best] == [test.target[i] for i in cosines.argmax(1)]
+
+
+def test_vectors_depend_on_the_sentence_alone(trained, tmp_path):
+    encoder, test = trained
+    texts = [*test.source[:20], "", "the cat " * 30, "日本"]
+    vectors = encoder.encode(texts)
+    assert vectors.dtype == np.float32 and np.isfinite(vectors).all()
+    np.testing.assert_allclose(encoder.encode(texts[::-1], batch_size=4)[::-1], vectors, atol=1e-5)
+    encoder.save(tmp_path / "model")
+    again = jc.sentences.SentenceEncoder.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.encode(texts), vectors)
+    table = encoder.params["params"]["embedding"]
+    ids = encoder.vocabulary.ids(texts[:1])[0]
+    np.testing.assert_allclose(vectors[0], table[ids].mean(0), atol=1e-5)
+
+
+def test_nearest_equals_sorting_all_cosines(monkeypatch):
+    rng = np.random.default_rng(0)
+    queries, keys = rng.normal(size=(7, 5)), rng.normal(size=(40, 5))
+    keys[3] = keys[30]
+    cosines = retrieval.unit(queries) @ retrieval.unit(keys).T
+    for chunk in (1 << 24, 70):
+        monkeypatch.setattr(retrieval, "CHUNK", chunk)
+        for k in (1, 4, 40):
+            rows, best = retrieval.nearest(queries, keys, k)
+            np.testing.assert_array_equal(rows, np.argsort(-cosines, 1, kind="stable")[:, :k])
+            np.testing.assert_allclose(best, np.take_along_axis(cosines, rows, 1), rtol=1e-6)
+
+
+def test_a_margin_makes_hubs_count_less():
+    rng = np.random.default_rng(1)
+    queries, keys = rng.normal(size=(9, 4)), rng.normal(size=(12, 4))
+    cosines = retrieval.unit(queries) @ retrieval.unit(keys).T
+    scores = 2 * cosines - np.sort(cosines, 0)[-3:].mean(0)
+    rows, best = retrieval.nearest(queries, keys, 2, margin=3)
+    np.testing.assert_array_equal(rows, np.argsort(-scores, 1)[:, :2])
+    np.testing.assert_allclose(best, np.take_along_axis(scores, rows, 1), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"margin must be in 0..Q=9, got 10"):
+        retrieval.nearest(queries, keys, margin=10)
+
+
+def test_equal_sentences_are_equally_right():
+    eye = np.eye(3)
+    keys = np.stack([eye[0], eye[0], eye[1]])
+    assert retrieval.precision_at_1(eye[[0, 0, 1]], keys, ["a", "a", "b"], ["a", "a", "b"]) == 1
+    found = retrieval.precision_at_1(eye[[0, 0, 1]], keys, [0, 1, 2], [0, 1, 2])
+    assert found == pytest.approx(2 / 3)
+
+
+def test_transfer_is_judged_on_other_languages():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], [20, 15, 15])
+    x = rng.normal(size=(50, 4)) * 0.1 + np.eye(4)[np.unique(y, return_inverse=True)[1]]
+    tests = {"same": (x, y), "noise": (rng.normal(size=(50, 4)), y)}
+    scores = retrieval.zero_shot(x, y, tests)
+    assert scores["same"] == 1 and scores["noise"] < 0.7
+    assert scores["majority"] == pytest.approx(0.4)
+
+
+def test_every_pass_sees_everything_once():
+    parts = [np.arange(10), np.arange(10, 13)]
+    order = jc.data.epochs(np.random.default_rng(0), parts, 5, 6)
+    assert order.shape == (6, 2, 5) and order.dtype == np.int32
+    for k in range(3):
+        assert sorted(order[2 * k : 2 * k + 2, 0].ravel()) == list(range(10))
+    assert set(order[:, 1].ravel()) == {10, 11, 12}
+    data = jc.data.Ordered({"x": jnp.arange(13) * 2}, jnp.asarray(order))
+    np.testing.assert_array_equal(jc.data.in_order(data, None, jnp.int32(7))["x"], order[1] * 2)
+
+
+def test_hard_batches_hold_neighbours():
+    rng = np.random.default_rng(0)
+    centers = np.repeat(np.eye(4) * 9, 8, 0)
+    order = jc.data.neighbor_epoch(rng, centers + 0.01 * rng.normal(size=(32, 4)), 8, 4)
+    assert order.shape == (4, 1, 8) and sorted(order.ravel()) == list(range(32))
+    groups = order.reshape(8, 4) // 8
+    assert np.mean([len(set(group)) for group in groups]) < 2
+
+
+def test_amsgrad_is_that_of_the_released_training(x64):
+    """Step by step, as PyTorch writes it: Adam(lr, amsgrad=True, weight_decay) with a warm-up."""
+    optimizer = pair_training.released_optimizer(
+        1e-2, epoch_rounds=3, decay_from=2, warmup=4, weight_decay=0.1
+    )
+    rng = np.random.default_rng(0)
+    x, m, v, largest = rng.normal(size=3), 0.0, 0.0, 0.0
+    params = jnp.asarray(x)
+    state = optimizer.init(params)
+    for t in range(1, 9):
+        gradient = rng.normal(size=3) / t**2
+        updates, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        g = gradient + 0.1 * x
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        largest = np.maximum(largest, v)
+        rate = 1e-2 * min(1, t / 4) * (0.1 if t > 6 else 1)
+        denominator = np.sqrt(largest) / np.sqrt(1 - 0.999**t) + 1e-8
+        x = x - rate / (1 - 0.9**t) * m / denominator
+        np.testing.assert_allclose(params, x, rtol=1e-9)
+
+
+def test_one_step_of_the_bag_equals_numpy(x64):
+    """Gradient of the contrast of two pairs by differences."""
+    x, y = np.array([[3, 4, 0], [5, 6, 7]]), np.array([[8, 0, 0], [9, 3, 0]])
+    model = jc.models.BagEncoder(10, 3)
+    table = np.random.default_rng(0).normal(size=(10, 3))
+
+    def by_hand(w):
+        s, t = (np.stack([w[[v for v in row if v]].mean(0) for row in side]) for side in (x, y))
+        s, t = (u / np.linalg.norm(u, axis=1, keepdims=True) for u in (s, t))
+        a = s @ t.T / 0.05
+        both = [z - np.log(np.exp(z).sum(1, keepdims=True)) for z in (a, a.T)]
+        return -sum(np.diag(z).mean() for z in both) / 2
+
+    loss = jc.objectives.crosslingual(model.apply, 10, "contrastive")
+    batch = jc.objectives.PairBatch(jnp.asarray(x, jnp.int32), jnp.asarray(y, jnp.int32))
+    params = {"params": {"embedding": jnp.asarray(table), "bias": jnp.zeros(10)}}
+    (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(params, batch, jax.random.key(0))
+    np.testing.assert_allclose(value, by_hand(table), rtol=1e-9)
+    for place in ((3, 0), (7, 2), (1, 1)):
+        step = np.zeros_like(table)
+        step[place] = 1e-6
+        slope = (by_hand(table + step) - by_hand(table - step)) / 2e-6
+        np.testing.assert_allclose(gradient["params"]["embedding"][place], slope, atol=1e-6)
+
+
+def test_bad_input_is_named(trained, tmp_path):
+    encoder, test = trained
+    with pytest.raises(TypeError, match="texts must be a list of sentences, got the string"):
+        encoder.encode("hello")
+    with pytest.raises(ValueError, match="texts must hold at least one sentence, got none"):
+        encoder.encode([])
+    with pytest.raises(FileNotFoundError, match="folder must hold a saved encoder"):
+        jc.sentences.SentenceEncoder.load(tmp_path)
+    with pytest.raises(ValueError, match=r"k must be in 1..N=2, got 3"):
+        retrieval.nearest(np.eye(2), np.eye(2), 3)
+    with pytest.raises(ValueError, match="one d, got 2 and 3"):
+        retrieval.nearest(np.eye(2), np.eye(3))
+    with pytest.raises(ValueError, match="vectors must be finite"):
+        retrieval.unit([[np.nan]])
+    with pytest.raises(ValueError, match="wanted and names must be as long as queries and keys"):
+        retrieval.precision_at_1(np.eye(2), np.eye(2), "a", "ab")
+    with pytest.raises(ValueError, match="labels must hold at least two classes"):
+        retrieval.zero_shot(np.eye(2), ["a", "a"], {})
+    fit = {"vocabulary": encoder.vocabulary, "model": encoder.model, "progress": False}
+    with pytest.raises(ValueError, match=r"batch_size must be in 1..60 .* got 512"):
+        jc.dual_encoder(test, **fit)
+    with pytest.raises(ValueError, match="num_epochs must be at least 1, got 0"):
+        jc.dual_encoder(test, **fit, num_epochs=0)
+    with pytest.raises(ValueError, match=r"group must be in 1..N=3, got 4"):
+        jc.data.neighbor_epoch(np.random.default_rng(0), np.eye(3), 2, 4)
+    with pytest.raises(ValueError, match="parts: a client is left without data"):
+        jc.data.epochs(np.random.default_rng(0), [np.arange(0)], 1, 1)
+    with pytest.raises(ValueError, match="b1, b2 must be in"):
+        jc.local.scale_by_raw_amsgrad(1.0)
+    with pytest.raises(ValueError, match="data must be a folder with a/b"):
+        kinds.Text().folder("a/b")
+    with pytest.raises(ValueError, match="methods must be among bag, SMLM"):
+        kinds.Losses(methods=("MLM",))
+    with pytest.raises(ValueError, match=r"drop must be in \[0, 1\), got 1"):
+        kinds.Tatoeba(drop=1)
