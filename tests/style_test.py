@@ -20,6 +20,7 @@ LAYERS = [
         "channels",
         "attacks",
         "local",
+        "models",
         "objectives",
         "privacy",
         "prototypes",
@@ -33,7 +34,7 @@ LAYERS = [
     {"mixing", "metrics", "ensembles"},
     {"algorithms"},
     {"training", "plots"},
-    {"host_memory"},
+    {"host_memory", "text"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}
 

@@ -1,5 +1,6 @@
 """Models in flax.linen."""
 
+from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN
 from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
@@ -11,10 +12,13 @@ __all__ = [
     "CNN",
     "MLP",
     "VGG11",
+    "Bert",
+    "BertConfig",
     "Conv",
     "FeatureMLP",
     "LeNet5",
     "ResNet20",
+    "load_bert",
     "max_pool",
     "two_parts",
 ]
