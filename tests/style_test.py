@@ -24,6 +24,7 @@ LAYERS = [
         "objectives",
         "privacy",
         "prototypes",
+        "row_sparse",
         "schedules",
         "sources",
         "arrivals",

@@ -17,11 +17,23 @@ from jcollab.objectives.representation import (
     match_logs,
     representation_sharing,
 )
+from jcollab.objectives.word_vectors import (
+    bag_loss,
+    bag_rows,
+    clipped_logistic,
+    negative_sampling,
+    x2static,
+    x2static_loss,
+    x2static_rows,
+)
 
 __all__ = [
     "agreement",
+    "bag_loss",
+    "bag_rows",
     "binary_agreement",
     "classification",
+    "clipped_logistic",
     "computed_in",
     "disagreement_points",
     "discrimination",
@@ -29,7 +41,11 @@ __all__ = [
     "federated_distillation",
     "independent",
     "match_logs",
+    "negative_sampling",
     "pair_agreement",
     "representation_sharing",
     "sign_ascent",
+    "x2static",
+    "x2static_loss",
+    "x2static_rows",
 ]
