@@ -32,6 +32,7 @@ PAPERS = (
     "critical_params",
     "dbat",
     "rep_sharing",
+    "x2static",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

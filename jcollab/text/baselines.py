@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jcollab.text.contexts import SENTENCE_LENGTH, Occurrences, pool_pieces, occurrences
+from jcollab.text.contexts import SENTENCE_LENGTH, Occurrences, occurrences, pool_pieces
 from jcollab.text.teacher import Teacher
 from jcollab.text.vectors import WordVectors
 
@@ -60,7 +60,7 @@ def aggregated(
     """:func:`aggregate` of sums that are there already."""
     ids = {str(word): i for i, word in enumerate(found.words)}
     missing = [word for word in words if word not in ids]
-    bare = dict.fromkeys(missing)
+    bare: dict[str, np.ndarray] = {}
     if missing:
         alone = decontextualized(teacher, missing, layer=layer, pieces=pieces)
         bare = dict(zip(missing, alone.table, strict=True))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.text.vocabulary import Alias, Vocabulary, alias, drop_probability, draw
+from jcollab.text.vocabulary import Alias, Vocabulary, alias, draw, drop_probability
 from jcollab.text.vocabulary import negative_shares as shares_of
 
 Array = jax.Array
