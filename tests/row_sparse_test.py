@@ -31,6 +31,14 @@ def test_loss_and_gradient_equal_the_recorded_ones():
             lambda v: objectives.x2static_loss()({"words": v}, batch, jax.random.key(0))
         )(table[ids])
         np.testing.assert_allclose(jnp.zeros_like(table).at[ids].add(rows), grad, atol=1e-12)
+        # negatives of a sentence, shared by its targets: as if each had drawn the same
+        lines = jnp.array([0, 0, 0, 1, 1, 2, 2])
+        shared = batch | {"contexts": contexts[:3], "lines": lines, "negatives": negatives[:, :3]}
+        vectors = {"words": table[objectives.x2static_rows(shared)["words"]]}
+        repeated = objectives.x2static(table, contexts[lines], targets, negatives[:, lines])
+        np.testing.assert_allclose(
+            objectives.x2static_loss()(vectors, shared, None), repeated, rtol=1e-12
+        )
 
 
 def test_clipped_logistic_equals_the_recorded_values():

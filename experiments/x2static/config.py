@@ -23,11 +23,14 @@ PRESETS = {
     "smoke": Preset(
         config=Comparison(
             corpus="synthetic",
-            tokens=20_000,
+            tokens=10_000,
             threshold=1e-2,
             bag_threshold=1e-2,
             epochs=5,
             bag_epochs=5,
+            batch_size=256,
+            negatives=5,
+            shares=(0.5,),
             learning_rate=1e-2,
             bag_rate=1e-2,
             buckets=500,

@@ -89,36 +89,47 @@ def x2static(
 
 
 def x2static_rows(batch: Any) -> dict[str, Array]:
-    """Rows of the table that a batch of X2Static looks up, int ``[N + 1, T]``."""
-    return {"words": jnp.concatenate([batch["targets"][None], batch["negatives"]])}
+    """Rows of the table that a batch of X2Static looks up, int ``[r]``: targets, then negatives."""
+    return {"words": jnp.concatenate([jnp.ravel(batch[k]) for k in ("targets", "negatives")])}
 
 
 def x2static_loss(clip: float = CLIP) -> Callable:
     """X2Static for :func:`jcollab.sparse_decentralized`, with :func:`x2static_rows`.
 
+    A batch has ``targets [T]``, and either ``contexts [T, d]`` and ``negatives [N, T]``, or
+    ``contexts [L, d]`` of L sentences, the sentence ``lines [T]`` of each target, and
+    ``negatives [N, L]`` that the targets of a sentence share. As these share their context too,
+    this is the same loss with fewer draws: a sentence counts as often as it has targets.
+
     Args:
         clip: where scores are cut off, positive; infinity for none.
 
     Returns:
-        ``loss(vectors, batch, key)``: ``vectors["words"]`` is ``[N + 1, T, d]`` and
-        ``batch["contexts"]`` ``[T, d]``.
+        ``loss(vectors, batch, key)``; ``vectors["words"]`` is ``[r, d]``.
 
     Raises:
         ValueError: if clip is not positive.
 
-    Source: Gupta and Jaggi 2021, arXiv 2106.04302.
+    Source: Gupta and Jaggi 2021, arXiv 2106.04302; shared negatives are ours.
     """
     _check_clip(clip)
 
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
-        words = vectors["words"]
-        return negative_sampling(batch["contexts"], words[0], words[1:], clip)
+        positives, negatives = _split(vectors["words"], batch)
+        contexts = batch["contexts"]
+        if "lines" not in batch:
+            return negative_sampling(contexts, positives, negatives, clip)
+        lines = batch["lines"]
+        share = jnp.zeros(len(contexts), contexts.dtype).at[lines].add(1 / len(lines))
+        right = jnp.sum(contexts[lines] * positives, -1)
+        wrong = clipped_logistic(-jnp.sum(contexts * negatives, -1), clip)
+        return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(wrong @ share)
 
     return loss
 
 
 def bag_rows(batch: Any) -> dict[str, Array]:
-    """Rows that a batch of a model with bags looks up: sources ``[T, K]``, words ``[N + 1, T]``."""
+    """Rows that a batch of a model with bags looks up: sources ``[T, K]``, and words ``[r]``."""
     return {"sources": batch["bags"], **x2static_rows(batch)}
 
 
@@ -148,10 +159,15 @@ def bag_loss(clip: float = CLIP) -> Callable:
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         size = jnp.sum(batch["bags"] >= 0, -1, keepdims=True)
         contexts = jnp.sum(vectors["sources"], -2) / jnp.maximum(size, 1)
-        words = vectors["words"]
-        return negative_sampling(contexts, words[0], words[1:], clip)
+        return negative_sampling(contexts, *_split(vectors["words"], batch), clip)
 
     return loss
+
+
+def _split(words: Array, batch: Any) -> tuple[Array, Array]:
+    """Vectors of the targets ``[T, d]`` and of the negatives ``[N, T or L, d]``."""
+    count = len(batch["targets"])
+    return words[:count], words[count:].reshape(*batch["negatives"].shape, -1)
 
 
 def _check_clip(clip: float) -> None:

@@ -8,6 +8,7 @@ from jcollab.text.batches import (
     client_texts,
     index_corpus,
     schedule,
+    sentences_per_batch,
     x2static_batches,
 )
 from jcollab.text.contexts import (
@@ -75,6 +76,7 @@ __all__ = [
     "read_pairs",
     "schedule",
     "sentence_contexts",
+    "sentences_per_batch",
     "split_sentences",
     "tokenize",
     "word_analogies",

@@ -167,29 +167,51 @@ def client_texts(
     )
 
 
-def x2static_batches(negatives: int = 10) -> Sample:
-    """Batches of X2Static for :func:`jcollab.run`: contexts, targets, and N negatives for each.
+def x2static_batches(negatives: int = 10, *, most_sentences: int | None = None) -> Sample:
+    """Batches of X2Static for :func:`jcollab.run`: contexts, targets and negatives.
 
     Args:
         negatives: N.
+        most_sentences: None draws N negatives for each target, as the paper does. L, from
+            :func:`sentences_per_batch`, draws N for each sentence, which its targets share: several
+            times as fast where sentences have many targets.
 
     Returns:
         ``sample(data, key, step)`` of a :class:`TextData`.
 
     Raises:
-        ValueError: if N < 1.
+        ValueError: if a number is below 1.
     """
     _check(negatives=negatives)
+    if most_sentences is not None:
+        _check(most_sentences=most_sentences)
 
     def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
         places = data.positions[step % len(data.positions)]
+        sentences, targets = data.sentences[places], data.words[places]
+        if most_sentences is None:
+            drawn = draw(data.shares, key, (negatives, len(places)))
+            return {
+                "contexts": data.contexts[sentences], "targets": targets, "negatives": drawn
+            }  # fmt: skip
+        lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
+        each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
         return {
-            "contexts": data.contexts[data.sentences[places]],
-            "targets": data.words[places],
-            "negatives": draw(data.shares, key, (negatives, len(places))),
+            "contexts": data.contexts[each],
+            "lines": lines,
+            "targets": targets,
+            "negatives": draw(data.shares, key, (negatives, most_sentences)),
         }
 
     return _for_clients(one)
+
+
+def sentences_per_batch(data: TextData) -> int:
+    """The most sentences, one after the other, that the targets of a batch come from."""
+    sentences = np.take_along_axis(
+        np.asarray(data.sentences)[:, None], np.asarray(data.positions), -1
+    )
+    return int((np.diff(sentences, axis=-1) != 0).sum(-1).max()) + 1
 
 
 def bag_batches(
