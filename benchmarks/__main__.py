@@ -23,6 +23,7 @@ from benchmarks import (
     rep_sharing,
     resnet,
     robust,
+    x2static,
 )
 
 BENCHMARKS = {
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "rep_sharing": rep_sharing.measure,
     "resnet": resnet.measure,
     "robust": robust.measure,
+    "x2static": x2static.measure,
 }
 
 

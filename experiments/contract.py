@@ -35,6 +35,7 @@ PAPERS = (
     "dbat",
     "rep_sharing",
     "crosslingual",
+    "x2static",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -19,6 +19,7 @@ from jcollab import (
     privacy,
     prototypes,
     retrieval,
+    row_sparse,
     schedules,
     sources,
     topology,
@@ -40,6 +41,7 @@ from jcollab.algorithms import (
     gradient_tracking,
     quasi_global_momentum,
     representation_sharing,
+    sparse_decentralized,
 )
 from jcollab.core import (
     Algorithm,
@@ -84,6 +86,7 @@ _LAZY = (
     "plots",
     "second_moments",
     "sentences",
+    "text",
     "training",
     "wall_clock",
 )
@@ -146,11 +149,13 @@ __all__ = [
     "replicate",
     "retrieval",
     "representation_sharing",
+    "row_sparse",
     "run",
     "run_offloaded",
     "schedules",
     "server",
     "sources",
+    "sparse_decentralized",
     "stateless",
     "sweep",
     "topology",

@@ -28,8 +28,8 @@ from jcollab.data.translations import (
     piece_data,
 )
 from jcollab.objectives.bilingual import PairBatch, crosslingual
+from jcollab.run_log import RunLog, interruptible, progress_bar
 from jcollab.sentences import SentenceEncoder
-from jcollab.training import RunLog, interruptible, progress_bar
 
 
 def dual_encoder(

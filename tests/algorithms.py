@@ -230,6 +230,15 @@ ALGORITHMS = {
         False,
     ),
     "representation sharing": (lambda g, r: prototypes_over_a_ring(g, sgd(r)), True),
+    "row-sparse tables": (
+        lambda g, r: jc.sparse_decentralized(
+            loss,
+            lambda batch: {"w": jnp.arange(D)},
+            jc.row_sparse.adam(r) if r else jc.row_sparse.sgd(lambda step: 0.0),
+            jc.gossip(g(jc.topology.ring(N))),
+        ),
+        True,
+    ),
     "robust RelaySGD": (
         lambda g, r: build(
             jc.relay_sum(

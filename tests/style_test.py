@@ -20,9 +20,11 @@ LAYERS = [
         "channels",
         "attacks",
         "local",
+        "models",
         "objectives",
         "privacy",
         "prototypes",
+        "row_sparse",
         "schedules",
         "sources",
         "arrivals",
@@ -35,7 +37,7 @@ LAYERS = [
     {"run_log", "guard", "checkpoints", "training", "sweeps", "plots"},
     {"host_memory"},
     {"data", "models"},
-    {"sentences"},
+    {"sentences", "text"},
     {"pair_training"},
 ]
 KNOW_NO_ALGORITHM = {"objectives", "models", "data"}

@@ -18,6 +18,7 @@ from jcollab.algorithms.representation_sharing import (
     bytes_exchanged,
     representation_sharing,
 )
+from jcollab.algorithms.sparse import sparse_decentralized
 
 __all__ = [
     "Cohort",
@@ -40,4 +41,5 @@ __all__ = [
     "gradient_tracking",
     "quasi_global_momentum",
     "representation_sharing",
+    "sparse_decentralized",
 ]

@@ -1,5 +1,6 @@
 """Models in flax.linen."""
 
+from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN
 from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
@@ -13,11 +14,14 @@ __all__ = [
     "MLP",
     "VGG11",
     "BagEncoder",
+    "Bert",
+    "BertConfig",
     "Conv",
     "FeatureMLP",
     "LeNet5",
     "ResNet20",
     "SharedEncoder",
+    "load_bert",
     "max_pool",
     "two_parts",
 ]

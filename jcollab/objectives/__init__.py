@@ -24,13 +24,25 @@ from jcollab.objectives.representation import (
     match_logs,
     representation_sharing,
 )
+from jcollab.objectives.word_vectors import (
+    bag_loss,
+    bag_rows,
+    clipped_logistic,
+    negative_sampling,
+    x2static,
+    x2static_loss,
+    x2static_rows,
+)
 
 __all__ = [
     "PairBatch",
     "agreement",
     "alignment",
+    "bag_loss",
+    "bag_rows",
     "binary_agreement",
     "classification",
+    "clipped_logistic",
     "computed_in",
     "contrastive",
     "crosslingual",
@@ -40,8 +52,12 @@ __all__ = [
     "federated_distillation",
     "independent",
     "match_logs",
+    "negative_sampling",
     "pair_agreement",
     "representation_sharing",
     "sign_ascent",
     "similarity_structure",
+    "x2static",
+    "x2static_loss",
+    "x2static_rows",
 ]

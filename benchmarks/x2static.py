@@ -1,0 +1,121 @@
+"""X2Static's updates: row-sparse against dense Adam, and against gensim's word2vec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from benchmarks.timing import interleaved
+from jcollab import objectives, row_sparse, text
+
+WIDTH, NEGATIVES, SENTENCE = 384, 10, 20
+LARGE, SMALL = 100_000, 10_000
+SPARSE_BATCH, BATCH = 256, 4096
+SENTENCES = 2048
+
+
+def measure() -> list[dict[str, Any]]:
+    """Rows with targets per second; two tables, the same words and sentences for all."""
+    rows = []
+    for size in (LARGE, SMALL):
+        counts = np.maximum(1e7 / np.arange(1, size + 1), 5).astype(np.int64)
+        words = tuple(f"w{i}" for i in range(size))
+        vocabulary = text.Vocabulary(words, counts)
+        rng = np.random.default_rng(0)
+        ids = rng.choice(size, (SENTENCES, SENTENCE), p=counts / counts.sum()).astype(np.int32)
+        programs: dict[str, Callable[[], Any]] = {}
+        targets = {}
+        for name, batch, shared, dense in (
+            (f"row-sparse, T={SPARSE_BATCH}", SPARSE_BATCH, False, False),
+            (f"dense Adam, T={SPARSE_BATCH}", SPARSE_BATCH, False, True),
+            (f"row-sparse, T={BATCH}", BATCH, False, False),
+            (f"negatives shared in sentences, T={BATCH}", BATCH, True, False),
+        ):
+            if dense and size == SMALL:
+                continue
+            rounds = 4 if batch == SPARSE_BATCH else 2
+            programs[name] = _program(vocabulary, ids, batch, rounds, shared, dense)
+            targets[name] = batch * rounds
+        for name, skip in (("gensim CBOW", 0), ("gensim skip-gram", 1)):
+            if (trained := _gensim(vocabulary, ids, skip)) is not None:
+                programs[name], targets[name] = trained, ids.size
+        seconds = interleaved(programs, repeats=3)
+        speed = {name: targets[name] / value for name, value in seconds.items()}
+        dense_speed = speed.get(f"dense Adam, T={SPARSE_BATCH}")
+        for name, value in speed.items():
+            rows.append(
+                {
+                    "V": size,
+                    "update": name,
+                    "targets a second": value,
+                    "times dense Adam": value / dense_speed if dense_speed else "",
+                    "times gensim CBOW": value / speed["gensim CBOW"]
+                    if "gensim CBOW" in speed
+                    else "",
+                }
+            )
+    return rows
+
+
+def _program(
+    vocabulary: text.Vocabulary,
+    ids: np.ndarray,
+    batch: int,
+    rounds: int,
+    shared: bool,
+    dense: bool,
+) -> Callable[[], Any]:
+    corpus = text.Corpus(ids.ravel(), np.repeat(np.arange(len(ids), dtype=np.int32), SENTENCE))
+    contexts = np.random.default_rng(1).normal(size=(len(ids), WIDTH)).astype(np.float32)
+    data = text.client_texts(
+        [corpus], vocabulary, threshold=1.0, batch_size=batch, epochs=1, contexts=[contexts]
+    )
+    most = text.sentences_per_batch(data) if shared else None
+    sample = text.x2static_batches(NEGATIVES, most_sentences=most)
+    loss, rows = objectives.x2static_loss(), objectives.x2static_rows
+    if dense:
+
+        def whole(params: Any, batch: Any, key: jax.Array) -> jax.Array:
+            return loss({"words": params["words"][rows(batch)["words"]]}, batch, key)
+
+        algorithm = jc.decentralized(whole, optax.adam(1e-3), jc.identity())
+    else:
+        algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(1e-3))
+    key = jax.random.key(0)
+    held = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
+
+    def run() -> Any:
+        held[0], log = jc.run(
+            algorithm, held[0], data, key, num_rounds=rounds, sample=sample, donate=True
+        )
+        return log["loss"]
+
+    return run
+
+
+def _gensim(vocabulary: text.Vocabulary, ids: np.ndarray, skip: int) -> Callable[[], Any] | None:
+    """Two threads, window 5; a position is a target (a pair for each word around, skip-gram)."""
+    try:
+        from gensim.models import Word2Vec
+    except ImportError:
+        return None
+    model = Word2Vec(
+        vector_size=WIDTH, negative=NEGATIVES, workers=2, min_count=1, sg=skip, sample=0,
+        window=5, ns_exponent=0.5,
+    )  # fmt: skip
+    model.build_vocab_from_freq(
+        dict(zip(vocabulary.words, vocabulary.counts.tolist(), strict=True))
+    )
+    sentences = [[vocabulary.words[i] for i in row] for row in ids]
+
+    def run() -> Any:
+        model.train(sentences, total_examples=len(sentences), total_words=ids.size, epochs=1)
+        return jnp.zeros(())
+
+    return run

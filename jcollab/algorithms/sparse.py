@@ -1,0 +1,133 @@
+"""Decentralised learning of large tables: local steps that touch only the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jcollab import layout, row_sparse
+from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State, lift, offer
+from jcollab.mixing import identity
+from jcollab.row_sparse import RowOptimizer
+
+Tables = dict[str, Array]
+
+
+def sparse_decentralized(
+    loss: Callable,
+    rows: Callable[[PyTree], Tables],
+    optimizer: RowOptimizer,
+    mixer: Mixer | None = None,
+) -> Algorithm:
+    """Every client updates the rows that its batch looks up; then the mixer combines tables.
+
+        E_i[r] += u_i[r]  for rows r of the batch of client i,    E = mix(E)
+
+    A local step costs what the looked-up rows do, whatever the size V of the tables. A mixer looks
+    at whole tables: ``every(H, mixer)`` lets H local steps lie between.
+
+    Args:
+        loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` holds the rows that
+            ``rows`` asks for, ``[*ids.shape, ...]``, and 0 for ids outside of the table.
+        rows: ``rows(batch) -> {name: ids}`` of one client, int arrays of any shape. A parameter
+            that it does not name is handed over, and updated, as a whole.
+        optimizer: of rows, :func:`jcollab.row_sparse.adam` or ``sgd``.
+        mixer: how tables are combined; None for a client that learns alone.
+
+    Returns:
+        An algorithm with ``init(key, params)``, params a dictionary of tables ``[n, V, ...]``, and
+        ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
+
+    Raises:
+        TypeError: if the loss has the wrong form or params are no dictionary.
+        ValueError: if rows names a table that is not there, or client axes differ.
+
+    Example:
+        >>> from jcollab import objectives, row_sparse
+        >>> loss, rows = objectives.x2static_loss(), objectives.x2static_rows
+        >>> algorithm = sparse_decentralized(loss, rows, row_sparse.adam(1e-3))
+        >>> state = algorithm.init(jax.random.key(0), {"words": jnp.zeros((1, 100, 4))})
+
+    Source: of X2Static, Gupta and Jaggi 2021, arXiv 2106.04302.
+    """
+    lifted = lift(loss)
+    mix = identity() if mixer is None else mixer
+
+    def init(key: Array, params: Tables) -> State:
+        if not isinstance(params, dict):
+            raise TypeError(f"params must be a dictionary of tables, got {type(params).__name__}")
+        layout.num_clients(params, "params")
+        # a number per client has no rows: its state is that of a table with one row
+        opt_state = {
+            name: jax.vmap(lambda leaf: optimizer.init(jnp.atleast_1d(leaf)))(leaf)
+            for name, leaf in params.items()
+        }
+        return State(Clients(params, (), opt_state, mix.init(params)), (), jnp.int32(0))
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        params = clients.params
+        n = layout.num_clients((params, batch), "(params, batch)")
+        local_key, mix_key = jax.random.split(key)
+        asked = jax.vmap(rows)(batch)
+        if unknown := asked.keys() - params.keys():
+            raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
+        shapes = {name: jnp.shape(params[name])[1:] for name in params}
+        found, own = {}, {}
+        for name, leaf in params.items():
+            if name in asked:
+                size = shapes[name][0]
+                found[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
+                    asked[name]
+                )
+                own[name] = jax.vmap(row_sparse.take)(leaf, found[name].rows)
+            else:
+                own[name] = leaf
+
+        def local(own: Tables, places: Tables, batch: PyTree, key: Array) -> tuple:
+            ids = rows(batch)
+
+            def of_rows(own: Tables, extra: Any, batch: PyTree, key: Array) -> tuple:
+                vectors = {
+                    name: row_sparse.take(own[name], places[name]).reshape(
+                        *jnp.shape(ids[name]), *shapes[name][1:]
+                    )
+                    if name in ids
+                    else own[name]
+                    for name in own
+                }
+                return lifted(vectors, extra, batch, key)
+
+            grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
+            return grads, metrics
+
+        places = {name: rows_.places for name, rows_ in found.items()}
+        keys = layout.client_keys(local_key, n)
+        grads, metrics = layout.per_client(local)(own, places, batch, keys)
+
+        fresh, opt_state = {}, {}
+        for name, leaf in params.items():
+            moments = clients.opt_state[name]
+            step = jax.vmap(optimizer.update, (0, 0, None))
+            if name not in found:
+                whole = jax.vmap(jnp.atleast_1d)
+                updates, opt_state[name] = step(whole(grads[name]), moments, state.step + 1)
+                fresh[name] = leaf + updates.reshape(leaf.shape)
+                continue
+            index = found[name].rows
+            near = jax.tree.map(lambda m: jax.vmap(row_sparse.take)(m, index), moments)  # noqa: B023
+            updates, near = step(grads[name], near, state.step + 1)
+            put = jax.vmap(row_sparse.put)
+            fresh[name] = put(leaf, index, own[name] + updates)
+            opt_state[name] = jax.tree.map(lambda m, new: put(m, index, new), moments, near)  # noqa: B023
+        mixed, mixer_state = offer(
+            mix.update, fresh, clients.mixer, key=mix_key, step=state.step, batch=batch
+        )
+        clients = Clients(mixed, clients.extra, opt_state, mixer_state)
+        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+
+    return Algorithm(init, update)

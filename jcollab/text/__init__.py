@@ -1,0 +1,85 @@
+"""Text: frozen teachers, vocabularies, contexts, word vectors and how they are judged."""
+
+from jcollab.text.baselines import aggregate, aggregated, decontextualized
+from jcollab.text.batches import (
+    Corpus,
+    TextData,
+    bag_batches,
+    client_texts,
+    index_corpus,
+    schedule,
+    sentences_per_batch,
+    x2static_batches,
+)
+from jcollab.text.contexts import (
+    Occurrences,
+    occurrences,
+    paragraph_contexts,
+    sentence_contexts,
+)
+from jcollab.text.judge import (
+    Analogies,
+    Similarity,
+    classify_sentences,
+    read_analogies,
+    read_pairs,
+    word_analogies,
+    word_similarity,
+)
+from jcollab.text.reader import paragraphs, read_lines, split_sentences, tokenize
+from jcollab.text.synthetic import random_teacher
+from jcollab.text.teacher import Pieces, Teacher, load_teacher, make_teacher
+from jcollab.text.vectors import WordVectors, load_safetensors, load_word2vec
+from jcollab.text.vocabulary import (
+    Alias,
+    Vocabulary,
+    alias,
+    build_vocabulary,
+    draw,
+    drop_probability,
+    negative_shares,
+)
+
+__all__ = [
+    "Alias",
+    "Analogies",
+    "Corpus",
+    "Occurrences",
+    "Pieces",
+    "Similarity",
+    "Teacher",
+    "TextData",
+    "Vocabulary",
+    "WordVectors",
+    "aggregate",
+    "aggregated",
+    "alias",
+    "bag_batches",
+    "build_vocabulary",
+    "classify_sentences",
+    "client_texts",
+    "decontextualized",
+    "draw",
+    "drop_probability",
+    "index_corpus",
+    "load_safetensors",
+    "load_teacher",
+    "load_word2vec",
+    "make_teacher",
+    "negative_shares",
+    "occurrences",
+    "paragraph_contexts",
+    "paragraphs",
+    "random_teacher",
+    "read_analogies",
+    "read_lines",
+    "read_pairs",
+    "schedule",
+    "sentence_contexts",
+    "sentences_per_batch",
+    "split_sentences",
+    "tokenize",
+    "word_analogies",
+    "word_similarity",
+    "x2static_batches",
+]

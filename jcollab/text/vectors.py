@@ -1,0 +1,206 @@
+"""Word vectors to look up, compare, save and load."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from jcollab.text.teacher import EXTRA
+
+
+@dataclasses.dataclass(frozen=True)
+class WordVectors:
+    """A table of static vectors with its words.
+
+    Attributes:
+        words: V of them.
+        table: float32 ``[V, d]``.
+
+    Example:
+        >>> vectors = WordVectors(("cat", "dog", "car"), np.array([[1, 0], [1, 1], [-1, 0.2]]))
+        >>> vectors.nearest("cat", 1)[0][0]
+        'dog'
+    """
+
+    words: tuple[str, ...]
+    table: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuses a table that does not fit the words."""
+        object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "table", np.asarray(self.table, np.float32))
+        if self.table.ndim != 2 or len(self.table) != len(self.words) or not len(self.words):
+            raise ValueError(
+                f"table must be [V={len(self.words)}, d] with V at least 1, got {self.table.shape}"
+            )
+        if len(self.ids) != len(self.words):
+            raise ValueError("words must differ from one another, got repeated ones")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.ids
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """The vector of a word, ``[d]``; KeyError names a word that is unknown."""
+        if word not in self.ids:
+            raise KeyError(f"word must be one of {len(self)} words, got {word!r}")
+        return self.table[self.ids[word]]
+
+    @functools.cached_property
+    def ids(self) -> dict[str, int]:
+        """The row of each word."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    @functools.cached_property
+    def directions(self) -> np.ndarray:
+        """Rows of length 1, float32 ``[V, d]``; 0 where a row is 0."""
+        size = np.linalg.norm(self.table, axis=1, keepdims=True)
+        return self.table / np.where(size > 0, size, 1)
+
+    def similarity(self, left: str, right: str) -> float:
+        """Cosine of two words' vectors.
+
+        Raises:
+            KeyError: naming a word that is unknown.
+        """
+        self[left], self[right]
+        return float(self.directions[self.ids[left]] @ self.directions[self.ids[right]])
+
+    def nearest(self, word: str | np.ndarray, k: int = 10) -> list[tuple[str, float]]:
+        """The k words of largest cosine with a word (itself left out) or a vector ``[d]``.
+
+        Raises:
+            KeyError: for an unknown word.
+            ValueError: if k < 1 or the vector has another size.
+        """
+        known = [word] if isinstance(word, str) else []
+        query = self[word] if isinstance(word, str) else np.asarray(word, np.float32)
+        return self._ranked(query, known, k)
+
+    def analogy(self, a: str, b: str, c: str, k: int = 1) -> list[tuple[str, float]]:
+        """The k best answers to "a is to b as c is to": largest cosine with ``b - a + c``.
+
+        Vectors are taken with length 1, and a, b and c are no answers.
+
+        Raises:
+            KeyError: for an unknown word.
+            ValueError: if k < 1.
+
+        Source: Mikolov, Yih and Zweig 2013, NAACL.
+        """
+        for word in (a, b, c):
+            self[word]
+        rows = self.directions[[self.ids[word] for word in (b, a, c)]]
+        return self._ranked(rows[0] - rows[1] + rows[2], [a, b, c], k)
+
+    def mean(self, words: Iterable[str]) -> np.ndarray:
+        """Mean vector of those words that are known, ``[d]``; 0 if none is."""
+        rows = [self.ids[word] for word in words if word in self.ids]
+        return self.table[rows].mean(0) if rows else np.zeros(self.table.shape[1], np.float32)
+
+    def _ranked(self, query: np.ndarray, without: Sequence[str], k: int) -> list[tuple[str, float]]:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        if query.shape != self.table.shape[1:]:
+            raise ValueError(f"a vector must be {self.table.shape[1:]}, got {query.shape}")
+        scores = self.directions @ (query / max(float(np.linalg.norm(query)), 1e-30))
+        scores[[self.ids[word] for word in without]] = -np.inf
+        k = min(k, len(self) - len(set(without)))
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [(self.words[i], float(scores[i])) for i in best]
+
+    def save_word2vec(self, path: str | os.PathLike, *, binary: bool = False) -> None:
+        """Writes the format of word2vec: a line ``V d``, then each word with its numbers.
+
+        Args:
+            path: the file.
+            binary: float32 in place of decimal numbers.
+
+        Raises:
+            ValueError: if a word holds white space, which the format has no place for.
+        """
+        if bad := next((word for word in self.words if not word or len(word.split()) != 1), None):
+            raise ValueError(f"words must hold no white space, got {bad!r}")
+        with pathlib.Path(path).open("wb") as file:
+            file.write(f"{len(self)} {self.table.shape[1]}\n".encode())
+            for word, row in zip(self.words, self.table, strict=True):
+                if binary:
+                    file.write(f"{word} ".encode() + row.astype("<f4").tobytes() + b"\n")
+                else:
+                    file.write(f"{word} {' '.join(f'{x:.9g}' for x in row)}\n".encode())
+
+    def save_safetensors(self, path: str | os.PathLike) -> None:
+        """Writes the table as the tensor ``vectors``, and the words into the header."""
+        try:
+            from safetensors.numpy import save_file
+        except ImportError as error:
+            raise ImportError(f"save_safetensors needs safetensors: {EXTRA}") from error
+        words = {"words": json.dumps(self.words, ensure_ascii=False)}
+        save_file({"vectors": np.ascontiguousarray(self.table)}, path, metadata=words)
+
+
+def load_word2vec(path: str | os.PathLike, *, binary: bool = False) -> WordVectors:
+    """Word vectors from the format of word2vec.
+
+    Raises:
+        FileNotFoundError: if the file is not there.
+        ValueError: naming the line, or the word, that does not fit.
+    """
+    words, rows = [], []
+    with _existing(path).open("rb") as file:
+        head = file.readline().split()
+        if len(head) != 2 or not all(part.isdigit() for part in head):
+            raise ValueError(f"{path} must start with a line 'V d', got {b' '.join(head)!r}")
+        count, width = map(int, head)
+        for number in range(count):
+            if binary:
+                word = bytearray()
+                while (byte := file.read(1)) not in (b" ", b""):
+                    word += byte
+                body = file.read(4 * width)
+                if len(body) != 4 * width:
+                    raise ValueError(f"{path} must hold {count} words of {width} numbers, it ends")
+                words.append(word.decode().lstrip("\n"))
+                rows.append(np.frombuffer(body, "<f4"))
+            else:
+                parts = file.readline().decode().split()
+                if len(parts) != width + 1:
+                    raise ValueError(
+                        f"line {number + 2} of {path} must be a word and {width} numbers, got "
+                        f"{len(parts)} parts"
+                    )
+                words.append(parts[0])
+                rows.append(np.array(parts[1:], np.float32))
+    return WordVectors(tuple(words), np.stack(rows))
+
+
+def load_safetensors(path: str | os.PathLike) -> WordVectors:
+    """Word vectors that :meth:`WordVectors.save_safetensors` wrote.
+
+    Raises:
+        FileNotFoundError: if the file is not there.
+        ValueError: if it holds no vectors or no words.
+    """
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise ImportError(f"load_safetensors needs safetensors: {EXTRA}") from error
+    with safe_open(_existing(path), framework="np") as file:
+        if "vectors" not in set(file.keys()) or "words" not in (file.metadata() or {}):
+            raise ValueError(f"{path} must hold the tensor 'vectors' and the words in its header")
+        return WordVectors(tuple(json.loads(file.metadata()["words"])), file.get_tensor("vectors"))
+
+
+def _existing(path: str | os.PathLike) -> pathlib.Path:
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"path must be a file of word vectors, and {file} is not there")
+    return file

@@ -1,0 +1,160 @@
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jcollab as jc
+from jcollab import objectives, row_sparse
+
+REFERENCE = pathlib.Path(__file__).parent / "reference" / "x2static"
+RECORDED = json.loads((REFERENCE / "loss_small.json").read_text())
+ARRAYS = np.load(REFERENCE / "loss_small.npz")
+
+
+def test_loss_and_gradient_equal_the_recorded_ones():
+    with jax.enable_x64(True):
+        table, contexts, targets, negatives = (
+            jnp.asarray(ARRAYS[k]) for k in ("E", "C", "targets", "negatives")
+        )
+        value, grad = jax.value_and_grad(objectives.x2static)(table, contexts, targets, negatives)
+        np.testing.assert_allclose(value, RECORDED["loss"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(grad, ARRAYS["grad_E"], rtol=0, atol=1e-9)
+        zero = objectives.x2static(0 * table, contexts, targets, negatives)
+        np.testing.assert_allclose(zero, 11 * np.log(2), atol=1e-9)
+        # the form for rows
+        batch = {"contexts": contexts, "targets": targets, "negatives": negatives}
+        ids = objectives.x2static_rows(batch)["words"]
+        rows = jax.grad(
+            lambda v: objectives.x2static_loss()({"words": v}, batch, jax.random.key(0))
+        )(table[ids])
+        np.testing.assert_allclose(jnp.zeros_like(table).at[ids].add(rows), grad, atol=1e-12)
+        # negatives of a sentence, shared by its targets: as if each had drawn the same
+        lines = jnp.array([0, 0, 0, 1, 1, 2, 2])
+        shared = batch | {"contexts": contexts[:3], "lines": lines, "negatives": negatives[:, :3]}
+        vectors = {"words": table[objectives.x2static_rows(shared)["words"]]}
+        repeated = objectives.x2static(table, contexts[lines], targets, negatives[:, lines])
+        np.testing.assert_allclose(
+            objectives.x2static_loss()(vectors, shared, None), repeated, rtol=1e-12
+        )
+
+
+def test_clipped_logistic_equals_the_recorded_values():
+    with jax.enable_x64(True):
+        x = jnp.asarray(RECORDED["clamped"]["x"])
+        value, grad = jax.vmap(jax.value_and_grad(objectives.clipped_logistic))(x)
+        np.testing.assert_allclose(value, RECORDED["clamped"]["ll"], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(grad, RECORDED["clamped"]["grad"], rtol=1e-7, atol=1e-12)
+
+
+def test_a_bag_is_a_mean_of_its_sources():
+    rng = np.random.default_rng(0)
+    sources, words = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    bags = jnp.array([[0, 2, -1], [4, -1, -1], [-1, -1, -1]])
+    targets, negatives = jnp.array([1, 2, 3]), jnp.array([[0, 0, 5], [1, 3, 3]])
+    batch = {"bags": bags, "targets": targets, "negatives": negatives}
+    ids = objectives.bag_rows(batch)
+    tables = {"sources": sources, "words": words}
+    vectors = {k: row_sparse.take(jnp.asarray(tables[k]), ids[k]) for k in ids}
+    contexts = np.stack([(sources[0] + sources[2]) / 2, sources[4], np.zeros(3)])
+    expected = objectives.x2static(words, contexts, targets, negatives)
+    np.testing.assert_allclose(
+        objectives.bag_loss()(vectors, batch, jax.random.key(0)), expected, rtol=1e-6
+    )
+
+
+def test_adam_of_rows_follows_the_recorded_trajectory():
+    table = jnp.arange(15.0).reshape(5, 3) / 10
+    optimizer = row_sparse.adam(1e-3)
+    state = optimizer.init(table)
+    for t, (ids, expected) in enumerate(
+        zip(RECORDED["sparseadam_batches"], ARRAYS["sparseadam_traj"], strict=True)
+    ):
+        ids = jnp.asarray(ids)
+        table, state = row_sparse.apply(optimizer, table, state, ids, 2 * table[ids], t + 1)
+        np.testing.assert_allclose(table, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("num_rows", [20, 5000])
+def test_distinct_rows(num_rows):
+    """Marked in a small table, sorted for a large one."""
+    ids = np.random.default_rng(0).integers(-2, 22, (3, 13))
+    ids[0, :4] = 7
+    ids = np.where(ids >= 20, num_rows + 1, ids)
+    rows, places = map(np.asarray, row_sparse.distinct(ids, num_rows))
+    flat = ids.ravel()
+    real = (flat >= 0) & (flat < num_rows)
+    assert sorted(rows[rows < num_rows]) == sorted(set(flat[real]))
+    np.testing.assert_array_equal(rows[places[real]], flat[real])
+    assert (places[~real] == len(rows)).all() and len(rows) == min(39, num_rows)
+
+
+def dense_adam(table, batches, losses, rate):
+    """Row by row in NumPy, with moments of touched rows only."""
+    m, v, table = np.zeros_like(table), np.zeros_like(table), table.copy()
+    for t, (batch, grad) in enumerate(zip(batches, losses, strict=True), 1):
+        g = np.asarray(grad(table, batch))
+        for row in {*np.ravel(batch["targets"]), *np.ravel(batch["negatives"])}:
+            m[row] = 0.9 * m[row] + 0.1 * g[row]
+            v[row] = 0.999 * v[row] + 0.001 * g[row] ** 2
+            scale = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            table[row] -= scale * m[row] / (np.sqrt(v[row]) + 1e-8)
+    return table
+
+
+def test_clients_with_tables_equal_a_loop():
+    n, size, d, count, rounds = 2, 30, 4, 5, 4
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(n, size, d)).astype(np.float32)
+    batches = {
+        "contexts": rng.normal(size=(rounds, n, count, d)).astype(np.float32),
+        "targets": rng.integers(0, size, (rounds, n, count)),
+        "negatives": rng.integers(0, size, (rounds, n, 3, count)),
+    }
+    algorithm = jc.sparse_decentralized(
+        objectives.x2static_loss(), objectives.x2static_rows, row_sparse.adam(0.1)
+    )
+    key = jax.random.key(0)
+    state, log = jc.run(algorithm, algorithm.init(key, {"words": start}), batches, key)
+    assert log["loss"].shape == (rounds,)
+    grad = jax.grad(lambda table, batch: objectives.x2static(table, **batch))
+    for i in range(n):
+        own = [{k: v[t, i] for k, v in batches.items()} for t in range(rounds)]
+        expected = dense_adam(start[i], own, [grad] * rounds, 0.1)
+        np.testing.assert_allclose(state.clients.params["words"][i], expected, atol=2e-5)
+    mixed = jc.sparse_decentralized(
+        objectives.x2static_loss(),
+        objectives.x2static_rows,
+        row_sparse.adam(0.1),
+        jc.every(rounds, jc.all_reduce()),
+    )
+    together, _ = jc.run(mixed, mixed.init(key, {"words": start}), batches, key)
+    np.testing.assert_allclose(
+        together.clients.params["words"][1], state.clients.params["words"].mean(0), atol=1e-6
+    )
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match=r"b1 must be in \[0, 1\), got 1"):
+        row_sparse.adam(b1=1.0)
+    with pytest.raises(ValueError, match="learning_rate must be positive, got 0"):
+        row_sparse.sgd(0)
+    with pytest.raises(ValueError, match=r"grads must be .*\(2, 3\), got \(2, 2\)"):
+        row_sparse.apply(
+            row_sparse.sgd(1), jnp.ones((4, 3)), (), jnp.arange(2), jnp.ones((2, 2)), 1
+        )
+    with pytest.raises(ValueError, match="clip must be positive, got 0"):
+        objectives.x2static_loss(0)
+    with pytest.raises(ValueError, match=r"contexts must have shape \(3, 4\)"):
+        objectives.x2static(
+            jnp.ones((5, 4)), jnp.ones((3, 3)), jnp.arange(3), jnp.ones((2, 3), int)
+        )
+    loss, rows = objectives.x2static_loss(), lambda batch: {"other": batch}
+    algorithm = jc.sparse_decentralized(loss, rows, row_sparse.sgd(1))
+    with pytest.raises(TypeError, match="params must be a dictionary of tables, got ArrayImpl"):
+        algorithm.init(jax.random.key(0), jnp.ones((1, 2, 3)))
+    state = algorithm.init(jax.random.key(0), {"words": jnp.ones((1, 2, 3))})
+    with pytest.raises(ValueError, match=r"rows must name some of \['words'\], got \['other'\]"):
+        algorithm.update(state, jnp.zeros((1, 2), int), jax.random.key(0))
