@@ -74,8 +74,18 @@ from jcollab.mixing import (
 
 __version__ = "0.1.0"
 
-# these import flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at first use
-_LAZY = ("data", "models", "objectives", "plots", "second_moments", "training", "wall_clock")
+# these import distrax, flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at
+# first use
+_LAZY = (
+    "data",
+    "flows",
+    "models",
+    "objectives",
+    "plots",
+    "second_moments",
+    "training",
+    "wall_clock",
+)
 
 __all__ = [
     "Algorithm",
