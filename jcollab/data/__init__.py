@@ -1,6 +1,13 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
-from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
+from jcollab.data.augment import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    crop_and_flip,
+    cutout,
+    mixup,
+    normalize,
+)
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
@@ -56,6 +63,7 @@ __all__ = [
     "client_ranges",
     "colored",
     "crop_and_flip",
+    "cutout",
     "data_dir",
     "digits",
     "dirichlet",
@@ -64,6 +72,7 @@ __all__ = [
     "iid",
     "load",
     "minibatches",
+    "mixup",
     "normalize",
     "one_hot_regression",
     "permute_half",

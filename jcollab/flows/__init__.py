@@ -3,6 +3,7 @@
 The only part of the library that imports distrax.
 """
 
+from jcollab.flows import perturb
 from jcollab.flows.actnorm import ActNorm
 from jcollab.flows.conditional_coupling import (
     ConditionalCoupling,
@@ -57,6 +58,7 @@ __all__ = [
     "jittered",
     "likelihood",
     "negative_log_likelihood",
+    "perturb",
     "sample",
     "squeeze",
     "unsqueeze",

@@ -1,5 +1,6 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
+from jcollab.objectives.augmentation import as_augment, in_turn
 from jcollab.objectives.classification import classification
 from jcollab.objectives.disagreement import (
     agreement,
@@ -20,6 +21,7 @@ from jcollab.objectives.representation import (
 
 __all__ = [
     "agreement",
+    "as_augment",
     "binary_agreement",
     "classification",
     "computed_in",
@@ -27,6 +29,7 @@ __all__ = [
     "discrimination",
     "distillation",
     "federated_distillation",
+    "in_turn",
     "independent",
     "match_logs",
     "pair_agreement",
