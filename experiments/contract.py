@@ -32,6 +32,7 @@ PAPERS = (
     "critical_params",
     "dbat",
     "rep_sharing",
+    "flow_perturbations",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -5,6 +5,7 @@ The only part of the library that imports distrax.
 
 from jcollab.flows import perturb
 from jcollab.flows.actnorm import ActNorm
+from jcollab.flows.ascent import ascend, lengths, project
 from jcollab.flows.conditional_coupling import (
     ConditionalCoupling,
     Permuted,
@@ -45,6 +46,7 @@ __all__ = [
     "Permuted",
     "Repeated",
     "Squeezed",
+    "ascend",
     "bits_per_dimension",
     "condition_of",
     "conditional_coupling",
@@ -56,9 +58,11 @@ __all__ = [
     "glow",
     "glow_from_torch",
     "jittered",
+    "lengths",
     "likelihood",
     "negative_log_likelihood",
     "perturb",
+    "project",
     "sample",
     "squeeze",
     "unsqueeze",

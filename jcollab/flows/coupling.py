@@ -26,14 +26,14 @@ class AffineCoupling(distrax.Bijector):
         y_a = (x_a + t) exp(s),   y_b = x_b,   log_det = sum s
 
     Args:
-        net: ``net(x_b) -> [..., channels]`` whose even channels are s and whose odd ones are t.
+        net: ``net(x_b) -> (s, t)``, each ``[..., channels / 2]``.
         scale: ``[channels / 2]``.
 
     Source: Kingma and Dhariwal 2018, arXiv 1807.03039, in the form of Yuksel, Stich, Jaggi and
     Chavdarova 2021, arXiv 2108.07958.
     """
 
-    def __init__(self, net: Callable[[Array], Array], scale: Array):
+    def __init__(self, net: Callable[[Array], tuple[Array, Array]], scale: Array):
         super().__init__(event_ndims_in=3)
         self._net, self._scale = net, scale
 
@@ -52,8 +52,8 @@ class AffineCoupling(distrax.Bijector):
         return x, -s.sum((-3, -2, -1))
 
     def _terms(self, second: Array) -> tuple[Array, Array]:
-        out = self._net(second)
-        return self._scale * jnp.tanh(out[..., ::2]), out[..., 1::2]
+        s, t = self._net(second)
+        return self._scale * jnp.tanh(s), t
 
 
 class NormalizedConv(nn.Module):
@@ -90,20 +90,23 @@ class CouplingNet(nn.Module):
     """Convolution 3 x 3, 1 x 1 and 3 x 3, the first two with ActNorm and ReLU.
 
     Convolutions start at N(0, .05^2), the last one at zero, so that a coupling starts as the
-    identity; its output is multiplied by ``exp(3 logs)``. A condition ``[b, C]`` adds a linear map
-    of itself to the first convolution.
+    identity; its output is multiplied by ``exp(3 logs)``, and of its channels the even ones are s
+    and the odd ones t. They are sorted in the kernel, not in the output. A condition ``[b, C]``
+    adds a linear map of itself to the first convolution.
 
     Attributes:
         width: channels between the convolutions.
-        features: output channels, twice those that are shifted and scaled.
+        features: output channels of the last convolution, even.
     """
 
     width: int
     features: int
 
     @nn.compact
-    def __call__(self, x: Array, condition: Array | None = None, fit: bool = False) -> Array:
-        """``[b, height, width, channels]`` to ``[b, height, width, features]``."""
+    def __call__(
+        self, x: Array, condition: Array | None = None, fit: bool = False
+    ) -> tuple[Array, Array]:
+        """``[b, height, width, channels]`` to s and t, ``[b, height, width, features / 2]``."""
         shift = None
         if condition is not None:
             condition = condition.astype(x.dtype)
@@ -115,8 +118,14 @@ class CouplingNet(nn.Module):
         kernel = self.param("kernel", zeros, (3, 3, self.width, self.features), x.dtype)
         bias = self.param("bias", zeros, (self.features,), x.dtype)
         logs = self.param("logs", zeros, (self.features,), x.dtype)
-        scale = jnp.exp(3 * logs)
-        return add_bias(apply_kernel(x, kernel * scale), bias * scale)
+        kernel, bias = (_sorted(leaf * jnp.exp(3 * logs)) for leaf in (kernel, bias))
+        s, t = jnp.split(add_bias(apply_kernel(x, kernel), bias), 2, axis=-1)
+        return s, t
+
+
+def _sorted(x: Array) -> Array:
+    """Even channels, then odd ones."""
+    return jnp.concatenate([x[..., ::2], x[..., 1::2]], -1)
 
 
 def apply_kernel(x: Array, kernel: Array) -> Array:
