@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from experiments.contract import Preset
 from experiments.flow_perturbations.kinds import Comparison, Density, Federated
 
@@ -24,7 +26,17 @@ TINY = TINY_FLOW | {
     "num_seeds": 1,
     "vae_rounds": 2,
 }
-LOW_DATA = Comparison()
+LOW_DATA = Comparison(
+    shrink=2,
+    flow_levels=1,
+    flow_rounds=1000,
+    methods=("plain", "randomized", "adversarial"),
+    rounds=700,
+    random_radius=0.2,
+    radius=0.7,
+    step_size=0.5,
+    attack_norm="l2",
+)
 PRESETS = {
     "digits": Preset(
         config=Comparison(
@@ -34,10 +46,17 @@ PRESETS = {
             flow_data="all",
             classifier="mlp",
             hidden=(64,),
-            rounds=300,
+            rounds=600,
             batch_size=32,
+            learning_rate=3e-3,
+            shift=1,
+            random_radius=0.3,
+            radius=0.5,
+            step_size=0.35,
+            attack_norm="l2",
             cutout_size=3,
             vae_latents=8,
+            seed=10,
         ),
         about="scikit-learn's digits, 144 of them with labels; the flow sees all 1437",
         cost="3 minutes on 2 cores, no download",
@@ -52,7 +71,7 @@ PRESETS = {
         smoke=TINY,
     ),
     "fashion_low_data": Preset(
-        config=Comparison(dataset="fashion_mnist"),
+        config=dataclasses.replace(LOW_DATA, dataset="fashion_mnist"),
         about="Fashion-MNIST, 5 % of the images (3000) for flow and LeNet, 5 paired seeds",
         cost="30 minutes on 2 cores, Fashion-MNIST in JCOLLAB_DATA",
         expected="plain < randomized <= adversarial",
@@ -69,6 +88,11 @@ PRESETS = {
             rounds=100,
             batch_size=16,
             methods=("plain", "randomized", "adversarial"),
+            learning_rate=3e-3,
+            random_radius=0.3,
+            radius=0.5,
+            step_size=0.35,
+            attack_norm="l2",
         ),
         about="digits over 10 clients (Dirichlet .3): FedAvg with a flow of public images",
         cost="3 minutes on 2 cores, no download",

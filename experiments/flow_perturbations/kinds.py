@@ -103,7 +103,8 @@ class Comparison(FlowSettings):
             after 30, 60 and 80 % of the rounds.
         learning_rate: at the start.
         weight_decay: decoupled for Adam, in the gradient for SGD.
-        crop_flip: pixels of the crops that come before every method; 0 for none.
+        crop_flip: pixels of the crops (and flips) that come before every method; 0 for none.
+        shift: pixels of the crops of the method "crop_flip".
         random_radius: standard deviation of "randomized" and "away".
         random_norm: of the ball that it is projected to, or "none".
         radius: of "adversarial".
@@ -131,6 +132,7 @@ class Comparison(FlowSettings):
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
     crop_flip: int = 0
+    shift: int = 2
     random_radius: float = 0.5
     random_norm: Literal["none", "l2", "linf"] = "none"
     radius: float = 0.3
@@ -163,7 +165,7 @@ class Comparison(FlowSettings):
         for name in ("random_radius", "radius", "step_size", "pgd_radius", "vae_radius"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        for name in ("attack_steps", "crop_flip", "cutout_size"):
+        for name in ("attack_steps", "crop_flip", "shift", "cutout_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 

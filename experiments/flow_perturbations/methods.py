@@ -98,7 +98,7 @@ def augmentation(
     if name == "plain":
         return None
     if name == "crop_flip":
-        return lambda x, key: jc.data.crop_and_flip(x, key, 2)
+        return lambda x, key: jc.data.crop_and_flip(x, key, config.shift)
     if name == "mixup":
         return jc.data.mixup(classifier.num_classes, config.mixup_alpha)
     if name == "cutout":
