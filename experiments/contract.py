@@ -36,6 +36,7 @@ PAPERS = (
     "rep_sharing",
     "crosslingual",
     "x2static",
+    "flow_perturbations",
     "federated",
 )
 PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -77,9 +77,11 @@ from jcollab.mixing import (
 
 __version__ = "0.1.0"
 
-# these import flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at first use
+# these import distrax, flax, matplotlib, rich, scipy or tensorflow-datasets, and are loaded at
+# first use
 _LAZY = (
     "data",
+    "flows",
     "models",
     "objectives",
     "pair_training",

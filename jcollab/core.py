@@ -179,6 +179,31 @@ def lift(loss: Callable) -> Objective:
     return lifted
 
 
+def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Array]:
+    """``predict(params, extra, x)`` from that, or from ``predict(params, x)``.
+
+    Raises:
+        TypeError: if ``predict`` is not callable or has no such form.
+    """
+    if not callable(predict):
+        raise TypeError(f"predict must be a function, got {type(predict).__name__}")
+    parameters = inspect.signature(predict).parameters.values()
+    named = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # a flax model's apply
+    if len(named) == 3 and not variadic:
+        return predict
+    if len(named) == 2 or variadic:
+        return lambda params, extra, x: predict(params, x)
+    raise TypeError(
+        "predict must take (params, x) or (params, extra, x), got "
+        f"({', '.join(p.name for p in named)})"
+    )
+
+
 def offer(fn: Callable, *args: Any, **context: Any) -> Any:
     """Calls ``fn(*args)`` with those of the keyword arguments that it names.
 

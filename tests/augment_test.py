@@ -4,7 +4,15 @@ import numpy as np
 import optax
 import pytest
 
-from jcollab.data import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
+from jcollab.data import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    Dataset,
+    crop_and_flip,
+    cutout,
+    mixup,
+    normalize,
+)
 from jcollab.data.augment import _draws
 from jcollab.schedules import warmup_step_decay
 
@@ -73,6 +81,42 @@ def test_crop_and_flip_keeps_bytes():
     assert out.dtype == jnp.uint8
     expected = np.asarray(crop_and_flip(IMAGES, jax.random.key(0), padding=2)).astype(np.uint8)
     np.testing.assert_array_equal(out, expected)
+
+
+def test_cutout_hides_one_square_of_each_image():
+    key = jax.random.key(3)
+    out = np.asarray(cutout(IMAGES, key, size=3))
+    rows, columns = (
+        np.asarray(jax.random.randint(own, (6, 1), 0, side))[:, 0] - 1
+        for own, side in zip(jax.random.split(key), (4, 5), strict=True)
+    )
+    expected = IMAGES.copy()
+    for image, r, s in zip(expected, rows, columns, strict=True):
+        image[max(r, 0) : max(r + 3, 0), max(s, 0) : max(s + 3, 0)] = 0
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(cutout(IMAGES, key, size=0), IMAGES)
+    assert cutout(IMAGES.astype(np.uint8), key, size=2).dtype == jnp.uint8
+    with pytest.raises(ValueError, match="size must be at least 0, got -1"):
+        cutout(IMAGES, key, size=-1)
+    with pytest.raises(ValueError, match="images must be .* got shape .4, 5, 2."):
+        cutout(IMAGES[0], key)
+
+
+def test_mixup_mixes_images_and_labels_alike():
+    y = jnp.array([0, 1, 2, 0, 1, 2])
+    batch = Dataset(jnp.asarray(IMAGES), y)
+    key = jax.random.key(1)
+    mixed = mixup(3, 0.5)(batch, None, key)
+    first, second = jax.random.split(key)
+    weight = float(jax.random.beta(first, 0.5, 0.5))
+    order = np.asarray(jax.random.permutation(second, 6))
+    np.testing.assert_allclose(mixed.x, weight * IMAGES + (1 - weight) * IMAGES[order], rtol=1e-5)
+    eye = np.eye(3)[np.asarray(y)]
+    np.testing.assert_allclose(mixed.y, weight * eye + (1 - weight) * eye[order], atol=1e-6)
+    with pytest.raises(ValueError, match="alpha must be above 0, got 0"):
+        mixup(3, 0)
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        mixup(0)
 
 
 def test_normalize():

@@ -326,6 +326,8 @@ def test_classification_with_augmentation_and_dropout():
     ]:
         np.testing.assert_allclose(loss(**given), of(logits), rtol=1e-5)
     assert plain(params, batch, None)[0] == loss()  # no key needed
+    soft = batch._replace(y=jnp.eye(3)[batch.y])  # probabilities of classes
+    np.testing.assert_allclose(plain(params, soft, None)[0], loss(), rtol=1e-6)
     with pytest.raises(TypeError, match="augment must be a function or None, got int"):
         loss(augment=4)
     with pytest.raises(TypeError, match="train must be a function or None, got bool"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from jcollab.core import (
     State,
     check_parts,
     lift,
+    lift_predict,
 )
 from jcollab.objectives.disagreement import (
     EPSILON,
@@ -265,31 +265,6 @@ def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
         return State(Clients(params, extra, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0))
 
     return init
-
-
-def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Array]:
-    """``predict(params, extra, x)`` from that, or from ``predict(params, x)``.
-
-    Raises:
-        TypeError: if ``predict`` is not callable or has no such form.
-    """
-    if not callable(predict):
-        raise TypeError(f"predict must be a function, got {type(predict).__name__}")
-    parameters = inspect.signature(predict).parameters.values()
-    named = [
-        p
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # a flax model's apply
-    if len(named) == 3 and not variadic:
-        return predict
-    if len(named) == 2 or variadic:
-        return lambda params, extra, x: predict(params, x)
-    raise TypeError(
-        "predict must take (params, x) or (params, extra, x), got "
-        f"({', '.join(p.name for p in named)})"
-    )
 
 
 def check_alpha(alpha: Any) -> None:

@@ -1,7 +1,14 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
 from jcollab.data import corpora
-from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, normalize
+from jcollab.data.augment import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    crop_and_flip,
+    cutout,
+    mixup,
+    normalize,
+)
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
@@ -72,6 +79,7 @@ __all__ = [
     "colored",
     "corpora",
     "crop_and_flip",
+    "cutout",
     "data_dir",
     "digits",
     "dirichlet",
@@ -82,6 +90,7 @@ __all__ = [
     "in_order",
     "load",
     "minibatches",
+    "mixup",
     "neighbor_epoch",
     "normalize",
     "one_hot_regression",

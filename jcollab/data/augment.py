@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,77 @@ def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
         return jnp.where(mirror, image[:, ::-1], image)
 
     return jax.vmap(one)(jnp.pad(images, border), *_draws(key, len(images), padding))
+
+
+def cutout(images: Array, key: Array, size: int = 16) -> Array:
+    """A square of zeros at a random place of each image, cut off at the border.
+
+    Its centre is uniform over all pixels: rows from ``y - size // 2`` on, ``size`` of them.
+
+    Args:
+        images: ``[b, height, width, channels]`` of any dtype, normalised, so that 0 is the mean.
+        key: random key of the batch.
+        size: side of the square, at least 0; 16 for CIFAR-10 and 8 for CIFAR-100.
+
+    Returns:
+        Images of the same shape and dtype.
+
+    Raises:
+        ValueError: if size < 0 or images does not have four axes.
+
+    Source: DeVries and Taylor 2017, arXiv 1708.04552.
+    """
+    if size < 0:
+        raise ValueError(f"size must be at least 0, got {size}")
+    if jnp.ndim(images) != 4:
+        raise ValueError(
+            f"images must be [b, height, width, channels], got shape {jnp.shape(images)}"
+        )
+    b, *sides, _ = jnp.shape(images)
+    hidden = []
+    for side, own in zip(sides, jax.random.split(key), strict=True):
+        start = jax.random.randint(own, (b, 1), 0, side) - size // 2
+        place = jnp.arange(side)
+        hidden.append((place >= start) & (place < start + size))
+    rows, columns = hidden
+    square = rows[:, :, None, None] & columns[:, None, :, None]
+    return jnp.where(square, jnp.zeros((), images.dtype), images)
+
+
+def mixup(num_classes: int, alpha: float = 1.0) -> Callable[[Any, Any, Array], Any]:
+    """A hook that mixes every example with another one of the batch, labels too.
+
+        x <- l x + (1 - l) x[order],    y <- l y + (1 - l) y[order],    l ~ Beta(alpha, alpha)
+
+    with one l for the batch and labels as one-hot vectors.
+
+    Args:
+        num_classes: C.
+        alpha: above 0.
+
+    Returns:
+        ``augment(batch, params, key) -> batch`` for :func:`jcollab.objectives.classification`, with
+        probabilities ``[b, C]`` as labels.
+
+    Raises:
+        ValueError: if num_classes < 1 or alpha <= 0.
+
+    Source: Zhang, Cisse, Dauphin and Lopez-Paz 2018, arXiv 1710.09412.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    if not alpha > 0:
+        raise ValueError(f"alpha must be above 0, got {alpha}")
+
+    def augment(batch: Any, params: Any, key: Array) -> Any:
+        weight_key, order_key = jax.random.split(key)
+        weight = jax.random.beta(weight_key, alpha, alpha)
+        order = jax.random.permutation(order_key, len(batch.x))
+        y = jax.nn.one_hot(batch.y, num_classes)
+        x, y = (weight * leaf + (1 - weight) * leaf[order] for leaf in (batch.x, y))
+        return batch._replace(x=x, y=y)
+
+    return augment
 
 
 def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:

@@ -6,12 +6,15 @@ from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20
+from jcollab.models.resnet18 import ResNet18, with_statistics
 from jcollab.models.sentences import BagEncoder, SharedEncoder
+from jcollab.models.vae import VAE, vae
 from jcollab.models.vgg import VGG11
 
 __all__ = [
     "CNN",
     "MLP",
+    "VAE",
     "VGG11",
     "BagEncoder",
     "Bert",
@@ -19,9 +22,12 @@ __all__ = [
     "Conv",
     "FeatureMLP",
     "LeNet5",
+    "ResNet18",
     "ResNet20",
     "SharedEncoder",
     "load_bert",
     "max_pool",
     "two_parts",
+    "vae",
+    "with_statistics",
 ]

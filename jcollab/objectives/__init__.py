@@ -1,5 +1,6 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
+from jcollab.objectives.augmentation import as_augment, in_turn
 from jcollab.objectives.bilingual import (
     PairBatch,
     alignment,
@@ -38,6 +39,7 @@ __all__ = [
     "PairBatch",
     "agreement",
     "alignment",
+    "as_augment",
     "bag_loss",
     "bag_rows",
     "binary_agreement",
@@ -50,6 +52,7 @@ __all__ = [
     "discrimination",
     "distillation",
     "federated_distillation",
+    "in_turn",
     "independent",
     "match_logs",
     "negative_sampling",

@@ -1,0 +1,1 @@
+"""Experiments of Yuksel et al. 2021, arXiv 2108.07958."""

@@ -1,0 +1,129 @@
+"""Squeeze, repetition over depth and the multi-scale split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+Array = jax.Array
+
+
+def squeeze(x: Array) -> Array:
+    """``[..., h, w, c]`` to ``[..., h/2, w/2, 4c]``; channel ``4 c + 2 dy + dx``.
+
+    Raises:
+        ValueError: if height or width is odd.
+
+    Example:
+        >>> squeeze(jnp.arange(4).reshape(1, 2, 2, 1)).tolist()
+        [[[[0, 1, 2, 3]]]]
+    """
+    *batch, h, w, c = x.shape
+    if h % 2 or w % 2:
+        raise ValueError(f"height and width must be even, got {h} x {w}")
+    x = x.reshape(*batch, h // 2, 2, w // 2, 2, c)
+    x = jnp.moveaxis(x, (-4, -2), (-2, -1))  # [..., h/2, w/2, c, dy, dx]
+    return x.reshape(*batch, h // 2, w // 2, 4 * c)
+
+
+def unsqueeze(x: Array) -> Array:
+    """Undoes :func:`squeeze`."""
+    *batch, h, w, c = x.shape
+    x = jnp.moveaxis(x.reshape(*batch, h, w, c // 4, 2, 2), (-2, -1), (-4, -2))
+    return x.reshape(*batch, 2 * h, 2 * w, c // 4)
+
+
+class Repeated(distrax.Bijector):
+    """K bijectors of one form in a row, as one loop, so that depth costs no time to compile.
+
+    Args:
+        build: ``build(params of one) -> bijector``.
+        params: stacked, ``[K, ...]``.
+        event_ndims: of the bijectors.
+        remat: whether the backward pass computes what is inside of a step again.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[PyTree], distrax.Bijector],
+        params: PyTree,
+        event_ndims: int = 3,
+        remat: bool = False,
+    ):
+        super().__init__(event_ndims_in=event_ndims)
+        self._build, self._params, self._remat = build, params, remat
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        """All of them, the first one first."""
+        return self._loop(lambda b, x: b.forward_and_log_det(x), x, reverse=False)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        """All of them, the last one first."""
+        return self._loop(lambda b, y: b.inverse_and_log_det(y), y, reverse=True)
+
+    def _loop(self, apply: Callable, x: Array, reverse: bool) -> tuple[Array, Array]:
+        def one(carry: tuple[Array, Array], params: PyTree) -> tuple[tuple[Array, Array], None]:
+            x, total = carry
+            x, log_det = apply(self._build(params), x)
+            return (x, total + log_det), None
+
+        start = (x, jnp.zeros(x.shape[: x.ndim - self.event_ndims_in], x.dtype))
+        body = jax.checkpoint(one) if self._remat else one
+        return jax.lax.scan(body, start, self._params, reverse=reverse)[0]
+
+
+class MultiScale(distrax.Bijector):
+    """Steps, then on half of the squeezed channels the next scale; every half is kept.
+
+        u = steps(x);   (a, b) = halves of squeeze(u);   y = unsqueeze(next(a), b)
+
+    so that latents of all scales lie in one tensor of the shape of x.
+
+    Args:
+        steps: of this scale.
+        following: the bijector of the next scale.
+    """
+
+    def __init__(self, steps: distrax.Bijector, following: distrax.Bijector):
+        super().__init__(event_ndims_in=3)
+        self._steps, self._following = steps, following
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        """``[..., height, width, channels]`` and ``[...]``."""
+        x, here = self._steps.forward_and_log_det(x)
+        x, below = self._split(x, self._following.forward_and_log_det)
+        return x, here + below
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        """``[..., height, width, channels]`` and ``[...]``."""
+        y, below = self._split(y, self._following.inverse_and_log_det)
+        y, here = self._steps.inverse_and_log_det(y)
+        return y, here + below
+
+    def _split(self, x: Array, apply: Callable) -> tuple[Array, Array]:
+        first, second = jnp.split(squeeze(x), 2, axis=-1)
+        first, log_det = apply(first)
+        return unsqueeze(jnp.concatenate([first, second], -1)), log_det
+
+
+class Squeezed(distrax.Bijector):
+    """A bijector on squeezed images: ``unsqueeze(inner(squeeze(x)))``."""
+
+    def __init__(self, inner: distrax.Bijector):
+        super().__init__(event_ndims_in=3)
+        self._inner = inner
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        """``[..., height, width, channels]`` and ``[...]``."""
+        y, log_det = self._inner.forward_and_log_det(squeeze(x))
+        return unsqueeze(y), log_det
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        """``[..., height, width, channels]`` and ``[...]``."""
+        x, log_det = self._inner.inverse_and_log_det(squeeze(y))
+        return unsqueeze(x), log_det

@@ -1,0 +1,90 @@
+"""ResNet-18 for small images, with batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jcollab.models.convolution import Conv
+
+Array = jax.Array
+HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class ResNet18(nn.Module):
+    """A 3 x 3 convolution without pooling, four stages of two basic blocks, mean, dense layer.
+
+    The stages have ``width, 2 width, 4 width, 8 width`` channels, and all but the first start with
+    stride 2 and a projection shortcut. 11 173 962 parameters with the defaults. Running averages
+    are in the collection ``batch_stats``; :func:`with_statistics` makes functions for
+    :func:`jcollab.objectives.classification` of it.
+
+    Attributes:
+        num_classes: C.
+        width: channels of the first stage.
+        blocks: of each stage.
+        momentum: of running averages, ``average <- momentum average + (1 - momentum) batch``.
+
+    Source: He, Zhang, Ren and Sun 2015, arXiv 1512.03385, with the stem of its CIFAR networks.
+    """
+
+    num_classes: int = 10
+    width: int = 64
+    blocks: Sequence[int] = (2, 2, 2, 2)
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
+
+        def norm(x: Array) -> Array:
+            return nn.BatchNorm(use_running_average=not train, momentum=self.momentum)(x)
+
+        def conv(x: Array, channels: int, size: int, stride: int = 1) -> Array:
+            pads = ((size // 2, size // 2),) * 2
+            layer = Conv(
+                channels, (size, size), stride, padding=pads, use_bias=False, kernel_init=HE
+            )
+            return norm(layer(x))
+
+        x = nn.relu(conv(x, self.width, 3))
+        for stage, count in enumerate(self.blocks):
+            channels = self.width * 2**stage
+            for block in range(count):
+                stride = 2 if stage > 0 and block == 0 else 1
+                y = conv(nn.relu(conv(x, channels, 3, stride)), channels, 3)
+                if x.shape != y.shape:
+                    x = conv(x, channels, 1, stride)
+                x = nn.relu(x + y)
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+
+
+def with_statistics(model: nn.Module) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``predict(params, extra, x)`` and ``train(params, extra, x, key)`` of a module.
+
+    Args:
+        model: a module called as ``model(x, train=...)`` with a collection ``batch_stats``.
+
+    Returns:
+        Two functions, the second one with new statistics: ``(logits, extra)``. ``extra`` is
+        ``batch_stats``; both come from ``model.init``: ``variables["params"]`` and
+        ``variables["batch_stats"]``.
+
+    Raises:
+        TypeError: if model is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a flax module, got {type(model).__name__}")
+
+    def predict(params: Any, extra: Any, x: Array) -> Any:
+        return model.apply({"params": params, "batch_stats": extra}, x)
+
+    def train(params: Any, extra: Any, x: Array, key: Array) -> tuple[Any, Any]:
+        variables = {"params": params, "batch_stats": extra}
+        logits, new = model.apply(variables, x, train=True, mutable=["batch_stats"])
+        return logits, new["batch_stats"]
+
+    return predict, train
