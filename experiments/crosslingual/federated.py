@@ -82,8 +82,7 @@ def share(
         sample=jc.data.in_order,
         eval_every=max(1, rounds // 4),
         description=f"sharing {mixer}, seed {seed}",
-        progress=context.progress,
-        log=context.log(mixer=mixer, seed=seed),
+        **context.fit_options(mixer=mixer, seed=seed),
     )
     stacked = result.state.clients.params
     return [

@@ -86,7 +86,7 @@ def network(config: Pictures, outputs: int) -> Any:
     """The network of the configuration."""
     if config.network == "mlp":
         return jc.models.MLP(outputs, config.hidden)
-    return LeNet(outputs, config.channels, config.hidden)
+    return LeNet(outputs, config.channels, config.hidden, variance=config.variance)
 
 
 def _rows(config: Images, problem: problems.Problem, params: Any, seeds: list[int]) -> list[Row]:

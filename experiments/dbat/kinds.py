@@ -24,6 +24,7 @@ class Pictures:
         network: LeNet or an MLP.
         channels: of the two convolutions of LeNet.
         hidden: widths of the dense layers.
+        variance: of LeNet's first weights, times their inputs.
         shrink: images are averaged over squares of so many pixels.
         anchor: "frozen" is the released multi-class form, "trained" that of the paper.
         logarithm: the released one has an epsilon of 1e-7.
@@ -38,6 +39,7 @@ class Pictures:
     network: Literal["lenet", "mlp"] = "lenet"
     channels: tuple[int, ...] = (6, 16)
     hidden: tuple[int, ...] = (120, 84)
+    variance: float = 1.0
     shrink: int = 1
     anchor: Literal["frozen", "trained"] = "frozen"
     logarithm: Logarithm = "released"
@@ -54,6 +56,8 @@ class Pictures:
         check_among("anchor", (self.anchor,), ("frozen", "trained"))
         if len(self.channels) != 2:
             raise ValueError(f"channels must be two values, got {self.channels}")
+        if not self.variance > 0:
+            raise ValueError(f"variance must be positive, got {self.variance}")
         if self.examples is not None and self.examples < 1:
             raise ValueError(f"examples must be at least 1, or None, got {self.examples}")
 

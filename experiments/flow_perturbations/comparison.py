@@ -102,8 +102,7 @@ def train(
         replicas=True,
         settings=settings,
         description=name,
-        progress=context.progress,
-        log=context.log(method=name),
+        **context.fit_options(method=name),
     )
     if result.stopped != "finished":
         return None

@@ -84,8 +84,7 @@ def train(
         data_axes=jc.data.ClientData(None, 0, 0),
         settings=settings,
         description=name,
-        progress=context.progress,
-        log=context.log(method=name),
+        **context.fit_options(method=name),
     )
     if result.stopped != "finished":
         return None

@@ -98,8 +98,7 @@ def minimised(
         num_rounds=rounds,
         sample=jc.data.minibatches(batch_size),
         description=name,
-        progress=context.progress,
-        log=context.log(stage=name),
+        **context.fit_options(stage=name),
     )
     return result.state.shared.params if result.stopped == "finished" else None
 

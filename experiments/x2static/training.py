@@ -99,8 +99,7 @@ def _fit(
         num_rounds=data.positions.shape[1],
         sample=sample,
         description=label,
-        progress=context.progress,
-        log=context.log(method=label),
+        **context.fit_options(method=label),
     )
     return fitted.state.clients.params if fitted.stopped == "finished" else None
 
