@@ -48,11 +48,6 @@ def trained(config: FlowSettings, images: Images, context: Context) -> Any:
         kept = np.load(file)
         leaves, tree = jax.tree.flatten(start)
         return jax.tree.unflatten(tree, [jnp.asarray(kept[str(i)]) for i in range(len(leaves))])
-    warmup = min(100, config.flow_rounds // 10)
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.flow_learning_rate, warmup, config.flow_rounds, config.flow_learning_rate / 50
-    )
-    optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(rate))
     moves = config.flow_crop_flip
 
     def move(x: Array, key: Array) -> Array:
@@ -61,7 +56,7 @@ def trained(config: FlowSettings, images: Images, context: Context) -> Any:
     loss = flows.likelihood(flow, jitter=move if moves else None)
     params = minimised(
         loss,
-        optimizer,
+        optimizer_of(config),
         start,
         images.flow,
         config.flow_rounds,
@@ -74,6 +69,17 @@ def trained(config: FlowSettings, images: Images, context: Context) -> Any:
         leaves = jax.tree.leaves(params)
         np.savez(file, **{str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)})  # type: ignore[arg-type]
     return params
+
+
+def optimizer_of(config: FlowSettings) -> optax.GradientTransformation:
+    """The flow's optimiser."""
+    largest, rounds = config.flow_learning_rate, config.flow_rounds
+    warmup = min(config.flow_warmup, rounds // 10)
+    if config.flow_optimizer == "adamax":
+        decay = optax.add_decayed_weights(config.flow_weight_decay)
+        return optax.chain(decay, optax.adamax(optax.linear_schedule(0.0, largest, max(1, warmup))))
+    rate = optax.warmup_cosine_decay_schedule(0.0, largest, warmup, rounds, largest / 50)
+    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(rate))
 
 
 def minimised(

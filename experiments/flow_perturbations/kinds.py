@@ -33,7 +33,11 @@ class FlowSettings:
         flow_steps: K of each level.
         flow_width: channels inside the couplings.
         flow_convolution: full matrices or LU factors.
-        flow_rounds: steps of Adam, with warm-up and cosine decay.
+        flow_rounds: steps of training.
+        flow_optimizer: "adam" with warm-up, cosine decay and clipped gradients, or "adamax" with
+            warm-up and weight decay in the gradient, as in the paper for CIFAR-10.
+        flow_warmup: steps of the warm-up, at most a tenth of all.
+        flow_weight_decay: of "adamax".
         flow_batch_size: images of a step.
         flow_learning_rate: the largest one.
         flow_crop_flip: pixels that images are moved by at random in the flow's training, and
@@ -52,6 +56,9 @@ class FlowSettings:
     flow_width: int = 32
     flow_convolution: Literal["full", "lu"] = "full"
     flow_rounds: int = 1500
+    flow_optimizer: Literal["adam", "adamax"] = "adam"
+    flow_warmup: int = 100
+    flow_weight_decay: float = 5e-5
     flow_batch_size: int = 64
     flow_learning_rate: float = 2e-3
     flow_crop_flip: int = 0
@@ -72,6 +79,10 @@ class FlowSettings:
             raise ValueError(f"flow_crop_flip must be at least 0, got {self.flow_crop_flip}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        for name in ("flow_warmup", "flow_weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        _check_among("flow_optimizer", (self.flow_optimizer,), ("adam", "adamax"))
         _check_among("flow_convolution", (self.flow_convolution,), ("full", "lu"))
         _check_among("decoding", (self.decoding,), ("corrected", "released"))
 
