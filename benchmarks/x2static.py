@@ -39,7 +39,7 @@ def measure() -> list[dict[str, Any]]:
         ):
             if dense and size == SMALL:
                 continue
-            rounds = 4 if batch == SPARSE_BATCH else 2
+            rounds = 4 if dense else 8
             programs[name] = _program(vocabulary, ids, batch, rounds, shared, dense)
             targets[name] = batch * rounds
         for name, skip in (("gensim CBOW", 0), ("gensim skip-gram", 1)):

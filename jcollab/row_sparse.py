@@ -59,19 +59,19 @@ def adam(
         raise ValueError(f"epsilon must be positive, got {epsilon}")
     _check_rate(learning_rate)
 
-    def init(table: Array) -> Array:
-        # both moments of a row lie side by side, so that they are found in one place
-        return jnp.zeros((len(table), 2, *table.shape[1:]), table.dtype)
+    def init(table: Array) -> tuple[Array, Array]:
+        return jnp.zeros_like(table), jnp.zeros_like(table)
 
-    def update(grads: Array, state: Array, step: Array) -> tuple[Array, Array]:
-        mean = state[:, 0] + (1 - b1) * (grads - state[:, 0])
-        square = state[:, 1] + (1 - b2) * (grads * grads - state[:, 1])
+    def update(grads: Array, state: tuple, step: Array) -> tuple[Array, tuple]:
+        mean, square = state
+        mean = mean + (1 - b1) * (grads - mean)
+        square = square + (1 - b2) * (grads * grads - square)
         t = step.astype(grads.dtype)
         # 1 - b^t without the rounding that float32 makes for b near 1
         left1, left2 = (-jnp.expm1(t * jnp.log1p(jnp.asarray(b - 1, t.dtype))) for b in (b1, b2))
         scale = _rate(learning_rate, step) * jnp.sqrt(left2) / left1
         updates = -scale.astype(grads.dtype) * mean / (jnp.sqrt(square) + epsilon)
-        return updates, jnp.stack([mean, square], 1)
+        return updates, (mean, square)
 
     return RowOptimizer(init, update)
 
