@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from experiments.crosslingual import corpus, figures, training
 from experiments.crosslingual.kinds import Tatoeba
 
 BOUNDS = {"deu": 0.97, "fra": 0.95}  # LASER itself: about .99 and .957
-MARGIN = 10  # nearest queries of a key by which hubs are known
+MARGIN = 4  # nearest queries of a key by which hubs are known; as in arXiv 1811.01136
 GAIN = 0.03  # over the bag, among many keys
 
 
@@ -69,21 +70,23 @@ def best(config: Tatoeba, texts: Any, seed: int, context: Context) -> Any:
 def judge(encoder: Any, texts: Any, languages: list[str], labels: Row, seconds: float) -> list[Row]:
     """P@1 on each test set, and among all sentences of the training set as well.
 
-    The margin is beside it for both; claims are of plain cosines.
+    By plain cosines, and with a margin that makes hubs count less.
     """
     rows = []
     for lang in languages:
-        test, others = texts.test[lang], texts.train[lang].target
-        there, back = jc.retrieval.retrieval(encoder, *test[:2])
-        names = [*dict.fromkeys(others), *test.target]
-        left, right = encoder.encode(test.source), encoder.encode(names)
-        plain, margin = (
-            jc.retrieval.precision_at_1(left, right, test.target, names, margin=m)
-            for m in (0, MARGIN)
-        )
-        found = {"P@1": there, "P@1_back": back, "among_many": plain, "with_margin": margin}
-        found["keys"] = len(names)
-        rows.append({**labels, "language": lang, **found, "seconds": seconds})
+        test = texts.test[lang]
+        names = [*dict.fromkeys(texts.train[lang].target), *test.target]
+        english, every = encoder.encode(test.source), encoder.encode(names)
+        other = every[-len(test.target) :]
+        row = {**labels, "language": lang}
+        for suffix, margin in (("", 0), ("_margin", min(MARGIN, len(english)))):
+            find = functools.partial(jc.retrieval.precision_at_1, margin=margin)
+            row |= {
+                f"P@1{suffix}": find(english, other, test.target, test.target),
+                f"P@1_back{suffix}": find(other, english, test.source, test.source),
+                f"among_many{suffix}": find(english, every, test.target, names),
+            }
+        rows.append(row | {"keys": len(names), "seconds": seconds})
     return rows
 
 
@@ -96,10 +99,11 @@ def claims(config: Tatoeba, rows: list[Row]) -> list[Claim]:
 
     made = []
     for lang in config.languages:
-        worst = min(mean("best", lang, name) for name in ("P@1", "P@1_back"))
-        bound = BOUNDS[lang]
-        sentence = f"translations are found in both directions ({lang})"
-        made.append(Claim(sentence, f"P@1 >= {bound}", worst, worst >= bound))
+        for suffix, how in (("", "by cosine"), ("_margin", f"with a margin of {MARGIN}")):
+            worst = min(mean("best", lang, f"{name}{suffix}") for name in ("P@1", "P@1_back"))
+            bound = BOUNDS[lang]
+            sentence = f"translations are found in both directions {how} ({lang})"
+            made.append(Claim(sentence, f"P@1 >= {bound}", worst, worst >= bound))
     for lang in config.languages:
         gain = mean("best", lang, "among_many") - mean("bag", lang, "among_many")
         sentence = f"the best encoder is better than the bag among many keys ({lang})"
