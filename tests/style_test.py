@@ -36,7 +36,7 @@ LAYERS = [
     {"algorithms"},
     {"run_log", "guard", "checkpoints", "training", "sweeps", "plots"},
     {"host_memory"},
-    {"data", "models"},
+    {"data"},
     {"sentences", "text"},
     {"pair_training"},
 ]
