@@ -38,7 +38,8 @@ PRESETS = {
         about="synthetic text about topics, a tiny teacher that knows them; all methods",
         cost="1 minute on 2 cores, no download",
         expected="X2Static tells topics apart",
-        smoke=TINY | {"shares": ()},
+        smoke=TINY
+        | {"shares": (), "methods": ("X2Static paragraph", "sent2vec", "decontextualised")},
     ),
     "imdb": Preset(
         config=Comparison(),
