@@ -130,5 +130,5 @@ def _figure(config: Comparison, curves: dict[int, dict[str, Trained]]) -> Any:
             plots.band(ax, done.rounds, values, color=color, label=name, linestyle=dash)
         ax.set(title=f"{config.dataset}, {n} clients", xlabel="rounds")
     axes[0].set_ylabel("test accuracy, mean over clients [%]")
-    axes[-1].legend(fontsize=9)
+    axes[-1].legend(fontsize=9, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return fig
