@@ -24,6 +24,7 @@ from benchmarks import (
     rep_sharing,
     resnet,
     robust,
+    sweep,
     x2static,
 )
 
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "rep_sharing": rep_sharing.measure,
     "resnet": resnet.measure,
     "robust": robust.measure,
+    "sweep": sweep.measure,
     "x2static": x2static.measure,
 }
 
