@@ -129,5 +129,6 @@ def _figure(rows: list[Row], sets: list[str]) -> Any:
                     label=f"{method}, {name}",
                 )  # fmt: skip
     right.set(title="more text", xlabel="words of text", ylabel="Spearman")
-    right.legend(fontsize=8)
+    if right.get_legend_handles_labels()[0]:
+        right.legend(fontsize=8)
     return fig
