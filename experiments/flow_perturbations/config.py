@@ -75,7 +75,7 @@ PRESETS = {
         about="Fashion-MNIST, 5 % of the images (3000) for flow and LeNet, 5 paired seeds",
         cost="30 minutes on 2 cores, Fashion-MNIST in JCOLLAB_DATA",
         expected="plain < randomized <= adversarial",
-        smoke=TINY,
+        smoke=TINY | {"methods": ("plain", "randomized")},
     ),
     "federated": Preset(
         config=Federated(
@@ -151,7 +151,8 @@ PRESETS = {
         about="CIFAR-10, ResNet-18 for 200 epochs, crops and flips for all methods",
         cost="a GPU for days, CIFAR-10 in JCOLLAB_DATA",
         expected="adversarial 96.6 % (paper)",
-        smoke=TINY | {"classifier": "resnet18", "hidden": (2,), "random_radius": 1.0},
+        smoke=TINY
+        | {"classifier": "resnet18", "hidden": (2,), "methods": ("plain", "adversarial")},
     ),
     "cifar10_low_data": Preset(
         config=Comparison(
@@ -185,6 +186,6 @@ PRESETS = {
         about="CIFAR-10, 5 % of the images (2500) for flow and ResNet-18, 5 paired seeds",
         cost="a GPU for a day, CIFAR-10 in JCOLLAB_DATA",
         expected="relative improvement of 10 to 25 % (paper)",
-        smoke=TINY | {"classifier": "resnet18", "hidden": (2,), "random_radius": 1.0},
+        smoke=TINY | {"methods": ("plain", "mixup")},
     ),
 }

@@ -13,37 +13,43 @@ from experiments.contract import Context, Row
 from experiments.flow_perturbations.data import Dataset, Images
 from experiments.flow_perturbations.kinds import Comparison, FlowSettings
 from jcollab import flows, plots
-from jcollab.flows import perturb
 
 Array = jax.Array
-COLUMNS, STEPS = 10, 9
+LINES, COLUMNS = 4, 10
+RADII = (0.25, 0.5, 1.0, 2.0)  # standard deviations of random perturbations, one a line
 SHOWN = 500  # images on which losses of perturbations are compared
 
 
 def density_pictures(config: FlowSettings, images: Images, model: Any, context: Context) -> None:
-    """``samples``, ``interpolate`` and ``perturb`` of held-out images."""
+    """``samples``, ``interpolate`` and ``perturb_random`` of held-out images."""
     flow, params = model
     key = jax.random.key(config.seed)
-    shape = (4 * COLUMNS, *images.test.x.shape[1:])
-    drawn = flows.sample(flow, params, key, shape, temperature=config.temperature)
-    rows = {"": np.asarray(drawn).reshape(4, COLUMNS, *shape[1:])}
-    context.save(grid(rows, f"samples at temperature {config.temperature:g}"), "samples")
-    context.save(grid({"": interpolated(flow, params, images)}, "interpolations"), "interpolate")
-    batch = Dataset(jnp.asarray(images.test.x[:COLUMNS]), jnp.asarray(images.test.y[:COLUMNS]))
-    rows = {"images": batch.x[None]}
-    for radius in (0.25, 0.5, 1.0, 2.0):
-        hook = perturb.randomized(flow, params, radius=radius, clamp=(0.0, 1.0))
-        rows[f"random {radius:g}"] = hook(batch, None, key).x[None]
+    x = jnp.asarray(images.test.x[:COLUMNS])
+    noise = flow.noise(key, x)
+    z = jax.jit(lambda p: flow.encode(p, x, noise)[0])(params)
+
+    @jax.jit
+    def decode(params: Any, z: Array, noise: Array) -> Array:
+        return jnp.clip(flow.decode(params, z, noise), 0, 1)
+
+    blocks, shape = (LINES, COLUMNS), x.shape[1:]  # every picture is one batch of one shape
+
+    def decoded(latents: Array, noise: Array) -> Array:
+        latents, noise = (a.reshape(-1, *shape) for a in (latents, noise))
+        return decode(params, latents, noise).reshape(*blocks, *shape)
+
+    middle = jnp.full((*blocks, *shape), 0.5)
+    drawn = decoded(config.temperature * jax.random.normal(key, middle.shape), middle)
+    context.save(grid({"": drawn}, f"samples at temperature {config.temperature:g}"), "samples")
+    t = jnp.linspace(0, 1, COLUMNS).reshape(-1, *(1,) * len(shape))
+    lines = jnp.stack([(1 - t) * z[2 * i] + t * z[2 * i + 1] for i in range(LINES)])
+    title = "on lines between latents of held-out images"
+    context.save(grid({"": decoded(lines, middle)}, title), "interpolate")
+    radii = jnp.array(RADII).reshape(-1, *(1,) * z.ndim)
+    moved = z + radii * jax.random.normal(key, (LINES, *z.shape))
+    moved = decoded(moved, jnp.broadcast_to(noise, moved.shape))
+    rows = {"images": x[None]} | {f"random {r:g}": moved[i, None] for i, r in enumerate(RADII)}
     context.save(grid(rows, "held-out images perturbed in latent space"), "perturb_random")
-
-
-def interpolated(flow: Any, params: Any, images: Images, pairs: int = 4) -> np.ndarray:
-    """Decoded points on the lines between latents of pairs of held-out images."""
-    x = jnp.asarray(images.test.x[: 2 * pairs])
-    z, _ = flow.encode(params, x)
-    t = jnp.linspace(0, 1, STEPS).reshape(-1, *(1,) * (z.ndim - 1))
-    lines = [flow.decode(params, (1 - t) * z[2 * i] + t * z[2 * i + 1]) for i in range(pairs)]
-    return np.asarray(jnp.stack(lines))
 
 
 def pictures(
