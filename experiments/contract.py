@@ -145,6 +145,12 @@ def check_counts(config: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
 
 
+def check_among(name: str, values: tuple[Any, ...], known: tuple[str, ...]) -> None:
+    """ValueError for a value that there is not, or for none."""
+    if not values or not set(values) <= set(known):
+        raise ValueError(f"{name} must be among {', '.join(known)}, got {values}")
+
+
 def presets(paper: str) -> dict[str, Preset]:
     """The presets of a paper; ValueError if there is no such paper."""
     if paper not in PAPERS:

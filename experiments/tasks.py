@@ -47,6 +47,16 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
     return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
 
 
+def average_squares(x: np.ndarray, factor: int) -> np.ndarray:
+    """Images ``[N, height, width, ...]`` averaged over squares of ``factor`` pixels.
+
+    Rows and columns that fill no square are cut off.
+    """
+    height, width = (size // factor for size in x.shape[1:3])
+    cut = x[:, : height * factor, : width * factor]
+    return cut.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))
+
+
 def stack_clients(parts: list[Any], examples: Dataset, times: int) -> jc.data.ClientData:
     """One partition for each seed over shared examples, repeated for each setting.
 

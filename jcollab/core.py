@@ -134,11 +134,25 @@ Objective = Callable[[PyTree, PyTree, PyTree, Array], tuple[Array, tuple[PyTree,
 def check_parts(**parts: Any) -> None:
     """TypeError for a part, an optimiser or mixer by name, without ``init`` and ``update``."""
     for name, part in parts.items():
-        whole = all(callable(getattr(part, field, None)) for field in ("init", "update"))
-        if not whole:
-            raise TypeError(
-                f"{name} must have functions init and update, got {type(part).__name__}"
-            )
+        if not all(callable(getattr(part, field, None)) for field in ("init", "update")):
+            kind = type(part).__name__
+            raise TypeError(f"{name} must have functions init and update, got {kind}")
+
+
+def check_counts(**counts: int) -> None:
+    """ValueError for a number, by name, that is not at least 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def required_arguments(fn: Callable) -> list[str]:
+    """Names of the positional arguments that have no default."""
+    return [
+        p.name
+        for p in inspect.signature(fn).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
 
 
 def lift(loss: Callable) -> Objective:
@@ -156,17 +170,13 @@ def lift(loss: Callable) -> Objective:
     """
     if not callable(loss):
         raise TypeError(f"loss must be a function, got {type(loss).__name__}")
-    positional = [
-        p
-        for p in inspect.signature(loss).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
+    positional = required_arguments(loss)
     if len(positional) == 4:
         return loss
     if len(positional) != 3:
         raise TypeError(
             "loss must take (params, batch, key) or (params, extra, batch, key), got "
-            f"({', '.join(p.name for p in positional)})"
+            f"({', '.join(positional)})"
         )
 
     def lifted(
@@ -187,20 +197,14 @@ def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Array]:
     """
     if not callable(predict):
         raise TypeError(f"predict must be a function, got {type(predict).__name__}")
-    parameters = inspect.signature(predict).parameters.values()
-    named = [
-        p
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # a flax model's apply
+    named, parameters = required_arguments(predict), inspect.signature(predict).parameters
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())  # flax's apply
     if len(named) == 3 and not variadic:
         return predict
     if len(named) == 2 or variadic:
         return lambda params, extra, x: predict(params, x)
     raise TypeError(
-        "predict must take (params, x) or (params, extra, x), got "
-        f"({', '.join(p.name for p in named)})"
+        f"predict must take (params, x) or (params, extra, x), got ({', '.join(named)})"
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import PyTree, State
+from jcollab.core import Array, State
 
 ADVICE = "; a smaller learning rate or gradient clipping may help"
 
@@ -61,17 +61,10 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
     return np.flatnonzero(~(fine.all(0) if replicas else fine)).tolist()
 
 
-def _finite(leaves: list[PyTree], axis: int) -> Any:
+@functools.partial(jax.jit, static_argnums=1)
+def _finite(leaves: list[Array], axis: int) -> list[Array]:
     """Whether what follows the client axis is finite, for each leaf."""
-    return _compiled(leaves, axis)
-
-
-_compiled = jax.jit(
-    lambda leaves, axis: [
-        jnp.isfinite(leaf).all(tuple(range(axis + 1, leaf.ndim))) for leaf in leaves
-    ],
-    static_argnums=1,
-)
+    return [jnp.isfinite(leaf).all(tuple(range(axis + 1, leaf.ndim))) for leaf in leaves]
 
 
 def _named(clients: list[int] | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any, Literal
+from typing import Literal
 
-from experiments.contract import check_counts
+from experiments.contract import check_among, check_counts
 
 METHODS = (
     "bag",
@@ -213,9 +213,3 @@ class Federated(Text):
         check_among("mixers", self.mixers, MIXERS)
         if len(self.languages) < 2:
             raise ValueError(f"languages must be at least two, got {self.languages}")
-
-
-def check_among(name: str, values: tuple[Any, ...], known: tuple[str, ...]) -> None:
-    """ValueError for a value that there is not, or for none."""
-    if not values or not set(values) <= set(known):
-        raise ValueError(f"{name} must be among {', '.join(known)}, got {values}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
-from experiments.contract import check_counts
+from experiments.contract import check_among, check_counts
 
 PROBLEMS = ("digits", "dominoes", "cifar_dominoes", "colored_mnist")
 METHODS = ("D-BAT", "deep ensemble")
@@ -247,9 +247,3 @@ class Uncertainty:
         check_among("dataset", (self.dataset,), ("mnist", "digits"))
         if not 0 < self.dropout < 1:
             raise ValueError(f"dropout must be in (0, 1), got {self.dropout}")
-
-
-def check_among(name: str, values: tuple[Any, ...], known: tuple[str, ...]) -> None:
-    """ValueError for a value that there is not, or for none."""
-    if not values or not set(values) <= set(known):
-        raise ValueError(f"{name} must be among {', '.join(known)}, got {values}")

@@ -8,6 +8,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.dbat.kinds import Images, Pictures
+from experiments.tasks import average_squares
 
 Dataset = jc.data.Dataset
 SPLIT_SEED = 42  # the pools are the same for all seeds
@@ -52,15 +53,10 @@ def smaller(problem: Problem, factor: int) -> Problem:
     if factor == 1:
         return problem
 
-    def mean(x: np.ndarray) -> np.ndarray:
-        height, width = (size // factor for size in x.shape[1:3])
-        cut = x[:, : height * factor, : width * factor]
-        return cut.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))
-
     def shrunk(data: Dataset) -> Dataset:
-        return data._replace(x=mean(data.x))
+        return data._replace(x=average_squares(data.x, factor))
 
-    pools = {name: mean(x) for name, x in problem.pools.items()}
+    pools = {name: average_squares(x, factor) for name, x in problem.pools.items()}
     tests = {name: shrunk(test) for name, test in problem.tests.items()}
     return problem._replace(train=shrunk(problem.train), pools=pools, tests=tests)
 

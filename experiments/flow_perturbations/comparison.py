@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import scipy.stats
 
 import jcollab as jc
@@ -21,6 +23,14 @@ CONFIDENCE = 0.95
 
 def run(config: Comparison, context: Context) -> list[Row]:
     """Rows of kind ``flow`` (one) and ``classifier``, one for each method and seed."""
+    return compare(config, context, train)
+
+
+def compare(config: Comparison, context: Context, train: Callable) -> list[Row]:
+    """Every method by ``train``, which returns models ``[S, ...]`` with their ``accuracy [S]``.
+
+    A ``loss [S]`` goes into the rows as well; ``extra`` is what models carry along.
+    """
     images = data.make(config)
     models = latent_models(config, images, context)
     if models is None:
@@ -33,7 +43,10 @@ def run(config: Comparison, context: Context) -> list[Row]:
             return rows
         for seed, accuracy in enumerate(trained["accuracy"]):
             row: Row = {"kind": "classifier", "method": name, "seed": config.seed + seed}
-            rows.append(row | {"accuracy": accuracy, "loss": float(trained["loss"][seed])})
+            row["accuracy"] = accuracy
+            if "loss" in trained:
+                row["loss"] = float(trained["loss"][seed])
+            rows.append(row)
             context.log().write(rows[-1])
         if name == "plain":
             first = jax.tree.map(lambda leaf: leaf[0], (trained["params"], trained["extra"]))
@@ -51,8 +64,6 @@ def latent_models(
         return None
     models: dict[str, tuple[Any, Any]] = {"flow": (flow_of.make(config, images), params)}
     if "vae" in config.methods:
-        import optax
-
         model = jc.models.vae(images.train.x.shape[1:], latents=config.vae_latents)
         start = model.init(jax.random.key(config.seed), images.flow[:1])
         params = flow_of.minimised(

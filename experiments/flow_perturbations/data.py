@@ -8,6 +8,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.flow_perturbations.kinds import Comparison, Federated, FlowSettings
+from experiments.tasks import average_squares
 
 Dataset = jc.data.Dataset
 SPLIT_SEED = 9999  # as in the released code: the same labelled images for all seeds
@@ -66,7 +67,5 @@ def smaller(images: Dataset, factor: int) -> Dataset:
     """Images averaged over squares of ``factor`` pixels, as bytes over 255."""
     if factor == 1:
         return images
-    height, width = (size // factor for size in images.x.shape[1:3])
-    x = images.x[:, : height * factor, : width * factor]
-    x = x.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))
+    x = average_squares(images.x, factor)
     return Dataset((np.round(255 * x) / 255).astype(np.float32), images.y)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.flow_perturbations import comparison, data, figures, methods
-from experiments.flow_perturbations import flow as flow_of
+from experiments.flow_perturbations import comparison, data, methods
 from experiments.flow_perturbations.kinds import Federated
 from experiments.tasks import stack_clients
 
@@ -19,25 +18,7 @@ shown = comparison.shown
 
 def run(config: Federated, context: Context) -> list[Row]:
     """Rows of kind ``flow`` (one) and ``classifier``, the server's for each method and seed."""
-    images = data.make(config)
-    models = comparison.latent_models(config, images, context)
-    if models is None:
-        return []
-    rows = [flow_of.measure(config, images, models["flow"][1])]
-    classifier = methods.Classifier(config, images)
-    for name in config.methods:
-        trained = train(name, config, images, classifier, models, context)
-        if trained is None:
-            return rows
-        for i, accuracy in enumerate(trained["accuracy"]):
-            row: Row = {"kind": "classifier", "method": name, "seed": config.seed + i}
-            rows.append(row | {"accuracy": accuracy})
-            context.log().write(rows[-1])
-        if name == "plain":
-            first = jax.tree.map(lambda leaf: leaf[0], trained["params"]), ()
-    rows[0] |= figures.pictures(config, images, models["flow"], classifier, first, context)
-    context.save(figures.accuracies(config, rows), "accuracy")
-    return rows
+    return comparison.compare(config, context, train)
 
 
 def train(
@@ -89,7 +70,8 @@ def train(
     if result.stopped != "finished":
         return None
     final = result.state.shared.params
-    return {"params": final, "accuracy": methods.accuracies(classifier, final, (), images.test)}
+    accuracy = methods.accuracies(classifier, final, (), images.test)
+    return {"params": final, "extra": (), "accuracy": accuracy}
 
 
 def claims(config: Federated, rows: list[Row]) -> list[Claim]:

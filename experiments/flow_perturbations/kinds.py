@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from experiments.contract import check_counts
+from experiments.contract import check_among, check_counts
 
 METHODS = (
     "plain",
@@ -82,9 +82,9 @@ class FlowSettings:
         for name in ("flow_warmup", "flow_weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        _check_among("flow_optimizer", (self.flow_optimizer,), ("adam", "adamax"))
-        _check_among("flow_convolution", (self.flow_convolution,), ("full", "lu"))
-        _check_among("decoding", (self.decoding,), ("corrected", "released"))
+        check_among("flow_optimizer", (self.flow_optimizer,), ("adam", "adamax"))
+        check_among("flow_convolution", (self.flow_convolution,), ("full", "lu"))
+        check_among("decoding", (self.decoding,), ("corrected", "released"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,15 +164,15 @@ class Comparison(FlowSettings):
         """Refuses values that could only fail later."""
         super().__post_init__()
         check_counts(self, "rounds", "batch_size", "vae_latents", "vae_rounds", "num_seeds")
-        _check_among("methods", self.methods, METHODS)
+        check_among("methods", self.methods, METHODS)
         if "plain" not in self.methods:
             raise ValueError(f"methods must hold plain, got {self.methods}")
-        _check_among("flow_data", (self.flow_data,), ("same", "all"))
-        _check_among("classifier", (self.classifier,), ("lenet", "mlp", "resnet18"))
-        _check_among("optimizer", (self.optimizer,), ("adam", "sgd"))
-        _check_among("random_norm", (self.random_norm,), ("none", *NORMS))
-        _check_among("attack_norm", (self.attack_norm,), NORMS)
-        _check_among("attack_labels", (self.attack_labels,), ("own", "true"))
+        check_among("flow_data", (self.flow_data,), ("same", "all"))
+        check_among("classifier", (self.classifier,), ("lenet", "mlp", "resnet18"))
+        check_among("optimizer", (self.optimizer,), ("adam", "sgd"))
+        check_among("random_norm", (self.random_norm,), ("none", *NORMS))
+        check_among("attack_norm", (self.attack_norm,), NORMS)
+        check_among("attack_labels", (self.attack_labels,), ("own", "true"))
         for name in ("random_radius", "radius", "step_size", "pgd_radius", "vae_radius"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -209,9 +209,3 @@ class Federated(Comparison):
                 f"public must be above 0 and leave a fraction of {self.fraction} to the clients, "
                 f"got {self.public}"
             )
-
-
-def _check_among(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """ValueError for a value that there is not, or for none."""
-    if not values or not set(values) <= set(known):
-        raise ValueError(f"{name} must be among {', '.join(known)}, got {values}")

@@ -19,28 +19,6 @@ Array = jax.Array
 UNIT = (0.0, 1.0)
 
 
-class LeNet(nn.Module):
-    """Two 5 x 5 convolutions with ReLU and 2 x 2 pooling, then dense layers.
-
-    Attributes:
-        num_classes: C.
-        hidden: widths of the dense layers.
-    """
-
-    num_classes: int
-    hidden: tuple[int, ...] = (120, 84)
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
-        for width in (6, 16):
-            x = nn.relu(jc.models.max_pool(jc.models.Conv(width, (5, 5))(x)))
-        x = x.reshape(x.shape[0], -1)
-        for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(self.num_classes)(x)
-
-
 class Classifier:
     """A network behind a layer that normalises images in [0, 1].
 
@@ -65,8 +43,10 @@ class Classifier:
                 return variables["params"], variables["batch_stats"]
 
         else:
-            kind = LeNet if config.classifier == "lenet" else jc.models.MLP
-            network = kind(self.num_classes, config.hidden)
+            if config.classifier == "lenet":
+                network = jc.models.CNN(self.num_classes, (6, 16), config.hidden)
+            else:
+                network = jc.models.MLP(self.num_classes, config.hidden)
 
             def predict(params: Any, extra: Any, x: Array) -> Any:
                 return network.apply(params, x)

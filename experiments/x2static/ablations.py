@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from experiments.contract import Claim, Context, Row
-from experiments.x2static import problems, training
+from experiments.x2static import figures, problems, training
 from experiments.x2static.kinds import Ablations
 from jcollab import plots, text
 
@@ -66,12 +64,7 @@ def claims(config: Ablations, rows: list[Row]) -> list[Claim]:
 def _figure(rows: list[Row], sets: list[str]) -> Any:
     fig = plots.figure(figsize=(9, 4.2))
     ax = fig.subplots()
-    wide = 0.8 / max(len(sets), 1)
-    for i, name in enumerate(sets):
-        places = np.arange(len(rows)) + i * wide
-        values = [np.nan_to_num(row[name]) for row in rows]
-        ax.bar(places, values, wide, label=name, color=plots.COLORS[i])
-    ax.set_xticks(np.arange(len(rows)) + 0.4, [row["variant"] for row in rows], rotation=30)
+    figures.bars(ax, rows, "variant", sets)
+    ax.tick_params(axis="x", rotation=30)
     ax.set(ylabel="Spearman")
-    ax.legend()
     return fig

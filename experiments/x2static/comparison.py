@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from experiments.contract import Claim, Context, Row
-from experiments.x2static import problems, training
+from experiments.x2static import figures, problems, training
 from experiments.x2static.kinds import Comparison
 from jcollab import plots, text
 
@@ -112,14 +110,9 @@ def _figure(rows: list[Row], sets: list[str]) -> Any:
     left, right = fig.subplots(1, 2)
     most = max(row["tokens"] for row in rows)
     whole = [row for row in rows if row["tokens"] == most]
-    wide = 0.8 / max(len(sets), 1)
-    for i, name in enumerate(sets):
-        places = np.arange(len(whole)) + i * wide
-        values = [np.nan_to_num(row[name]) for row in whole]
-        left.bar(places, values, wide, label=name, color=plots.COLORS[i])
-    left.set_xticks(np.arange(len(whole)) + 0.4, [row["method"] for row in whole], rotation=30)
+    figures.bars(left, whole, "method", sets)
+    left.tick_params(axis="x", rotation=30)
     left.set(title=f"{most:,} words of text", ylabel="Spearman")
-    left.legend()
     for i, method in enumerate(("X2Static", "ASE")):
         for name, dash in zip(sets, plots.DASHES, strict=False):
             own = [(row["tokens"], row[name]) for row in rows if row["method"] == method]

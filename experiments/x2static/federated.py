@@ -8,7 +8,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row
-from experiments.x2static import problems, training
+from experiments.x2static import figures, problems, training
 from experiments.x2static.kinds import Federated
 from jcollab import plots, text
 
@@ -72,12 +72,6 @@ def claims(config: Federated, rows: list[Row]) -> list[Claim]:
 def _figure(rows: list[Row], sets: list[str]) -> Any:
     fig = plots.figure(figsize=(7.5, 4))
     ax = fig.subplots()
-    wide = 0.8 / max(len(sets), 1)
-    for i, name in enumerate(sets):
-        places = np.arange(len(rows)) + i * wide
-        values = [np.nan_to_num(row[name]) for row in rows]
-        ax.bar(places, values, wide, label=name, color=plots.COLORS[i])
-    ax.set_xticks(np.arange(len(rows)) + 0.4, [row["sharing"] for row in rows])
+    figures.bars(ax, rows, "sharing", sets)
     ax.set(ylabel="Spearman, mean over clients")
-    ax.legend()
     return fig

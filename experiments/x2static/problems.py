@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -123,9 +122,8 @@ def judge(problem: Problem, vectors: jc.text.WordVectors) -> dict[str, Any]:
 
 
 def _topics(path: pathlib.Path) -> tuple[list[list[str]], list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [text.tokenize(row["text"]) for row in rows], [row["category"] for row in rows]
+    said = jc.data.corpora.labelled_tsv(path)
+    return [text.tokenize(sentence) for sentence in said.text], said.label
 
 
 def _cache(config: Vectors) -> pathlib.Path:

@@ -13,7 +13,17 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.epochs import epochs, over_all, rows_of
 from jcollab.algorithms.local_step import mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, members
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Metrics,
+    Mixer,
+    PyTree,
+    State,
+    check_counts,
+    check_parts,
+    members,
+)
 from jcollab.privacy import Release
 from jcollab.prototypes import (
     Prototypes,
@@ -145,7 +155,7 @@ def representation_sharing(
     _check_groups(kinds)
     if not callable(objective):
         raise TypeError(f"objective must be a function, got {type(objective).__name__}")
-    _check_counts(
+    check_counts(
         num_classes=num_classes,
         num_features=num_features,
         num_observations=num_observations,
@@ -377,9 +387,3 @@ def _check_groups(kinds: tuple[Group, ...]) -> None:
             raise TypeError("groups must have functions features and head")
         if kind.clients < 1:
             raise ValueError(f"groups must have at least 1 client each, got {kind.clients}")
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")

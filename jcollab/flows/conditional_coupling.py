@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.flows.flow import Flow
+from jcollab.core import check_counts
+from jcollab.flows.flow import Flow, check_condition
 from jcollab.flows.scales import Repeated
 
 PyTree = Any
@@ -162,9 +163,7 @@ def coupling_flow(
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
-    for name, value in (("blocks", blocks), ("hidden", hidden)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(blocks=blocks, hidden=hidden)
     if not clamp > 0:
         raise ValueError(f"clamp must be above 0, got {clamp}")
     if grey_levels < 2:
@@ -188,7 +187,7 @@ def coupling_flow(
         return jax.vmap(one)(jax.random.split(key, blocks))
 
     def of_vectors(params: PyTree, condition: Any, size: int) -> distrax.Bijector:
-        _check(condition)
+        check_condition(condition, num_classes)
         orders = jnp.asarray(
             np.stack([np.random.RandomState(k).permutation(size) for k in range(blocks)])
         )
@@ -211,11 +210,6 @@ def coupling_flow(
 
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:
         return bijector(params, condition).inverse(z)
-
-    def _check(condition: Any) -> None:
-        if (condition is None) != (num_classes is None):
-            said = "none" if condition is None else f"shape {list(jnp.shape(condition))}"
-            raise ValueError(f"condition must go with num_classes={num_classes}, got {said}")
 
     offset = float(np.log(grey_levels - 1))  # values k / (levels - 1) lie that far apart
     return Flow(init, encode, decode, bijector, None, offset, num_classes)

@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
 from jcollab.flows.actnorm import statistics
-from jcollab.models.convolution import LAYOUT, add_bias, convolve
+from jcollab.models import convolution
+from jcollab.models.convolution import add_bias
 
 Array = jax.Array
 SMALL = nn.initializers.normal(0.05)
@@ -134,10 +134,7 @@ def apply_kernel(x: Array, kernel: Array) -> Array:
         return x @ kernel[0, 0]
     *batch, h, w, _ = x.shape  # distrax maps bijectors over single events
     x = x.reshape(-1, *x.shape[-3:])
-    if layout.loops():
-        y = convolve(x, kernel, (1, 1), PADS)
-    else:
-        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), PADS, dimension_numbers=LAYOUT)
+    y = convolution.apply_kernel(x, kernel, (1, 1), PADS)
     return y.reshape(*batch, h, w, -1)
 
 

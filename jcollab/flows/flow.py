@@ -103,17 +103,32 @@ def likelihood(
         jitter_key, noise_key = jax.random.split(key)
         x = batch.x if jitter is None else jitter(batch.x, jitter_key)
         noise = None if flow.noise is None else flow.noise(noise_key, x)
-        given = (condition or (lambda b: condition_of(flow, b)))(batch)
+        given = condition_of(flow, batch, condition)
         nll = negative_log_likelihood(flow, params, x, noise, given).mean()
         return nll, {"bits_per_dimension": nll / (x[0].size * jnp.log(2.0))}
 
     return loss
 
 
-def condition_of(flow: Any, batch: Any) -> Array | None:
-    """One-hot labels of a batch for a flow with a condition, else None."""
+def condition_of(
+    flow: Any, batch: Any, condition: Callable[[Any], Any] | None = None
+) -> Array | None:
+    """``condition(batch)``; without it one-hot labels for a flow with a condition, else None."""
+    if condition is not None:
+        return condition(batch)
     classes = getattr(flow, "num_classes", None)
     return None if classes is None else jax.nn.one_hot(batch.y, classes)
+
+
+def check_condition(condition: Any, num_classes: int | None) -> None:
+    """ValueError for a condition where a flow takes none, a missing one, or one of other width."""
+    if (condition is None) != (num_classes is None):
+        said = "none" if condition is None else f"shape {list(jnp.shape(condition))}"
+        raise ValueError(f"condition must go with num_classes={num_classes}, got {said}")
+    if condition is not None and jnp.shape(condition)[-1:] != (num_classes,):
+        raise ValueError(
+            f"condition must be [b, C={num_classes}], got shape {list(jnp.shape(condition))}"
+        )
 
 
 def sample(

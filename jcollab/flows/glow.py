@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, get_args
 
 import distrax
@@ -9,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab.core import check_counts
 from jcollab.flows import invertible_convolution as convolutions
 from jcollab.flows import preprocess
 from jcollab.flows.actnorm import ActNorm, statistics
 from jcollab.flows.coupling import CouplingNet, coupling
-from jcollab.flows.flow import Flow
+from jcollab.flows.flow import Flow, check_condition
 from jcollab.flows.scales import MultiScale, Repeated, Squeezed, squeeze
 
 PyTree = Any
@@ -72,13 +74,12 @@ def glow(
     Chavdarova 2021, arXiv 2108.07958 (3 levels, 32 steps, width 512 for CIFAR-10; 1, 12 and 512 for
     MNIST).
     """
-    for name, value in (("levels", levels), ("steps", steps), ("width", width)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(levels=levels, steps=steps, width=width)
     if convolution not in get_args(Convolution):
         raise ValueError(f"convolution must be one of {get_args(Convolution)}, got {convolution!r}")
     preprocess.check_decoding(decoding, grey_levels)
 
+    @functools.cache  # rotations of many steps take a while
     def fixed(level: int, channels: int) -> tuple[PyTree, np.ndarray, np.ndarray]:
         """Initial factors, permutations and signs of a level, ``[K, ...]``."""
         rng = np.random.default_rng((seed, level))
@@ -112,7 +113,7 @@ def glow(
         return {**own, "order": jnp.asarray(order), "sign": jnp.asarray(sign, dtype)}
 
     def bijector(params: PyTree, condition: Any = None) -> distrax.Bijector:
-        _check_condition(condition, num_classes)
+        check_condition(condition, num_classes)
         if len(params["levels"]) != levels:
             raise ValueError(f"params must have {levels} levels, got {len(params['levels'])}")
         found: distrax.Bijector | None = None
@@ -193,7 +194,7 @@ def glow(
 
     def checked_init(key: Array, x: Array, condition: Any = None) -> PyTree:
         _check_images(x, levels)
-        _check_condition(condition, num_classes)
+        check_condition(condition, num_classes)
         return init(key, jnp.asarray(x), condition)
 
     def encode(
@@ -247,14 +248,4 @@ def _check_images(x: Any, levels: int) -> None:
         raise ValueError(
             f"height and width must be divisible by {2**levels} for levels={levels}, got "
             f"{shape[1]} x {shape[2]}"
-        )
-
-
-def _check_condition(condition: Any, num_classes: int | None) -> None:
-    if (condition is None) != (num_classes is None):
-        said = "none" if condition is None else f"shape {list(jnp.shape(condition))}"
-        raise ValueError(f"condition must go with num_classes={num_classes}, got {said}")
-    if condition is not None and jnp.shape(condition)[-1:] != (num_classes,):
-        raise ValueError(
-            f"condition must be [b, C={num_classes}], got shape {list(jnp.shape(condition))}"
         )

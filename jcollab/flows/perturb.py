@@ -154,25 +154,20 @@ def adversarial(
 
     def augment(batch: Any, params: PyTree, key: Array, *, extra: PyTree = ()) -> Any:
         noise_key, start_key, last_key = jax.random.split(key, 3)
-        fixed = jax.lax.stop_gradient(flow_params)
-        given = (condition or (lambda b: condition_of(flow, b)))(batch)
-        noise = None if flow.noise is None else flow.noise(noise_key, batch.x)
-        z = flow.encode(fixed, batch.x, noise, given)[0]
+        z, decode = _opened(flow, flow_params, batch, noise_key, condition)
         target = _target(judge, params, extra, batch, labels)
-
-        def decode(delta: Array) -> Array:
-            return flow.decode(fixed, z + delta, noise, given)
-
-        def loss(delta: Array) -> Array:
-            return _loss(judge(params, extra, decode(delta)), target)
-
         delta = jnp.zeros_like(z)
         if start == "random":
             delta = random_start(start_key, z.shape, radius, norm, z.dtype)
         delta = ascend(
-            loss, delta, radius=radius, step_size=step_size, num_steps=num_steps, norm=norm
+            lambda delta: _loss(judge(params, extra, decode(z + delta)), target),
+            delta,
+            radius=radius,
+            step_size=step_size,
+            num_steps=num_steps,
+            norm=norm,
         )
-        return finish(batch, decode(delta), last_key, norm, clamp, clip, ratio)
+        return finish(batch, decode(z + delta), last_key, norm, clamp, clip, ratio)
 
     return augment
 
@@ -284,14 +279,22 @@ def _of_latents(
 
     def augment(batch: Any, params: PyTree, key: Array) -> Any:
         noise_key, delta_key, last_key = jax.random.split(key, 3)
-        fixed = jax.lax.stop_gradient(flow_params)
-        given = (condition or (lambda b: condition_of(flow, b)))(batch)
-        noise = None if flow.noise is None else flow.noise(noise_key, batch.x)
-        z = flow.encode(fixed, batch.x, noise, given)[0]
-        x = flow.decode(fixed, z + delta_of(z, delta_key), noise, given)
+        z, decode = _opened(flow, flow_params, batch, noise_key, condition)
+        x = decode(z + delta_of(z, delta_key))
         return finish(batch, x, last_key, norm, **settings)
 
     return augment
+
+
+def _opened(
+    flow: Any, flow_params: PyTree, batch: Any, key: Array, condition: Callable | None
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Latents of a batch, and how they are decoded: with the same noise and condition."""
+    fixed = jax.lax.stop_gradient(flow_params)
+    given = condition_of(flow, batch, condition)
+    noise = None if flow.noise is None else flow.noise(key, batch.x)
+    z = flow.encode(fixed, batch.x, noise, given)[0]
+    return z, lambda z: flow.decode(fixed, z, noise, given)
 
 
 def _target(judge: Callable, params: PyTree, extra: PyTree, batch: Any, labels: Labels) -> Array:

@@ -77,6 +77,16 @@ def _backward(
 convolve.defvjp(_forward, _backward)
 
 
+def apply_kernel(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) -> Array:
+    """:func:`convolve` in a loop over clients; elsewhere the plain operation.
+
+    Accelerators have backward passes of their own.
+    """
+    if layout.loops():
+        return convolve(x, kernel, strides, pads)
+    return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
+
+
 @jax.custom_vjp
 def add_bias(x: Array, bias: Array) -> Array:
     """``x + bias`` along the last axis.
@@ -164,8 +174,5 @@ class Conv(nn.Module):
                 raise ValueError(f"strides must be 1 with batch_last, got {strides}")
             x = planes.convolve(x, kernel, pads)
             return x if bias is None else x + bias[:, None, None, None]
-        if layout.loops():
-            x = convolve(x, kernel, strides, pads)
-        else:  # accelerators have backward passes of their own
-            x = jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
+        x = apply_kernel(x, kernel, strides, pads)
         return x if bias is None else add_bias(x, bias)

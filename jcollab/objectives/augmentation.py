@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from jcollab.core import offer
+from jcollab.core import offer, required_arguments
 
 PyTree = Any
 Array = jax.Array
@@ -36,11 +35,7 @@ def as_augment(augment: Callable) -> Augment:
     """
     if not callable(augment):
         raise TypeError(f"augment must be a function or None, got {type(augment).__name__}")
-    positional = [
-        p.name
-        for p in inspect.signature(augment).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
+    positional = required_arguments(augment)
     if len(positional) == 3:
         return augment
     if len(positional) != 2:

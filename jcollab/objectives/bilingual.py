@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab.objectives.representation import check_one_of
+
 Array = jax.Array
 MASK = 2  # the piece that stands for a removed one
 TASKS = ("smlm", "xtr", "ugt", "align", "sim", "contrastive")
@@ -176,7 +178,7 @@ def alignment(s: Array, t: Array, form: str = "dot", temperature: float = 0.1) -
 
     Source: Mao et al. 2021, arXiv 2105.13856; Mao et al. 2022, arXiv 2205.15744.
     """
-    _check_one_of("form", form, ALIGNMENTS)
+    check_one_of("form", form, ALIGNMENTS)
     if form == "dot":
         return _contrast(s @ t.T)
     if temperature <= 0:
@@ -226,7 +228,7 @@ def similarity_structure(s: Array, t: Array, form: str = "released") -> Array:
 
     Source: Mao et al. 2021, arXiv 2105.13856; Mao et al. 2022, arXiv 2205.15744.
     """
-    _check_one_of("form", form, SIMILARITIES)
+    check_one_of("form", form, SIMILARITIES)
     # in half precision |P - Q| may round to 1
     s, t = (v.astype(jnp.promote_types(v.dtype, jnp.float32)) for v in (s, t))
     if form == "ems":
@@ -292,8 +294,8 @@ def crosslingual(
         raise ValueError(f"tasks must hold at most one of {', '.join(GENERATIVE)}, got {tasks}")
     if not 0 <= drop < 1:
         raise ValueError(f"drop must be in [0, 1), got {drop}")
-    _check_one_of("align", align, ALIGNMENTS)
-    _check_one_of("sim", sim, SIMILARITIES)
+    check_one_of("align", align, ALIGNMENTS)
+    check_one_of("sim", sim, SIMILARITIES)
     may = jnp.arange(vocab_size) > MASK if maskable is None else jnp.asarray(maskable)
     if may.shape != (vocab_size,) or may.dtype != bool:
         raise ValueError(f"maskable must be bool [V={vocab_size}], got {may.dtype} {may.shape}")
@@ -364,8 +366,3 @@ def _contrast(scores: Array) -> Array:
 def _unit(v: Array) -> Array:
     square = jnp.square(v).sum(-1, keepdims=True)
     return v * jax.lax.rsqrt(jnp.maximum(square, 1e-18))
-
-
-def _check_one_of(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
+from jcollab.core import check_counts
 from jcollab.text.vocabulary import Alias, Vocabulary, alias, draw, drop_probability
 from jcollab.text.vocabulary import negative_shares as shares_of
 
@@ -94,9 +95,7 @@ def schedule(
     Raises:
         ValueError: if a number is not positive, or nothing is kept.
     """
-    for name, value in (("batch_size", batch_size), ("epochs", epochs)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(batch_size=batch_size, epochs=epochs)
     kept = []
     for _ in range(epochs):
         places = np.flatnonzero(rng.random(len(corpus.words)) >= drop[corpus.words])
@@ -182,9 +181,9 @@ def x2static_batches(negatives: int = 10, *, most_sentences: int | None = None) 
     Raises:
         ValueError: if a number is below 1.
     """
-    _check(negatives=negatives)
+    check_counts(negatives=negatives)
     if most_sentences is not None:
-        _check(most_sentences=most_sentences)
+        check_counts(most_sentences=most_sentences)
 
     def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
         places = data.positions[step % len(data.positions)]
@@ -238,7 +237,7 @@ def bag_batches(
     Raises:
         ValueError: for a number out of range.
     """
-    _check(negatives=negatives, window=window)
+    check_counts(negatives=negatives, window=window)
     if buckets < 0:
         raise ValueError(f"buckets must be at least 0, got {buckets}")
     offsets = np.array([*range(-window, 0), *range(1, window + 1)])
@@ -292,9 +291,3 @@ def _stack(parts: Sequence[np.ndarray], fill: int) -> Array:
     for row, part in zip(stacked, parts, strict=True):
         row[: len(part)] = part
     return jnp.asarray(stacked)
-
-
-def _check(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")

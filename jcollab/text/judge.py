@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
 
+from jcollab.text.reader import existing
 from jcollab.text.vectors import WordVectors
 
 Pairs = Sequence[tuple[str, str, float]]
@@ -51,7 +51,7 @@ def read_pairs(path: str | os.PathLike) -> list[tuple[str, str, float]]:
         FileNotFoundError: if the file is not there.
         ValueError: naming a line that is none.
     """
-    file = _existing(path)
+    file = existing(path)
     pairs = []
     for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
         parts = line.split()
@@ -101,7 +101,7 @@ def read_analogies(path: str | os.PathLike) -> list[tuple[str, str, str, str]]:
         FileNotFoundError: if the file is not there.
         ValueError: naming a line with fewer columns.
     """
-    file = _existing(path)
+    file = existing(path)
     questions = []
     with file.open(encoding="utf-8", newline="") as stream:
         for number, row in enumerate(csv.reader(stream), 1):
@@ -172,10 +172,3 @@ def classify_sentences(
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
     x, y = (np.stack([vectors.mean(s) for s in part[0]]) for part in (train, test))
     return float(model.fit(x, np.asarray(train[1])).score(y, np.asarray(test[1])))
-
-
-def _existing(path: str | os.PathLike) -> pathlib.Path:
-    file = pathlib.Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"path must be a file, and {file} is not there")
-    return file

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import IO
+
+from jcollab.data.corpora import OPENERS
 
 ENDS = frozenset(".?!")
 WORD = re.compile(r"\.{2,}|\w+(?:['’\-]\w+)*|[^\w\s]")
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
-    """Lines of a text file, plain or compressed (``.gz``, ``.xz``), without loading it.
+    """Lines of a text file, plain or compressed (``.gz``, ``.xz``, ``.bz2``), without loading it.
 
     Args:
         path: of the file, UTF-8.
@@ -23,15 +22,19 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     Raises:
         FileNotFoundError: if it is not there.
     """
-    file = pathlib.Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"path must be a text file, and {file} is not there")
-    opened: dict[str, type] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
-    stream: IO[bytes] = opened.get(file.suffix, open)(file, "rb")
-    with stream:
+    file = existing(path, "a text file")
+    with OPENERS.get(file.suffix, open)(file, "rb") as stream:
         for line in stream:
             if text := line.decode("utf-8").strip():
                 yield text
+
+
+def existing(path: str | os.PathLike, kind: str = "a file") -> pathlib.Path:
+    """The path, or FileNotFoundError that says what it must be."""
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"path must be {kind}, and {file} is not there")
+    return file
 
 
 def tokenize(text: str) -> list[str]:

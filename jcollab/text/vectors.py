@@ -11,7 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from jcollab.text.reader import existing
 from jcollab.text.teacher import EXTRA
+
+KIND = "a file of word vectors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +158,7 @@ def load_word2vec(path: str | os.PathLike, *, binary: bool = False) -> WordVecto
         ValueError: naming the line, or the word, that does not fit.
     """
     words, rows = [], []
-    with _existing(path).open("rb") as file:
+    with existing(path, KIND).open("rb") as file:
         head = file.readline().split()
         if len(head) != 2 or not all(part.isdigit() for part in head):
             raise ValueError(f"{path} must start with a line 'V d', got {b' '.join(head)!r}")
@@ -193,14 +196,7 @@ def load_safetensors(path: str | os.PathLike) -> WordVectors:
         from safetensors import safe_open
     except ImportError as error:
         raise ImportError(f"load_safetensors needs safetensors: {EXTRA}") from error
-    with safe_open(_existing(path), framework="np") as file:
+    with safe_open(existing(path, KIND), framework="np") as file:
         if "vectors" not in set(file.keys()) or "words" not in (file.metadata() or {}):
             raise ValueError(f"{path} must hold the tensor 'vectors' and the words in its header")
         return WordVectors(tuple(json.loads(file.metadata()["words"])), file.get_tensor("vectors"))
-
-
-def _existing(path: str | os.PathLike) -> pathlib.Path:
-    file = pathlib.Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"path must be a file of word vectors, and {file} is not there")
-    return file

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab.core import check_counts
+
 Array = jax.Array
 
 
@@ -57,9 +59,7 @@ def build_vocabulary(
         >>> build_vocabulary([["a", "b", "a"]], min_count=2).words
         ('a',)
     """
-    for name, value in (("min_count", min_count), ("max_size", max_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(min_count=min_count, max_size=max_size)
     counter: collections.Counter = collections.Counter()
     for words in texts:
         counter.update(words)
