@@ -259,19 +259,18 @@ def execute(
 
 def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
     """Whether there are checkpoints to go on from; notes whose the folder is."""
+    from jcollab.checkpoints import difference
+
     folder = out / CHECKPOINTS
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     owner = folder / "run.json"
     if owner.exists():
-        found = json.loads(owner.read_text())
-        for name in dict.fromkeys([*settings, *found]):
-            if settings.get(name) != found.get(name):
-                raise ValueError(
-                    f"{out} holds an unfinished run of another configuration: {name} was "
-                    f"{found.get(name)!r}, now it is {settings.get(name)!r}; take another --out, "
-                    "or --fresh to start anew"
-                )
+        if changed := difference(json.loads(owner.read_text()), settings):
+            raise ValueError(
+                f"{out} holds an unfinished run of another configuration: {changed}; take another "
+                "--out, or --fresh to start anew"
+            )
         return True
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / "run.json.tmp"

@@ -115,13 +115,11 @@ class Checkpoints:
         self._manager.close()
 
     def _compare(self, found: Mapping[str, Any]) -> None:
-        for name in dict.fromkeys([*self.identity, *found]):
-            ours, theirs = self.identity.get(name), found.get(name)
-            if ours != theirs:
-                raise _AnotherRun(
-                    f"checkpoint {self.folder} is of another run: {name} was {theirs!r}, now it is "
-                    f"{ours!r}; take another folder, or delete this one to start anew"
-                )
+        if changed := difference(found, self.identity):
+            raise _AnotherRun(
+                f"checkpoint {self.folder} is of another run: {changed}; take another folder, or "
+                "delete this one to start anew"
+            )
 
     def _put_aside(self, number: int, error: Exception) -> None:
         place = self.folder / str(number)
@@ -137,6 +135,14 @@ class Checkpoints:
             "the one before it is used",
             stacklevel=4,
         )
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first field in which two configurations differ, with both values; None if in none."""
+    for name in dict.fromkeys([*now, *before]):
+        if before.get(name) != now.get(name):
+            return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
+    return None
 
 
 def _free(found: Any, given: Any) -> Any:
