@@ -39,10 +39,7 @@ def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
     """
     if padding < 0:
         raise ValueError(f"padding must be at least 0, got {padding}")
-    if jnp.ndim(images) != 4:
-        raise ValueError(
-            f"images must be [b, height, width, channels], got shape {jnp.shape(images)}"
-        )
+    _check_images(images)
     shape = jnp.shape(images)[1:]
     border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
 
@@ -73,10 +70,7 @@ def cutout(images: Array, key: Array, size: int = 16) -> Array:
     """
     if size < 0:
         raise ValueError(f"size must be at least 0, got {size}")
-    if jnp.ndim(images) != 4:
-        raise ValueError(
-            f"images must be [b, height, width, channels], got shape {jnp.shape(images)}"
-        )
+    _check_images(images)
     b, *sides, _ = jnp.shape(images)
     hidden = []
     for side, own in zip(sides, jax.random.split(key), strict=True):
@@ -148,6 +142,13 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
     if not np.all(np.asarray(std) > 0):
         raise ValueError(f"std must be positive, got {std}")
     return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
+
+
+def _check_images(images: Array) -> None:
+    if jnp.ndim(images) != 4:
+        raise ValueError(
+            f"images must be [b, height, width, channels], got shape {jnp.shape(images)}"
+        )
 
 
 def _draws(key: Array, b: int, padding: int) -> tuple[Array, Array]:
