@@ -10,7 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Metrics, Mixer, PyTree, State, lift, named_metric, params_of
+from jcollab.core import (
+    Array,
+    Metrics,
+    Mixer,
+    PyTree,
+    State,
+    lift,
+    lift_predict,
+    named_metric,
+    params_of,
+)
 
 
 def averaged_model(state: State | PyTree) -> PyTree:
@@ -43,7 +53,8 @@ def accuracy(
     """Builds an evaluation of every client's model on common test data.
 
     Args:
-        predict: ``predict(params, x) -> logits [N, C]`` for one model.
+        predict: ``predict(params, x) -> logits [N, C]`` for one model; or ``predict(params, extra,
+            x)``, with ``extra`` from the state of the clients (batch statistics).
         x: inputs ``[N, ...]``.
         y: labels, int ``[N]``.
         batch_size: examples that a model sees at a time, which bounds the memory.
@@ -53,6 +64,7 @@ def accuracy(
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
 
     Raises:
+        TypeError: if predict is no such function.
         ValueError: if x and y differ in length or are empty, or batch_size < 1.
     """
     if len(x) != len(y) or len(y) == 0:
@@ -68,26 +80,33 @@ def accuracy(
     x = jnp.asarray(np.asarray(x)[rows] if rest else x)
     x, labels = x.reshape(whole, size, *x.shape[1:]), jnp.asarray(labels).reshape(whole, size)
 
+    look = lift_predict(predict)
+
     @jax.jit
     def judge(models: PyTree, x: Array, labels: Array) -> Metrics:
-        def correct(params: PyTree) -> Array:
+        def correct(params: PyTree, extra: PyTree) -> Array:
             def right(part: tuple[Array, Array]) -> Array:
-                return jnp.sum(jnp.argmax(predict(params, part[0]), -1) == part[1])
+                return jnp.sum(jnp.argmax(look(params, extra, part[0]), -1) == part[1])
 
             if whole == 1:
                 return right((x[0], labels[0])) / total
             return jax.lax.map(right, (x, labels)).sum() / total
 
-        each = layout.per_client(correct)(models)
+        each = layout.per_client(correct)(*models)
         return {
             "mean_accuracy": each.mean(),
             "worst_accuracy": each.min(),
-            "averaged_model_accuracy": correct(averaged_model(models)),
+            "averaged_model_accuracy": correct(*averaged_model(models)),
             "client_accuracy": each,
         }
 
-    # the test data is an argument of the compiled function, not a constant inside it
-    return lambda state: judge(params_of(state), x, labels)
+    def evaluate(state: State) -> Metrics:
+        own = hasattr(state.clients, "params")  # not one model of a server
+        carried = getattr(state.clients, "extra", ()) if own else ()
+        # the test data is an argument of the compiled function, not a constant inside it
+        return judge((params_of(state), carried), x, labels)
+
+    return evaluate
 
 
 def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> Callable:

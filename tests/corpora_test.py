@@ -1,6 +1,8 @@
 """Text corpora, catalogs and subwords."""
 
+import functools
 import gzip
+import json
 import lzma
 import struct
 
@@ -143,3 +145,36 @@ def test_bad_input_is_named(tmp_path):
         words.ids(["a"], 0)
     with pytest.raises(ValueError, match="pairs must hold at least one pair, got none"):
         jc.data.piece_data(words, Pairs([], []))
+
+
+def test_texts_of_tfds_are_read_without_tensorflow(tmp_path):
+    import tensorflow_datasets as tfds
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    said = ["Guten Morgen", "good morning", "ça va"]
+    folder = tmp_path / "greetings" / "1.0.0"
+    folder.mkdir(parents=True)
+    features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
+    features.save_config(str(folder))
+    examples = [features.serialize_example(features.encode_example({"text": t})) for t in said]
+    writer = ArrayRecordWriter(
+        str(folder / "greetings-train.array_record-00000-of-00001"), "group_size:1"
+    )
+    for example in examples:
+        writer.write(example)
+    writer.close()
+    split = {
+        "name": "train",
+        "shardLengths": [str(len(said))],
+        "numBytes": str(sum(map(len, examples))),
+        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    }
+    info = {"fileFormat": "array_record", "name": "greetings", "version": "1.0.0"}
+    (folder / "dataset_info.json").write_text(json.dumps(info | {"splits": [split]}))
+    read = functools.partial(corpora.tfds_text, "greetings", data_dir=tmp_path)
+    assert read() == said
+    assert read("train[:1]") == said[:1]
+    with pytest.raises(ValueError, match="field must be one of text, got 'body'"):
+        read(field="body")
+    with pytest.raises(FileNotFoundError, match="imdb_reviews is not prepared"):
+        corpora.tfds_text("imdb_reviews", data_dir=tmp_path)

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,3 +50,17 @@ def test_metrics_among_some_clients():
         assert said == {"honest_consensus_distance": 1.0}
     with pytest.raises(ValueError, match="clients must hold at least one"):
         jc.metrics.among(np.zeros(3, bool), jc.metrics.consensus_distance)
+
+
+def test_accuracy_sees_what_models_carry_along():
+    class Clients(NamedTuple):
+        params: jax.Array
+        extra: jax.Array
+
+    x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 1])
+    clients = Clients(jnp.ones(2), jnp.array([1.0, -1.0]))
+    evaluate = jc.metrics.accuracy(lambda params, extra, x: params * extra * x, x, y)
+    found = evaluate(jc.State(clients, (), jnp.int32(0)))
+    np.testing.assert_array_equal(found["client_accuracy"], [1, 0])
+    with pytest.raises(TypeError, match="predict must take"):
+        jc.metrics.accuracy(lambda params: params, x, y)

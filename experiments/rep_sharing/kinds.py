@@ -6,6 +6,7 @@ import dataclasses
 
 from experiments.contract import check_counts
 
+MODELS = ("lenet5", "mlp", "resnet9", "resnet18")
 METHODS = ("CL", "FL", "IL", "FD", "FD others", "FedProto", "ours", "ours paper", "ours others")
 
 
@@ -15,7 +16,7 @@ class Base:
 
     Attributes:
         dataset: "digits", or "mnist", "fashion_mnist", "cifar10" with JCOLLAB_DATA.
-        model: "lenet5" or "mlp".
+        model: "lenet5", "mlp", or with batch normalisation "resnet9" or "resnet18".
         num_features: d.
         examples: the first so many training examples are dealt to the clients.
         rounds: T, each an epoch of every client.
@@ -52,8 +53,8 @@ class Base:
             *("num_features", "examples", "rounds", "batch_size", "samples_per_class"),
             *("evaluations", "eval_examples", "num_seeds"),
         )
-        if self.model not in ("lenet5", "mlp"):
-            raise ValueError(f"model must be lenet5 or mlp, got {self.model!r}")
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         for name in ("distillation", "discrimination"):

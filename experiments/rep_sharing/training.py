@@ -14,6 +14,7 @@ from experiments.contract import Context
 from experiments.rep_sharing.kinds import Base
 from experiments.rep_sharing.methods import NUM_CLASSES
 from experiments.tasks import stack_clients
+from jcollab.core import lift_predict
 
 Dataset = jc.data.Dataset
 
@@ -56,11 +57,37 @@ def make_model(config: Base) -> Any:
     if config.model == "lenet5":
         channels = 3 if config.dataset == "cifar10" else 1
         return jc.models.LeNet5(NUM_CLASSES, config.num_features, channels)
-    return jc.models.FeatureMLP(NUM_CLASSES, config.num_features)
+    if config.model == "mlp":
+        return jc.models.FeatureMLP(NUM_CLASSES, config.num_features)
+    depth = int(config.model.removeprefix("resnet"))
+    return jc.models.FeatureResNet(depth, NUM_CLASSES, config.num_features)
+
+
+def functions(model: Any) -> tuple[Any, ...]:
+    """``init(key, x) -> (params, extra)``, ``predict(params, extra, x)`` and parts of a group."""
+    if isinstance(model, jc.models.FeatureResNet):
+        features, head, look = jc.models.parts_with_statistics(model)
+
+        def init(key: Any, x: Any) -> tuple[Any, Any]:
+            variables = model.init(key, x)
+            return variables["params"], variables["batch_stats"]
+
+    else:
+        (features, head), look = jc.models.two_parts(model), None
+
+        def init(key: Any, x: Any) -> tuple[Any, Any]:
+            return model.init(key, x), ()
+
+    see = lift_predict(features)
+    return (
+        init,
+        lambda params, extra, x: head(params, see(params, extra, x)),
+        (features, head, look),
+    )
 
 
 def count_bytes(model: Any, x: Any) -> int:
-    """Bytes of a model's parameters."""
+    """Bytes of what FedAvg sends: a model's parameters, and its batch statistics."""
     shapes = jax.eval_shape(model.init, jax.random.key(0), x[:1])
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
@@ -95,7 +122,11 @@ def train(
     """
     known, test = data
     several = len(models) > 1
-    groups: Any = [jc.algorithms.Group(*jc.models.two_parts(m), k) for m, k in models]
+    made = [functions(model) for model, _ in models]
+    groups: Any = [
+        jc.algorithms.Group(features, head, k, look)
+        for (*_, (features, head, look)), (_, k) in zip(made, models, strict=True)
+    ]
     groups = groups if several else groups[0]
     n = sum(k for _, k in models)
     times = 1 if settings is None else len(jax.tree.leaves(settings)[0])
@@ -109,21 +140,25 @@ def train(
     def start(seed: Any, own: Any) -> jc.State:
         key = jax.random.key(seed)
         stacked, first = [], 0
-        for model, k in models:
+        for (init, *_), (_, k) in zip(made, models, strict=True):
             numbers = jnp.full(k, first) if same_start else first + jnp.arange(k)
             keys = jc.layout.client_keys(key, numbers)
-            stacked.append(jax.vmap(model.init, (0, None))(keys, known.x[:1]))
+            stacked.append(jax.vmap(init, (0, None))(keys, known.x[:1]))
             first += k
-        return make(groups, own).init(key, tuple(stacked) if several else stacked[0])
+        params, extra = zip(*stacked, strict=True) if several else stacked[0]
+        return make(groups, own).init(key, params, extra)
 
     def judge(x: Any, y: Any) -> Callable[[jc.State], Any]:
-        judges = [jc.metrics.accuracy(m.apply, x, y, batch_size=50) for m, _ in models]
+        judges = [jc.metrics.accuracy(predict, x, y, batch_size=50) for _, predict, _ in made]
 
         def evaluate(state: jc.State) -> jax.Array:
-            trees = state.clients.params if several else [state.clients.params]
+            clients = state.clients
+            models = (
+                [clients.params, clients.extra] if several else [[clients.params], [clients.extra]]
+            )
             said = [
-                one(jc.State(state.clients._replace(params=tree), (), state.step))
-                for one, tree in zip(judges, trees, strict=True)
+                one(jc.State(clients._replace(params=params, extra=extra), (), state.step))
+                for one, params, extra in zip(judges, *models, strict=True)
             ]
             return jnp.concatenate([s["client_accuracy"] for s in said])
 

@@ -65,6 +65,4 @@ def _figure(rows: list[Row], sets: list[str]) -> Any:
     fig = plots.figure(figsize=(9, 4.2))
     ax = fig.subplots()
     figures.bars(ax, rows, "variant", sets)
-    ax.tick_params(axis="x", rotation=30)
-    ax.set(ylabel="Spearman")
     return fig

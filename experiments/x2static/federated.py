@@ -73,5 +73,5 @@ def _figure(rows: list[Row], sets: list[str]) -> Any:
     fig = plots.figure(figsize=(7.5, 4))
     ax = fig.subplots()
     figures.bars(ax, rows, "sharing", sets)
-    ax.set(ylabel="Spearman, mean over clients")
+    ax.set(ylabel=f"{ax.get_ylabel()}, mean over clients")
     return fig

@@ -18,5 +18,6 @@ def bars(ax: Any, rows: Sequence[Row], label: str, sets: Sequence[str]) -> None:
         places = np.arange(len(rows)) + i * wide
         values = [np.nan_to_num(row[name]) for row in rows]
         ax.bar(places, values, wide, label=name, color=plots.COLORS[i])
-    ax.set_xticks(np.arange(len(rows)) + 0.4, [row[label] for row in rows])
-    ax.legend()
+    ax.set_xticks(np.arange(len(rows)) + 0.4, [row[label] for row in rows], rotation=30, ha="right")
+    ax.set_ylabel("Spearman" if "SimLex" in sets else "score")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))

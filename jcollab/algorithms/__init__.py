@@ -12,12 +12,9 @@ from jcollab.algorithms.federated import federated, federated_cohort
 from jcollab.algorithms.fine_tuning import fine_tuning
 from jcollab.algorithms.grad_align import grad_align
 from jcollab.algorithms.gradient_tracking import gradient_tracking
+from jcollab.algorithms.groups import Group
 from jcollab.algorithms.quasi_global import quasi_global_momentum
-from jcollab.algorithms.representation_sharing import (
-    Group,
-    bytes_exchanged,
-    representation_sharing,
-)
+from jcollab.algorithms.representation_sharing import bytes_exchanged, representation_sharing
 from jcollab.algorithms.sparse import sparse_decentralized
 
 __all__ = [

@@ -50,73 +50,74 @@ def examples_of(own: PyTree, common: PyTree, places: Array) -> tuple[Array, Arra
 
 
 def epochs(
-    step_loss: Callable[..., tuple[Array, Metrics]],
+    step_loss: Callable[..., tuple[Array, PyTree, Metrics]],
     optimizer: optax.GradientTransformation,
     size: int,
     batch_size: int | None,
     count: int,
-) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
+) -> Callable[..., tuple[PyTree, PyTree, PyTree, Metrics]]:
     """Local training of one client.
 
     Every pass goes through the client's examples in a new random order; the last batch of a pass
-    may be smaller and is averaged over its own size.
+    may be smaller and is averaged over its own size. It is filled up with others of the client's
+    examples, which are seen by batch statistics only.
 
     Args:
-        step_loss: ``step_loss(params, x, y, key) -> (values [b], metrics [b])``.
+        step_loss: ``step_loss(params, extra, x, y, key) -> (values [b], extra, metrics [b])``.
         optimizer: local optimiser.
         size: m, places of a client's row, those that do not count included.
         batch_size: b; None for all examples in one step.
         count: number of passes.
 
     Returns:
-        ``train(params, opt_state, own, common, key) -> (params, opt_state, metrics)``, metrics
-        being means over all examples of all passes, the loss as ``"loss"``.
+        ``train(params, extra, opt_state, own, common, key)``, whose results are new values of the
+        first three and metrics: means over all examples of all passes, the loss as ``"loss"``.
     """
     width = size if batch_size is None else min(batch_size, size)
     steps = -(-size // width)
 
     def train(
-        params: PyTree, opt_state: PyTree, own: PyTree, common: PyTree, key: Array
-    ) -> tuple[PyTree, PyTree, Metrics]:
+        params: PyTree, extra: PyTree, opt_state: PyTree, own: PyTree, common: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, PyTree, Metrics]:
         # examples that count come first, so that only a client's last batches are not full
         there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
 
         def order(key: Array) -> tuple[Array, Array]:
             rank = jnp.where(there, jax.random.uniform(key, (size,)), 2)
-            places = jnp.pad(jnp.argsort(rank), (0, steps * width - size))
-            counts = jnp.arange(steps * width) < there.sum()
-            return places.reshape(steps, width), counts.reshape(steps, width)
+            turn = jnp.arange(steps * width)
+            places = jnp.argsort(rank)[turn % jnp.maximum(there.sum(), 1)]
+            return places.reshape(steps, width), (turn < there.sum()).reshape(steps, width)
 
         order_key, loss_key = jax.random.split(key)
         places, counts = jax.vmap(order)(jax.random.split(order_key, count))
         places, counts = (x.reshape(count * steps, width) for x in (places, counts))
 
         def step(carry: tuple, item: tuple) -> tuple[tuple, Metrics]:
-            params, opt_state = carry
+            params, extra, opt_state = carry
             places, counts, key = item
             x, y, _ = examples_of(own, common, places)
             number = jnp.maximum(counts.sum(), 1)
 
-            def mean(params: PyTree) -> tuple[Array, Metrics]:
-                values, metrics = step_loss(params, x, y, key)
+            def mean(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+                values, carried, metrics = step_loss(params, extra, x, y, key)
                 value = jnp.where(counts, values, 0).sum() / number
                 sums = jax.tree.map(
                     lambda v: jnp.where(counts, v, 0).sum(), {"loss": values, **metrics}
                 )
-                return value, sums
+                return value, (carried, sums)
 
-            grads, sums = jax.grad(mean, has_aux=True)(params)
+            grads, (carried, sums) = jax.grad(mean, has_aux=True)(params)
             updates, new_state = optimizer.update(grads, opt_state, params)
-            new = optax.apply_updates(params, updates), new_state
+            new = optax.apply_updates(params, updates), carried, new_state
             if common:  # clients with fewer examples have fewer steps
                 live = counts.any()
                 new = jax.tree.map(lambda a, b: jnp.where(live, a, b), new, carry)
             return new, sums
 
         keys = jax.random.split(loss_key, count * steps)
-        (params, opt_state), sums = jax.lax.scan(step, (params, opt_state), (places, counts, keys))
+        new, sums = jax.lax.scan(step, (params, extra, opt_state), (places, counts, keys))
         total = count * there.sum()
-        return params, opt_state, jax.tree.map(lambda v: v.sum() / total, sums)
+        return *new, jax.tree.map(lambda v: v.sum() / total, sums)
 
     return train
 

@@ -12,6 +12,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.epochs import epochs, over_all, rows_of
+from jcollab.algorithms.groups import Group, check_groups, join, per_group, split, training_of
 from jcollab.algorithms.local_step import mean_metrics
 from jcollab.core import (
     Algorithm,
@@ -22,6 +23,7 @@ from jcollab.core import (
     State,
     check_counts,
     check_parts,
+    lift_predict,
     members,
 )
 from jcollab.privacy import Release
@@ -38,29 +40,16 @@ from jcollab.prototypes import (
 MESSAGES = ("features", "logits")
 
 
-class Group(NamedTuple):
-    """Clients with one architecture.
-
-    Attributes:
-        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer.
-        head: ``head(params, features [b, d]) -> logits [b, C]``.
-        clients: how many there are.
-    """
-
-    features: Callable[[PyTree, Array], Array]
-    head: Callable[[PyTree, Array], Array]
-    clients: int
-
-
 class SharingClients(NamedTuple):
     """Client part of the state.
 
-    With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``
-    and ``opt_state`` are tuples with one stacked tree for each group, ``[n_g, ...]``, in the order
-    in which clients are numbered; everything else leads with [n].
+    With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``,
+    ``extra`` and ``opt_state`` are tuples with one stacked tree for each group, ``[n_g, ...]``, in
+    the order in which clients are numbered; everything else leads with [n].
 
     Attributes:
         params: model parameters.
+        extra: what models carry along (batch statistics), see :class:`Group`.
         opt_state: of the local optimisers.
         mixer: state of the mixer of class means.
         observers: of those of observations, one for each.
@@ -68,6 +57,7 @@ class SharingClients(NamedTuple):
     """
 
     params: PyTree
+    extra: PyTree
     opt_state: PyTree
     mixer: PyTree
     observers: PyTree
@@ -128,16 +118,18 @@ def representation_sharing(
             what the client learns from: 1/n for a server. 0 leaves it in.
         batch_size: b of a local step; None for all of a client's examples.
         num_epochs: local passes over the data per round.
-        model_mixer: how models are mixed after local learning; None leaves them to the clients.
+        model_mixer: how models, with what they carry along, are mixed after local learning; None
+            leaves them to the clients.
         release: what is done to messages for differential privacy, see :mod:`jcollab.privacy`.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
 
     Returns:
-        An algorithm with ``init(key, params)``, params stacked ``[n, ...]`` (a tuple of stacked
-        trees for a sequence of groups), and ``update(state, batch, key)``. The batch is all data
-        of all clients: :class:`jcollab.data.ClientData` (with ``sample=jcollab.data.whole``), or
-        fields ``x [n, m, ...]`` and ``y [n, m]``. It reports ``loss``, ``accuracy`` and the
-        objective's metrics as means over local examples and honest clients.
+        An algorithm with ``init(key, params, extra=())``, params and extra stacked ``[n, ...]``
+        (tuples of stacked trees for a sequence of groups), and ``update(state, batch, key)``. The
+        batch is all data of all clients: :class:`jcollab.data.ClientData` (with
+        ``sample=jcollab.data.whole``), or fields ``x [n, m, ...]`` and ``y [n, m]``. It reports
+        ``loss``, ``accuracy`` and the objective's metrics as means over local examples and honest
+        clients. Messages are computed with running averages, as in the source.
 
     Raises:
         TypeError: if groups or objective are none.
@@ -152,7 +144,7 @@ def representation_sharing(
     )
     several = not isinstance(groups, Group)
     kinds = (groups,) if isinstance(groups, Group) else tuple(groups)
-    _check_groups(kinds)
+    check_groups(kinds)
     if not callable(objective):
         raise TypeError(f"objective must be a function, got {type(objective).__name__}")
     check_counts(
@@ -174,22 +166,12 @@ def representation_sharing(
     told = members(honest, n, "honest")
     width = num_classes if message == "logits" else num_features
     num_sent = num_observations if observer else 0
-    ends = np.cumsum([kind.clients for kind in kinds])
 
-    def split(tree: PyTree) -> list[PyTree]:
-        """The rows of each group of something stacked for all clients."""
-        if len(kinds) == 1:
-            return [tree]
-        cuts = zip(ends - [kind.clients for kind in kinds], ends, strict=True)
-        return [jax.tree.map(lambda leaf: leaf[a:b], tree) for a, b in cuts]  # noqa: B023
-
-    def join(parts: list[PyTree]) -> PyTree:
-        if len(parts) == 1:
-            return parts[0]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-
-    def init(key: Array, params: PyTree) -> State:
-        each = _per_group(params, kinds, several)
+    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
+        each = per_group(params, kinds, several)
+        if several and not jax.tree.leaves(extra):
+            extra = ((),) * len(kinds)
+        per_group(extra, kinds, several, "extra")
         opt_state = [jax.vmap(optimizer.init)(tree) for tree in each]
         kind = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
         empty = Prototypes(
@@ -197,17 +179,20 @@ def representation_sharing(
         )
         clients = SharingClients(
             params,
+            extra,
             tuple(opt_state) if several else opt_state[0],
             mixer.init(empty) if mixer else (),
             tuple(observer.init(empty) for _ in range(num_sent)) if observer else (),
-            model_mixer.init(params) if model_mixer else (),
+            model_mixer.init(_whole(params, extra)) if model_mixer else (),
         )
         return State(clients, (), jnp.int32(0))
 
     def publish(kind: Group, size: int) -> Callable:
-        def one(params: PyTree, own: PyTree, key: Array, common: PyTree) -> tuple:
+        look = lift_predict(kind.features)
+
+        def one(params: PyTree, extra: PyTree, own: PyTree, key: Array, common: PyTree) -> tuple:
             def compute(x: Array) -> Array:
-                features = kind.features(params, x)
+                features = look(params, extra, x)
                 if features.shape[-1] != num_features:
                     raise ValueError(
                         f"num_features is {num_features}, but features of a group have width "
@@ -261,21 +246,25 @@ def representation_sharing(
         return Received(means, known, seen, observed), mixed, tuple(states)
 
     def learn(kind: Group, size: int) -> Callable:
+        look = training_of(kind)
+
         def one(
             params: PyTree,
+            extra: PyTree,
             opt_state: PyTree,
             own: PyTree,
             got: Received,
             key: Array,
             common: PyTree,
         ) -> tuple:
-            def step_loss(params: PyTree, x: Array, y: Array, key: Array) -> tuple[Array, Metrics]:
-                features = kind.features(params, x)
+            def step_loss(params: PyTree, extra: PyTree, x: Array, y: Array, key: Array) -> tuple:
+                features, extra = look(params, extra, x, jax.random.fold_in(key, 1))
                 classify = lambda s: kind.head(params, s)  # noqa: E731
-                return objective(features, classify(features), y, got, classify, key)
+                values, metrics = objective(features, classify(features), y, got, classify, key)
+                return values, extra, metrics
 
             train = epochs(step_loss, optimizer, size, batch_size, num_epochs)
-            return train(params, opt_state, own, common, key)
+            return train(params, extra, opt_state, own, common, key)
 
         return one
 
@@ -285,38 +274,45 @@ def representation_sharing(
         own, common, held, size = rows_of(batch)
         if held != n:
             raise ValueError(f"groups have n={n} clients, but batch is stacked for n={held}")
-        params = _per_group(clients.params, kinds, several)
-        opt_states = clients.opt_state if several else [clients.opt_state]
-        owned = split(own)
+        params = per_group(clients.params, kinds, several)
+        extras, opt_states = clients.extra, clients.opt_state
+        extras, opt_states = (extras, opt_states) if several else ([extras], [opt_states])
+        owned = split(own, kinds)
         sent: list[Prototypes] = []
         if mixer or observer:
-            keys = split(layout.client_keys(publish_key, n))
+            keys = split(layout.client_keys(publish_key, n), kinds)
             parts = [
-                layout.per_client(publish(kind, size), in_axes=(0, 0, 0, None))(p, o, k, common)
-                for kind, p, o, k in zip(kinds, params, owned, keys, strict=True)
+                layout.per_client(publish(kind, size), in_axes=(0, 0, 0, 0, None))(*args, common)
+                for kind, *args in zip(kinds, params, extras, owned, keys, strict=True)
             ]
             sent = list(join(parts))
         got, mixed, observers = exchange(clients, sent, mix_key, state.step)
-        keys, gots = split(layout.client_keys(local_key, n)), split(got)
+        keys, gots = split(layout.client_keys(local_key, n), kinds), split(got, kinds)
+        columns = (params, extras, opt_states, owned, gots, keys)
         parts = [
-            layout.per_client(learn(kind, size), in_axes=(0, 0, 0, 0, 0, None))(*args, common)
-            for kind, *args in zip(kinds, params, opt_states, owned, gots, keys, strict=True)
+            layout.per_client(learn(kind, size), in_axes=(0,) * 6 + (None,))(*args, common)
+            for kind, *args in zip(kinds, *columns, strict=True)
         ]
-        metrics = join([metrics for _, _, metrics in parts])
+        metrics = join([metrics for *_, metrics in parts])
         if len(told) < n:
             metrics = jax.tree.map(lambda leaf: leaf[told], metrics)
-        fresh, opt_fresh = (tuple(part[i] for part in parts) for i in range(2))
-        models, model_state = (fresh if several else fresh[0]), clients.models
+        fresh = [tuple(part[i] for part in parts) for i in range(3)]
+        models, carried, opt_fresh = fresh if several else [only for (only,) in fresh]
+        model_state = clients.models
         if model_mixer:
-            models, model_state = model_mixer.update(
-                models, model_state, key=model_key, step=state.step
+            mixture, model_state = model_mixer.update(
+                _whole(models, carried), model_state, key=model_key, step=state.step
             )
-        clients = SharingClients(
-            models, opt_fresh if several else opt_fresh[0], mixed, observers, model_state
-        )
+            models, carried = mixture if jax.tree.leaves(carried) else (mixture, carried)
+        clients = SharingClients(models, carried, opt_fresh, mixed, observers, model_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)
+
+
+def _whole(params: PyTree, extra: PyTree) -> PyTree:
+    """What FedAvg averages: models, and batch statistics where there are some."""
+    return (params, extra) if jax.tree.leaves(extra) else params
 
 
 def bytes_exchanged(
@@ -360,30 +356,3 @@ def bytes_exchanged(
     if mixer and weighting == "samples":
         up = up + np.asarray(mixer.bytes_sent(counts), float)
     return up, down
-
-
-def _per_group(params: PyTree, kinds: tuple[Group, ...], several: bool) -> list[PyTree]:
-    each = list(params) if several else [params]
-    if len(each) != len(kinds):
-        raise ValueError(
-            f"params must hold {len(kinds)} trees, one for each group, got {len(each)}"
-        )
-    for i, (tree, kind) in enumerate(zip(each, kinds, strict=True)):
-        held = layout.num_clients(tree, f"params[{i}]" if several else "params")
-        if held != kind.clients:
-            raise ValueError(
-                f"params of group {i} are stacked for {held} clients, but it has {kind.clients}"
-            )
-    return each
-
-
-def _check_groups(kinds: tuple[Group, ...]) -> None:
-    if not kinds:
-        raise ValueError("groups must hold at least one Group, got none")
-    for kind in kinds:
-        if not isinstance(kind, Group):
-            raise TypeError(f"groups must be Groups, got {type(kind).__name__}")
-        if not (callable(kind.features) and callable(kind.head)):
-            raise TypeError("groups must have functions features and head")
-        if kind.clients < 1:
-            raise ValueError(f"groups must have at least 1 client each, got {kind.clients}")

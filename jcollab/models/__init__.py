@@ -3,6 +3,7 @@
 from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN
 from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.feature_resnet import FeatureResNet, parts_with_statistics
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20
@@ -21,12 +22,14 @@ __all__ = [
     "BertConfig",
     "Conv",
     "FeatureMLP",
+    "FeatureResNet",
     "LeNet5",
     "ResNet18",
     "ResNet20",
     "SharedEncoder",
     "load_bert",
     "max_pool",
+    "parts_with_statistics",
     "two_parts",
     "vae",
     "with_statistics",

@@ -17,7 +17,7 @@ Array = jax.Array
 SMALL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def _within(inputs: int) -> Callable[..., Array]:
+def within(inputs: int) -> Callable[..., Array]:
     """Biases, uniform within ``1 / sqrt(inputs)``."""
     bound = inputs**-0.5
 
@@ -55,14 +55,14 @@ class LeNet5(nn.Module):
                 width,
                 (size, size),
                 kernel_init=SMALL,
-                bias_init=_within(count),
+                bias_init=within(count),
                 batch_last=layout.loops(),
             )
             for (width, size), count in zip(shapes, inputs, strict=True)
         ]
-        self.dense = nn.Dense(self.num_features, kernel_init=SMALL, bias_init=_within(120))
+        self.dense = nn.Dense(self.num_features, kernel_init=SMALL, bias_init=within(120))
         self.classifier = nn.Dense(
-            self.num_classes, kernel_init=SMALL, bias_init=_within(self.num_features)
+            self.num_classes, kernel_init=SMALL, bias_init=within(self.num_features)
         )
 
     def features(self, x: Array) -> Array:

@@ -1,0 +1,91 @@
+"""Clients with models of different architectures: groups of equal ones, each stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab import layout
+from jcollab.core import Array, PyTree, lift_predict
+
+
+class Group(NamedTuple):
+    """Clients with one architecture.
+
+    Attributes:
+        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer; or
+            ``features(params, extra, x)`` of a model that carries something along, its batch
+            statistics say.
+        head: ``head(params, features [b, d]) -> logits [b, C]``.
+        clients: how many there are.
+        train: ``train(params, extra, x, key) -> (features, extra)``, in place of ``features``
+            where a model behaves differently in training.
+    """
+
+    features: Callable[..., Array]
+    head: Callable[[PyTree, Array], Array]
+    clients: int
+    train: Callable[..., tuple[Array, PyTree]] | None = None
+
+
+def training_of(group: Group) -> Callable[..., tuple[Array, PyTree]]:
+    """``train(params, extra, x, key) -> (features, extra)`` of any group."""
+    look = lift_predict(group.features)
+    return group.train or (lambda params, extra, x, key: (look(params, extra, x), extra))
+
+
+def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:
+    """The rows of each group of something stacked for all clients."""
+    if len(groups) == 1:
+        return [tree]
+    ends = np.cumsum([group.clients for group in groups])
+    cuts = zip(ends - [group.clients for group in groups], ends, strict=True)
+    return [jax.tree.map(lambda leaf: leaf[a:b], tree) for a, b in cuts]  # noqa: B023
+
+
+def join(parts: Sequence[PyTree]) -> PyTree:
+    """The inverse of :func:`split`."""
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def per_group(
+    trees: PyTree, groups: Sequence[Group], several: bool, name: str = "params"
+) -> list[PyTree]:
+    """One stacked tree for each group; ValueError where that is not what ``trees`` holds."""
+    each = list(trees) if several else [trees]
+    if len(each) != len(groups):
+        raise ValueError(
+            f"{name} must hold {len(groups)} trees, one for each group, got {len(each)}"
+        )
+    for i, (tree, group) in enumerate(zip(each, groups, strict=True)):
+        if name != "params" and not jax.tree.leaves(tree):
+            continue
+        held = layout.num_clients(tree, f"{name}[{i}]" if several else name)
+        if held != group.clients:
+            raise ValueError(
+                f"{name} of group {i} are stacked for {held} clients, but it has {group.clients}"
+            )
+    return each
+
+
+def check_groups(groups: Sequence[Any]) -> None:
+    """TypeError or ValueError for what are no groups."""
+    if not groups:
+        raise ValueError("groups must hold at least one Group, got none")
+    for group in groups:
+        if not isinstance(group, Group):
+            raise TypeError(f"groups must be Groups, got {type(group).__name__}")
+        if not (callable(group.features) and callable(group.head)):
+            raise TypeError("groups must have functions features and head")
+        if not (group.train is None or callable(group.train)):
+            raise TypeError(
+                f"train of a group must be a function, got {type(group.train).__name__}"
+            )
+        if group.clients < 1:
+            raise ValueError(f"groups must have at least 1 client each, got {group.clients}")
