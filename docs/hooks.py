@@ -43,7 +43,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     def link(match: re.Match[str]) -> str:
         image, text, target, anchor = match.groups(default="")
         path = (source.parent / target).resolve()
-        if path not in places and not (path.is_file() and path.is_relative_to(DOCS)):
+        if path not in places and not path.is_relative_to(DOCS):
             return text if image else f"{text} (`{os.path.relpath(path, ROOT)}`)"
         place = places.get(path) or path.relative_to(DOCS).as_posix()
         new = os.path.relpath(place, os.path.dirname(uri) or ".")

@@ -7,6 +7,7 @@ that it says what was measured. ``--add DIR`` copies the summary of a finished r
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import re
@@ -42,8 +43,9 @@ class Options:
     Attributes:
         folder: of the summaries, PAPER/PRESET.json.
         out: the page.
-        add: folders of finished runs, whose summaries are copied into the folder first. Paths in
-            their configurations become DIR or FILE, and of the platform system and processor stay.
+        add: folders of finished runs, whose summaries are copied into the folder first. Their claims
+            are computed anew; paths in their configurations become DIR or FILE, and of the platform
+            system and processor stay.
         name: what the file's name has behind the preset's, for a run of a preset with other fields.
         without_rows: leaves the rows of results out of what is added, for summaries that are larger
             than 60 kB; the page is made of the claims.
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str]) -> pathlib.Path:
 def add(
     run: pathlib.Path, folder: pathlib.Path, *, name: str = "", without_rows: bool = False
 ) -> pathlib.Path:
-    """Copies the summary of a run into the folder of summaries.
+    """Copies the summary of a run into the folder of summaries, judged by the claims of today.
 
     Args:
         run: folder of the run.
@@ -97,6 +99,7 @@ def add(
     if summary.get("interrupted") or not summary["claims"]:
         raise ValueError(f"{path} must be of a finished run with claims")
     check(summary, path)
+    summary["claims"] = judged(summary, path)
     summary["config"] = {field: _without_path(v) for field, v in summary["config"].items()}
     summary["versions"]["platform"] = _system(summary["versions"]["platform"])
     if without_rows:
@@ -141,6 +144,37 @@ def check(summary: dict[str, Any], path: pathlib.Path) -> None:
             f"{path}: {name} has got the field {', '.join(new)}; run the preset again, or add the "
             "value that the run had"
         )
+
+
+def judged(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:
+    """What the experiment claims of the rows now; what is noted where it cannot be computed anew.
+
+    That is so without rows, and for several runs together, whose rows are means.
+
+    Raises:
+        ValueError: if the rows are not what the experiment measures now.
+    """
+    from jcollab.run_log import plain
+
+    preset = contract.find(summary["experiment"], summary["preset"])
+    default = plain(dataclasses.asdict(preset.config))
+    config = summary["config"]
+    if not summary["results"] or any(
+        isinstance(value, list) and isinstance(default[field], (int, float))
+        for field, value in config.items()
+    ):
+        return summary["claims"]
+    kind = type(preset.config)
+    module = importlib.import_module(f"experiments.{summary['experiment']}.run").MODULES[kind]
+    try:
+        fields = {field: _frozen(value) for field, value in config.items()}
+        claims = module.claims(kind(**fields), summary["results"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: rows are not those of {summary['experiment']} {summary['preset']} as it is "
+            f"now ({error!r}); run the preset again"
+        ) from None
+    return [plain(dataclasses.asdict(claim)) for claim in claims]
 
 
 def render(folder: pathlib.Path) -> str:
@@ -192,6 +226,11 @@ def hardware(versions: dict[str, str]) -> str:
     if "processors" in versions:
         return f"{versions['processors']} CPU cores"
     return f"{count} CPU devices"  # of older runs; one for each core, unless asked otherwise
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, as configurations have them."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _without_path(value: Any) -> Any:

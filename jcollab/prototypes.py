@@ -57,6 +57,11 @@ def class_means(
 
     Returns:
         Means ``[C, d]``, 0 for absent classes, and counts ``[C]`` in the type of the values.
+
+    Example:
+        >>> means, counts = jc.prototypes.class_means(jnp.array([[1.0], [3.0]]), jnp.array([1, 1]), 2)
+        >>> means.tolist(), counts.tolist()
+        ([[0.0], [2.0]], [0.0, 2.0])
     """
     member = jax.nn.one_hot(labels, num_classes, dtype=values.dtype)
     if mask is not None:
