@@ -43,9 +43,9 @@ class Options:
     Attributes:
         folder: of the summaries, PAPER/PRESET.json.
         out: the page.
-        add: folders of finished runs, whose summaries are copied into the folder first. Their claims
-            are computed anew; paths in their configurations become DIR or FILE, and of the platform
-            system and processor stay.
+        add: folders of finished runs, whose summaries are copied into the folder first. Claims are
+            computed anew; paths in configurations become DIR or FILE, and of the platform system
+            and processor stay.
         name: what the file's name has behind the preset's, for a run of a preset with other fields.
         without_rows: leaves the rows of results out of what is added, for summaries that are larger
             than 60 kB; the page is made of the claims.

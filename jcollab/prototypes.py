@@ -59,7 +59,8 @@ def class_means(
         Means ``[C, d]``, 0 for absent classes, and counts ``[C]`` in the type of the values.
 
     Example:
-        >>> means, counts = jc.prototypes.class_means(jnp.array([[1.0], [3.0]]), jnp.array([1, 1]), 2)
+        >>> values, labels = jnp.array([[1.0], [3.0]]), jnp.array([1, 1])
+        >>> means, counts = jc.prototypes.class_means(values, labels, num_classes=2)
         >>> means.tolist(), counts.tolist()
         ([[0.0], [2.0]], [0.0, 2.0])
     """

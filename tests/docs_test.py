@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import pkgutil
 import re
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ import optax
 import pytest
 
 import jcollab as jc
+from experiments import contract
+from tests.readme_test import understood
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -50,6 +53,7 @@ def test_snippets_run_in_order(path, tmp_path):
         exec(compile(block, str(path), "exec"), scope)
 
 
+@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings(name):
     module = importlib.import_module(name)
@@ -58,6 +62,20 @@ def test_examples_of_docstrings(name):
     for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs=scope):
         result = runner.run(test)
         assert not result.failed, test.name
+
+
+def test_commands_exist():
+    commands = [
+        shlex.split(command, comments=True)
+        for path in DOCS.rglob("*.md")
+        for command in re.findall(r"python -m experiments ([^`\n]+)", path.read_text())
+    ]
+    assert len(commands) > 30
+    for words in commands:
+        if len(words) == 1 and words != ["table"]:
+            assert contract.presets(words[0])
+        else:
+            understood(words)
 
 
 def test_there_are_examples():
@@ -71,12 +89,10 @@ def documented():
 
 
 def found(path):
-    """What a dotted name stands for."""
-    try:
-        return importlib.import_module(path)
-    except ImportError:
-        module, _, name = path.rpartition(".")
-        return getattr(importlib.import_module(module), name)
+    """What a dotted name stands for; a function hides a file of its name."""
+    module, _, name = path.rpartition(".")
+    held = importlib.import_module(module)
+    return getattr(held, name) if hasattr(held, name) else importlib.import_module(path)
 
 
 def public(module):
@@ -98,17 +114,13 @@ def names():
     inner += [f"jcollab.{name}" for name in ("sweeps", "checkpoints", "run_log", "guard")]
     inner += ["jcollab.host_memory", "jcollab.data.corpora", "jcollab.flows.perturb"]
     pairs = [pair for module in ("jcollab", *inner) for pair in public(module)]
-    return [(m, n) for m, n in pairs if not inspect.ismodule(getattr(importlib.import_module(m), n))]
+    return [f"{m}.{n}" for m, n in pairs if not inspect.ismodule(found(f"{m}.{n}"))]
 
 
 def test_every_public_name_is_in_the_reference():
     shown = documented()
     values = {id(value) for value in map(found, shown) if callable(value)}
-    missing = [
-        f"{module}.{name}"
-        for module, name in names()
-        if f"{module}.{name}" not in shown and id(found(f"{module}.{name}")) not in values
-    ]
+    missing = [n for n in names() if n not in shown and id(found(n)) not in values]
     assert not missing, "add '::: NAME' to a page of docs/api"
 
 

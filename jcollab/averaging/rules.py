@@ -59,8 +59,8 @@ def positive_part(
     Arguments, result and errors are those of :func:`naive`.
 
     Example:
-        >>> float(jc.averaging.positive_part(4.0, 1.0, 0.5)), float(jc.averaging.positive_part(0.0, 1.0, 1.0))
-        (0.25, 0.5)
+        >>> [float(jc.averaging.positive_part(d2, 1.0, 1.0)) for d2 in (0.0, 4.0)]
+        [0.5, 0.25]
     """
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     return ratio(v_l, library(square, v_l, v_g).maximum(v_l + v_g, square))

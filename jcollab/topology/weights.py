@@ -39,7 +39,8 @@ def spectral_gap(topology: Topology | nx.Graph | np.ndarray) -> float:
         topology: a topology (its Metropolis-Hastings matrix is used) or a symmetric matrix W.
 
     Example:
-        >>> [round(float(jc.topology.spectral_gap(g(8))), 3) for g in (jc.topology.chain, jc.topology.complete)]
+        >>> families = jc.topology.chain, jc.topology.complete
+        >>> [round(float(jc.topology.spectral_gap(family(8))), 3) for family in families]
         [0.051, 1.0]
     """
     eigenvalues = mixing_eigenvalues(topology)
