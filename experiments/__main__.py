@@ -3,13 +3,15 @@
 Without a preset, lists papers and presets. Several values for a field that is one number are
 several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
 hold; 2 for bad input; 3 when a run diverges; 130 when interrupted. ``python -m experiments report
-DIR ...`` makes one page of the results of several runs.
+DIR ...`` makes one page of the results of several runs, ``python -m experiments table`` the page of
+results of the documentation.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import pathlib
 import sys
@@ -59,10 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str], console: Console) -> int:
-    if arguments[:1] == ["report"]:
-        from experiments import report
-
-        console.print(f"Written to:\n  {report.main(arguments[1:])}")
+    if arguments[:1] in (["report"], ["table"]):
+        made = importlib.import_module(f"experiments.{arguments[0]}").main(arguments[1:])
+        console.print(f"Written to:\n  {made}")
         return 0
     names = [a for a in arguments if not a.startswith("-")][:2]
     if len(names) < 2 or arguments[:2] != names:

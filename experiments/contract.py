@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -314,7 +315,7 @@ def _cell(value: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the results may depend on, and the device."""
+    """Versions of what the results may depend on, the devices and the number of processors."""
     import jax
 
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -323,4 +324,5 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": f"{jax.device_count()} x {device.platform}:{device.device_kind}",
+        "processors": str(os.cpu_count()),
     }

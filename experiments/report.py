@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> pathlib.Path:
 def render(runs: Sequence[dict[str, Any]], title: str) -> str:
     """The page."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=_Empty)
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = cell
     return environment.from_string(TEMPLATE.read_text()).render(runs=runs, title=title)
 
 
@@ -84,7 +84,7 @@ def _run(path: pathlib.Path) -> dict[str, Any]:
     return {
         "name": name,
         "about": preset.about if preset else "",
-        "command": _command(summary, preset),
+        "command": command(summary, preset),
         "folder": str(path.parent),
         "results": rows,
         "columns": list(dict.fromkeys(column for row in rows for column in row)),
@@ -100,7 +100,7 @@ def _run(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _command(summary: dict[str, Any], preset: Any) -> str:
+def command(summary: dict[str, Any], preset: Any) -> str:
     """The command that gives these results: what differs from the preset is spelled out."""
     from jcollab.run_log import plain
 
@@ -113,7 +113,8 @@ def _command(summary: dict[str, Any], preset: Any) -> str:
     return " ".join(words)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Text for a cell: numbers with four digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -225,6 +225,10 @@ def delays_of(client: Any, n: int) -> np.ndarray:
 
     Raises:
         ValueError: if there is no arrival, or client holds numbers outside 0..n-1.
+
+    Example:
+        >>> jc.arrivals.delays_of([0, 0, 1, 0], n=2).tolist()
+        [0, 0, 2, 1]
     """
     check(client, n)
     fetched, found = np.zeros(n, int), []

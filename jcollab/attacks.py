@@ -103,6 +103,10 @@ def alie_z(n: int, byzantine: int) -> float:
 
     Raises:
         ValueError: if m is out of range.
+
+    Example:
+        >>> round(jc.attacks.alie_z(20, 4), 4)
+        0.1573
     """
     if not 0 <= 2 * byzantine < n:
         raise ValueError(f"byzantine must be in 0..{(n - 1) // 2}, got {byzantine} for n={n}")

@@ -82,7 +82,12 @@ def ensemble_probabilities(logits: Any) -> Array:
 
 
 def entropy(p: Any) -> Array:
-    """``-sum_c p_c log p_c`` of probabilities ``[..., C]``, in nats, from 0 to log C."""
+    """``-sum_c p_c log p_c`` of probabilities ``[..., C]``, in nats, from 0 to log C.
+
+    Example:
+        >>> jc.ensembles.entropy([[1.0, 0.0], [0.5, 0.5]]).round(3).tolist()
+        [0.0, 0.693...]
+    """
     return jnp.sum(jax.scipy.special.entr(jnp.asarray(p)), -1)
 
 
@@ -155,6 +160,10 @@ def ood_auroc(inside: Any, outside: Any) -> float:
 
     Raises:
         ValueError: if one of them is empty.
+
+    Example:
+        >>> jc.ensembles.ood_auroc(inside=[0.1, 0.2], outside=[0.3, 0.4])
+        1.0
     """
     from sklearn.metrics import roc_auc_score
 

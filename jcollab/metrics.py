@@ -38,6 +38,10 @@ def consensus_distance(state: State | PyTree) -> Array:
 
     Args:
         state: a State, or any pytree with leaves ``[n, ...]``.
+
+    Example:
+        >>> float(jc.metrics.consensus_distance(jnp.array([0.0, 2.0])))
+        1.0
     """
 
     def spread(leaf: Array) -> Array:
@@ -189,6 +193,10 @@ def bytes_sent(mixer: Mixer, params: PyTree) -> np.ndarray:
     Args:
         mixer: any mixer.
         params: what is exchanged, stacked ``[n, ...]``.
+
+    Example:
+        >>> jc.metrics.bytes_sent(jc.gossip(jc.topology.chain(3)), jnp.zeros((3, 10)))
+        array([40., 80., 40.])
     """
     return np.asarray(mixer.bytes_sent(params), dtype=float)
 

@@ -121,6 +121,11 @@ def two_batches(small_square: Any, large_square: Any, small: int, large: int) ->
 
     Raises:
         ValueError: unless 1 <= small < large.
+
+    Example:
+        >>> found = jc.noise_scale.two_batches(11.0, 2.0, small=1, large=10)
+        >>> round(float(found.signal), 4), round(float(found.noise), 4)
+        (1.0, 10.0)
     """
     if not 1 <= small < large:
         raise ValueError(f"small and large must be 1 <= small < large, got {small} and {large}")
@@ -276,6 +281,10 @@ def critical(noise_ratio: Any, variance: Any = 0.0, accuracy: Any = 1.0) -> Any:
 
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> jc.noise_scale.critical(9.0, variance=1.0, accuracy=0.5)
+        11.0
     """
     for name, value, fine in (
         ("noise_ratio", noise_ratio, lambda v: v >= 0),
@@ -300,6 +309,10 @@ def suggest_batch_size(critical: float, *, efficiency: float = 0.5) -> int:
 
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> jc.noise_scale.suggest_batch_size(9.0)
+        11
     """
     if not 0 <= critical < math.inf:
         raise ValueError(f"critical must be at least 0 and finite, got {critical}")
@@ -324,6 +337,10 @@ def suggest_learning_rate(
 
     Raises:
         ValueError: if an argument is out of range. Traced ones are not checked.
+
+    Example:
+        >>> round(jc.noise_scale.suggest_learning_rate(8, critical=8.0, base=0.1), 4)
+        0.45
     """
     for name, value, least in (
         ("batch_size", batch_size, 1), ("delay", delay, 0), ("critical", critical, 0),

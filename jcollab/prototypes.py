@@ -57,6 +57,12 @@ def class_means(
 
     Returns:
         Means ``[C, d]``, 0 for absent classes, and counts ``[C]`` in the type of the values.
+
+    Example:
+        >>> values, labels = jnp.array([[1.0], [3.0]]), jnp.array([1, 1])
+        >>> means, counts = jc.prototypes.class_means(values, labels, num_classes=2)
+        >>> means.tolist(), counts.tolist()
+        ([[0.0], [2.0]], [0.0, 2.0])
     """
     member = jax.nn.one_hot(labels, num_classes, dtype=values.dtype)
     if mask is not None:

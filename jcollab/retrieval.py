@@ -48,6 +48,11 @@ def nearest(
     Raises:
         ValueError: if shapes do not fit, or k or margin lies outside its range.
 
+    Example:
+        >>> rows, scores = jc.retrieval.nearest([[1.0, 0.0]], [[0.0, 2.0], [3.0, 4.0]])
+        >>> rows.tolist(), round(float(scores[0, 0]), 3)
+        ([[1]], 0.6)
+
     Source: Conneau et al. 2018, arXiv 1710.04087 (CSLS).
     """
     queries, keys = unit(queries), unit(keys)

@@ -38,6 +38,11 @@ def warmup_step_decay(
     Raises:
         ValueError: if an argument is out of range.
 
+    Example:
+        >>> schedule = jc.schedules.warmup_step_decay(1.0, steps_per_epoch=10)
+        >>> [round(float(schedule(epoch * 10)), 3) for epoch in (0, 1, 5, 150, 180)]
+        [0.0, 0.2, 1.0, 0.1, 0.01]
+
     Source: Vogels et al. 2021, arXiv 2110.04175, whose values are the defaults.
     """
     if not isinstance(base, Array) and not 0 < base < math.inf:

@@ -32,6 +32,11 @@ def self_centered_clip(radius: Any) -> Rule:
     Raises:
         ValueError: if a radius is negative or NaN.
 
+    Example:
+        >>> rule, sent = jc.aggregators.self_centered_clip(1.0), jnp.array([[0.5], [100.0]])
+        >>> round(float(jc.aggregators.apply(rule, jnp.zeros(1), sent)[0]), 3)  # (0.5 + 1) / 3
+        0.5
+
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
     if not callable(radius):

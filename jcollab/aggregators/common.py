@@ -52,7 +52,8 @@ def apply(rule: Rule, own: PyTree, received: PyTree, weights: Any = None, **cont
         **context: what the rule may ask for.
 
     Example:
-        >>> apply(coordinate_median(), jnp.zeros(2), jnp.array([[1.0, 5.0], [2.0, -3.0]]))
+        >>> rule = jc.aggregators.coordinate_median()
+        >>> apply(rule, jnp.zeros(2), jnp.array([[1.0, 5.0], [2.0, -3.0]]))
         Array([1., 0.], dtype=float32)
     """
     if weights is None:

@@ -55,6 +55,11 @@ def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
     Raises:
         ValueError: if trim < 0; when it is used, if a neighbourhood is too small.
 
+    Example:
+        >>> rule, sent = jc.aggregators.trimmed_mean(1), jnp.array([[1.0], [2.0], [100.0], [-50.0]])
+        >>> float(jc.aggregators.apply(rule, jnp.zeros(1), sent)[0])  # of 0, 1 and 2
+        1.0
+
     Source: Yin et al. 2018, arXiv 1803.01498; BRIDGE of Yang and Bajwa 2019.
     """
     if trim < 0:

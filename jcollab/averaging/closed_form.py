@@ -82,6 +82,10 @@ def risk(
 
     Raises:
         ValueError: as :func:`optimal_weight`, or if the weight is not finite.
+
+    Example:
+        >>> round(float(jc.averaging.risk(0.5, 0.1, 0.1, 0.0)), 4)  # two means of equal variance
+        0.05
     """
     check_finite(weight=weight)
     _check_moments(local_variance, global_variance, bias, covariance, local_bias)
@@ -137,6 +141,10 @@ def relative_benefit(relative_weight: Number) -> Number:
 
     Raises:
         ValueError: if r is not finite.
+
+    Example:
+        >>> [float(jc.averaging.relative_benefit(r)) for r in (0, 0.5, 1, 2)]
+        [0.0, 0.75, 1.0, 0.0]
     """
     check_finite(relative_weight=relative_weight)
     _, r = floats(relative_weight)
@@ -193,6 +201,10 @@ def pooled_weight(num_local: Number, num_others: Number) -> Number:
 
     Raises:
         ValueError: if a number of samples is less than 1.
+
+    Example:
+        >>> float(jc.averaging.pooled_weight(10, 90))
+        0.9
     """
     check_counts(num_local=num_local, num_others=num_others)
     _, own, others = floats(num_local, num_others)

@@ -57,6 +57,10 @@ def positive_part(
     """``a = V_l / max(V_l + V_g, D^2)``: bias^2 is estimated by ``max(0, D^2 - V_l - V_g)``.
 
     Arguments, result and errors are those of :func:`naive`.
+
+    Example:
+        >>> [float(jc.averaging.positive_part(d2, 1.0, 1.0)) for d2 in (0.0, 4.0)]
+        [0.5, 0.25]
     """
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     return ratio(v_l, library(square, v_l, v_g).maximum(v_l + v_g, square))

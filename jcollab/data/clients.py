@@ -84,6 +84,11 @@ def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) ->
     Raises:
         ValueError: if owners do not fit the examples, sizes are not positive or do not sum to N,
             or both or none of them are given.
+
+    Example:
+        >>> ranges = jc.data.client_ranges(np.arange(5), owners=[0, 0, 1, 1, 1])
+        >>> ranges.start.tolist(), ranges.size.tolist()
+        ([0, 2], [2, 3])
     """
     total = layout.num_clients(examples, "examples")
     if (owners is None) == (sizes is None):

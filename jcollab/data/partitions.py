@@ -18,6 +18,10 @@ def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
 
     Raises:
         ValueError: if there are fewer examples than clients.
+
+    Example:
+        >>> [len(part) for part in jc.data.iid(10, 3)]
+        [4, 3, 3]
     """
     _check_enough(num_examples, n)
     return _nonempty(np.array_split(np.random.default_rng(seed).permutation(num_examples), n))
@@ -35,6 +39,10 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
 
     Raises:
         ValueError: if a shard would be empty.
+
+    Example:
+        >>> [part.tolist() for part in jc.data.by_label([1, 0, 1, 0], 2)]
+        [[1, 3], [0, 2]]
     """
     labels = np.asarray(labels)
     if shards_per_client < 1:
@@ -57,6 +65,10 @@ def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed:
 
     Raises:
         ValueError: if a fraction is not positive and finite, or too small for one example.
+
+    Example:
+        >>> [len(part) for part in jc.data.by_size(10, [1, 4])]
+        [2, 8]
     """
     share = np.asarray(fractions, float)
     if share.ndim != 1 or not len(share) or not (np.isfinite(share) & (share > 0)).all():
@@ -74,6 +86,10 @@ def by_user(owners: np.ndarray) -> Parts:
 
     Raises:
         ValueError: if there is no example.
+
+    Example:
+        >>> [part.tolist() for part in jc.data.by_user(["b", "a", "b"])]
+        [[1], [0, 2]]
     """
     owners = np.asarray(owners)
     if owners.ndim != 1 or not len(owners):
@@ -105,6 +121,10 @@ def dirichlet(
     Raises:
         ValueError: if alpha <= 0 or not finite, if there are fewer examples than clients, or if no
             draw gives every client half the mean.
+
+    Example:
+        >>> [len(part) for part in jc.data.dirichlet(np.arange(40) % 4, 4, alpha=0.1)]
+        [10, 10, 10, 10]
 
     Source: Yurochkin et al. 2019; in this form Lin et al. 2021 and Vogels et al. 2021.
     """

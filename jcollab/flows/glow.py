@@ -65,8 +65,8 @@ def glow(
     Example:
         >>> flow = glow(levels=1, steps=2, width=8)
         >>> x = jnp.full((2, 4, 4, 1), 0.5)
-        >>> params = flow.init(jax.random.key(0), x)
-        >>> z, log_det = flow.encode(params, x)
+        >>> params = jax.eval_shape(flow.init, jax.random.key(0), x)
+        >>> z, log_det = jax.eval_shape(flow.encode, params, x)
         >>> z.shape, log_det.shape
         ((2, 4, 4, 1), (2,))
 

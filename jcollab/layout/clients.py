@@ -15,6 +15,10 @@ def num_clients(tree: PyTree, name: str = "tree") -> int:
 
     Raises:
         ValueError: naming the leaf that has no client axis, or another length than the first.
+
+    Example:
+        >>> jc.layout.num_clients({"w": jnp.zeros((4, 2)), "b": jnp.zeros(4)})
+        4
     """
     n = None
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

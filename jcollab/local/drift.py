@@ -156,6 +156,10 @@ def normalized(momentum: float = 0.0) -> Callable[[Array], Array]:
     Raises:
         ValueError: if momentum lies outside [0, 1).
 
+    Example:
+        >>> float(jc.local.normalized()(jnp.array(5)))  # plain SGD
+        5.0
+
     Source: Wang et al. 2020, arXiv 2007.07481.
     """
     if not 0 <= momentum < 1:

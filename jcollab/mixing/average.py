@@ -58,6 +58,12 @@ def gossip(
         ValueError: for a W that is not square, non-negative and doubly stochastic, or not
             symmetric where it must be; at ``init``, if n differs between ``x`` and the topology.
 
+    Example:
+        >>> mixer, x = jc.gossip(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
+        >>> mixed, _ = mixer.update(x, mixer.init(x), key=jax.random.key(0), step=0)
+        >>> [round(float(value), 3) for value in mixed]
+        [1.0, 3.0, 5.0]
+
     Source: Xiao and Boyd 2004; D-PSGD of Lian et al. 2017, arXiv 1705.09056.
     """
     if isinstance(topology, (Topology, nx.Graph)):

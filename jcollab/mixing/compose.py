@@ -45,7 +45,7 @@ def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         ValueError: at ``init``, if nothing is selected.
 
     Example:
-        >>> body_only = on(lambda path, leaf: "head" not in path, all_reduce())
+        >>> body_only = on(lambda path, leaf: "head" not in path, jc.all_reduce())
     """
 
     def chosen(x: PyTree) -> list[bool]:

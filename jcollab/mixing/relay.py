@@ -80,6 +80,14 @@ def relay_sum(
             few inputs as some client has; at ``init``, if n differs between ``x`` and the
             topology.
 
+    Example:
+        >>> mixer, x = jc.relay_sum(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
+        >>> s = mixer.init(x)
+        >>> for t in range(2):  # the diameter: every value has arrived
+        ...     mixed, s = mixer.update(x, s, key=jax.random.key(0), step=t)
+        >>> [round(float(value), 3) for value in mixed]
+        [3.0, 3.0, 3.0]
+
     Source: Vogels et al. 2021, arXiv 2110.04175 (RelaySGD).
     """
     topology = as_topology(topology)

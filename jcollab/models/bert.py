@@ -102,7 +102,8 @@ class Bert(nn.Module):
     Example:
         >>> model = Bert(BertConfig(100, 8, 1, 2, 16))
         >>> ids = jnp.ones((2, 5), jnp.int32)
-        >>> model.apply(model.init(jax.random.key(0), ids), ids).shape
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), ids)
+        >>> jax.eval_shape(model.apply, params, ids).shape
         (2, 5, 8)
 
     Source: Devlin, Chang, Lee and Toutanova 2019, arXiv 1810.04805.

@@ -98,8 +98,9 @@ def vae(
     Example:
         >>> model = vae((4, 4, 1), latents=2, hidden=(8,))
         >>> x = jnp.zeros((3, 4, 4, 1))
-        >>> params = model.init(jax.random.key(0), x)
-        >>> model.decode(params, model.encode(params, x)[0]).shape
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), x)
+        >>> mean, _ = jax.eval_shape(model.encode, params, x)
+        >>> jax.eval_shape(model.decode, params, mean).shape
         (3, 4, 4, 1)
 
     Source: Kingma and Welling 2014, arXiv 1312.6114; as a baseline of latent perturbations Stutz,

@@ -42,6 +42,10 @@ def stability_limit(delay: int, *, noise_ratio: float = 0.0, batch_size: float =
     Raises:
         TypeError: if delay is no whole number.
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> jc.second_moments.stability_limit(0, noise_ratio=9.0)
+        0.2
     """
     check(noise_ratio=noise_ratio, batch_size=batch_size)
     delays_over(delay, 1)
@@ -67,6 +71,10 @@ def fastest_learning_rate(delay: int) -> float:
     Raises:
         TypeError: if delay is no whole number.
         ValueError: if delay < 0.
+
+    Example:
+        >>> jc.second_moments.fastest_learning_rate(1)
+        0.25
     """
     delays_over(delay, 1)
     return (

@@ -38,7 +38,7 @@ def random_teacher(
         ImportError: if tokenizers is not installed.
 
     Example:
-        >>> random_teacher(["cat", "mat"]).encode(["the cat"]).shape
+        >>> random_teacher(["cat", "mat"], num_layers=1).encode(["the cat"]).shape
         (1, 16)
     """
     try:

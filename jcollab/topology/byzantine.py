@@ -210,6 +210,10 @@ def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.
 
     Returns:
         float64 ``[n]``, 0 for byzantine clients. Its maximum is ``delta_max``.
+
+    Example:
+        >>> jc.topology.byzantine_weight(jc.topology.chain(3), [2]).round(2)
+        array([0.  , 0.33, 0.  ])
     """
     matrix = _matrix(topology)
     mask = byzantine_mask(byzantine, len(matrix))
@@ -230,6 +234,11 @@ def honest_matrix(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.nda
     Args:
         topology: a topology or a mixing matrix W.
         byzantine: bool ``[n]`` or a list of clients.
+
+    Example:
+        >>> jc.topology.honest_matrix(jc.topology.chain(3), [2]).round(2)
+        array([[0.67, 0.33],
+               [0.33, 0.67]])
 
     Source: He et al. 2022, arXiv 2202.01545.
     """

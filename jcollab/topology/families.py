@@ -15,7 +15,12 @@ def require_n(n: int, argument: str = "n", least: int = 1) -> None:
 
 
 def chain(n: int) -> Topology:
-    """Clients in a line: edges i -- i+1."""
+    """Clients in a line: edges i -- i+1.
+
+    Example:
+        >>> jc.topology.chain(3).neighbors.tolist()  # padded with the client itself
+        [[1, 0], [0, 2], [1, 2]]
+    """
     require_n(n)
     return from_networkx(nx.path_graph(n), "chain")
 
@@ -53,6 +58,10 @@ def binary_tree(n: int, *, reverse: bool = False) -> Topology:
         n: number of clients.
         reverse: relabels i as n-1-i. A tree and its reversed twin share no inner client but the
             middle ones, so together they use every client's links evenly.
+
+    Example:
+        >>> sorted(jc.topology.binary_tree(5).graph.edges)
+        [(0, 1), (1, 2), (1, 3), (2, 4)]
 
     Source: Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -96,6 +105,10 @@ def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
 
     Raises:
         ValueError: if root is no client.
+
+    Example:
+        >>> sorted(jc.topology.spanning_tree(jc.topology.ring(4)).graph.edges)
+        [(0, 1), (0, 3), (1, 2)]
     """
     topology = as_topology(topology)
     if not 0 <= root < topology.n:

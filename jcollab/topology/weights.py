@@ -14,7 +14,14 @@ DENSE_EIGENVALUES_UP_TO = 2000
 
 
 def mixing_matrix(topology: Topology | nx.Graph) -> np.ndarray:
-    """Dense mixing matrix W of a topology, float64 ``[n, n]``: symmetric, doubly stochastic."""
+    """Dense mixing matrix W of a topology, float64 ``[n, n]``: symmetric, doubly stochastic.
+
+    Example:
+        >>> jc.topology.mixing_matrix(jc.topology.chain(3)).round(2)
+        array([[0.67, 0.33, 0.  ],
+               [0.33, 0.33, 0.33],
+               [0.  , 0.33, 0.67]])
+    """
     topology = as_topology(topology)
     if topology.matrix is not None:
         return topology.matrix.copy()
@@ -30,6 +37,11 @@ def spectral_gap(topology: Topology | nx.Graph | np.ndarray) -> float:
 
     Args:
         topology: a topology (its Metropolis-Hastings matrix is used) or a symmetric matrix W.
+
+    Example:
+        >>> families = jc.topology.chain, jc.topology.complete
+        >>> [round(float(jc.topology.spectral_gap(family(8))), 3) for family in families]
+        [0.051, 1.0]
     """
     eigenvalues = mixing_eigenvalues(topology)
     return 1.0 - (max(abs(eigenvalues[0]), abs(eigenvalues[-2])) if len(eigenvalues) > 1 else 0.0)
@@ -120,6 +132,12 @@ def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray
 
     Raises:
         ValueError: if the weight is out of range.
+
+    Example:
+        >>> jc.topology.constant_weights(jc.topology.chain(3), 0.25)
+        array([[0.75, 0.25, 0.  ],
+               [0.25, 0.5 , 0.25],
+               [0.  , 0.25, 0.75]])
     """
     topology = as_topology(topology)
     most = 1 / max(1, int(topology.degrees.max()))
@@ -141,6 +159,10 @@ def learning_rate_correction(topology: Topology | nx.Graph, *, overlap: bool = F
 
     Raises:
         ValueError: if the graph has a cycle.
+
+    Example:
+        >>> round(jc.topology.learning_rate_correction(jc.topology.chain(3)), 4)  # 1 + 2/9
+        1.2222
 
     Source: Vogels et al. 2021, arXiv 2110.04175, appendix (there by simulation).
     """

@@ -1,0 +1,138 @@
+"""What the documentation shows is run, and holds every public name."""
+
+import doctest
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+import shlex
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from experiments import contract
+from tests.readme_test import understood
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    p for p in DOCS.rglob("*.md") if "```python" in p.read_text() and p.name != "design.md"
+)
+REFERENCE = sorted((DOCS / "api").glob("*.md"))
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(jc.__path__, "jcollab.") if module.name
+)
+# of a module without __all__, what other parts of the library alone make use of
+INTERNAL = {
+    "jcollab.arrivals": {"as_array", "check"},
+    "jcollab.attacks": {"fill_slots"},
+    "jcollab.checkpoints": {"difference", "form"},
+    "jcollab.prototypes": {"check_weighting"},
+    "jcollab.run_log": {"interruptible", "plain"},
+}
+
+
+@pytest.fixture
+def quick_compiler():
+    """Snippets run once, and for a few rounds: what they compile to need not be fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
+def test_snippets_run_in_order(path, tmp_path):
+    scope: dict = {"folder": tmp_path}
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.S):
+        exec(compile(block, str(path), "exec"), scope)
+
+
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings(name):
+    module = importlib.import_module(name)
+    scope = {"jax": jax, "jnp": jnp, "np": np, "optax": optax, "jc": jc, **vars(module)}
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs=scope):
+        result = runner.run(test)
+        assert not result.failed, test.name
+
+
+def test_commands_exist():
+    commands = [
+        shlex.split(command, comments=True)
+        for path in DOCS.rglob("*.md")
+        for command in re.findall(r"python -m experiments ([^`\n]+)", path.read_text())
+    ]
+    assert len(commands) > 30
+    for words in commands:
+        if len(words) == 1 and words != ["table"]:
+            assert contract.presets(words[0])
+        else:
+            understood(words)
+
+
+def test_there_are_examples():
+    count = sum(p.read_text().count("\n    Example:\n") for p in ROOT.glob("jcollab/**/*.py"))
+    assert count >= 75
+
+
+def documented():
+    lines = [line for path in REFERENCE for line in path.read_text().splitlines()]
+    return [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
+
+
+def found(path):
+    """What a dotted name stands for; a function hides a file of its name."""
+    module, _, name = path.rpartition(".")
+    held = importlib.import_module(module)
+    return getattr(held, name) if hasattr(held, name) else importlib.import_module(path)
+
+
+def public(module):
+    """Names of a module that are for users, as (module, name)."""
+    held = importlib.import_module(module)
+    if hasattr(held, "__all__"):
+        return [(module, name) for name in held.__all__]
+    hidden = INTERNAL.get(module, set())
+    return [
+        (module, name)
+        for name, value in vars(held).items()
+        if inspect.isfunction(value) or inspect.isclass(value)
+        if value.__module__ == module and not name.startswith("_") and name not in hidden
+    ]
+
+
+def names():
+    inner = [f"jcollab.{name}" for name in jc.__all__ if inspect.ismodule(getattr(jc, name))]
+    inner += [f"jcollab.{name}" for name in ("sweeps", "checkpoints", "run_log", "guard")]
+    inner += ["jcollab.host_memory", "jcollab.data.corpora", "jcollab.flows.perturb"]
+    pairs = [pair for module in ("jcollab", *inner) for pair in public(module)]
+    return [f"{m}.{n}" for m, n in pairs if not inspect.ismodule(found(f"{m}.{n}"))]
+
+
+def test_every_public_name_is_in_the_reference():
+    shown = documented()
+    values = {id(value) for value in map(found, shown) if callable(value)}
+    missing = [n for n in names() if n not in shown and id(found(n)) not in values]
+    assert not missing, "add '::: NAME' to a page of docs/api"
+
+
+def test_the_reference_names_everything_once():
+    shown = documented()
+    assert len(shown) == len(set(shown)) > 300
+    objects = [id(value) for value in map(found, shown) if callable(value)]
+    assert len(objects) == len(set(objects))
+
+
+def test_the_site_has_every_page_in_its_menu():
+    menu = (ROOT / "mkdocs.yml").read_text()
+    pages = [p.relative_to(DOCS) for p in DOCS.rglob("*.md")]
+    pages += [f"experiments/{p.parent.name}.md" for p in ROOT.glob("experiments/*/README.md")]
+    assert not [page for page in map(str, pages) if f" {page}\n" not in menu]
