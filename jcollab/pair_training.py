@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from rich.progress import Progress
 
 from jcollab import local
 from jcollab.algorithms import centralized
+from jcollab.checkpoints import Checkpoints, Saved, form
 from jcollab.core import Algorithm, State, replicate, run
 from jcollab.data.pairs import Pairs
 from jcollab.data.subwords import Subwords
@@ -50,6 +52,8 @@ def dual_encoder(
     description: str = "dual encoder",
     progress: bool | Progress = True,
     stop: threading.Event | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> SentenceEncoder:
     """Trains one encoder on pairs, both sides of which pass through the same weights.
 
@@ -75,12 +79,16 @@ def dual_encoder(
         description: title of the progress bar.
         progress: whether to show it, or a rich Progress to add it to.
         stop: ends training after the pass in which it is set; None for Ctrl-C.
+        checkpoint: folder for the checkpoints of this training alone, one after each pass; from
+            the newest, a training that was killed goes on to the same encoder.
+        identity: what else must be the same for that.
 
     Returns:
         The encoder.
 
     Raises:
-        ValueError: if there are fewer pairs than a batch takes, or a number is not positive.
+        ValueError: if there are fewer pairs than a batch takes, a number is not positive, or
+            checkpoints are of another training (with the field that differs).
 
     Example:
         >>> pairs = jc.data.corpora.gettext_pairs("fr")  # doctest: +SKIP
@@ -110,9 +118,27 @@ def dual_encoder(
         return SentenceEncoder(vocabulary, model, state.shared.params, max(64, max_len))
 
     listen = interruptible() if stop is None else contextlib.nullcontext(stop)
-    with progress_bar(progress) as bar, listen as interrupted:
-        task = bar.add_task(description, total=num_epochs)
-        for epoch in range(num_epochs):
+    sink, lines, first, store = log or RunLog(None), [], 0, None
+    if checkpoint is not None:
+        store = Checkpoints(
+            checkpoint,
+            {
+                **(identity or {}),
+                **{"seed": seed, "pairs": len(data.x), "batch_size": batch_size, "group": group},
+                **{"max_len": max_len, "num_epochs": num_epochs, **form(state)},
+            },
+        )
+        if saved := store.newest(state):
+            state, lines = saved.state, list(saved.lines)
+            first = int(state.step) // rounds
+            rng = _generator(saved.evaluations["generator"])
+            sink.write_lines(lines)
+    with contextlib.ExitStack() as stack:
+        bar, interrupted = stack.enter_context(progress_bar(progress)), stack.enter_context(listen)
+        if store:
+            stack.callback(store.close)
+        task = bar.add_task(description, total=num_epochs, completed=first)
+        for epoch in range(first, num_epochs):
             if interrupted.is_set():
                 break
             if group and epoch:
@@ -129,11 +155,33 @@ def dual_encoder(
                 raise FloatingPointError(
                     f"loss is not finite in pass {epoch + 1}; a smaller learning rate may help"
                 )
-            if log is not None:
-                judged = evaluate(encoder(state)) if evaluate else {}
-                log.write({"epoch": epoch + 1, **record, **judged})
+            judged = evaluate(encoder(state)) if evaluate and log is not None else {}
+            lines.append(sink.write({"epoch": epoch + 1, **record, **judged}))
+            if store:
+                store.save(epoch + 1, Saved(state, {}, {"generator": _words(rng)}, lines))
             bar.update(task, advance=1)
     return encoder(state)
+
+
+def _words(rng: np.random.Generator) -> np.ndarray:
+    """The state of NumPy's default generator, uint32 ``[16]``."""
+    now = rng.bit_generator.state
+    numbers = (*now["state"].values(), now["has_uint32"], now["uinteger"])
+    return np.frombuffer(b"".join(n.to_bytes(16, "little") for n in numbers), np.uint32)
+
+
+def _generator(words: Any) -> np.random.Generator:
+    """The generator in that state."""
+    parts = np.asarray(words, np.uint32).reshape(4, 4)
+    state, increment, has, word = (int.from_bytes(part.tobytes(), "little") for part in parts)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": increment},
+        "has_uint32": has,
+        "uinteger": word,
+    }
+    return rng
 
 
 def pair_loss(

@@ -1,9 +1,13 @@
 import gc
 import os
 
-# before jax starts: the tests of layouts need several devices
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
-    " --xla_force_host_platform_device_count=" + os.environ.get("JCOLLAB_TEST_DEVICES", "4")
+# before jax starts: the tests of layouts need several devices, and compiling takes most of the time
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_backend_optimization_level=0",
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=" + os.environ.get("JCOLLAB_TEST_DEVICES", "4"),
+    ]
 )
 
 os.environ.setdefault("MPLBACKEND", "agg")

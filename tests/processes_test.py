@@ -15,7 +15,7 @@ SCRIPT = pathlib.Path(__file__).parent / "reference/two_processes.py"
 
 def start(process, port, out, *options):
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
         "JCOLLAB_TEST_DEVICES": "2",
         "PYTHONPATH": str(CONTRACT.parent.parent),
     }

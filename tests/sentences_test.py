@@ -1,5 +1,8 @@
 """Encoders in use: training on pairs, vectors of text, retrieval and transfer."""
 
+import threading
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import jcollab as jc
 from experiments.crosslingual import kinds, toy
 from jcollab import pair_training, retrieval
+from jcollab.run_log import RunLog
 
 Pairs = jc.data.Pairs
 
@@ -201,3 +205,29 @@ def test_bad_input_is_named(trained, tmp_path):
         kinds.Losses(methods=("MLM",))
     with pytest.raises(ValueError, match=r"drop must be in \[0, 1\), got 1"):
         kinds.Tatoeba(drop=1)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_path):
+    whole, test = trained
+    stop = threading.Event()
+    options = {"num_epochs": 3, "batch_size": 16, "max_len": 12, "group": 8, "progress": False}
+
+    def train(folder=None, log=None, **others):
+        model = jc.models.BagEncoder(whole.vocabulary.size, 4)
+        log = RunLog(tmp_path / log) if log else None
+        return jc.dual_encoder(
+            test, whole.vocabulary, model, checkpoint=folder, log=log, **options | others
+        )
+
+    def leave(encoder):
+        stop.set()
+        return {}
+
+    expected = train(log="whole")
+    train(tmp_path / "run", "part", stop=stop, evaluate=leave)
+    assert len((tmp_path / "part").read_text().splitlines()) == 1
+    found = train(tmp_path / "run", "rest")
+    chex.assert_trees_all_equal(found.params, expected.params)
+    assert (tmp_path / "rest").read_text() == (tmp_path / "whole").read_text()
+    with pytest.raises(ValueError, match="of another run: seed was 0, now it is 1"):
+        train(tmp_path / "run", seed=1)

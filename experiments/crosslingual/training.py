@@ -17,13 +17,10 @@ def falling(rate: float, rounds: int) -> optax.GradientTransformation:
 
 
 def reported(context: Context, description: str, **tags: Any) -> dict[str, Any]:
-    """Arguments of a training that put it into the log and the progress bar of the run."""
-    return {
-        "log": context.log(**tags),
-        "progress": context.progress,
-        "stop": context.stop,
-        "description": description,
-    }
+    """Arguments of a training that put it into the log, bar and checkpoints of the run."""
+    options = context.fit_options(**tags)
+    del options["on_divergence"]  # the training ends
+    return options | {"stop": context.stop, "description": description}
 
 
 def bag(
