@@ -87,12 +87,21 @@ def _run_all(
     paper: str, name: str, points: list[grid.Point], parsed: list[tuple], console: Console
 ) -> int:
     """Runs every point of a grid in a folder of its own, and tells means over seeds."""
-    out = parsed[0][1].out
+    first = parsed[0][1]
+    out, keep = first.out, grid.unfinished(first.out) and not first.fresh and not first.smoke
+    (out / "summary.json").unlink(missing_ok=True)
+    if not keep:
+        for point in points:
+            (out / grid.label(point) / "summary.json").unlink(missing_ok=True)
     states, summaries = [], []
     for i, (point, (config, options)) in enumerate(zip(points, parsed, strict=True)):
         folder = dataclasses.replace(options, out=out / grid.label(point))
         console.rule(f"run {i + 1} of {len(points)}: {grid.label(point)}")
-        state, summary = _run(paper, name, config, folder, console)
+        if keep and (ended := grid.finished(folder.out, config)):
+            console.print(f"Ended before: {folder.out}; --fresh starts anew.")
+            state, summary = _status(ended), ended
+        else:
+            state, summary = _run(paper, name, config, folder, console)
         states.append(state)
         summaries.append(summary)
         if summary["interrupted"]:
@@ -130,8 +139,13 @@ def _run(
             "[yellow]Interrupted: these are the results up to that point; the same command goes on."
             "[/]"
         )
-        return 130, summary
-    return (0 if all(claim["holds"] for claim in summary["claims"]) else 1), summary
+    return _status(summary), summary
+
+
+def _status(summary: dict[str, Any]) -> int:
+    if summary["interrupted"]:
+        return 130
+    return 0 if all(claim["holds"] for claim in summary["claims"]) else 1
 
 
 def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:

@@ -65,6 +65,23 @@ def label(point: Point) -> str:
     return ",".join(f"{name}={value}" for name, value in point.items())
 
 
+def unfinished(out: pathlib.Path) -> bool:
+    """Whether the runs in a folder were cut short, so that those that have ended count."""
+    whole = out / "summary.json"
+    return not whole.exists() or json.loads(whole.read_text())["interrupted"]
+
+
+def finished(folder: pathlib.Path, config: Any) -> dict[str, Any] | None:
+    """The summary of a run of this configuration that has ended; None if there is none."""
+    from jcollab.run_log import plain
+
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text()) if path.exists() else None
+    if not summary or summary["interrupted"]:
+        return None
+    return summary if summary["config"] == plain(dataclasses.asdict(config)) else None
+
+
 def combine(points: Sequence[Point], summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of all runs, with mean and standard deviation (N - 1) over seeds.
 

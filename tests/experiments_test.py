@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,9 +8,10 @@ import sys
 
 import pytest
 
-from experiments import contract
+from experiments import contract, grid
 from experiments.__main__ import main, parse
 from jcollab.checkpoints import Checkpoints
+from jcollab.run_log import plain
 
 ROOT = pathlib.Path(__file__).parent.parent
 ALL = [(paper, preset) for paper in contract.PAPERS for preset in contract.presets(paper)]
@@ -153,6 +155,32 @@ def test_lists_of_numbers_are_several_runs(tmp_path, capsys):
     assert {"method", "clients", "accuracy", "bytes_up"} <= set(row)
     assert main([*SHARING, "--seed", "3", "3", "--out", str(tmp_path)]) == 2
     assert "must not be given the same value twice" in capsys.readouterr().out
+
+
+def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
+    run = [*SHARING, "--seed", "3", "4", "--out", str(tmp_path)]
+    config, _ = parse(*SHARING[:2], [*SHARING[2:], "--seed", "3"])
+    folder = tmp_path / "seed=3"
+    folder.mkdir()
+    summary = {"interrupted": False, "config": plain(dataclasses.asdict(config))}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert grid.unfinished(tmp_path) and grid.finished(folder, config) == summary
+    assert grid.finished(folder, dataclasses.replace(config, seed=5)) is None
+    assert grid.finished(tmp_path / "seed=4", config) is None
+    ran = []
+
+    def trial(paper, preset, config, out, **options):
+        ran.append(config.seed)
+        told = {"experiment": paper, "preset": preset, "claims": [], "interrupted": len(ran) == 2}
+        told |= {"config": plain(dataclasses.asdict(config)), "results": [{"accuracy": 1.0}]}
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "summary.json").write_text(json.dumps(told))
+        return told
+
+    monkeypatch.setattr(contract, "execute", trial)
+    assert main([*run, "--fresh"]) == 130 and ran == [3, 4]  # the second one is cut short
+    assert main(run) == 0 and ran == [3, 4, 4] and "Ended before" in capsys.readouterr().out
+    assert main(run) == 0 and ran == [3, 4, 4, 3, 4]  # all of them had ended
 
 
 def test_event_files_hold_the_log(tmp_path):
