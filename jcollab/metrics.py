@@ -51,6 +51,7 @@ def accuracy(
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
+        In place of a state it takes stacked models as well, those of one group of clients say.
 
     Raises:
         ValueError: if x and y differ in length or are empty, or batch_size < 1.
@@ -87,7 +88,7 @@ def accuracy(
         }
 
     # the test data is an argument of the compiled function, not a constant inside it
-    return lambda state: judge(params_of(state), x, labels)
+    return lambda state: judge(_models(state), x, labels)
 
 
 def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> Callable:
