@@ -66,6 +66,7 @@ def accuracy(
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
+        In place of a state it takes stacked models as well, those of one group of clients say.
 
     Raises:
         TypeError: if predict is no such function.
@@ -104,11 +105,12 @@ def accuracy(
             "client_accuracy": each,
         }
 
-    def evaluate(state: State) -> Metrics:
-        own = hasattr(state.clients, "params")  # not one model of a server
-        carried = getattr(state.clients, "extra", ()) if own else ()
+    def evaluate(state: State | PyTree) -> Metrics:
+        clients = state.clients if isinstance(state, State) else ()
+        own = hasattr(clients, "params")  # not one model of a server
+        carried = getattr(clients, "extra", ()) if own else ()
         # the test data is an argument of the compiled function, not a constant inside it
-        return judge((params_of(state), carried), x, labels)
+        return judge((_models(state), carried), x, labels)
 
     return evaluate
 

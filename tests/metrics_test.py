@@ -25,6 +25,8 @@ def test_accuracy_of_each_client_the_worst_and_the_average():
     assert said["client_accuracy"].tolist() == [1, 0, 1]
     assert said["worst_accuracy"] == 0 and said["averaged_model_accuracy"] == 1
     np.testing.assert_allclose(said["mean_accuracy"], 2 / 3)
+    bare = jc.metrics.accuracy(lambda model, x: x @ model, x, y)(models)  # no state around them
+    assert bare["client_accuracy"].tolist() == [1, 0, 1]
     with pytest.raises(ValueError, match="one length of at least 1, got 3 and 2"):
         jc.metrics.accuracy(lambda m, x: x, x, y[:2])
 
