@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 
+import matplotlib.pyplot as plt
 import pytest
 
 from experiments import contract, grid
@@ -74,3 +75,4 @@ def test_notebooks_run_and_hold_no_output(path):
         assert not cell["outputs"] and cell["execution_count"] is None
         source = "".join(line for line in cell["source"] if not line.startswith("%"))
         exec(compile(source, path.name, "exec"), scope)
+    plt.close("all")
