@@ -48,7 +48,7 @@ def dual_encoder(
     start: SentenceEncoder | None = None,
     seed: int = 0,
     evaluate: Callable[[SentenceEncoder], dict[str, Any]] | None = None,
-    log: RunLog | None = None,
+    log: RunLog | str | os.PathLike | None = None,
     description: str = "dual encoder",
     progress: bool | Progress = True,
     stop: threading.Event | None = None,
@@ -75,7 +75,7 @@ def dual_encoder(
         start: an encoder whose weights training starts from.
         seed: of weights, order and masks.
         evaluate: ``evaluate(encoder) -> dict`` after each pass, for the log.
-        log: where each pass writes a line.
+        log: where each pass writes a line, a file or a RunLog.
         description: title of the progress bar.
         progress: whether to show it, or a rich Progress to add it to.
         stop: ends training after the pass in which it is set; None for Ctrl-C.
@@ -118,7 +118,9 @@ def dual_encoder(
         return SentenceEncoder(vocabulary, model, state.shared.params, max(64, max_len))
 
     listen = interruptible() if stop is None else contextlib.nullcontext(stop)
-    sink, lines, first, store = log or RunLog(None), [], 0, None
+    sink = log if isinstance(log, RunLog) else RunLog(log)
+    lines: list[str] = []
+    first, store = 0, None
     if checkpoint is not None:
         store = Checkpoints(
             checkpoint,
@@ -155,7 +157,7 @@ def dual_encoder(
                 raise FloatingPointError(
                     f"loss is not finite in pass {epoch + 1}; a smaller learning rate may help"
                 )
-            judged = evaluate(encoder(state)) if evaluate and log is not None else {}
+            judged = evaluate(encoder(state)) if evaluate else {}
             lines.append(sink.write({"epoch": epoch + 1, **record, **judged}))
             if store:
                 store.save(epoch + 1, Saved(state, {}, {"generator": _words(rng)}, lines))

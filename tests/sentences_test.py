@@ -12,7 +12,6 @@ import pytest
 import jcollab as jc
 from experiments.crosslingual import kinds, toy
 from jcollab import pair_training, retrieval
-from jcollab.run_log import RunLog
 
 Pairs = jc.data.Pairs
 
@@ -214,7 +213,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_pa
 
     def train(folder=None, log=None, **others):
         model = jc.models.BagEncoder(whole.vocabulary.size, 4)
-        log = RunLog(tmp_path / log) if log else None
+        log = tmp_path / log if log else None
         return jc.dual_encoder(
             test, whole.vocabulary, model, checkpoint=folder, log=log, **options | others
         )
