@@ -23,5 +23,5 @@ def bars(values: dict[str, dict[str, float]], names: tuple[str, ...], label: str
     ax.set_xticks(places + 0.4 - width / 2, list(values), rotation=20, ha="right")
     ax.set_ylim(0, 1.05)
     ax.set_ylabel(label)
-    ax.legend(ncols=len(names), loc="upper left", fontsize=8)
+    ax.legend(ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
     return figure
