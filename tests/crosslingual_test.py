@@ -256,6 +256,17 @@ def test_pairs_that_share_a_sentence_are_no_negatives():
     assert masked < obj.contrastive(s.at[1].set(s[0]), t.at[1].set(t[0]))
 
 
+def test_a_margin_is_taken_off_the_cosines_of_translations():
+    s, t = np.asarray(jax.random.normal(jax.random.key(1), (2, 4, 3)), float)
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    scores = (unit(s) @ unit(t).T - 0.3 * np.eye(4)) / 0.1
+    rows, columns = (np.log(np.exp(m).sum(1)) - np.diag(m) for m in (scores, scores.T))
+    found = obj.contrastive(jnp.asarray(s), jnp.asarray(t), 0.1, margin=0.3)
+    assert found == pytest.approx((rows.mean() + columns.mean()) / 2, 1e-5)
+    with pytest.raises(ValueError, match="margin must be at least 0, got -1"):
+        obj.contrastive(jnp.asarray(s), jnp.asarray(t), margin=-1)
+
+
 def test_bad_input_is_named():
     apply = MODEL.apply
     with pytest.raises(ValueError, match=r"tasks must be among smlm.*got \('mlm',\)"):

@@ -133,6 +133,7 @@ class Tatoeba(Text):
         best_batch: pairs in its batches.
         group: pairs that lie near each other in its batches, from the second pass on.
         drop: chance that a piece is left out of a sentence while it trains.
+        margin: by which translations have to be nearer than other sentences while it trains.
         examples: training pairs of each language that are used, None for all.
     """
 
@@ -143,6 +144,7 @@ class Tatoeba(Text):
     best_batch: int = 1024
     group: int = 32
     drop: float = 0.1
+    margin: float = 0.2
     examples: int | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +154,8 @@ class Tatoeba(Text):
         check_among("languages", self.languages, ("deu", "fra"))
         if not 0 <= self.drop < 1:
             raise ValueError(f"drop must be in [0, 1), got {self.drop}")
+        if self.margin < 0:
+            raise ValueError(f"margin must be at least 0, got {self.margin}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,7 @@ def run(config: Tatoeba, context: Context) -> list[Row]:
 
 
 def best(config: Tatoeba, texts: Any, seed: int, context: Context) -> Any:
-    """One wider bag for all languages: hard negatives, and pieces that are left out at random."""
+    """One wider bag for all languages: hard negatives, a margin, pieces left out at random."""
     pairs = jc.data.corpora.joined(list(texts.train.values()))
     words = corpus.vocabulary(pairs, config.best_pieces)
     return training.bag(
@@ -60,6 +60,7 @@ def best(config: Tatoeba, texts: Any, seed: int, context: Context) -> Any:
         rate=config.learning_rate,
         temperature=config.temperature,
         drop=config.drop,
+        margin=config.margin,
         max_len=config.max_len,
         group=config.group,
         seed=seed,

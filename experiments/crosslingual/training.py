@@ -33,13 +33,14 @@ def bag(
     rate: float,
     temperature: float,
     drop: float = 0.0,
+    margin: float = 0.0,
     **options: Any,
 ) -> Any:
     """A bag of embeddings, trained by in-batch contrast of cosines."""
     model = jc.models.BagEncoder(words.size, width)
     rounds = epochs * (len(pairs.source) // batch_size)
     loss = pair_training.pair_loss(
-        model, words, ("contrastive",), temperature=temperature, drop=drop
+        model, words, ("contrastive",), temperature=temperature, drop=drop, margin=margin
     )
     return pair_training.dual_encoder(
         pairs,

@@ -186,25 +186,37 @@ def alignment(s: Array, t: Array, form: str = "dot", temperature: float = 0.1) -
     return _contrast(_unit(s) @ _unit(t).T / temperature) / 2
 
 
-def contrastive(s: Array, t: Array, temperature: float = 0.05, same: Array | None = None) -> Array:
+def contrastive(
+    s: Array,
+    t: Array,
+    temperature: float = 0.05,
+    same: Array | None = None,
+    margin: float = 0.0,
+) -> Array:
     """Contrast of cosines in both directions; pairs that share a sentence are no negatives.
 
-        (1/2) ( CE(A, diag) + CE(A^T, diag) ),   A_ij = cos(s_i, t_j) / temperature
+        (1/2) ( CE(A, diag) + CE(A^T, diag) ),   A_ij = (cos(s_i, t_j) - m 1[i = j]) / temperature
 
     Args:
         s: sentence vectors ``[b, d]``.
         t: those of the translations ``[b, d]``.
         temperature: positive.
         same: bool ``[b, b]``, pairs i and j of which share a side; None for none.
+        margin: m, by which translations have to be nearer than others, at least 0.
 
     Raises:
-        ValueError: if the temperature is not positive.
+        ValueError: if the temperature is not positive, or the margin is negative.
+
+    Source of the margin: Yang et al. 2019, arXiv 1902.08564.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    scores = _unit(s) @ _unit(t).T / temperature
+    if margin < 0:
+        raise ValueError(f"margin must be at least 0, got {margin}")
+    pairs = jnp.eye(len(s), dtype=bool)
+    scores = (_unit(s) @ _unit(t).T - margin * pairs) / temperature
     if same is not None:
-        scores = jnp.where(same & ~jnp.eye(len(s), dtype=bool), -1e9, scores)
+        scores = jnp.where(same & ~pairs, -1e9, scores)
     return _contrast(scores) / 2
 
 
@@ -250,6 +262,7 @@ def crosslingual(
     align: str = "dot",
     sim: str = "released",
     temperature: float = 0.05,
+    margin: float = 0.0,
     project: Callable[[Any, Array], Array] | None = None,
     drop: float = 0.0,
 ) -> Callable[[Any, PairBatch, Array], tuple[Array, dict[str, Array]]]:
@@ -270,6 +283,7 @@ def crosslingual(
         align: form of :func:`alignment`.
         sim: form of :func:`similarity_structure`.
         temperature: of cosines.
+        margin: of ``"contrastive"``.
         project: ``project(params, vectors) -> vectors`` of the contrastive terms, as EMS has one;
             None for the vectors themselves.
         drop: chance that a piece is left out of a sentence, see :func:`drop_pieces`.
@@ -294,6 +308,8 @@ def crosslingual(
         raise ValueError(f"tasks must hold at most one of {', '.join(GENERATIVE)}, got {tasks}")
     if not 0 <= drop < 1:
         raise ValueError(f"drop must be in [0, 1), got {drop}")
+    if margin < 0:
+        raise ValueError(f"margin must be at least 0, got {margin}")
     check_one_of("align", align, ALIGNMENTS)
     check_one_of("sim", sim, SIMILARITIES)
     may = jnp.arange(vocab_size) > MASK if maskable is None else jnp.asarray(maskable)
@@ -322,7 +338,7 @@ def crosslingual(
         if "sim" in tasks:
             terms["sim"] = similarity_structure(s, t, sim)
         if "contrastive" in tasks:
-            terms["contrastive"] = contrastive(s, t, temperature, _same(batch))
+            terms["contrastive"] = contrastive(s, t, temperature, _same(batch), margin)
         factor = {"align": weights[0], "sim": weights[1]}
         total = jnp.stack([factor.get(name, 1.0) * value for name, value in terms.items()]).sum()
         return total, terms
