@@ -87,7 +87,7 @@ PRESETS = {
     "lambda_map": Preset(
         config=LambdaMap(rounds=60, num_seeds=1),
         about="Fig. 2 on digits: 64 pairs of weights in one program (MNIST: --dataset mnist ...)",
-        cost="5 minutes on 2 cores",
+        cost="2 minutes on 2 cores",
         expected="the gain comes from distillation",
         smoke=TINY | {"n": 3, "weights": (0.0, 1.0)},
     ),

@@ -51,14 +51,14 @@ PRESETS = {
     "ablations": Preset(
         config=Ablations(),
         about="X2Static with another clip, N, t, rate, and kind of context",
-        cost="15 minutes on 2 cores, --data DIR with corpus_en and wordsim",
+        cost="5 minutes on 2 cores, --data DIR with corpus_en and wordsim",
         expected="reported as they are",
         smoke=TINY | {"clips": (), "negative_counts": (), "thresholds": (), "rates": ()},
     ),
     "federated": Preset(
         config=Federated(),
         about="4 clients with reviews of their own share word tables every 20 steps",
-        cost="10 minutes on 2 cores, --data DIR with corpus_en and wordsim",
+        cost="4 minutes on 2 cores, --data DIR with corpus_en and wordsim",
         expected="those who share are above those alone",
         smoke=TINY | {"clients": 2, "period": 2},
     ),
