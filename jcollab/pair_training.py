@@ -30,7 +30,7 @@ from jcollab.data.translations import (
     piece_data,
 )
 from jcollab.objectives.bilingual import PairBatch, crosslingual
-from jcollab.run_log import RunLog, interruptible, progress_bar
+from jcollab.run_log import RunLog, interruptible, opened, progress_bar
 from jcollab.sentences import SentenceEncoder
 
 
@@ -118,7 +118,7 @@ def dual_encoder(
         return SentenceEncoder(vocabulary, model, state.shared.params, max(64, max_len))
 
     listen = interruptible() if stop is None else contextlib.nullcontext(stop)
-    sink = log if isinstance(log, RunLog) else RunLog(log)
+    sink = opened(log, anew=checkpoint is not None)
     lines: list[str] = []
     first, store = 0, None
     if checkpoint is not None:

@@ -62,6 +62,21 @@ class RunLog:
                 file.write("".join(f"{line}\n" for line in lines))
 
 
+def opened(log: RunLog | str | os.PathLike | None, *, anew: bool = False) -> RunLog:
+    """The log of a run: a given one as it is, or that of a file.
+
+    Args:
+        log: a log, a file, or None for none.
+        anew: whether the file is emptied, because the run writes all of its lines again.
+    """
+    if isinstance(log, RunLog):
+        return log
+    made = RunLog(log)
+    if anew and made.path:
+        made.path.unlink(missing_ok=True)
+    return made
+
+
 def plain(value: Any) -> Any:
     """The value in what JSON has: arrays as lists, numbers that are not finite as None."""
     if isinstance(value, dict):

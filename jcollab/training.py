@@ -17,7 +17,7 @@ from rich.progress import Progress
 from jcollab import guard, layout
 from jcollab.checkpoints import Checkpoints, Saved, form
 from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
-from jcollab.run_log import RunLog, interruptible, progress_bar
+from jcollab.run_log import RunLog, interruptible, opened, progress_bar
 
 EVALUATIONS_BY_DEFAULT = 20
 SAID_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
@@ -154,13 +154,11 @@ def fit(
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
     lines: list[str] = []
-    sink = log if isinstance(log, RunLog) else RunLog(log)
+    sink = opened(log, anew=checkpoint is not None)
     axis = 1 if replicas else 0
     store = None
     if checkpoint is not None:
         store = Checkpoints(checkpoint, _identity(key, piece, state, identity))
-        if sink is not log and sink.path:
-            sink.path.unlink(missing_ok=True)
         if saved := store.newest(state):
             state, lines = saved.state, list(saved.lines)
             logs = [saved.log] if saved.log else []

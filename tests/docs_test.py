@@ -33,7 +33,7 @@ INTERNAL = {
     "jcollab.attacks": {"fill_slots"},
     "jcollab.checkpoints": {"difference", "form"},
     "jcollab.prototypes": {"check_weighting"},
-    "jcollab.run_log": {"interruptible", "plain"},
+    "jcollab.run_log": {"interruptible", "opened", "plain"},
 }
 
 

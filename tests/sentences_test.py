@@ -225,8 +225,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_pa
     expected = train(log="whole")
     train(tmp_path / "run", "part", stop=stop, evaluate=leave)
     assert len((tmp_path / "part").read_text().splitlines()) == 1
-    found = train(tmp_path / "run", "rest")
+    found = train(tmp_path / "run", "part")
     chex.assert_trees_all_equal(found.params, expected.params)
-    assert (tmp_path / "rest").read_text() == (tmp_path / "whole").read_text()
+    assert (tmp_path / "part").read_text() == (tmp_path / "whole").read_text()
     with pytest.raises(ValueError, match="of another run: seed was 0, now it is 1"):
         train(tmp_path / "run", seed=1)
