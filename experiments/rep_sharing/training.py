@@ -153,12 +153,11 @@ def train(
 
         def evaluate(state: jc.State) -> jax.Array:
             clients = state.clients
-            models = (
-                [clients.params, clients.extra] if several else [[clients.params], [clients.extra]]
-            )
+            pair = (clients.params, clients.extra)
+            pairs = zip(*pair, strict=True) if several else [pair]
             said = [
                 one(jc.State(clients._replace(params=params, extra=extra), (), state.step))
-                for one, params, extra in zip(judges, *models, strict=True)
+                for one, (params, extra) in zip(judges, pairs, strict=True)
             ]
             return jnp.concatenate([s["client_accuracy"] for s in said])
 

@@ -10,6 +10,7 @@ import jax
 
 from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.lenet import SMALL, two_parts, within
+from jcollab.models.resnet18 import with_statistics
 
 Array = jax.Array
 WIDTHS = {9: 256, 18: 512}  # channels before the mean over all places
@@ -117,18 +118,5 @@ def parts_with_statistics(model: nn.Module) -> tuple[Callable[..., Any], ...]:
         TypeError: if it has not both methods.
     """
     _, classify = two_parts(model)
-
-    def features(params: Any, extra: Any, x: Array) -> Any:
-        return model.apply({"params": params, "batch_stats": extra}, x, method="features")
-
-    def head(params: Any, s: Array) -> Any:
-        return classify({"params": params}, s)
-
-    def train(params: Any, extra: Any, x: Array, key: Array) -> tuple[Any, Any]:
-        variables = {"params": params, "batch_stats": extra}
-        said, new = model.apply(
-            variables, x, train=True, method="features", mutable=["batch_stats"]
-        )
-        return said, new["batch_stats"]
-
-    return features, head, train
+    features, train = with_statistics(model, "features")
+    return features, lambda params, s: classify({"params": params}, s), train

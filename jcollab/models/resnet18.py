@@ -62,11 +62,14 @@ class ResNet18(nn.Module):
         return nn.Dense(self.num_classes)(x.mean((1, 2)))
 
 
-def with_statistics(model: nn.Module) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def with_statistics(
+    model: nn.Module, method: str | None = None
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """``predict(params, extra, x)`` and ``train(params, extra, x, key)`` of a module.
 
     Args:
         model: a module called as ``model(x, train=...)`` with a collection ``batch_stats``.
+        method: of the module, in place of the call.
 
     Returns:
         Two functions, the second one with new statistics: ``(logits, extra)``. ``extra`` is
@@ -80,11 +83,11 @@ def with_statistics(model: nn.Module) -> tuple[Callable[..., Any], Callable[...,
         raise TypeError(f"model must be a flax module, got {type(model).__name__}")
 
     def predict(params: Any, extra: Any, x: Array) -> Any:
-        return model.apply({"params": params, "batch_stats": extra}, x)
+        return model.apply({"params": params, "batch_stats": extra}, x, method=method)
 
     def train(params: Any, extra: Any, x: Array, key: Array) -> tuple[Any, Any]:
         variables = {"params": params, "batch_stats": extra}
-        logits, new = model.apply(variables, x, train=True, mutable=["batch_stats"])
+        logits, new = model.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
         return logits, new["batch_stats"]
 
     return predict, train
