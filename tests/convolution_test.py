@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from jcollab.models import Conv, max_pool
+from jcollab.models import Conv, max_pool, narrow
 
 SAME_AT_BOTH_ENDS = ((1, 1), (1, 1))
 
@@ -95,6 +95,27 @@ def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padd
     result, (grads, dx) = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, turned)
     got = result, (grads, dx.transpose(3, 1, 2, 0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+@pytest.mark.parametrize("channels, features", [(1, 9), (2, 16), (16, 2), (9, 1)])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 2)])
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 2), (1, 0))])
+def test_from_few_channels_to_many_and_back(x64, channels, features, kernel, pads):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, channels), jnp.float64)
+    weights = jax.random.normal(jax.random.key(1), (*kernel, channels, features), jnp.float64)
+    assert narrow.is_narrow(weights)
+
+    def plain(x, weights):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, weights, (1, 1), pads, dimension_numbers=layout)
+
+    def value(convolve):
+        return lambda x, weights: jnp.sum(jnp.sin(convolve(x, weights)))
+
+    expected = jax.value_and_grad(value(plain), (0, 1))(x, weights)
+    ours = value(lambda x, weights: narrow.convolve(x, weights, pads))
+    got = jax.jit(jax.value_and_grad(ours, (0, 1)))(x, weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-10, 1e-12), got, expected)
 
 
 def test_the_batch_comes_last_only_without_strides():
