@@ -207,7 +207,7 @@ def released_optimizer(
     learning_rate: float = 1e-3,
     *,
     epoch_rounds: int,
-    decay_from: int = 3,
+    decay_from: float = 3,
     warmup: int = 2000,
     weight_decay: float = 1e-5,
 ) -> optax.GradientTransformation:
@@ -218,7 +218,7 @@ def released_optimizer(
     Args:
         learning_rate: rate.
         epoch_rounds: rounds of an epoch.
-        decay_from: epoch, counted from 0, from which on the rate is a tenth.
+        decay_from: epochs, whole or in part, after which the rate is a tenth.
         warmup: rounds over which the rate rises.
         weight_decay: decay.
 

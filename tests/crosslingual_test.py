@@ -232,7 +232,7 @@ def test_what_is_predicted_from_what(task):
     batch = cl.PairBatch(jnp.array([[5, 6]]), jnp.array([[7, 8]]))
     loss = obj.crosslingual(lambda p, ids, train, rngs: (p["s"], p["z"]), 10, (task,))
     key = jax.random.key(3)
-    params = {"s": jnp.zeros((1, 2)), "z": jnp.zeros((1, 10))}
+    params = {"s": jnp.zeros((2, 2)), "z": jnp.zeros((2, 10))}  # both sides, one batch
     value, terms = loss(params, batch, key)
     x, y, q_x, q_y = cl._task([task], jax.random.split(key, 3)[0], batch, jnp.arange(10) > 2, 10)
     entropy = -sum((q * jnp.log(jnp.where(q > 0, q, 1))).sum() for q in (q_x, q_y))
@@ -243,6 +243,15 @@ def test_what_is_predicted_from_what(task):
         assert q_x[0, 7] == q_x[0, 8] == q_y[0, 5] == 0.5
     if task == "smlm":
         assert (x == 2).sum() == (y == 2).sum() == 1 and q_x.max() == q_y.max() == 1
+
+
+def test_sides_of_different_lengths_are_padded():
+    x, y = jnp.array([[5, 6, 7], [8, 9, 0]]), jnp.array([[4, 0], [7, 8]])
+    params = MODEL.init(jax.random.key(0), x)
+    loss = obj.crosslingual(MODEL.apply, V, ("xtr", "align", "sim"))
+    padded = cl.PairBatch(x, jnp.pad(y, ((0, 0), (0, 1))))
+    got, expected = (loss(params, b, jax.random.key(1))[0] for b in (cl.PairBatch(x, y), padded))
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_pairs_that_share_a_sentence_are_no_negatives():

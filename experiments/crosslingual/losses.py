@@ -73,7 +73,7 @@ def fit(config: Losses, method: str, train: Any, words: Any, seed: int, context:
         optimizer=pair_training.released_optimizer(
             config.shared_rate,
             epoch_rounds=max(rounds, 1),
-            decay_from=max(1, round(0.75 * config.shared_epochs)),
+            decay_from=0.75 * config.shared_epochs,
             warmup=config.warmup,
         ),
         num_epochs=config.shared_epochs,

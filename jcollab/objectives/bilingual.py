@@ -275,7 +275,8 @@ def crosslingual(
     sentence from the other. At most one of the three; the defaults are the released ones.
 
     Args:
-        apply: ``apply(params, ids, train, rngs=...) -> (vectors [b, d], logits [b, V])``.
+        apply: ``apply(params, ids, train, rngs=...) -> (vectors [2 b, d], logits [2 b, V])``, for
+            both sides in one batch.
         vocab_size: V.
         tasks: which terms, of smlm, xtr, ugt, align, sim, contrastive.
         maskable: bool ``[V]``, pieces that may be masked; None for all but the special ones.
@@ -324,10 +325,9 @@ def crosslingual(
                 drop_pieces(jax.random.fold_in(k, 1), ids, drop)
                 for ids, k in zip((x, y), drop_keys, strict=True)
             )
-        (s, from_x), (t, from_y) = (
-            apply(params, ids, True, rngs={"dropout": k})
-            for ids, k in zip((x, y), drop_keys, strict=True)
-        )
+        # in one pass, as both languages share the weights
+        vectors, logits = apply(params, _stacked(x, y), True, rngs={"dropout": drop_keys[0]})
+        (s, t), (from_x, from_y) = jnp.split(vectors, 2), jnp.split(logits, 2)
         terms = {}
         if generative:
             terms[generative[0]] = batch_kl(q_x, from_x) + batch_kl(q_y, from_y)
@@ -364,6 +364,12 @@ def _task(
         q_y, q_x = (sentence_bag(ids, vocab_size) for ids in (batch.x, batch.y))
         return batch.x, batch.y, q_x, q_y
     return batch.x, batch.y, None, None
+
+
+def _stacked(x: Array, y: Array) -> Array:
+    """Both as one batch, int ``[2 b, L]``, with the longer L of the two."""
+    length = max(x.shape[1], y.shape[1])
+    return jnp.concatenate([jnp.pad(ids, ((0, 0), (0, length - ids.shape[1]))) for ids in (x, y)])
 
 
 def _same(batch: PairBatch) -> Array | None:
