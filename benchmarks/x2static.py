@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jcollab as jc
 from benchmarks.timing import interleaved
@@ -16,8 +17,9 @@ from jcollab import objectives, row_sparse, text
 
 WIDTH, NEGATIVES, SENTENCE = 384, 10, 20
 LARGE, SMALL = 100_000, 10_000
-SPARSE_BATCH, BATCH = 256, 4096
+BATCHES = 256, 512
 SENTENCES = 2048
+ROUNDS, DENSE_ROUNDS = 32, 4
 
 
 def measure() -> list[dict[str, Any]]:
@@ -31,23 +33,29 @@ def measure() -> list[dict[str, Any]]:
         ids = rng.choice(size, (SENTENCES, SENTENCE), p=counts / counts.sum()).astype(np.int32)
         programs: dict[str, Callable[[], Any]] = {}
         targets = {}
-        for name, batch, shared, dense in (
-            (f"row-sparse, T={SPARSE_BATCH}", SPARSE_BATCH, False, False),
-            (f"dense Adam, T={SPARSE_BATCH}", SPARSE_BATCH, False, True),
-            (f"row-sparse, T={BATCH}", BATCH, False, False),
-            (f"negatives shared in sentences, T={BATCH}", BATCH, True, False),
-        ):
-            if dense and size == SMALL:
-                continue
-            rounds = 4 if dense else 8
-            programs[name] = _program(vocabulary, ids, batch, rounds, shared, dense)
-            targets[name] = batch * rounds
+        for batch in BATCHES:
+            for name, options in (
+                ("dense Adam", {"dense": True}),
+                ("row-sparse", {}),
+                ("row-sparse, columns split", {"columns": True}),
+                ("shared negatives", {"shared": True}),
+                ("shared negatives, columns split", {"shared": True, "columns": True}),
+            ):
+                dense = "dense" in options
+                if (dense and (size == SMALL or batch != BATCHES[0])) or (
+                    "columns" in options and jax.device_count() == 1
+                ):
+                    continue
+                rounds = DENSE_ROUNDS if dense else max(4, ROUNDS * BATCHES[0] // batch)
+                name = f"{name}, T={batch}"
+                programs[name] = _program(vocabulary, ids, batch, rounds, **options)
+                targets[name] = batch * rounds
         for name, skip in (("gensim CBOW", 0), ("gensim skip-gram", 1)):
             if (trained := _gensim(vocabulary, ids, skip)) is not None:
                 programs[name], targets[name] = trained, ids.size
         seconds = interleaved(programs, repeats=3)
         speed = {name: targets[name] / value for name, value in seconds.items()}
-        dense_speed = speed.get(f"dense Adam, T={SPARSE_BATCH}")
+        dense_speed = speed.get(f"dense Adam, T={BATCHES[0]}")
         for name, value in speed.items():
             rows.append(
                 {
@@ -55,9 +63,10 @@ def measure() -> list[dict[str, Any]]:
                     "update": name,
                     "targets a second": value,
                     "times dense Adam": value / dense_speed if dense_speed else "",
-                    "times gensim CBOW": value / speed["gensim CBOW"]
-                    if "gensim CBOW" in speed
-                    else "",
+                }
+                | {
+                    f"times {name}": value / speed[name] if name in speed else ""
+                    for name in ("gensim CBOW", "gensim skip-gram")
                 }
             )
     return rows
@@ -68,16 +77,18 @@ def _program(
     ids: np.ndarray,
     batch: int,
     rounds: int,
-    shared: bool,
-    dense: bool,
+    dense: bool = False,
+    shared: bool = False,
+    columns: bool = False,
 ) -> Callable[[], Any]:
+    """Rounds of X2Static; with ``columns``, each device holds its part of every vector."""
     corpus = text.Corpus(ids.ravel(), np.repeat(np.arange(len(ids), dtype=np.int32), SENTENCE))
     contexts = np.random.default_rng(1).normal(size=(len(ids), WIDTH)).astype(np.float32)
     data = text.client_texts(
         [corpus], vocabulary, threshold=1.0, batch_size=batch, epochs=1, contexts=[contexts]
     )
-    most = text.sentences_per_batch(data) if shared else None
-    sample = text.x2static_batches(NEGATIVES, most_sentences=most)
+    most = None if dense else text.sentences_per_batch(data)
+    sample = text.x2static_batches(NEGATIVES, most_sentences=most, shared=shared)
     loss, rows = objectives.x2static_loss(), objectives.x2static_rows
     if dense:
 
@@ -86,14 +97,23 @@ def _program(
 
         algorithm = jc.decentralized(whole, optax.adam(1e-3), jc.identity())
     else:
-        algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(1e-3))
+        algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(1e-3), distinct=True)
     key = jax.random.key(0)
     held = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
+    mesh = jc.layout.mesh(inner=jax.device_count()) if columns else jc.layout.mesh(1)
+
+    def laid(leaf: jax.Array) -> jax.Array:
+        split = columns and leaf.ndim == 3 and leaf.shape[-1] == WIDTH
+        spec = PartitionSpec(None, None, "inner") if split else PartitionSpec()
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    held, data, key = jax.tree.map(laid, (held, data, key))
 
     def run() -> Any:
-        held[0], log = jc.run(
-            algorithm, held[0], data, key, num_rounds=rounds, sample=sample, donate=True
-        )
+        with jc.layout.use(mesh):
+            held[0], log = jc.run(
+                algorithm, held[0], data, key, num_rounds=rounds, sample=sample, donate=True
+            )
         return log["loss"]
 
     return run

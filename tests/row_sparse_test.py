@@ -31,14 +31,26 @@ def test_loss_and_gradient_equal_the_recorded_ones():
             lambda v: objectives.x2static_loss()({"words": v}, batch, jax.random.key(0))
         )(table[ids])
         np.testing.assert_allclose(jnp.zeros_like(table).at[ids].add(rows), grad, atol=1e-12)
-        # negatives of a sentence, shared by its targets: as if each had drawn the same
+        # each context once, and negatives of a sentence as if each target had drawn the same
         lines = jnp.array([0, 0, 0, 1, 1, 2, 2])
-        shared = batch | {"contexts": contexts[:3], "lines": lines, "negatives": negatives[:, :3]}
-        vectors = {"words": table[objectives.x2static_rows(shared)["words"]]}
-        repeated = objectives.x2static(table, contexts[lines], targets, negatives[:, lines])
-        np.testing.assert_allclose(
-            objectives.x2static_loss()(vectors, shared, None), repeated, rtol=1e-12
-        )
+        once = batch | {"contexts": contexts[:3], "lines": lines}
+        shared = once | {"negatives": negatives[:, :3], "shares": jnp.array([3, 2, 2]) / 7}
+        for given, drawn in ((once, negatives), (shared, negatives[:, lines])):
+            expected = jax.value_and_grad(objectives.x2static)(
+                table, contexts[lines], targets, drawn
+            )
+            ids = objectives.x2static_rows(given)["words"]
+            found = row_sparse.distinct(ids, len(table))
+            for held, placed in (
+                (ids, given),
+                (found.rows, given | {"places": {"words": found[1]}}),
+            ):
+                value, rows = jax.value_and_grad(
+                    lambda v, placed=placed: objectives.x2static_loss()({"words": v}, placed, None)
+                )(row_sparse.take(table, held))
+                np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+                summed = jnp.zeros_like(table).at[held].add(rows, mode="drop")
+                np.testing.assert_allclose(summed, expected[1], atol=1e-12)
 
 
 def test_clipped_logistic_equals_the_recorded_values():
@@ -104,7 +116,8 @@ def dense_adam(table, batches, losses, rate):
     return table
 
 
-def test_clients_with_tables_equal_a_loop():
+@pytest.mark.parametrize("distinct", [False, True])
+def test_clients_with_tables_equal_a_loop(distinct):
     n, size, d, count, rounds = 2, 30, 4, 5, 4
     rng = np.random.default_rng(0)
     start = rng.normal(size=(n, size, d)).astype(np.float32)
@@ -113,9 +126,8 @@ def test_clients_with_tables_equal_a_loop():
         "targets": rng.integers(0, size, (rounds, n, count)),
         "negatives": rng.integers(0, size, (rounds, n, 3, count)),
     }
-    algorithm = jc.sparse_decentralized(
-        objectives.x2static_loss(), objectives.x2static_rows, row_sparse.adam(0.1)
-    )
+    loss, rows = objectives.x2static_loss(), objectives.x2static_rows
+    algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(0.1), distinct=distinct)
     key = jax.random.key(0)
     state, log = jc.run(algorithm, algorithm.init(key, {"words": start}), batches, key)
     assert log["loss"].shape == (rounds,)
@@ -124,12 +136,8 @@ def test_clients_with_tables_equal_a_loop():
         own = [{k: v[t, i] for k, v in batches.items()} for t in range(rounds)]
         expected = dense_adam(start[i], own, [grad] * rounds, 0.1)
         np.testing.assert_allclose(state.clients.params["words"][i], expected, atol=2e-5)
-    mixed = jc.sparse_decentralized(
-        objectives.x2static_loss(),
-        objectives.x2static_rows,
-        row_sparse.adam(0.1),
-        jc.every(rounds, jc.all_reduce()),
-    )
+    mixer = jc.every(rounds, jc.all_reduce())
+    mixed = jc.sparse_decentralized(loss, rows, row_sparse.adam(0.1), mixer, distinct=distinct)
     together, _ = jc.run(mixed, mixed.init(key, {"words": start}), batches, key)
     np.testing.assert_allclose(
         together.clients.params["words"][1], state.clients.params["words"].mean(0), atol=1e-6

@@ -130,13 +130,17 @@ def test_batches_hold_what_belongs_together():
     for i in range(2):
         counted = np.bincount(np.asarray(data.positions[i]).ravel(), minlength=8)
         assert (counted == 2).all()  # twice through the text
-    for most in (None, text.sentences_per_batch(data)):
-        sample = jax.jit(text.x2static_batches(3, most_sentences=most))
+    most = text.sentences_per_batch(data)
+    for options in ({}, {"most_sentences": most}, {"most_sentences": most, "shared": True}):
+        sample = jax.jit(text.x2static_batches(3, **options))
         batch = sample(data, jax.random.key(0), jnp.int32(1))
         used = batch["contexts"]
-        if most:
+        assert batch["negatives"].shape == (2, 3, most if "shared" in options else 4)
+        if options:
             used = jnp.take_along_axis(used, batch["lines"][..., None], 1)
-            assert batch["negatives"].shape == (2, 3, most)
+        if "shared" in options:
+            held = jax.vmap(lambda lines: jnp.bincount(lines, length=most))(batch["lines"])
+            np.testing.assert_allclose(batch["shares"], held / 4)
         for i in range(2):
             for word, context in zip(batch["targets"][i], used[i], strict=True):
                 sentence = sentences[int(context[0]) - 10 * i]
@@ -230,6 +234,8 @@ def test_x2static_collapses_where_all_contexts_are_one():
 def test_bad_input_is_named(teacher, tmp_path):
     with pytest.raises(FileNotFoundError, match="path must be a text file"):
         list(text.read_lines(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="shared needs most_sentences, got None"):
+        text.x2static_batches(shared=True)
     with pytest.raises(ValueError, match="got an empty corpus"):
         list(text.paragraphs([]))
     with pytest.raises(ValueError, match="got an empty corpus"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.contract import check_counts
+from experiments.contract import check_among, check_counts
 
 MODELS = ("lenet5", "mlp", "resnet9", "resnet18")
 METHODS = ("CL", "FL", "IL", "FD", "FD others", "FedProto", "ours", "ours paper", "ours others")
@@ -53,8 +53,7 @@ class Base:
             *("num_features", "examples", "rounds", "batch_size", "samples_per_class"),
             *("evaluations", "eval_examples", "num_seeds"),
         )
-        if self.model not in MODELS:
-            raise ValueError(f"model must be one of {', '.join(MODELS)}, got {self.model!r}")
+        check_among("model", (self.model,), MODELS)
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         for name in ("distillation", "discrimination"):

@@ -79,11 +79,11 @@ def functions(model: Any) -> tuple[Any, ...]:
             return model.init(key, x), ()
 
     see = lift_predict(features)
-    return (
-        init,
-        lambda params, extra, x: head(params, see(params, extra, x)),
-        (features, head, look),
-    )
+
+    def predict(params: Any, extra: Any, x: Any) -> Any:
+        return head(params, see(params, extra, x))
+
+    return init, predict, (features, head, look)
 
 
 def count_bytes(model: Any, x: Any) -> int:

@@ -37,11 +37,13 @@ def x2static(
         objectives.x2static_rows,
         row_sparse.adam(config.learning_rate),
         mixer,
+        distinct=True,
     )
     key = jax.random.key(config.seed)
     params = {"words": _uniform(key, len(vocabulary), contexts[0].shape[1])}
     params = jc.replicate(params, len(corpora))
-    sample = text.x2static_batches(config.negatives)
+    most = text.sentences_per_batch(data)
+    sample = text.x2static_batches(config.negatives, most_sentences=most)
     params = _fit(algorithm, params, data, key, sample, context, label)
     if params is None:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import layout
-from jcollab.algorithms.local_step import gradient_of
+from jcollab.algorithms.local_step import gradient_of, lift_train
 from jcollab.core import (
     Algorithm,
     Array,
@@ -100,7 +100,7 @@ def dbat(
         raise ValueError(f"member_rounds must be at least 1, got {member_rounds}")
     check_form(anchor, epsilon)
     task, judge = lift(loss), lift_predict(predict)
-    train = train or (lambda params, extra, x, key: (judge(params, extra, x), extra))
+    train = lift_train(predict, train)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
@@ -232,7 +232,7 @@ def collaborative_dbat(
         ) -> tuple:
             objective = _against(
                 task,
-                lambda params, extra, x, key: (judge(params, extra, x), extra),
+                lift_train(predict),
                 x,
                 said,
                 weights,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, PyTree, lift_predict
+from jcollab.core import Array, PyTree
 
 
 class Group(NamedTuple):
@@ -32,12 +32,6 @@ class Group(NamedTuple):
     train: Callable[..., tuple[Array, PyTree]] | None = None
 
 
-def training_of(group: Group) -> Callable[..., tuple[Array, PyTree]]:
-    """``train(params, extra, x, key) -> (features, extra)`` of any group."""
-    look = lift_predict(group.features)
-    return group.train or (lambda params, extra, x, key: (look(params, extra, x), extra))
-
-
 def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:
     """The rows of each group of something stacked for all clients."""
     if len(groups) == 1:
@@ -55,16 +49,28 @@ def join(parts: Sequence[PyTree]) -> PyTree:
 
 
 def per_group(
-    trees: PyTree, groups: Sequence[Group], several: bool, name: str = "params"
+    trees: PyTree,
+    groups: Sequence[Group],
+    several: bool,
+    name: str = "params",
+    optional: bool = False,
 ) -> list[PyTree]:
-    """One stacked tree for each group; ValueError where that is not what ``trees`` holds."""
+    """One stacked tree for each group; ValueError where that is not what ``trees`` holds.
+
+    Args:
+        trees: one for each group where there are ``several``, else the tree of the only one.
+        groups: who holds them.
+        several: whether there are several.
+        name: of ``trees`` in messages.
+        optional: whether a group may hold nothing.
+    """
     each = list(trees) if several else [trees]
     if len(each) != len(groups):
         raise ValueError(
             f"{name} must hold {len(groups)} trees, one for each group, got {len(each)}"
         )
     for i, (tree, group) in enumerate(zip(each, groups, strict=True)):
-        if name != "params" and not jax.tree.leaves(tree):
+        if optional and not jax.tree.leaves(tree):
             continue
         held = layout.num_clients(tree, f"{name}[{i}]" if several else name)
         if held != group.clients:

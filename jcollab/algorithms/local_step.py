@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import layout
-from jcollab.core import Array, Metrics, Objective, PyTree, lift, members
+from jcollab.core import Array, Metrics, Objective, PyTree, lift, lift_predict, members
 
 
 class Stepped(NamedTuple):
@@ -120,3 +120,15 @@ def add(*trees: PyTree) -> PyTree:
 def subtract(left: PyTree, right: PyTree) -> PyTree:
     """Leaf-wise difference, in the type of the left tree."""
     return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), left, right)
+
+
+def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:
+    """``train(params, extra, x, key) -> (result, extra)``: the given one, or as ``predict`` does.
+
+    Raises:
+        TypeError: if there is none and ``predict`` has another form.
+    """
+    if train is not None:
+        return train
+    judge = lift_predict(predict)
+    return lambda params, extra, x, key: (judge(params, extra, x), extra)

@@ -12,8 +12,8 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.epochs import epochs, over_all, rows_of
-from jcollab.algorithms.groups import Group, check_groups, join, per_group, split, training_of
-from jcollab.algorithms.local_step import mean_metrics
+from jcollab.algorithms.groups import Group, check_groups, join, per_group, split
+from jcollab.algorithms.local_step import lift_train, mean_metrics
 from jcollab.core import (
     Algorithm,
     Array,
@@ -171,7 +171,7 @@ def representation_sharing(
         each = per_group(params, kinds, several)
         if several and not jax.tree.leaves(extra):
             extra = ((),) * len(kinds)
-        per_group(extra, kinds, several, "extra")
+        per_group(extra, kinds, several, "extra", optional=True)
         opt_state = [jax.vmap(optimizer.init)(tree) for tree in each]
         kind = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
         empty = Prototypes(
@@ -246,7 +246,7 @@ def representation_sharing(
         return Received(means, known, seen, observed), mixed, tuple(states)
 
     def learn(kind: Group, size: int) -> Callable:
-        look = training_of(kind)
+        look = lift_train(kind.features, kind.train)
 
         def one(
             params: PyTree,

@@ -22,6 +22,8 @@ def sparse_decentralized(
     rows: Callable[[PyTree], Tables],
     optimizer: RowOptimizer,
     mixer: Mixer | None = None,
+    *,
+    distinct: bool = False,
 ) -> Algorithm:
     """Every client updates the rows that its batch looks up; then the mixer combines tables.
 
@@ -37,6 +39,9 @@ def sparse_decentralized(
             that it does not name is handed over, and updated, as a whole.
         optimizer: of rows, :func:`jcollab.row_sparse.adam` or ``sgd``.
         mixer: how tables are combined; None for a client that learns alone.
+        distinct: whether the loss gets every row once, in no order: ``vectors[name] [u, ...]``,
+            and of a batch that is a dictionary also ``batch["places"][name]``, where in these each
+            id is. A loss of products with all rows is then one product of matrices.
 
     Returns:
         An algorithm with ``init(key, params)``, params a dictionary of tables ``[n, V, ...]``, and
@@ -84,12 +89,16 @@ def sparse_decentralized(
                 found[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
                     asked[name]
                 )
-                own[name] = jax.vmap(row_sparse.take)(leaf, found[name].rows)
+                own[name] = row_sparse.take_each(leaf, found[name].rows)
             else:
                 own[name] = leaf
 
         def local(own: Tables, places: Tables, batch: PyTree, key: Array) -> tuple:
             ids = rows(batch)
+            if distinct:
+                where = {name: places[name].reshape(jnp.shape(ids[name])) for name in ids}
+                grads, _, metrics = gradient_of(lifted)(own, (), {**batch, "places": where}, key)
+                return grads, metrics
 
             def of_rows(own: Tables, extra: Any, batch: PyTree, key: Array) -> tuple:
                 vectors = {
@@ -119,11 +128,14 @@ def sparse_decentralized(
                 fresh[name] = leaf + updates.reshape(leaf.shape)
                 continue
             index = found[name].rows
-            near = jax.tree.map(lambda m: jax.vmap(row_sparse.take)(m, index), moments)  # noqa: B023
+            near = jax.tree.map(lambda m: row_sparse.take_each(m, index), moments)  # noqa: B023
             updates, near = step(grads[name], near, state.step + 1)
-            put = jax.vmap(row_sparse.put)
-            fresh[name] = put(leaf, index, own[name] + updates)
-            opt_state[name] = jax.tree.map(lambda m, new: put(m, index, new), moments, near)  # noqa: B023
+            fresh[name] = row_sparse.put_each(leaf, index, own[name] + updates)
+            opt_state[name] = jax.tree.map(
+                lambda m, new: row_sparse.put_each(m, index, new),  # noqa: B023
+                moments,
+                near,
+            )
         mixed, mixer_state = offer(
             mix.update, fresh, clients.mixer, key=mix_key, step=state.step, batch=batch
         )

@@ -166,41 +166,44 @@ def client_texts(
     )
 
 
-def x2static_batches(negatives: int = 10, *, most_sentences: int | None = None) -> Sample:
+def x2static_batches(
+    negatives: int = 10, *, most_sentences: int | None = None, shared: bool = False
+) -> Sample:
     """Batches of X2Static for :func:`jcollab.run`: contexts, targets and negatives.
 
     Args:
         negatives: N.
-        most_sentences: None draws N negatives for each target, as the paper does. L, from
-            :func:`sentences_per_batch`, draws N for each sentence, which its targets share: several
-            times as fast where sentences have many targets.
+        most_sentences: L, from :func:`sentences_per_batch`: each context is in the batch once for
+            all targets of its sentence. None repeats it for each.
+        shared: whether negatives are drawn for each sentence, and its targets share them, in place
+            of each target's own, as the paper has them. Needs L.
 
     Returns:
         ``sample(data, key, step)`` of a :class:`TextData`.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is below 1, or ``shared`` has no L.
     """
     check_counts(negatives=negatives)
     if most_sentences is not None:
         check_counts(most_sentences=most_sentences)
+    elif shared:
+        raise ValueError("shared needs most_sentences, got None")
 
     def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
         places = data.positions[step % len(data.positions)]
-        sentences, targets = data.sentences[places], data.words[places]
+        sentences, count = data.sentences[places], len(places)
+        batch = {"targets": data.words[places]}
         if most_sentences is None:
-            drawn = draw(data.shares, key, (negatives, len(places)))
-            return {
-                "contexts": data.contexts[sentences], "targets": targets, "negatives": drawn
-            }  # fmt: skip
-        lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
-        each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
-        return {
-            "contexts": data.contexts[each],
-            "lines": lines,
-            "targets": targets,
-            "negatives": draw(data.shares, key, (negatives, most_sentences)),
-        }
+            batch["contexts"] = data.contexts[sentences]
+        else:
+            lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
+            each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
+            batch |= {"contexts": data.contexts[each], "lines": lines}
+            if shared:
+                batch["shares"] = jnp.zeros(most_sentences).at[lines].add(1 / count)
+                count = most_sentences
+        return batch | {"negatives": draw(data.shares, key, (negatives, count))}
 
     return _for_clients(one)
 
