@@ -148,6 +148,7 @@ def take(table: Array, ids: Array) -> Array:
 
 def put(table: Array, rows: Array, values: Array) -> Array:
     """A table with other values in some rows; ids outside of 0..V-1 are left out."""
+    rows = jnp.where(rows < 0, len(table), rows)  # not counted from the end
     return table.at[rows].set(values, mode="drop")
 
 

@@ -103,6 +103,21 @@ def test_distinct_rows(num_rows):
     assert (places[~real] == len(rows)).all() and len(rows) == min(39, num_rows)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_rows_of_all_clients_equal_those_of_each(devices):
+    tables = np.arange(2 * 4 * 3.0).reshape(2, 4, 3)
+    rows = np.array([[3, 4, 0], [-1, 2, 4]])  # 4 and -1 are rows of nobody
+    values = -1 - np.arange(2 * 3 * 3.0).reshape(2, 3, 3)
+    expected = tables.copy()
+    expected[0, [3, 0]], expected[1, 2] = values[0, [0, 2]], values[1, 1]
+    with jc.layout.use(jc.layout.mesh(devices)):
+        got = row_sparse.put_each(*map(jnp.asarray, (tables, rows, values)))
+        taken = row_sparse.take_each(jnp.asarray(tables), jnp.asarray(rows))
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(taken[0, [0, 2]], tables[0, [3, 0]])
+    np.testing.assert_array_equal(taken[1, 1], tables[1, 2])
+
+
 def dense_adam(table, batches, losses, rate):
     """Row by row in NumPy, with moments of touched rows only."""
     m, v, table = np.zeros_like(table), np.zeros_like(table), table.copy()
