@@ -179,5 +179,8 @@ def test_bad_input_is_named():
     with pytest.raises(TypeError, match="params must be a dictionary of tables, got ArrayImpl"):
         algorithm.init(jax.random.key(0), jnp.ones((1, 2, 3)))
     state = algorithm.init(jax.random.key(0), {"words": jnp.ones((1, 2, 3))})
+    once = jc.sparse_decentralized(loss, rows, row_sparse.sgd(1), distinct=True)
+    with pytest.raises(TypeError, match="batch must be a dictionary, got ArrayImpl"):
+        once.update(state, jnp.zeros((1, 2), int), jax.random.key(0))
     with pytest.raises(ValueError, match=r"rows must name some of \['words'\], got \['other'\]"):
         algorithm.update(state, jnp.zeros((1, 2), int), jax.random.key(0))

@@ -39,16 +39,18 @@ def sparse_decentralized(
             that it does not name is handed over, and updated, as a whole.
         optimizer: of rows, :func:`jcollab.row_sparse.adam` or ``sgd``.
         mixer: how tables are combined; None for a client that learns alone.
-        distinct: whether the loss gets every row once, in no order: ``vectors[name] [u, ...]``,
-            and of a batch that is a dictionary also ``batch["places"][name]``, where in these each
-            id is. A loss of products with all rows is then one product of matrices.
+        distinct: whether the loss gets every row once, in no order, ``vectors[name] [u, ...]``,
+            and with the batch, a dictionary, ``batch["places"][name]``: where in these each id is,
+            u for one outside of the table. What is looked up in a product of all rows with
+            something is then one product of matrices.
 
     Returns:
         An algorithm with ``init(key, params)``, params a dictionary of tables ``[n, V, ...]``, and
         ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
-        TypeError: if the loss has the wrong form or params are no dictionary.
+        TypeError: if the loss has the wrong form, or params, with ``distinct`` batch, are no
+            dictionary.
         ValueError: if rows names a table that is not there, or client axes differ.
 
     Example:
@@ -77,6 +79,8 @@ def sparse_decentralized(
         clients = state.clients
         params = clients.params
         n = layout.num_clients((params, batch), "(params, batch)")
+        if distinct and not isinstance(batch, dict):
+            raise TypeError(f"batch must be a dictionary, got {type(batch).__name__}")
         local_key, mix_key = jax.random.split(key)
         asked = jax.vmap(rows)(batch)
         if unknown := asked.keys() - params.keys():

@@ -120,18 +120,18 @@ def x2static_loss(clip: float = CLIP) -> Callable:
 
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         words, contexts, negatives = vectors["words"], batch["contexts"], batch["negatives"]
-        count, places = len(batch["targets"]), batch.get("places")
-        lines = batch["lines"] if "lines" in batch else jnp.arange(count)
-        other = jnp.arange(len(contexts)) if "shares" in batch else lines  # of negatives
-        if places is not None and "lines" in batch:
+        count, places, lines = len(batch["targets"]), batch.get("places"), batch.get("lines")
+        other = None if "shares" in batch else lines  # whose contexts negatives meet
+        if places is not None and lines is not None:
             scores = jnp.matmul(words, contexts.T, precision="highest").ravel()
             first, rest = places["words"][:count], places["words"][count:]
+            column = jnp.arange(len(contexts)) if other is None else other
             right = scores[first * len(contexts) + lines]
-            wrong = scores[rest.reshape(negatives.shape) * len(contexts) + other]
+            wrong = scores[rest.reshape(negatives.shape) * len(contexts) + column]
         else:
             positives, rest = _split(words if places is None else words[places["words"]], batch)
-            right = jnp.sum(contexts[lines] * positives, -1)
-            wrong = jnp.sum(contexts[other] * rest, -1)
+            right = jnp.sum(_at(contexts, lines) * positives, -1)
+            wrong = jnp.sum(_at(contexts, other) * rest, -1)
         weights = batch["shares"] if "shares" in batch else 1 / count
         return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(
             clipped_logistic(-wrong, clip) * weights
@@ -180,6 +180,10 @@ def _split(words: Array, batch: Any) -> tuple[Array, Array]:
     """Vectors of the targets ``[T, d]`` and of the negatives ``[N, T or L, d]``."""
     count = len(batch["targets"])
     return words[:count], words[count:].reshape(*batch["negatives"].shape, -1)
+
+
+def _at(contexts: Array, lines: Array | None) -> Array:
+    return contexts if lines is None else contexts[lines]
 
 
 def _check_clip(clip: float) -> None:
