@@ -114,8 +114,9 @@ def test_rows_of_all_clients_equal_those_of_each(devices):
         got = row_sparse.put_each(*map(jnp.asarray, (tables, rows, values)))
         taken = row_sparse.take_each(jnp.asarray(tables), jnp.asarray(rows))
     np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(taken[0, [0, 2]], tables[0, [3, 0]])
-    np.testing.assert_array_equal(taken[1, 1], tables[1, 2])
+    zero = np.zeros(3)
+    np.testing.assert_array_equal(taken[0], [tables[0, 3], zero, tables[0, 0]])
+    np.testing.assert_array_equal(taken[1], [zero, tables[1, 2], zero])
 
 
 def dense_adam(table, batches, losses, rate):
@@ -157,6 +158,29 @@ def test_clients_with_tables_equal_a_loop(distinct):
     np.testing.assert_allclose(
         together.clients.params["words"][1], state.clients.params["words"].mean(0), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("lines", [None, jnp.array([[0, 0, 1]])])
+def test_ids_of_no_row_are_zero_vectors_either_way(lines):
+    rng = np.random.default_rng(0)
+    start = {"words": jnp.asarray(rng.normal(size=(1, 9, 4)))}
+    batch = {"targets": jnp.array([[1, -1, 8]]), "negatives": jnp.array([[[9, 2, 1], [8, 8, -3]]])}
+    batch["contexts"] = jnp.asarray(rng.normal(size=(1, 3 if lines is None else 2, 4)))
+    batch |= {} if lines is None else {"lines": lines}
+    ended = []
+    for distinct in (False, True):
+        algorithm = jc.sparse_decentralized(
+            objectives.x2static_loss(),
+            objectives.x2static_rows,
+            row_sparse.sgd(0.5),
+            distinct=distinct,
+        )
+        state = algorithm.init(jax.random.key(0), start)
+        state, metrics = algorithm.update(state, batch, jax.random.key(0))
+        ended.append((metrics["loss"], state.clients.params["words"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *ended)
+    moved = np.flatnonzero((ended[0][1] != start["words"]).any((0, 2)))
+    assert moved.tolist() == [1, 2, 8]
 
 
 def test_bad_input_is_named():

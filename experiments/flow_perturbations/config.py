@@ -98,7 +98,7 @@ PRESETS = {
     ),
     "mnist_low_data": Preset(
         config=LOW_DATA,
-        about="MNIST, 5 % of the images (3000) for flow and LeNet, 5 paired seeds",
+        about="MNIST, 5 % of the images (3000) for flow and LeNet, paired seeds",
         cost="30 minutes on 2 cores, MNIST in JCOLLAB_DATA",
         expected="plain < randomized <= adversarial",
         smoke=TINY,
@@ -112,7 +112,7 @@ PRESETS = {
             step_size=0.35,
             seed=10,
         ),
-        about="Fashion-MNIST, 5 % of the images (3000) for flow and LeNet, 5 paired seeds",
+        about="Fashion-MNIST, 5 % of the images (3000) for flow and LeNet, paired seeds",
         cost="20 minutes on 2 cores, Fashion-MNIST in JCOLLAB_DATA",
         expected="plain < randomized <= adversarial",
         smoke=TINY | {"methods": ("plain", "randomized")},
@@ -158,7 +158,7 @@ PRESETS = {
         config=dataclasses.replace(
             CIFAR10, fraction=0.05, flow_rounds=30_000, rounds=4_000, num_seeds=5
         ),
-        about="CIFAR-10, 5 % of the images (2500) for flow and ResNet-18, 5 paired seeds",
+        about="CIFAR-10, 5 % of the images (2500) for flow and ResNet-18, paired seeds",
         cost="a GPU for a day, CIFAR-10 in JCOLLAB_DATA",
         expected="relative improvement of 10 to 25 % (paper)",
         smoke=TINY | {"methods": ("plain", "mixup")},

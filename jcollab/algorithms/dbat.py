@@ -209,7 +209,7 @@ def collaborative_dbat(
         raise ValueError(f"warmup must be at least 0, got {warmup}")
     check_form(anchor, epsilon)
     _weights(against, None)
-    task, judge = lift(loss), lift_predict(predict)
+    task, judge, train = lift(loss), lift_predict(predict), lift_train(predict)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         params, extra, opt_state, _ = state.clients
@@ -230,16 +230,7 @@ def collaborative_dbat(
             said: Array,
             strength: Array,
         ) -> tuple:
-            objective = _against(
-                task,
-                lift_train(predict),
-                x,
-                said,
-                weights,
-                strength,
-                anchor,
-                epsilon,
-            )
+            objective = _against(task, train, x, said, weights, strength, anchor, epsilon)
             grads, extra, metrics = gradient_of(objective)(params, extra, batch, key)
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), extra, opt_state, metrics

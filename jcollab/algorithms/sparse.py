@@ -39,10 +39,11 @@ def sparse_decentralized(
             that it does not name is handed over, and updated, as a whole.
         optimizer: of rows, :func:`jcollab.row_sparse.adam` or ``sgd``.
         mixer: how tables are combined; None for a client that learns alone.
-        distinct: whether the loss gets every row once, in no order, ``vectors[name] [u, ...]``,
-            and with the batch, a dictionary, ``batch["places"][name]``: where in these each id is,
-            u for one outside of the table. What is looked up in a product of all rows with
-            something is then one product of matrices.
+        distinct: whether the loss gets rows once each, in no order, ``vectors[name] [u, ...]``
+            with u = min(ids.size, V), and in the batch, a dictionary, ``batch["places"][name]``:
+            where in these each id is, u for one outside of the table. Rows that no id points to
+            are 0, and are not updated. What is looked up in a product of all rows with something
+            is then one product of matrices.
 
     Returns:
         An algorithm with ``init(key, params)``, params a dictionary of tables ``[n, V, ...]``, and
@@ -132,7 +133,10 @@ def sparse_decentralized(
                 fresh[name] = leaf + updates.reshape(leaf.shape)
                 continue
             index = found[name].rows
-            near = jax.tree.map(lambda m: row_sparse.take_each(m, index), moments)  # noqa: B023
+            near = jax.tree.map(
+                lambda m: row_sparse.take_each(m, index, filled=False),  # noqa: B023
+                moments,
+            )
             updates, near = step(grads[name], near, state.step + 1)
             fresh[name] = row_sparse.put_each(leaf, index, own[name] + updates)
             opt_state[name] = jax.tree.map(

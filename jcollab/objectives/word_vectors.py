@@ -123,13 +123,14 @@ def x2static_loss(clip: float = CLIP) -> Callable:
         count, places, lines = len(batch["targets"]), batch.get("places"), batch.get("lines")
         other = None if "shares" in batch else lines  # whose contexts negatives meet
         if places is not None and lines is not None:
-            scores = jnp.matmul(words, contexts.T, precision="highest").ravel()
+            scores = jnp.matmul(words, contexts.T, precision="highest")
             first, rest = places["words"][:count], places["words"][count:]
-            column = jnp.arange(len(contexts)) if other is None else other
-            right = scores[first * len(contexts) + lines]
-            wrong = scores[rest.reshape(negatives.shape) * len(contexts) + column]
+            right = _looked_up(scores, first, lines)
+            wrong = _looked_up(scores, rest.reshape(negatives.shape), other)
         else:
-            positives, rest = _split(words if places is None else words[places["words"]], batch)
+            if places is not None:
+                words = words.at[places["words"]].get(mode="fill", fill_value=0)
+            positives, rest = _split(words, batch)
             right = jnp.sum(_at(contexts, lines) * positives, -1)
             wrong = jnp.sum(_at(contexts, other) * rest, -1)
         weights = batch["shares"] if "shares" in batch else 1 / count
@@ -180,6 +181,12 @@ def _split(words: Array, batch: Any) -> tuple[Array, Array]:
     """Vectors of the targets ``[T, d]`` and of the negatives ``[N, T or L, d]``."""
     count = len(batch["targets"])
     return words[:count], words[count:].reshape(*batch["negatives"].shape, -1)
+
+
+def _looked_up(scores: Array, rows: Array, columns: Array | None) -> Array:
+    """Entries of a matrix, 0 outside of it; the columns in order where there are none."""
+    columns = jnp.arange(scores.shape[1]) if columns is None else columns
+    return scores.at[rows, columns].get(mode="fill", fill_value=0)
 
 
 def _at(contexts: Array, lines: Array | None) -> Array:
