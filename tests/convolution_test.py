@@ -97,7 +97,7 @@ def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padd
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
 
 
-@pytest.mark.parametrize("channels, features", [(1, 9), (2, 16), (16, 2), (9, 1)])
+@pytest.mark.parametrize("channels, features", [(2, 16), (9, 1)])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 2)])
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 2), (1, 0))])
 def test_from_few_channels_to_many_and_back(x64, channels, features, kernel, pads):
