@@ -118,7 +118,6 @@ def dual_encoder(
         return SentenceEncoder(vocabulary, model, state.shared.params, max(64, max_len))
 
     listen = interruptible() if stop is None else contextlib.nullcontext(stop)
-    sink = opened(log, anew=checkpoint is not None)
     lines: list[str] = []
     first, store = 0, None
     if checkpoint is not None:
@@ -134,7 +133,7 @@ def dual_encoder(
             state, lines = saved.state, list(saved.lines)
             first = int(state.step) // rounds
             rng = _generator(saved.evaluations["generator"])
-            sink.write_lines(lines)
+    sink = opened(log, None if store is None else lines)
     with contextlib.ExitStack() as stack:
         bar, interrupted = stack.enter_context(progress_bar(progress)), stack.enter_context(listen)
         if store:

@@ -62,19 +62,20 @@ class RunLog:
                 file.write("".join(f"{line}\n" for line in lines))
 
 
-def opened(log: RunLog | str | os.PathLike | None, *, anew: bool = False) -> RunLog:
+def opened(log: RunLog | str | os.PathLike | None, lines: list[str] | None = None) -> RunLog:
     """The log of a run: a given one as it is, or that of a file.
 
     Args:
         log: a log, a file, or None for none.
-        anew: whether the file is emptied, because the run writes all of its lines again.
+        lines: what the run has written before, which takes the place of what the file holds; None
+            leaves that as it is.
     """
-    if isinstance(log, RunLog):
-        return log
-    made = RunLog(log)
-    if anew and made.path:
-        made.path.unlink(missing_ok=True)
-    return made
+    sink = log if isinstance(log, RunLog) else RunLog(log)
+    if lines is not None:
+        if sink is not log and sink.path:
+            sink.path.unlink(missing_ok=True)
+        sink.write_lines(lines)
+    return sink
 
 
 def plain(value: Any) -> Any:

@@ -154,7 +154,6 @@ def fit(
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
     lines: list[str] = []
-    sink = opened(log, anew=checkpoint is not None)
     axis = 1 if replicas else 0
     store = None
     if checkpoint is not None:
@@ -163,8 +162,9 @@ def fit(
             state, lines = saved.state, list(saved.lines)
             logs = [saved.log] if saved.log else []
             evaluations = _rows(saved.evaluations)
-            sink.write_lines(lines)
             start = int(np.max(state.step))
+    # after the checkpoints were found to be of this run: another run's lines stay
+    sink = opened(log, None if store is None else lines)
 
     def note(done: int, measured: dict[str, np.ndarray], fine: bool = True) -> None:
         record = {name: np.mean(values, axis) for name, values in measured.items()}

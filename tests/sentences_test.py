@@ -229,4 +229,5 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_pa
     chex.assert_trees_all_equal(found.params, expected.params)
     assert (tmp_path / "part").read_text() == (tmp_path / "whole").read_text()
     with pytest.raises(ValueError, match="of another run: seed was 0, now it is 1"):
-        train(tmp_path / "run", seed=1)
+        train(tmp_path / "run", "part", seed=1)
+    assert (tmp_path / "part").read_text() == (tmp_path / "whole").read_text()  # nothing is lost

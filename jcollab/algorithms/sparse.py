@@ -86,11 +86,10 @@ def sparse_decentralized(
         asked = jax.vmap(rows)(batch)
         if unknown := asked.keys() - params.keys():
             raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
-        shapes = {name: jnp.shape(params[name])[1:] for name in params}
         found, own = {}, {}
         for name, leaf in params.items():
             if name in asked:
-                size = shapes[name][0]
+                size = leaf.shape[1]
                 found[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
                     asked[name]
                 )
@@ -99,22 +98,15 @@ def sparse_decentralized(
                 own[name] = leaf
 
         def local(own: Tables, places: Tables, batch: PyTree, key: Array) -> tuple:
-            ids = rows(batch)
-            if distinct:
-                where = {name: places[name].reshape(jnp.shape(ids[name])) for name in ids}
-                grads, _, metrics = gradient_of(lifted)(own, (), {**batch, "places": where}, key)
-                return grads, metrics
+            where = {
+                name: places[name].reshape(jnp.shape(ids)) for name, ids in rows(batch).items()
+            }
 
             def of_rows(own: Tables, extra: Any, batch: PyTree, key: Array) -> tuple:
-                vectors = {
-                    name: row_sparse.take(own[name], places[name]).reshape(
-                        *jnp.shape(ids[name]), *shapes[name][1:]
-                    )
-                    if name in ids
-                    else own[name]
-                    for name in own
-                }
-                return lifted(vectors, extra, batch, key)
+                if distinct:
+                    return lifted(own, extra, {**batch, "places": where}, key)
+                looked_up = {name: row_sparse.take(own[name], where[name]) for name in where}
+                return lifted({**own, **looked_up}, extra, batch, key)
 
             grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
             return grads, metrics

@@ -45,9 +45,7 @@ def negative_sampling(
     """
     right = jnp.sum(contexts * positives, -1)
     wrong = jnp.sum(contexts * negatives, -1)
-    return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(
-        jnp.mean(clipped_logistic(-wrong, clip), -1)
-    )
+    return _of_scores(right, wrong, 1 / len(right), clip)
 
 
 def x2static(
@@ -133,10 +131,7 @@ def x2static_loss(clip: float = CLIP) -> Callable:
             positives, rest = _split(words, batch)
             right = jnp.sum(_at(contexts, lines) * positives, -1)
             wrong = jnp.sum(_at(contexts, other) * rest, -1)
-        weights = batch["shares"] if "shares" in batch else 1 / count
-        return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(
-            clipped_logistic(-wrong, clip) * weights
-        )
+        return _of_scores(right, wrong, batch.get("shares", 1 / count), clip)
 
     return loss
 
@@ -175,6 +170,13 @@ def bag_loss(clip: float = CLIP) -> Callable:
         return negative_sampling(contexts, *_split(vectors["words"], batch), clip)
 
     return loss
+
+
+def _of_scores(right: Array, wrong: Array, shares: Array | float, clip: float) -> Array:
+    """The loss of scores ``[T]`` and ``[N, T]``; of ``[N, L]``, with shares ``[L]`` of targets."""
+    return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(
+        clipped_logistic(-wrong, clip) * shares
+    )
 
 
 def _split(words: Array, batch: Any) -> tuple[Array, Array]:
