@@ -40,7 +40,7 @@ PAPERS = (
     "flow_perturbations",
     "federated",
 )
-PACKAGES = ("jcollab", "jax", "jaxlib", "flax", "optax", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 CHECKPOINTS = "checkpoints"
 Row = dict[str, Any]
 TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}
@@ -318,7 +318,8 @@ def versions() -> dict[str, str]:
     """Versions of what the results may depend on, the devices and the number of processors."""
     import jax
 
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    found = {"jcollab": importlib.metadata.version("jax-collab")}
+    found |= {name: importlib.metadata.version(name) for name in PACKAGES}
     device = jax.devices()[0]
     return found | {
         "python": platform.python_version(),

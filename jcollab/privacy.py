@@ -1,6 +1,6 @@
 """Differential privacy of released class means: the Gaussian mechanism on bounded values.
 
-Accounting is left to PyPI's dp-accounting (``pip install jcollab[privacy]``).
+Accounting is left to PyPI's dp-accounting (``pip install "jax-collab[privacy]"``).
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def epsilon(
         import dp_accounting
         from dp_accounting import pld
     except ImportError as error:
-        raise ImportError("epsilon needs dp-accounting: pip install jcollab[privacy]") from error
+        raise ImportError(
+            'epsilon needs dp-accounting: pip install "jax-collab[privacy]"'
+        ) from error
     # the noise is in units of what a replaced example changes already, so the accountant's own
     # relation, under which a multiplier is one of the sensitivity, needs no factor
     accountant = pld.PLDAccountant()

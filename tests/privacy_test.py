@@ -43,7 +43,7 @@ def test_epsilon_is_that_of_one_gaussian():
 
 def test_epsilon_without_the_accountant_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    with pytest.raises(ImportError, match="pip install jcollab\\[privacy\\]"):
+    with pytest.raises(ImportError, match="jax-collab\\[privacy\\]"):
         jc.privacy.epsilon(1.0, 1, 1e-5)
     with pytest.raises(ValueError, match="delta must be in \\(0, 1\\), got 1"):
         jc.privacy.epsilon(1.0, 1, 1)

@@ -126,3 +126,13 @@ def test_nothing_names_a_machine():
             __file__
         ):
             assert not place.search(path.read_text(errors="ignore")), path
+
+
+def test_what_is_installed_is_the_distribution_of_this_project():
+    """On the package index, ``jcollab`` is somebody else's package; ours is jax-collab."""
+    other = re.compile(r"pip install[^\n]*(?<![\w/-])jcollab\b|(?<![\w.-])jcollab\[[a-z]")
+    assert other.search("pip install -q jcollab") and other.search("'jcollab[text] @ git+URL'")
+    assert not other.search('pip install "jax-collab[text]"')
+    for path in tracked():
+        if path.suffix in (".py", ".md", ".toml", ".ipynb", "") and path != pathlib.Path(__file__):
+            assert not other.search(path.read_text(errors="ignore")), path

@@ -154,5 +154,5 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise ImportError("subwords need tokenizers: pip install 'jcollab[text]'") from error
+        raise ImportError('subwords need tokenizers: pip install "jax-collab[text]"') from error
     return tokenizers

@@ -206,12 +206,12 @@ def load_bert(directory: str | os.PathLike) -> tuple[Bert, Any]:
     Raises:
         FileNotFoundError: if a file is not there.
         ValueError: naming a tensor that is missing or has another shape than the sizes say.
-        ImportError: if safetensors is not installed (``pip install 'jcollab[text]'``).
+        ImportError: if safetensors is not installed (``pip install "jax-collab[text]"``).
     """
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise ImportError("load_bert needs safetensors: pip install 'jcollab[text]'") from error
+        raise ImportError('load_bert needs safetensors: pip install "jax-collab[text]"') from error
     config = bert_config(directory)
     path = pathlib.Path(directory) / "model.safetensors"
     if not path.is_file():

