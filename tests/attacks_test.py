@@ -1,5 +1,3 @@
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +6,9 @@ import scipy.stats
 
 import jcollab as jc
 from jcollab import attacks
+from tests import REFERENCE
 
-STORED = np.load(pathlib.Path(__file__).parent / "reference/clipped_gossip/attack_unit_refs.npz")
+STORED = np.load(REFERENCE / "clipped_gossip/attack_unit_refs.npz")
 KEY = jax.random.key(0)
 
 

@@ -1,6 +1,5 @@
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -16,10 +15,10 @@ import pytest
 import jcollab as jc
 from jcollab.checkpoints import Checkpoints, Saved
 from jcollab.training import Diverged
-from tests.algorithms import KEY, make, problem
+from tests import REFERENCE, ROOT
+from tests.contract import KEY, make, problem
 
-ROOT = pathlib.Path(__file__).parent.parent
-SCRIPT = ROOT / "tests/reference/killed.py"
+SCRIPT = REFERENCE / "killed.py"
 ALGORITHM = jc.decentralized(
     lambda p, b, k: jnp.mean((p - b) ** 2), optax.adam(0.1), jc.gossip(jc.topology.ring(4))
 )

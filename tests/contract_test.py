@@ -1,4 +1,4 @@
-"""Every algorithm of tests/algorithms.py goes through the same checks."""
+"""Every algorithm of tests/contract.py goes through the same checks."""
 
 import inspect
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from tests.algorithms import ALGORITHMS, KEY, RANDOM, N, T, make, problem, train
+from tests.contract import ALGORITHMS, KEY, RANDOM, N, T, make, problem, train
 
 each = pytest.mark.parametrize("name", ALGORITHMS)
 

@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import inspect
-import pathlib
 import pkgutil
 import re
 import shlex
@@ -16,9 +15,9 @@ import pytest
 
 import jcollab as jc
 from experiments import contract
+from tests import ROOT
 from tests.readme_test import understood
 
-ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(
     p for p in DOCS.rglob("*.md") if "```python" in p.read_text() and p.name != "design.md"

@@ -1,7 +1,6 @@
 """What the README says is run, word for word."""
 
 import json
-import pathlib
 import re
 import shlex
 
@@ -10,8 +9,8 @@ import pytest
 
 from experiments import contract, grid
 from experiments.__main__ import parse
+from tests import ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 

@@ -1,5 +1,4 @@
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +7,11 @@ import pytest
 
 import jcollab as jc
 from jcollab import objectives, row_sparse
+from tests import REFERENCE
 
-REFERENCE = pathlib.Path(__file__).parent / "reference" / "x2static"
-RECORDED = json.loads((REFERENCE / "loss_small.json").read_text())
-ARRAYS = np.load(REFERENCE / "loss_small.npz")
+X2STATIC = REFERENCE / "x2static"
+RECORDED = json.loads((X2STATIC / "loss_small.json").read_text())
+ARRAYS = np.load(X2STATIC / "loss_small.npz")
 
 
 def test_loss_and_gradient_equal_the_recorded_ones():

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests import ROOT
+
 LIBRARY = sorted((ROOT / "jcollab").rglob("*.py"))
 # what each part may import from the library: nothing to the right of itself
 LAYERS = [

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from tests.algorithms import KEY, B, D, N, make
+from tests.contract import KEY, B, D, N, make
 
 
 def main(name, folder, out, rounds):

@@ -11,7 +11,7 @@ import jcollab as jc
 def main(process, port, out, timeout, names):
     if process >= 0:
         jc.layout.initialize(f"localhost:{port}", 2, process, timeout=timeout)
-    from tests.algorithms import ALGORITHMS, KEY, N, T, make, problem
+    from tests.contract import ALGORITHMS, KEY, N, T, make, problem
 
     mesh, found = jc.layout.mesh(), {}
     params, batches = jax.tree.map(np.asarray, problem())

@@ -1,0 +1,121 @@
+"""The searches of the experiments on critical parameters, where the answer is known."""
+
+import json
+import threading
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from experiments.critical_params import batch, kinds, learning, steps, wall_clock
+from tests import REFERENCE
+
+FILE = REFERENCE / "critical_params/refs.json"
+STORED = json.loads(FILE.read_text())
+
+
+def context():
+    return types.SimpleNamespace(stop=threading.Event())
+
+
+def test_fits_find_the_parameter_that_made_the_data():
+    batches, delays = np.array([1, 4, 16, 64, 256]), np.array([0, 3, 10, 30, 100])
+    for c in (2.0, 9.0, 150.0):
+        assert steps.fit_batch(batches, 7 * (1 + c / batches)) == pytest.approx(c, rel=0.02)
+        made = np.where(delays > 0, steps.slowdown(delays / (1 + c)), 1.0)
+        assert steps.fit_delay(delays, 7 * made) == pytest.approx(c, rel=0.03)
+    # the curve is that of the exact second moments
+    for row in STORED["delayed_multiplicative"]:
+        if row["M"] and row["tau"]:
+            found = steps.slowdown(row["tau"] / (1 + row["M"]))
+            assert found == pytest.approx(row["slowdown_vs_tau0"], rel=0.02)
+    assert steps.slowdown(1e-6) == pytest.approx(1, abs=1e-5)
+    assert steps.slowdown(40.0) == pytest.approx(2 * steps.slowdown(20.0))
+
+
+def test_tuning_finds_the_best_learning_rate():
+    """Gradient descent on f = x^2 from a guess that is far too small."""
+
+    def loss(params, batch, key):
+        return jnp.sum(params**2) + 0 * batch
+
+    def task(max_steps):
+        return steps.Task(
+            lambda rate: jc.centralized(loss, optax.sgd(rate)), jnp.ones((1, 2)),
+            jnp.zeros((1,)), lambda data, key, step: data,
+            lambda params: jnp.sum(params**2) / 2, 1e-3, max_steps,
+        )  # fmt: skip
+
+    seeds = jax.random.split(jax.random.key(0), 2)
+    found = steps.tune(task(1000), 0.3 / 8, seeds, context())
+    # among 0.3 * 2^(k/2), 0.42 is nearest to the best, 1/2: a factor .16 each step
+    assert found.learning_rate == pytest.approx(0.3 * 2**0.5, rel=1e-5)
+    assert found.steps == pytest.approx(np.log(1e-3) / np.log((1 - 0.6 * 2**0.5) ** 2), rel=0.01)
+    assert found.params.shape == (2, 2)
+    never = steps.tune(task(2), 1e-4, seeds, context())
+    assert np.isinf(never.steps) and never.params is None
+
+
+def test_estimate_at_a_point_equals_numpy():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
+    examples = jc.data.Dataset(x, np.zeros(20, np.int32))
+
+    def loss(params, batch, key):
+        return 0.5 * jnp.mean((batch.x @ params) ** 2)
+
+    target = 0.1
+    problem = learning.Problem("p", loss, examples, w, 0.0, target, 20, 1)
+    row = learning.estimate(problem, w[None], examples)
+    grads = x * (x @ w)[:, None]
+    noise = np.trace(np.cov(grads.T, bias=True))
+    largest = np.linalg.eigvalsh(x.T @ x / 20)[-1]
+    assert row["estimated"] == pytest.approx(noise / (2 * largest * target), rel=0.02)
+    assert row["pointwise"] == pytest.approx(noise / (grads.mean(0) ** 2).sum(), rel=1e-3)
+
+
+def test_a_missed_knee_is_said_to_be_missed():
+    def rows(c):
+        made = [
+            {"problem": "p", "kind": "batch", "size": b, "steps": 3 * (1 + c / b)}
+            for b in (1, 8, 64)
+        ]
+        return [*made, {"problem": "p", "kind": "estimate", "estimated": 10.0, "pointwise": 1.0,
+                        "smoothness": 1.0}]  # fmt: skip
+
+    (near,), (far,) = learning.knee_claims(rows(15.0)), learning.knee_claims(rows(25.0))
+    assert near.holds and not far.holds
+    assert far.measured == pytest.approx(0.4, rel=0.02)
+
+
+def test_presets_refuse_bad_values():
+    for bad, message in (
+        (lambda: kinds.Batch(batches=(0,)), r"batches must hold numbers of at least 1, got \(0,\)"),
+        (lambda: kinds.Delay(delays=(-1, 0)), "delays must hold numbers of at least 0"),
+        (lambda: kinds.Delay(delays=(1,)), "delays must hold 0"),
+        (lambda: kinds.Sparse(densities=(0.0,)), r"densities must be in \(0, 1\]"),
+        (lambda: kinds.Estimate(large=10), "large must be in small"),
+        (lambda: kinds.WallClock(clients=(2,)), "clients must hold 1"),
+        (lambda: kinds.Logistic(target=1.0), r"target must be in \(0, 1\)"),
+        (lambda: kinds.Network(losses=(0.1, 0.2, 0.3)), "losses must be three falling"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bad()
+
+
+def test_the_number_of_clients_at_which_each_is_half_as_useful():
+    rows = [{"n": n, "steps": (1 + 6 / n)} for n in (1, 2, 4, 8, 16)]
+    assert wall_clock._half(rows, "synchronous") == pytest.approx(8)
+    rows = [{"n": n, "steps": 1 + (n - 1) / 7} for n in (1, 2, 4, 8, 16)]
+    assert wall_clock._half(rows, "asynchronous") == pytest.approx(8)
+    assert wall_clock._half(rows[:2], "asynchronous") is None
+
+
+def test_the_recorded_tables_hold():
+    config = kinds.Batch()
+    found = batch.claims(config, batch.exact(config))
+    assert len(found) == 8 and all(claim.holds for claim in found)

@@ -1,0 +1,95 @@
+"""The experiments on gradient alignment: their problems, claims and settings."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.grad_align import (
+    clusters,
+    distributed,
+    emnist_style,
+    kinds,
+    problems,
+    summary,
+)
+from tests import REFERENCE
+
+FOLDER = REFERENCE / "grad_align"
+REFS = json.loads((FOLDER / "refs.json").read_text())
+
+
+def test_the_experiments_use_the_recorded_problems(x64):
+    for name in ("quadratic", "mlp"):
+        stored = np.load(problems.FILES / f"{name}.npz")
+        for key, values in np.load(FOLDER / f"{name}.npz").items():
+            np.testing.assert_array_equal(stored[key], values)
+    mlp, quadratic = problems.mlp(), problems.quadratic()
+    np.testing.assert_allclose(problems.mean_loss(mlp, mlp.start), REFS["mlp_loss0"], rtol=1e-13)
+    np.testing.assert_allclose(problems.variance(mlp, mlp.start), REFS["mlp_var0"], rtol=1e-13)
+    np.testing.assert_allclose(
+        problems.grad_variance(quadratic), REFS["grad_of_variance_x0"], rtol=1e-12
+    )
+
+
+def case(method, beta, accuracy, variance, broken=False, **rest):
+    return [
+        {
+            "method": method, "beta": beta, "seed": s, "test_accuracy": a, "train_loss": 0.2,
+            "test_loss": 0.3, "mean_variance": variance, "final_variance": variance,
+            "gradient_variance": variance, "broken": broken,
+        }
+        | rest
+        for s, a in enumerate(accuracy)
+    ]  # fmt: skip
+
+
+def test_claims_say_when_they_do_not_hold():
+    rows = [
+        *case("GD", 0.0, [0.80, 0.82], 0.3, c=0.0),
+        *case("GradAlign", 0.5, [0.81, 0.84], 0.4, c=0.5),
+        *case("GradAlign", 1.0, [0.1, 0.8], 0.9, broken=True, c=1.0),
+        *case("FedGA", 0.225, [0.70, 0.75], 0.2, c=0.0),
+        *case("SCAFFOLD", None, [0.80, 0.81], 0.2, c=0.0),
+    ]
+    by_name = {c.claim: c.holds for c in clusters.claims(kinds.Clusters(), rows)}
+    (falls,) = [v for k, v in by_name.items() if "variance falls" in k]
+    (rises,) = [v for k, v in by_name.items() if "rises at every step" in k]
+    (same,) = [v for k, v in by_name.items() if "SCAFFOLD's" in k]
+    (breaks,) = [v for k, v in by_name.items() if "breaks training" in k]
+    assert (falls, rises, same, breaks) == (False, True, False, True)
+    images = [
+        *case("parallel SGD", 0.0, [0.9, 0.9], 0.3),
+        *case("GradAlign", 0.2, [0.8, 0.9], 0.2),
+        *case("GradAlign", 0.4, [0.1, 0.1], 9.0, broken=True),
+    ]
+    said = [claim.holds for claim in distributed.claims(kinds.Distributed(), images)]
+    assert said == [True, False, False]
+    federation = [
+        *case("FedAvg", 0.0, [0.8, 0.8], 0.3, mu=None),
+        *case("FedGA", 0.1, [0.9, 0.9], 0.2, mu=None),
+        *case("SCAFFOLD", None, [0.95, 0.95], 0.1, mu=None),
+    ]
+    said = [claim.holds for claim in emnist_style.claims(kinds.EmnistStyle(), federation)]
+    assert said == [True, True, False]
+    assert summary.is_broken(float("nan"), 10) and summary.is_broken(2.3, 10)
+    assert not summary.is_broken(0.3, 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: kinds.Taylor(betas=(0.2, 0.15)), "betas must be positive, each half"),
+        (lambda: kinds.SgdRegulariser(gammas=()), "gammas must be positive, each half"),
+        (lambda: kinds.LocalSteps(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
+        (lambda: kinds.LocalSteps(ratios=(1.0,)), "ratios must be at least 0, and 0 among"),
+        (lambda: kinds.Clusters(noise=1.0), r"noise must be in \[0, 1\), got 1.0"),
+        (lambda: kinds.Clusters(gamma=0.0), "gamma must be positive, got 0.0"),
+        (lambda: kinds.EmnistStyle(num_sampled=48), r"num_sampled must be in 1\.\.n = 47, got 48"),
+        (lambda: kinds.EmnistStyle(methods=("SGD",)), "methods must be among large-batch SGD"),
+        (lambda: kinds.Distributed(network="cnn"), "network must be 'mlp' for digits"),
+    ],
+)
+def test_bad_settings_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,368 @@
+"""Perturbations in latent space: recorded traces, exact balls, and hooks in any algorithm."""
+
+import functools
+import json
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from jcollab import flows
+from jcollab.data import Dataset
+from jcollab.flows import ascent, perturb
+from jcollab.flows.torch_weights import to_dtype
+from tests import REFERENCE
+from tests.reference import flows as oracle
+from tests.reference.flows import conv
+
+HERE = REFERENCE / "flows"
+KEY = jax.random.key(0)
+TAG = "mnistlike_L1K2"
+RECORDED = json.loads((HERE / "reference.json").read_text())[TAG]
+SETTINGS = {
+    "l2": {"radius": 1.0, "step_size": 0.5, "num_steps": 3, "norm": "l2"},
+    "linf": {"radius": 0.3, "step_size": 0.1, "num_steps": 5, "norm": "linf"},
+}
+
+
+def recorded(name):
+    return dict(np.load(HERE / f"{TAG}_{name}.npz"))
+
+
+def last(x, dtype=None):
+    return jnp.asarray(np.moveaxis(x, 1, -1), dtype)
+
+
+def first(x):
+    return np.moveaxis(np.asarray(x), -1, 1)
+
+
+@functools.cache
+def recorded_problem(dtype=jnp.float32):
+    """The recorded flow and classifier (convolution, ReLU, linear on channels first)."""
+    flow = flows.glow(levels=1, steps=2, width=8)
+    flow_params = to_dtype(flows.glow_from_torch(recorded("weights")), dtype)
+    own = {name: jnp.asarray(value, dtype) for name, value in recorded("clf").items()}
+
+    def predict(params, x):
+        kernel = params["0.weight"].transpose(2, 3, 1, 0)
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        y = jax.nn.relu(y + params["0.bias"])
+        flat = jnp.moveaxis(y, -1, 1).reshape(len(x), -1)
+        return flat @ params["3.weight"].T + params["3.bias"]
+
+    io = recorded("io")
+    return flow, flow_params, predict, own, last(io["x"], dtype), last(io["dequant_u"], dtype)
+
+
+def cross_entropy(logits, labels):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+@pytest.mark.parametrize("start", ["zero", "rs"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_attacks_are_the_recorded_ones(norm, start):
+    flow, flow_params, predict, own, x, noise = recorded_problem()
+    traces, said = recorded("pert"), RECORDED["adv"][f"{norm}_{start}"]
+    labels = jnp.argmax(predict(own, x), -1)
+    z, _ = flow.encode(flow_params, x, noise)
+
+    def loss(delta):
+        return cross_entropy(predict(own, flow.decode(flow_params, z + delta)), labels).mean()
+
+    begin = last(traces[f"{norm}_{start}_start"]) if start == "rs" else jnp.zeros_like(z)
+    delta = jax.jit(lambda d: ascent.ascend(loss, d, **SETTINGS[norm]))(begin)
+    np.testing.assert_allclose(first(delta), traces[f"{norm}_{start}_delta"], atol=3e-6)
+    decoded = flow.decode(flow_params, z + delta)
+    np.testing.assert_allclose(first(decoded), traces[f"{norm}_{start}_xpert"], rtol=1e-5)
+    np.testing.assert_allclose(loss(delta), said["loss_after"], rtol=1e-5)
+    sizes = np.asarray(ascent.lengths(delta)).ravel()
+    np.testing.assert_allclose(sizes, said["delta_l2"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.abs(delta).max((1, 2, 3)), said["delta_linf"], rtol=1e-5)
+
+
+def predict_numpy(w, x):
+    y = conv(x, w["0.weight"]) + w["0.bias"][None, :, None, None]
+    flat = np.maximum(y, 0).reshape(len(x), -1)
+    return flat @ w["3.weight"].T + w["3.bias"]
+
+
+def test_a_step_ascends_along_the_gradient_by_differences(x64):
+    """One L2 step and one L-infinity step against finite differences in NumPy."""
+    flow, flow_params, predict, own, x, noise = recorded_problem(jnp.float64)
+    x, noise = x[:1], noise[:1]
+    labels = jnp.argmax(predict(own, x), -1)
+    z, _ = flow.encode(flow_params, x, noise)
+    w = {name: np.asarray(v, float) for name, v in recorded("clf").items()}
+    decode = jax.jit(lambda z: flow.decode(flow_params, z))
+
+    def loss_numpy(delta):
+        logits = predict_numpy(w, first(decode(z + delta)))[0]
+        return np.log(np.exp(logits).sum()) - logits[labels[0]]
+
+    basis = np.eye(16).reshape(16, *x.shape)
+    slope = [(loss_numpy(1e-5 * e) - loss_numpy(-1e-5 * e)) / 2e-5 for e in basis]
+    slope = np.array(slope).reshape(x.shape)
+
+    def loss(delta):
+        return cross_entropy(predict(own, flow.decode(flow_params, z + delta)), labels).sum()
+
+    for norm, direction in (("l2", slope / np.linalg.norm(slope)), ("linf", np.sign(slope))):
+        delta = ascent.ascend(
+            loss, jnp.zeros_like(z), radius=1.0, step_size=0.1, num_steps=1, norm=norm
+        )
+        np.testing.assert_allclose(delta, 0.1 * direction, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["gauss_std0.2_noproj", "gauss_std20_l2proj20"])
+def test_random_perturbations_are_the_recorded_ones(name):
+    flow, flow_params, _, _, x, noise = recorded_problem()
+    traces = recorded("pert")
+    std, norm = (0.2, None) if "0.2" in name else (20.0, "l2")
+    z, _ = flow.encode(flow_params, x, noise)
+    delta = ascent.project(std * last(traces["rand_noise"]), std, norm)
+    decoded = jnp.clip(flow.decode(flow_params, z + delta), 0, 1)
+    np.testing.assert_allclose(first(decoded), traces[f"rand_{name}"], rtol=1e-5, atol=1e-6)
+    sizes = np.asarray(ascent.lengths(delta)).ravel()
+    np.testing.assert_allclose(sizes, RECORDED["rand"][name]["delta_l2"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_projections_are_exact(norm):
+    rng = np.random.default_rng(0)
+    for scale in (1e-20, 1e-3, 1.0, 30.0):
+        delta = (scale * rng.normal(size=(5, 3, 4))).astype(np.float32)
+        delta[0] = 0
+        ours = np.asarray(ascent.project(jnp.asarray(delta), 0.7, norm))
+        np.testing.assert_allclose(ours, oracle.project(delta, 0.7, norm), rtol=1e-6)
+        flat = ours.reshape(5, -1)
+        size = np.linalg.norm(flat, axis=1) if norm == "l2" else np.abs(flat).max(1)
+        assert (size <= 0.7 * (1 + 1e-6)).all()
+    np.testing.assert_array_equal(ascent.project(jnp.ones((2, 3)), 0.0, norm), np.zeros((2, 3)))
+
+
+def test_directions_are_of_each_sample_and_zero_stays_zero():
+    gradient = jnp.array([[3.0, -4.0], [0.0, 0.0], [3e-30, 4e-30], [1e30, 0.0]])
+    expected = [[0.6, -0.8], [0, 0], [0.6, 0.8], [1, 0]]
+    np.testing.assert_allclose(ascent.steepest(gradient, "l2"), expected, rtol=1e-6)
+    signs = [[1, -1], [0, 0], [1, 1], [1, 0]]
+    np.testing.assert_array_equal(ascent.steepest(gradient, "linf"), signs)
+
+
+def test_random_starts_lie_inside_the_ball():
+    for norm, size in (
+        ("l2", lambda s: np.linalg.norm(s, axis=1)),
+        ("linf", lambda s: abs(s).max(1)),
+    ):
+        start = np.asarray(ascent.random_start(KEY, (64, 5), 0.5, norm))
+        assert (size(start) <= 0.5 * (1 + 1e-6)).all() and size(start).max() > 0.45
+
+
+# ---- hooks, with a linear map for a flow, so that they can be looked through
+
+
+class Doubling(NamedTuple):
+    """``z = 2 x + noise``, undone with the same noise."""
+
+    num_classes: int | None = None
+
+    def encode(self, params, x, noise=None, condition=None):
+        return params * x + noise, None
+
+    def decode(self, params, z, noise=None, condition=None):
+        return (z - noise) / params
+
+    def noise(self, key, x):
+        return jax.random.uniform(key, x.shape)
+
+
+FLOW, TWO = Doubling(), jnp.float32(2.0)
+
+
+def predict(params, x):
+    return x.reshape(len(x), -1) @ params
+
+
+def example(b=4, d=3, classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.uniform(0.2, 0.8, (b, d, 1, 1)), jnp.float32)
+    params = jnp.asarray(rng.normal(size=(d, classes)), jnp.float32)
+    return Dataset(x, jnp.asarray(rng.integers(0, classes, b))), params
+
+
+def hooks(radius, **options):
+    attack = {"radius": radius, "step_size": radius / 2} | options
+    return {
+        "randomized": perturb.randomized(FLOW, TWO, radius=radius, **options),
+        "away": perturb.away(FLOW, TWO, radius=radius, **options),
+        "adversarial": perturb.adversarial(predict, FLOW, TWO, **attack),
+        "pgd": perturb.pgd(predict, **attack),
+    }
+
+
+@pytest.mark.parametrize("name", ["randomized", "away", "adversarial", "pgd"])
+def test_hooks_keep_labels_and_radius(name):
+    batch, params = example()
+    moved = jax.jit(hooks(0.1, norm="linf")[name])(batch, params, KEY)
+    np.testing.assert_array_equal(moved.y, batch.y)
+    latent = (1 if name == "pgd" else 2) * (moved.x - batch.x)
+    assert 0.05 < jnp.abs(latent).max() <= 0.1 * (1 + 1e-5)
+    if name == "away":
+        assert (moved.x >= batch.x - 1e-6).all()  # latents are positive
+    still = hooks(0.0, norm="linf")[name](batch, params, KEY)
+    np.testing.assert_allclose(still.x, batch.x, atol=1e-6)  # the noise is undone
+    never = hooks(0.1, norm="linf", ratio=0.0)[name](batch, params, KEY)
+    np.testing.assert_array_equal(never.x, batch.x)
+    near = hooks(5.0, norm="l2", clip=0.01)[name](batch, params, KEY)
+    assert ascent.lengths(near.x - batch.x).max() <= 0.01 * (1 + 1e-5)
+    inside = hooks(5.0, norm="l2", clamp=(0.0, 1.0))[name](batch, params, KEY)
+    assert inside.x.min() >= 0 and inside.x.max() <= 1
+
+
+def test_samples_do_not_interact():
+    """Perturbing a batch in another order perturbs it alike, up to the random draws."""
+    batch, params = example()
+    attack = perturb.pgd(predict, radius=0.1, step_size=0.05, norm="l2", start="zero")
+    order = jnp.array([2, 0, 3, 1])
+    both = (
+        attack(batch, params, KEY).x[order],
+        attack(jax.tree.map(lambda leaf: leaf[order], batch), params, KEY).x,
+    )
+    np.testing.assert_allclose(*both, rtol=1e-6)
+
+
+def test_attacks_raise_the_loss_of_their_labels():
+    batch, params = example(b=64)
+    own = jnp.argmax(predict(params, batch.x), -1)
+    for labels, target in (("own", own), ("true", batch.y)):
+        attack = perturb.adversarial(
+            predict, FLOW, TWO, radius=0.2, step_size=0.1, norm="l2", labels=labels, clamp=None
+        )
+        moved = attack(batch, params, KEY)
+        before, after = (cross_entropy(predict(params, x), target) for x in (batch.x, moved.x))
+        assert (after > before).mean() > 0.99
+    noise = perturb.randomized(FLOW, TWO, radius=0.2, norm="l2")(batch, params, KEY)
+    random = cross_entropy(predict(params, noise.x), batch.y).mean()
+    assert random < after.mean()
+
+
+def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
+    """Batch statistics: the attack evaluates, the training step alone updates."""
+    batch, params = example()
+
+    def judge(params, extra, x):
+        return predict(params, x) * extra
+
+    def train(params, extra, x, key):
+        return predict(params, x), extra + 1
+
+    attack = perturb.adversarial(judge, FLOW, TWO, radius=0.1, step_size=0.05)
+    loss = jc.objectives.classification(judge, augment=attack, train=train)
+    value, (extra, metrics) = loss(params, jnp.float32(3.0), batch, KEY)
+    assert extra == 4 and metrics.keys() == {"accuracy"}
+    augment_key, _ = jax.random.split(KEY)
+    moved = attack(batch, params, augment_key, extra=jnp.float32(3.0))
+    expected = cross_entropy(predict(params, moved.x), batch.y).mean()
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    state = jc.centralized(loss, optax.sgd(0.1)).init(KEY, params[None], jnp.zeros(1))
+    state, _ = jc.centralized(loss, optax.sgd(0.1)).update(
+        state, jax.tree.map(lambda leaf: leaf[None], batch), KEY
+    )
+    np.testing.assert_array_equal(state.clients.extra, [1])
+
+
+def test_no_gradient_flows_through_the_attack():
+    batch, params = example()
+    attack = perturb.pgd(predict, radius=0.1, step_size=0.05)
+    loss = jc.objectives.classification(predict, augment=attack)
+    augment_key, _ = jax.random.split(KEY)
+    moved = attack(batch, params, augment_key)
+    plain = jc.objectives.classification(predict)
+    both = (
+        jax.grad(f, has_aux=True)(params, b, KEY)[0] for f, b in ((loss, batch), (plain, moved))
+    )
+    np.testing.assert_allclose(*both, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["randomized", "adversarial"])
+def test_any_algorithm_trains_with_perturbations(name):
+    """Gossip, federated, D-BAT: every client draws its own, and attacks its own model."""
+    n, b = 3, 4
+    batch, params = example(b=n * 2 * b)
+    stacked = jax.tree.map(lambda leaf: leaf.reshape(n, 2 * b, *leaf.shape[1:]), batch)
+    models = jc.replicate(params, n)
+    hook = hooks(0.1)[name]
+    loss = jc.objectives.classification(predict, augment=hook)
+    sgd = optax.sgd(0.1)
+    gossip = jc.decentralized(loss, sgd, jc.gossip(jc.topology.ring(n)))
+    state, log = gossip.update(gossip.init(KEY, models), stacked, KEY)
+    own = [
+        loss(params, jax.tree.map(lambda leaf: leaf[i], stacked), key)[0]  # noqa: B023
+        for i, key in enumerate(jc.layout.client_keys(jax.random.split(KEY)[0], n))
+    ]
+    np.testing.assert_allclose(log["loss"], np.mean(own), rtol=1e-5)
+    fed = jc.federated(loss, sgd, local_steps=2)
+    steps = jax.tree.map(lambda leaf: leaf.reshape(n, 2, b, *leaf.shape[2:]), stacked)
+    state, log = fed.update(fed.init(KEY, models), steps, KEY)
+    chex.assert_tree_all_finite((state, log))
+
+    class Both(NamedTuple):
+        x: jax.Array
+        y: jax.Array
+        unlabelled: jax.Array
+
+    diverse = jc.dbat(loss, predict, sgd, alpha=0.5, member_rounds=1)
+    state, log = diverse.update(diverse.init(KEY, models), Both(*stacked, stacked.x), KEY)
+    chex.assert_tree_all_finite((state, log))
+
+
+def test_augmentations_in_turn():
+    batch, params = example()
+
+    def double(x, key):
+        return 2 * x
+
+    def shift(batch, params, key):
+        return batch._replace(x=batch.x + params[0, 0])
+
+    hook = jc.objectives.in_turn(double, shift)
+    np.testing.assert_allclose(hook(batch, params, KEY).x, 2 * batch.x + params[0, 0])
+    assert jc.objectives.in_turn()(batch, params, KEY) is batch
+    with pytest.raises(TypeError, match=r"augment must take \(x, key\) or .*got \(x\)"):
+        jc.objectives.in_turn(lambda x: x)
+
+
+def test_bad_input_is_named():
+    for build, message in [
+        (lambda: perturb.randomized(FLOW, TWO, radius=-1.0), "radius must be at least 0, got -1"),
+        (lambda: perturb.randomized(FLOW, TWO, radius=1, norm="l1"), "norm must be one of"),
+        (lambda: perturb.away(FLOW, TWO, radius=1, ratio=2), r"ratio must be in \[0, 1\], got 2"),
+        (lambda: perturb.pgd(predict, radius=1, step_size=-1), "step_size must be at least 0"),
+        (
+            lambda: perturb.pgd(predict, radius=1, step_size=1, start="one"),
+            "start must be 'random' or 'zero', got 'one'",
+        ),
+        (
+            lambda: perturb.pgd(predict, radius=1, step_size=1, labels="no"),
+            "labels must be one of",
+        ),
+        (
+            lambda: perturb.pgd(predict, radius=1, step_size=1, clamp=(1, 0)),
+            "clamp must be .low, high.",
+        ),
+        (lambda: perturb.pgd(predict, radius=1, step_size=1, clip=-1), "clip must be at least 0"),
+        (lambda: perturb.pgd(predict, radius=1, step_size=1, norm=None), "norm must be one of"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build()
+    with pytest.raises(TypeError, match="options must be clamp, clip, ratio, condition, got"):
+        perturb.away(FLOW, TWO, radius=1, clop=2)
+    with pytest.raises(TypeError, match="predict must take"):
+        perturb.pgd(lambda x: x, radius=1, step_size=1)
