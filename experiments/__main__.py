@@ -3,8 +3,8 @@
 Without a preset, lists papers and presets. Several values for a field that is one number are
 several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
 hold; 2 for bad input; 3 when a run diverges; 130 when interrupted. ``python -m experiments report
-DIR ...`` makes one page of the results of several runs, ``python -m experiments table`` the page of
-results of the documentation.
+DIR ...`` makes one page of the results of several runs, ``python -m experiments tables`` the tables
+of the documentation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import contract, grid
+from experiments import grid, headers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return _dispatch(arguments, console)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
     except FloatingPointError as error:
@@ -61,23 +61,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str], console: Console) -> int:
-    if arguments[:1] in (["report"], ["table"]):
+    if arguments[:1] in (["report"], ["tables"]):
         made = importlib.import_module(f"experiments.{arguments[0]}").main(arguments[1:])
-        console.print(f"Written to:\n  {made}")
+        console.print("Written to:", *made, sep="\n  ")
         return 0
     names = [a for a in arguments if not a.startswith("-")][:2]
     if len(names) < 2 or arguments[:2] != names:
+        papers = headers.papers()
         if names and arguments[:1] == names:
-            contract.presets(names[0])
-        _list(console, names[:1] or contract.PAPERS)
+            papers = {names[0]: headers.find_paper(names[0])}
+        _list(console, papers)
         return 0
     paper, name = names
-    preset = contract.find(paper, name)
-    runs = grid.expand(arguments[2:], preset.config)
+    preset = headers.find(paper, name)
+    _prepare_jax()
+    from experiments import contract
+
+    runs = grid.expand(arguments[2:], contract.configure(paper, name))
     parsed = [parse(paper, name, own) for _, own in runs]  # before the first one runs
     console.print(f"[bold]{paper} {name}[/]: {preset.about}")
     console.print(f"takes {preset.cost}; expected: {preset.expected}")
-    _prepare_jax()
     if len(runs) == 1:
         return _run(paper, name, *parsed[0], console)[0]
     return _run_all(paper, name, [point for point, _ in runs], parsed, console)
@@ -86,7 +89,9 @@ def _dispatch(arguments: list[str], console: Console) -> int:
 def _run_all(
     paper: str, name: str, points: list[grid.Point], parsed: list[tuple], console: Console
 ) -> int:
-    """Runs every point of a grid in a folder of its own, and tells means over seeds."""
+    """Runs every point of a grid in a folder of its own, and prints means over seeds."""
+    from experiments import execution
+
     first = parsed[0][1]
     out, keep = first.out, grid.unfinished(first.out) and not first.fresh and not first.smoke
     (out / "summary.json").unlink(missing_ok=True)
@@ -108,7 +113,7 @@ def _run_all(
             break
     whole = grid.write(out, points[: len(summaries)], summaries)
     console.rule(f"{len(summaries)} runs")
-    contract.show(whole | {"results": grid.shown(whole["results"])}, console)
+    execution.show(whole | {"results": grid.shown(whole["results"])}, console)
     console.print(f"Written to:\n  {out / 'summary.json'}")
     return max(states)
 
@@ -117,13 +122,15 @@ def _run(
     paper: str, name: str, config: Any, options: Options, console: Console
 ) -> tuple[int, dict[str, Any]]:
     """One run, its exit status and its summary."""
+    from experiments import execution
+
     console.print(config)
     out = options.out
     if options.resume:
-        if not (options.resume / contract.CHECKPOINTS).is_dir():
+        if not (options.resume / execution.CHECKPOINTS).is_dir():
             raise ValueError(f"resume must be a folder with checkpoints, got {options.resume}")
         out = options.resume
-    summary = contract.execute(
+    summary = execution.execute(
         paper,
         name,
         config,
@@ -154,8 +161,9 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
     Raises:
         ValueError: for an unknown paper, preset or field, or a value that a field refuses.
     """
-    preset = contract.find(paper, name)
-    default = contract.configure(preset, smoke="--smoke" in arguments)
+    from experiments import contract
+
+    default = contract.configure(paper, name, smoke="--smoke" in arguments)
     fields = [f.name for f in dataclasses.fields(default)]
     options = [field.name for field in dataclasses.fields(Options)]
     known = {*fields, *options, "help"}
@@ -173,17 +181,17 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
         default=(default, Options(pathlib.Path("runs") / paper / name)),
         args=arguments,
         prog=f"python -m experiments {paper} {name}",
-        description=preset.about,
+        description=headers.find(paper, name).about,
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return asked
 
 
-def _list(console: Console, papers: Any) -> None:
+def _list(console: Console, papers: dict[str, headers.Paper]) -> None:
     table = Table("paper", "preset", "what it runs", "takes", "expected", show_lines=True)
-    for paper in papers:
-        for name, preset in contract.presets(paper).items():
-            table.add_row(paper, name, preset.about, preset.cost, preset.expected)
+    for paper in papers.values():
+        for preset in paper.presets.values():
+            table.add_row(paper.name, preset.name, preset.about, preset.cost, preset.expected)
     console.print(table)
     console.print("python -m experiments PAPER PRESET [--smoke] [--out DIR] [--FIELD VALUE ...]")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -20,7 +21,7 @@ class Task:
     """Data and model of a comparison.
 
     Attributes:
-        train: what is dealt to the clients.
+        train: the examples of the clients.
         validation: for choosing learning rates.
         test: for the results.
         model: flax module.
@@ -33,16 +34,35 @@ class Task:
     model: Any
     seen: int
 
+    def start(self, n: int) -> Callable[[jc.Algorithm, jax.Array], jc.State]:
+        """``start(algorithm, key) -> State`` with n times the model that the key draws."""
+
+        def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
+            params = self.model.init(key, self.train.x[:1])
+            return algorithm.init(key, jc.replicate(params, n))
+
+        return start
+
+    def evaluate(self, state: jc.State) -> dict[str, Any]:
+        """Accuracies on the first validation and test examples, and the consensus distance."""
+        found = {"consensus_distance": jc.metrics.consensus_distance(state)}
+        for part, data in (("validation", self.validation), ("test", self.test)):
+            measure = jc.metrics.accuracy(
+                self.model.apply, data.x[: self.seen], data.y[: self.seen]
+            )
+            found |= {f"{part}_{name}": value for name, value in measure(state).items()}
+        return found
+
 
 def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None) -> Task:
     """Loads a data set, holds out a fifth of its training set, and takes an MLP for it."""
     known = jc.data.load(dataset, "train")
     if examples is not None:
         known = Dataset(known.x[:examples], known.y[:examples])
-    fit, held = train_test_split(
+    fit, held_out = train_test_split(
         np.arange(len(known.y)), test_size=VALIDATION_FRACTION, random_state=0, stratify=known.y
     )
-    train, validation = (Dataset(known.x[i], known.y[i]) for i in (fit, held))
+    train, validation = (Dataset(known.x[i], known.y[i]) for i in (fit, held_out))
     model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
     return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
 
@@ -55,17 +75,3 @@ def average_squares(x: np.ndarray, factor: int) -> np.ndarray:
     height, width = (size // factor for size in x.shape[1:3])
     cut = x[:, : height * factor, : width * factor]
     return cut.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))
-
-
-def stack_clients(parts: list[Any], examples: Dataset, times: int) -> jc.data.ClientData:
-    """One partition for each seed over shared examples, repeated for each setting.
-
-    Returns:
-        Leaves ``indices`` and ``mask`` are ``[times * seeds, n, w]``.
-    """
-    each = [jc.data.client_data(examples, part) for part in parts]
-    return jc.data.ClientData(
-        each[0].examples,
-        jnp.stack([d.indices for d in each] * times),
-        jnp.stack([d.mask for d in each] * times),
-    )

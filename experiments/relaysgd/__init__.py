@@ -1,1 +1,10 @@
-"""RelaySGD: Vogels, He, Koloskova, Lin, Karimireddy, Stich, Jaggi, NeurIPS 2021 (2110.04175)."""
+"""RelaySGD.
+
+Vogels, He, Koloskova, Lin, Karimireddy, Stich, Jaggi: RelaySum for Decentralized Deep Learning on
+Heterogeneous Data, NeurIPS 2021.
+
+arXiv: 2110.04175
+Import: jc.relay_sum
+Preset: fig2
+Notebooks: 00_first_round, 01_topologies
+"""

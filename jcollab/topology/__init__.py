@@ -12,7 +12,7 @@ from jcollab.topology.byzantine import (
     malicious_ring,
     two_cliques,
 )
-from jcollab.topology.drawing import draw
+from jcollab.topology.drawing import draw, layout_positions
 from jcollab.topology.families import (
     binary_tree,
     chain,
@@ -55,6 +55,7 @@ __all__ = [
     "cubic_tree",
     "delta_max",
     "draw",
+    "layout_positions",
     "dumbbell",
     "exponential",
     "from_networkx",

@@ -35,10 +35,25 @@ def draw(
     ax = ax or plt.gca()
     style = {"node_color": "#4c78a8" if values is None else values, "edge_color": "#9aa0a6"}
     style |= {"node_size": 180, "font_size": 7, "font_color": "white", "linewidths": 0}
-    where = _positions(topology) if positions is None else dict(enumerate(positions))
+    places = layout_positions(topology) if positions is None else positions
+    where = dict(enumerate(places))
     nx.draw_networkx(topology.graph, where, ax=ax, **(style | kwargs))
     ax.set_axis_off()
     return ax
+
+
+def layout_positions(topology: Topology | nx.Graph) -> np.ndarray:
+    """Where the nodes of a graph are drawn: a layout that suits it.
+
+    Args:
+        topology: a topology.
+
+    Returns:
+        Coordinates ``[n, 2]``.
+    """
+    topology = as_topology(topology)
+    where = _positions(topology)
+    return np.array([where[node] for node in range(topology.n)], float)
 
 
 def _positions(topology: Topology) -> dict[int, Any]:

@@ -24,6 +24,7 @@ class Method:
         mixer: ``mixer(n) -> Mixer``.
         correction: ``correction(n)``, the factor by which learning rates are scaled up because
             relayed updates come late.
+        graph: ``graph(n) -> Topology`` for drawings; None for none.
     """
 
     name: str
@@ -31,16 +32,15 @@ class Method:
     build: Callable[..., jc.Algorithm]
     mixer: Callable[..., jc.Mixer]
     correction: Callable[[int], float] = lambda n: 1.0
+    graph: Callable[[int], Topology] | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.topology}"
 
 
 def nesterov(learning_rate: Any, momentum: float) -> optax.GradientTransformation:
-    """Local SGD with Nesterov momentum; its learning rate lies in its state, so it can be swept."""
-    return optax.inject_hyperparams(optax.sgd, static_args=("momentum", "nesterov"))(
-        learning_rate, momentum=momentum or None, nesterov=bool(momentum)
-    )
+    """Local SGD with Nesterov momentum."""
+    return optax.sgd(learning_rate, momentum=momentum or None, nesterov=bool(momentum))
 
 
 def shared_models(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
@@ -97,18 +97,19 @@ METHODS = {
     str(method): method
     for method in (
         Method("all-reduce", "complete", shared_models, lambda n: jc.all_reduce()),
-        Method("D-PSGD", "ring", shared_models, _ring),
-        Method("D-PSGD", "chain", shared_models, _chain),
-        Method("D-PSGD + QGM", "ring", quasi_global, _ring),
-        Method("D2", "ring", corrected, _ring),
-        Method("gradient tracking", "ring", tracking, _ring),
+        Method("D-PSGD", "ring", shared_models, _ring, graph=jc.topology.ring),
+        Method("D-PSGD", "chain", shared_models, _chain, graph=jc.topology.chain),
+        Method("D-PSGD + QGM", "ring", quasi_global, _ring, graph=jc.topology.ring),
+        Method("D2", "ring", corrected, _ring, graph=jc.topology.ring),
+        Method("gradient tracking", "ring", tracking, _ring, graph=jc.topology.ring),
         Method("SGP", "exponential", shared_models, lambda n: jc.one_peer_exponential(n, rounds=2)),
         Method(
             "RelaySGD",
             "chain",
             shared_models,
-            lambda n, **options: jc.relay_sum(jc.topology.chain(n), **options),
+            lambda n: jc.relay_sum(jc.topology.chain(n)),
             _chain_correction,
+            jc.topology.chain,
         ),
         Method("RelaySGD", "double trees", shared_models, double_trees, _tree_correction),
         Method(
@@ -117,14 +118,18 @@ METHODS = {
             shared_updates,
             lambda n: jc.relay_sum(jc.topology.chain(n), fill="zero"),
             _chain_correction,
+            jc.topology.chain,
         ),
     )
 }
-
-
-def find(names: tuple[str, ...]) -> list[Method]:
-    """Methods by name; ValueError for an unknown one."""
-    for name in names:
-        if name not in METHODS:
-            raise ValueError(f"methods must be among {', '.join(METHODS)}; got {name!r}")
-    return [METHODS[name] for name in names]
+# in Table 2 of the paper, and gossip on the chain
+PAPER_METHODS = (
+    "all-reduce complete",
+    "RelaySGD chain",
+    "RelaySGD double trees",
+    "SGP exponential",
+    "D-PSGD + QGM ring",
+    "D2 ring",
+    "D-PSGD ring",
+    "D-PSGD chain",
+)

@@ -1,0 +1,179 @@
+"""Runs an experiment: the folder, the checkpoints, the summary and the tables that are printed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+from typing import Any
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
+
+from experiments import contract
+from experiments.contract import CHECKPOINTS, Context
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}
+
+
+def execute(
+    paper: str,
+    preset: str,
+    config: Any,
+    out: pathlib.Path,
+    *,
+    smoke: bool = False,
+    fresh: bool = False,
+    on_divergence: str = "stop",
+    tensorboard: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
+
+    A run that was killed or interrupted left checkpoints in the folder, and goes on from them: what
+    it then writes is what it would have written without. A run that ends deletes them.
+
+    Args:
+        paper: name of the paper.
+        preset: name of the preset that ``config`` comes from.
+        config: resolved configuration.
+        out: folder to write into; made if it does not exist.
+        smoke: computes no claims, writes no checkpoints.
+        fresh: starts anew whatever checkpoints there are.
+        on_divergence: ``"stop"`` or ``"continue"``, where the experiment does not go on anyway.
+        tensorboard: also writes event files into ``out/tensorboard``.
+        console: where tables go; None for standard output.
+
+    Returns:
+        The contents of summary.json, with ``interrupted`` true if Ctrl-C ended the run early.
+
+    Raises:
+        ValueError: if the folder's checkpoints are of a run of another configuration.
+        jcollab.training.Diverged: if a run does; its checkpoints stay.
+    """
+    from jcollab import plots
+    from jcollab.run_log import interruptible, plain, progress_bar
+
+    console = console or Console()
+    module = contract.load(paper, preset)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = plain(dataclasses.asdict(config))
+    if not smoke:
+        resumed = _claim_folder(out, {"experiment": paper, "preset": preset} | settings, fresh)
+        if resumed:
+            console.print(f"Going on with the run in {out}; --fresh starts anew.")
+    (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (out / "metrics.jsonl").write_text("")
+    (out / "graphs.json").unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if tensorboard:
+            from experiments.tensorboard import Writer
+
+            listener = Writer(out / "tensorboard")
+            stack.callback(listener.close)
+        progress, stop = stack.enter_context(progress_bar()), stack.enter_context(interruptible())
+        context = Context(
+            out, progress, smoke, stop, on_divergence=on_divergence, listener=listener
+        )
+        rows = [plain(row) for row in module.run(config, context)]
+    finished = not stop.is_set()
+    if finished:
+        with plots.style():
+            module.figures(config, rows, context)
+    claims = module.claims(config, rows) if finished and not smoke else []
+    summary = {
+        "experiment": paper,
+        "preset": preset,
+        "config": settings,
+        "versions": versions(),
+        "results": rows,
+        "claims": [plain(dataclasses.asdict(claim)) for claim in claims],
+        "interrupted": not finished,
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    if finished:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    shown = getattr(module, "shown", lambda config, rows: rows)
+    show(summary | {"results": plain(shown(config, rows))}, console)
+    files = [out / name for name in ("config.json", "metrics.jsonl", "summary.json")]
+    console.print("Written to:", *files, *context.saved, sep="\n  ")
+    return summary
+
+
+def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
+    """Whether there are checkpoints to go on from; notes which run the folder belongs to."""
+    from jcollab.checkpoints import difference
+
+    folder = out / CHECKPOINTS
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    owner = folder / "run.json"
+    if owner.exists():
+        if changed := difference(json.loads(owner.read_text()), settings):
+            raise ValueError(
+                f"{out} holds an unfinished run of another configuration: {changed}; take another "
+                "--out, or --fresh to start anew"
+            )
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "run.json.tmp"
+    written.write_text(json.dumps(settings, indent=2))
+    written.replace(owner)
+    return False
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Prints the results and the claims of a summary as tables."""
+    rows = summary["results"]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    same = {c: rows[0].get(c) for c in columns if len({str(row.get(c)) for row in rows}) == 1}
+    if len(rows) > 1:  # what all rows share goes into the title
+        columns = [c for c in columns if c not in same]
+    else:
+        same = {}
+    title = f"{summary['experiment']} {summary['preset']}"
+    title += "".join(f", {key} {_cell(value)}" for key, value in same.items())
+    table = Table(title=title, **TABLE)
+    for column in columns:
+        number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        justify = "right" if number else "left"
+        label = column.replace("accuracy", "acc.").replace("_", "\n")
+        table.add_column(label, justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+    if summary["claims"]:
+        table = Table("claim", "expected", "measured", "holds", title="claims", **TABLE)
+        for claim in summary["claims"]:
+            mark = "[green]yes[/]" if claim["holds"] else "[bold red]NO[/]"
+            table.add_row(claim["claim"], claim["expected"], _cell(claim["measured"]), mark)
+        console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "–" if value is None else str(value)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the results may depend on, the devices and the number of processors."""
+    import jax
+
+    found = {"jcollab": importlib.metadata.version("jax-collab")}
+    found |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    device = jax.devices()[0]
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": f"{jax.device_count()} x {device.platform}:{device.device_kind}",
+        "processors": str(os.cpu_count()),
+    }
