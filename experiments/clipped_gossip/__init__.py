@@ -1,1 +1,9 @@
-"""ClippedGossip: He, Karimireddy, Jaggi: Byzantine-Robust Decentralized Learning (2202.01545)."""
+"""ClippedGossip.
+
+He, Karimireddy, Jaggi: Byzantine-Robust Decentralized Learning via ClippedGossip, 2022.
+
+arXiv: 2202.01545
+Import: jc.neighborhood, jc.aggregators, jc.attacks
+Preset: two_cliques
+Notebooks: 02_byzantine_sweep
+"""

@@ -1,1 +1,8 @@
-"""Federated methods side by side, and populations of a million clients."""
+"""Federated methods.
+
+Comparisons that belong to no single paper, and populations of a million clients.
+
+Import: jc.federated, jc.federated_cohort
+Preset: population
+Notebooks: 03_many_clients
+"""
