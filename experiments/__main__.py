@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _dispatch(arguments: list[str], console: Console) -> int:
     if arguments[:1] in (["report"], ["tables"]):
         made = importlib.import_module(f"experiments.{arguments[0]}").main(arguments[1:])
-        console.print("Written to:", *made, sep="\n  ")
+        console.print("Written to:", *(made if isinstance(made, list) else [made]), sep="\n  ")
         return 0
     names = [a for a in arguments if not a.startswith("-")][:2]
     if len(names) < 2 or arguments[:2] != names:

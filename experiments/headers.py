@@ -28,7 +28,7 @@ import re
 FOLDER = pathlib.Path(__file__).parent
 COMMAND = re.compile(r"^ +python -m experiments (\w+) (\w+)$", re.M)
 PRESET = re.compile(r"\s*(.+?)\nCost: (.+?)\nExpected: (.+?)\s*(?:\n\n.*)?", re.S)
-FIELD = re.compile(r"^(arXiv|Import|Preset|Notebooks): (.*)$", re.M)
+FIELD = re.compile(r"^(arXiv|Import|Preset|Claim|Notebooks): (.*)$", re.M)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Paper:
         arxiv: number; empty for none.
         imports: what to import for it.
         preset: the one to begin with.
+        claim: how the claim of that preset begins that stands for the paper; empty for the first.
         notebooks: names of the notebooks about it.
         experiments: its experiments.
     """
@@ -92,6 +93,7 @@ class Paper:
     arxiv: str
     imports: str
     preset: str
+    claim: str
     notebooks: tuple[str, ...]
     experiments: tuple[Experiment, ...]
 
@@ -146,6 +148,7 @@ def read_paper(folder: pathlib.Path) -> Paper:
         arxiv=fields.get("arXiv", ""),
         imports=fields.get("Import", ""),
         preset=fields.get("Preset", ""),
+        claim=fields.get("Claim", ""),
         notebooks=tuple(fields.get("Notebooks", "").replace(",", " ").split()),
         experiments=tuple(read_experiment(path) for path in modules),
     )

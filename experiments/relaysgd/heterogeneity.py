@@ -171,7 +171,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         sentence = f"RelaySGD is ahead of D-PSGD on the same chain ({where})"
         found.append(at_least(sentence, relay[least] - gossip[least], 0.1))
     if relay[least] is not None and exact is not None:
-        sentence = f"RelaySGD is close to all-reduce: its distance ({where})"
+        sentence = f"RelaySGD is close to all-reduce ({where})"
         found.append(at_most(sentence, exact - relay[least], 0.03))
     if most >= 1 > least and relay[least] is not None and gossip[least] is not None:
         span = f"from alpha {most:g} to {least:g}"

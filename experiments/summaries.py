@@ -1,0 +1,184 @@
+"""Committed summaries of finished runs: ``docs/results/PAPER/PRESET.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from typing import Any
+
+from experiments import contract, headers
+
+MOST_BYTES = 60_000
+FOLDER = pathlib.Path(__file__).parent.parent / "docs" / "results"
+
+
+def add(
+    run: pathlib.Path, folder: pathlib.Path = FOLDER, *, name: str = "", without_rows: bool = False
+) -> pathlib.Path:
+    """Copies the summary of a run into the folder of summaries, with claims as they are now.
+
+    Paths in configurations become DIR or FILE, and the platform becomes system and processor.
+
+    Args:
+        run: folder of the run.
+        folder: of the summaries.
+        name: put behind the name of the preset, for a run with other fields.
+        without_rows: leaves the rows of results out, for summaries that are too large.
+
+    Returns:
+        The new file, ``folder/PAPER/PRESET.json`` or ``PRESET_NAME.json``.
+
+    Raises:
+        ValueError: if the run was interrupted or computed no claims, its configuration does not fit
+            the preset, or the file would be larger than 60 kB.
+    """
+    path = run / "summary.json"
+    summary = read(path)
+    if summary.get("interrupted") or not summary["claims"]:
+        raise ValueError(f"{path} must be of a finished run with claims")
+    check(summary, path)
+    summary["claims"] = claims_of(summary, path)
+    summary["config"] = {field: _without_path(v) for field, v in summary["config"].items()}
+    summary["versions"]["platform"] = _system(summary["versions"]["platform"])
+    if without_rows:
+        summary |= {"results": [], "rows_left_out": len(summary["results"])}
+    text = dumps(summary)
+    if len(text) > MOST_BYTES:
+        raise ValueError(
+            f"{path} must be at most {MOST_BYTES} bytes, got {len(text)}; --without_rows leaves "
+            "the rows of results out"
+        )
+    if name and not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"name must be made of a-z, 0-9 and _, got {name!r}")
+    stem = f"{summary['preset']}_{name}" if name else summary["preset"]
+    new = folder / summary["experiment"] / f"{stem}.json"
+    new.parent.mkdir(parents=True, exist_ok=True)
+    new.write_text(text)
+    return new
+
+
+def dumps(summary: dict[str, Any]) -> str:
+    """The text of a file."""
+    return json.dumps(summary, indent=1, allow_nan=False) + "\n"
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """A summary; ValueError if the file contains none."""
+    try:
+        summary = json.loads(path.read_text())
+        parts = [summary[part] for part in ("experiment", "preset", "config", "versions")]
+        parts += [summary["results"], summary["claims"], summary["versions"]["devices"]]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the summary of a run: {error!r}") from None
+    return summary
+
+
+def check(summary: dict[str, Any], path: pathlib.Path) -> None:
+    """ValueError unless the configuration has the fields of the preset as it is now."""
+    name = f"{summary['experiment']} {summary['preset']}"
+    config = contract.configure(summary["experiment"], summary["preset"])
+    fields = [field.name for field in dataclasses.fields(config)]
+    if gone := [field for field in summary["config"] if field not in fields]:
+        raise ValueError(
+            f"{path}: {name} has no field {', '.join(gone)} any more; run the preset again"
+        )
+    if new := [field for field in fields if field not in summary["config"]]:
+        raise ValueError(
+            f"{path}: {name} has got the field {', '.join(new)}; run the preset again, or add the "
+            "value that the run had"
+        )
+
+
+def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:
+    """The claims that the experiment computes of the rows now.
+
+    Those of the file where they cannot be computed anew: without rows, and for several runs
+    together, whose rows are means.
+
+    Raises:
+        ValueError: if the rows are not those that the experiment measures now.
+    """
+    from jcollab.run_log import plain
+
+    module = contract.load(summary["experiment"], summary["preset"])
+    default = plain(dataclasses.asdict(module.PRESETS[summary["preset"]]))
+    config = summary["config"]
+    if not summary["results"] or any(
+        isinstance(value, list) and isinstance(default[field], (int, float))
+        for field, value in config.items()
+    ):
+        return summary["claims"]
+    try:
+        fields = {field: _frozen(value) for field, value in config.items()}
+        claims = module.claims(module.Config(**fields), summary["results"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: rows are not those of {summary['experiment']} {summary['preset']} as it is "
+            f"now ({error!r}); run the preset again"
+        ) from None
+    return [plain(dataclasses.asdict(claim)) for claim in claims]
+
+
+def command(summary: dict[str, Any]) -> str:
+    """The command that gives these results: fields that differ from the preset are spelled out."""
+    from jcollab.run_log import plain
+
+    words = ["python -m experiments", summary["experiment"], summary["preset"]]
+    config = contract.configure(summary["experiment"], summary["preset"])
+    default = plain(dataclasses.asdict(config))
+    for name, value in summary["config"].items():
+        if value != default.get(name, value):
+            several = value if isinstance(value, list) else [value]
+            words += [f"--{name}", *dict.fromkeys(map(str, several))]
+    return " ".join(words)
+
+
+def hardware(versions: dict[str, str]) -> str:
+    """What a run ran on, ``"2 CPU cores"`` or ``"4 x NVIDIA H100"``."""
+    count, _, device = versions["devices"].partition(" x ")
+    kind, _, name = device.partition(":")
+    if kind != "cpu":
+        return f"{count} x {name}"
+    if "processors" in versions:
+        return f"{versions['processors']} CPU cores"
+    return f"{count} CPU devices"  # of older runs; one for each core, unless asked otherwise
+
+
+def of_paper(paper: headers.Paper, folder: pathlib.Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """The summaries of a paper by the stem of their file, in the order of its presets.
+
+    Raises:
+        ValueError: if a file is not named after its preset, or does not fit it.
+    """
+    found = {}
+    for path in sorted((folder / paper.name).glob("*.json")):
+        summary = read(path)
+        check(summary, path)
+        preset = summary["preset"]
+        if summary["experiment"] != paper.name or path.stem[: len(preset)] != preset:
+            name = f"{summary['experiment']} {preset}"
+            raise ValueError(f"{path} must be named after what it is of, {name}")
+        found[path.stem] = summary
+    order = list(paper.presets)
+    return dict(sorted(found.items(), key=lambda item: (order.index(item[1]["preset"]), item[0])))
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, as configurations have them."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _without_path(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_path(item) for item in value]
+    if isinstance(value, str) and pathlib.PurePath(value).is_absolute():
+        return "FILE" if pathlib.PurePath(value).suffix else "DIR"
+    return value
+
+
+def _system(platform: str) -> str:
+    """System and processor of ``platform.platform()``, without versions and names of kernels."""
+    known = re.search(r"x86_64|aarch64|arm64|AMD64", platform)
+    return " ".join([platform.split("-")[0], *([known.group()] if known else [])])
