@@ -185,15 +185,19 @@ class Context:
     listener: Any = None
     fits: int = 0
 
-    def cases(self, *axes: Iterable[Any]) -> Iterator[Any]:
+    def cases(self, *axes: Iterable[Any], description: str = "") -> Iterator[Any]:
         """Every combination of the axes, the last one varying fastest, until the run is stopped.
 
-        With one axis its values, with several tuples.
+        With one axis its values, with several tuples; with a description under a progress bar.
         """
-        for case in itertools.product(*axes):
+        choices = list(itertools.product(*axes))
+        bar = self.progress.add_task(description, total=len(choices)) if description else None
+        for case in choices:
             if self.stop.is_set():
                 return
             yield case if len(axes) > 1 else case[0]
+            if bar is not None:
+                self.progress.advance(bar)
 
     def log(self, **tags: Any) -> Any:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
