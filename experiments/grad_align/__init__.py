@@ -1,1 +1,9 @@
-"""Implicit gradient alignment: Dandi, Barba and Jaggi, AAAI 2022 (2106.13897)."""
+"""Gradient alignment.
+
+Dandi, Barba, Jaggi: Implicit Gradient Alignment in Distributed and Federated Learning, AAAI 2022.
+
+arXiv: 2106.13897
+Import: jc.grad_align, jc.local.gradient_alignment
+Preset: emnist_style
+Notebooks: 03_many_clients
+"""

@@ -1,1 +1,10 @@
-"""Grimberg, Hartley, Karimireddy, Jaggi: Optimal Model Averaging (2110.12946)."""
+"""Optimal averaging.
+
+Grimberg, Hartley, Karimireddy, Jaggi: Optimal Model Averaging: Towards Personalized Collaborative
+Learning, FL-ICML 2021.
+
+arXiv: 2110.12946
+Import: jc.averaging, jc.personal_average
+Preset: parabola
+Notebooks:
+"""
