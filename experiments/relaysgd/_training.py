@@ -2,49 +2,91 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Context, Row, check
+from experiments.relaysgd._methods import Method
 from experiments.tasks import Task
 from experiments.training import Tune, partitions, train_replicas
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Data, model and training of a comparison."""
+
+    dataset: str = "digits"  # embedded, or a TFDS image set
+    n: int = 16  # clients
+    learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)  # before the factors of a method
+    num_seeds: int = 3
+    seed: int = 0  # the first one, of partition, initial model, batches and lost messages
+    rounds: int = 400  # T
+    batch_size: int = 32  # examples per client and round
+    hidden: int = 64  # width of the hidden layer of the MLP
+    evaluations: int = 20  # points of the curves
+    eval_examples: int = 2000  # test examples that the curves are drawn from (the table uses all)
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "n num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
+        check(self, "learning_rates", above=0)
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """Of the repetitions, ``[S]``."""
+        return self.seed + np.arange(self.num_seeds)
+
+    def partition(self, labels: np.ndarray, alpha: float) -> list[Any]:
+        """A Dirichlet partition for each seed."""
+        return [jc.data.dirichlet(labels, self.n, alpha, seed=seed) for seed in self.seeds]
+
+
+SMOKE = {
+    "n": 4,
+    "rounds": 6,
+    "num_seeds": 2,
+    "learning_rates": (1.0, 3.0),
+    "hidden": 8,
+    "evaluations": 2,
+}
+
+
 def train(
     context: Context,
+    config: Config,
     task: Task,
     parts: list[Any],
-    mixer: jc.Mixer,
-    build: Any,
-    config: Any,
-    *,
-    rates: tuple[float, ...],
+    method: Method,
+    momentum: float,
     tags: Row,
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """Trains with every learning rate and seed: the row of the best rate, and its curves.
 
     Args:
         context: of the experiment.
+        config: of the experiment.
         task: data and model.
         parts: a partition of the training data for each seed.
-        mixer: of the algorithm, for its cost.
-        build: ``build(loss, learning_rate) -> Algorithm``.
-        config: with ``seed``, ``num_seeds``, ``rounds``, ``batch_size`` and ``evaluations``.
-        rates: learning rates.
+        method: what to train with.
+        momentum: of its local SGD.
         tags: fields of the row and of every line of the log.
     """
     loss = jc.objectives.classification(task.model.apply)
+    mixer = method.mixer(config.n)
+    # momentum lengthens a step by 1 / (1 - mu); relaying late shortens it by the correction
+    scale = (1 - momentum) * method.correction(config.n)
     done = train_replicas(
         context,
-        lambda setting: build(loss, setting["learning_rate"]),
-        task.start(len(parts[0])),
+        lambda setting: method.build(loss, setting["learning_rate"], momentum, mixer),
+        task.start(config.n),
         partitions(parts, task.train),
         rounds=config.rounds,
-        seeds=config.seed + np.arange(config.num_seeds),
-        settings={"learning_rate": rates},
+        seeds=config.seeds,
+        settings={"learning_rate": [scale * rate for rate in config.learning_rates]},
         sample=jc.data.minibatches(config.batch_size),
         evaluate=task.evaluate,
         evaluations=config.evaluations,

@@ -29,8 +29,8 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, check
-from experiments.relaysgd import _methods as methods
-from experiments.relaysgd._training import train
+from experiments.relaysgd import _training as training
+from experiments.relaysgd._methods import METHODS, PAPER_METHODS, Method
 from experiments.tasks import make_task
 from jcollab import plots
 
@@ -47,46 +47,28 @@ COLORS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(training.Config):
     """Which methods are compared, on which data."""
 
-    dataset: str = "digits"  # embedded, or a TFDS image set
     methods: tuple[str, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
-    n: int = 16  # clients
     alphas: tuple[float, ...] = (0.1, 0.01)  # Dirichlet concentrations; small is heterogeneous
     momenta: tuple[float, ...] = (0.9,)  # Nesterov momenta of the local SGD
-    learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)  # before the factors of a method
-    num_seeds: int = 3
-    seed: int = 0  # the first one, of partition, initial model and batches
-    rounds: int = 400  # T
-    batch_size: int = 32  # examples per client and round
-    hidden: int = 64  # width of the hidden layer of the MLP
     examples: int | None = None  # number of training examples to use; None for all
-    evaluations: int = 20  # points of the curves
-    eval_examples: int = 2000  # test examples that the curves are drawn from (the table uses all)
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check(self, "n num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
-        check(self, "alphas learning_rates", above=0)
+        super().__post_init__()
+        check(self, "examples", at_least=1)
+        check(self, "alphas", above=0)
         check(self, "momenta", at_least=0, below=1)
-        check(self, "methods", among=methods.METHODS)
+        check(self, "methods", among=METHODS)
 
 
-SMALL = {
-    "n": 4,
-    "rounds": 6,
-    "num_seeds": 2,
-    "learning_rates": (1.0, 3.0),
-    "hidden": 8,
-    "evaluations": 2,
-    "alphas": (0.1,),
-}
 PRESETS = {
     "quickstart": Config(),
     "heterogeneity": Config(
         dataset="fashion_mnist",
-        methods=methods.PAPER_METHODS,
+        methods=(*PAPER_METHODS, "D-PSGD chain"),
         alphas=(1.0, 0.1, 0.01),
         momenta=(0.0, 0.9),
         learning_rates=(0.1, 0.3, 1.0),
@@ -95,6 +77,7 @@ PRESETS = {
         eval_examples=1000,
     ),
 }
+SMALL = training.SMOKE | {"alphas": (0.1,)}
 SMOKE = {
     "quickstart": SMALL,
     "heterogeneity": SMALL
@@ -111,40 +94,25 @@ SMOKE = {
 def run(config: Config, context: Context) -> list[Row]:
     """Trains every method for every alpha and momentum."""
     task = make_task(config.dataset, config.hidden, config.eval_examples, config.examples)
-    seeds = config.seed + np.arange(config.num_seeds)
     rows: list[Row] = []
-    for name in config.methods:
-        method = methods.METHODS[name]
+    for method in (METHODS[name] for name in config.methods):
         if method.graph:
             context.graph(method.topology, method.graph(config.n))
     for alpha in context.cases(config.alphas):
-        parts = [jc.data.dirichlet(task.train.y, config.n, alpha, seed=s) for s in seeds]
+        parts = config.partition(task.train.y, alpha)
         counts = np.stack([np.bincount(task.train.y[part], minlength=10) for part in parts[0]])
         context.kept["counts", alpha] = counts
         for name, momentum in context.cases(config.methods, config.momenta):
-            method = methods.METHODS[name]
+            method = METHODS[name]
             if method.name == "D-PSGD + QGM" and momentum == 0:
                 continue  # it is plain D-PSGD then
-            mixer = method.mixer(config.n)
-            # momentum lengthens a step by 1 / (1 - mu); relaying late shortens it by the correction
-            scale = (1 - momentum) * method.correction(config.n)
-            row, curves = train(
-                context,
-                task,
-                parts,
-                mixer,
-                lambda loss, rate, build=method.build, mu=momentum, mixer=mixer: build(
-                    loss, rate, mu, mixer
-                ),
-                config,
-                rates=tuple(scale * rate for rate in config.learning_rates),
-                tags={
-                    "algorithm": method.name,
-                    "topology": method.topology,
-                    "momentum": momentum,
-                    "alpha": alpha,
-                },
-            )
+            tags = {
+                "algorithm": method.name,
+                "topology": method.topology,
+                "momentum": momentum,
+                "alpha": alpha,
+            }
+            row, curves = training.train(context, config, task, parts, method, momentum, tags)
             rows.append(row)
             context.kept[alpha, _label(method, momentum, config)] = curves
     return rows
@@ -198,7 +166,7 @@ def _order(worst: dict[tuple[str, str, float], float], alpha: float) -> Claim:
     )
 
 
-def _label(method: methods.Method, momentum: float, config: Config) -> str:
+def _label(method: Method, momentum: float, config: Config) -> str:
     several = sum(name.startswith(f"{method.name} ") for name in config.methods) > 1
     name = str(method) if several else method.name
     return name + (f", momentum {momentum:g}" if len(config.momenta) > 1 else "")

@@ -1,0 +1,122 @@
+"""What message loss does to each method when clients hold different labels.
+
+RelaySGD, arXiv 2110.04175, the question of Table 5.
+
+    python -m experiments relaysgd unreliable
+
+0, 1 and 10 % of messages lost, digits at Dirichlet(0.01), five methods.
+Cost: 5 minutes on 2 cores.
+Expected: RelaySGD with the refreshed fill loses at most 1 point; initial fill much worse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, at_least, check
+from experiments.relaysgd import _methods as methods
+from experiments.relaysgd import _training as training
+from experiments.tasks import make_task
+from jcollab import plots
+
+# mean accuracy in the paper's Table 5 (VGG-11 on CIFAR-10, alpha .01, one seed), by loss
+PAPER = {
+    "RelaySGD, refreshed fill": {0.0: 0.892, 0.01: 0.893, 0.1: 0.893},
+    "D-PSGD + QGM": {0.0: 0.693},
+    "D2": {0.0: 0.874},
+    "SGP": {0.0: 0.885, 0.01: 0.886, 0.1: 0.881},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(training.Config):
+    """How many messages get lost, on which data."""
+
+    alpha: float = 0.01  # Dirichlet concentration of the labels
+    losses: tuple[float, ...] = (0.0, 0.01, 0.1)  # probabilities that a message gets lost
+    momentum: float = 0.9  # Nesterov momentum of the local SGD
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check(self, "alpha", above=0)
+        check(self, "losses", at_least=0, below=1)
+        check(self, "momentum", above=0, below=1)
+
+
+PRESETS = {"unreliable": Config()}
+SMOKE = {
+    "unreliable": training.SMOKE | {"num_seeds": 1, "learning_rates": (1.0,), "losses": (0.1,)}
+}
+
+
+def _compared(loss: float) -> list[methods.Method]:
+    lossy = jc.channels.drop(loss)
+
+    def relay(fill: str) -> methods.Method:
+        return methods.Method(
+            f"RelaySGD, {'refreshed' if fill == 'previous' else fill} fill",
+            "double trees",
+            methods.shared_models,
+            lambda n: methods.double_trees(n, fill=fill, channel=lossy),
+            methods.tree_correction,
+        )
+
+    def ring(n: int) -> jc.Mixer:
+        return jc.neighborhood(jc.topology.ring(n), jc.aggregators.weighted(), lossy)
+
+    def push(n: int) -> jc.Mixer:
+        return jc.one_peer_exponential(n, rounds=2, channel=lossy)
+
+    return [
+        relay("previous"),
+        relay("initial"),
+        methods.Method("D-PSGD + QGM", "ring", methods.quasi_global, ring),
+        methods.Method("D2", "ring", methods.corrected, ring),
+        methods.Method("SGP", "exponential", methods.shared_models, push),
+    ]
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Trains every method at every probability of loss."""
+    task = make_task(config.dataset, config.hidden, config.eval_examples)
+    parts = config.partition(task.train.y, config.alpha)
+    rows: list[Row] = []
+    for loss in context.cases(config.losses):
+        for method in context.cases(_compared(loss)):
+            tags = {"algorithm": method.name, "loss": loss}
+            row, context.kept[loss, method.name] = training.train(
+                context, config, task, parts, method, config.momentum, tags
+            )
+            rows.append(row | {"paper_cifar10": PAPER.get(method.name, {}).get(loss)})
+    return rows
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The refreshed fill bears loss; the common initial model as a stand-in does not."""
+    mean = {(row["algorithm"], row["loss"]): row["mean_accuracy"] for row in rows}
+    most, least = max(config.losses), min(config.losses)
+    refreshed = mean["RelaySGD, refreshed fill", most]
+    lost = mean["RelaySGD, refreshed fill", least] - refreshed
+    behind = refreshed - mean["RelaySGD, initial fill", most]
+    where = f"loss {most:g}, mean accuracy"
+    sentence = f"RelaySGD with the refreshed fill bears the loss ({where}, against loss {least:g})"
+    return [
+        Claim(sentence, "within 0.01", lost, lost <= 0.01),
+        at_least(f"the initial fill is visibly worse ({where})", behind, 0.02),
+    ]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Accuracy against rounds, one panel for each probability of loss."""
+    fig = plots.figure(figsize=(4.2 * len(config.losses), 4.0))
+    panels = fig.subplots(1, len(config.losses), sharey=True, squeeze=False)[0]
+    for ax, loss in zip(panels, config.losses, strict=True):
+        chosen = {name: curve for (at, name), curve in context.kept.items() if at == loss}
+        for color, (name, curve) in zip(plots.COLORS, chosen.items(), strict=False):
+            plots.band(ax, curve["round"], curve["test_mean_accuracy"], color=color, label=name)
+        ax.set(title=f"{loss:.0%} of messages lost", xlabel="communication rounds", ylim=(0, 1.02))
+    panels[0].set_ylabel("test accuracy, mean over clients")
+    panels[0].legend(loc="lower right", fontsize=9)
+    context.save(fig, "unreliable")
