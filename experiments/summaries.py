@@ -15,7 +15,11 @@ FOLDER = pathlib.Path(__file__).parent.parent / "docs" / "results"
 
 
 def add(
-    run: pathlib.Path, folder: pathlib.Path = FOLDER, *, name: str = "", without_rows: bool = False
+    run: pathlib.Path,
+    folder: pathlib.Path | None = None,
+    *,
+    name: str = "",
+    without_rows: bool = False,
 ) -> pathlib.Path:
     """Copies the summary of a run into the folder of summaries, with claims as they are now.
 
@@ -23,7 +27,7 @@ def add(
 
     Args:
         run: folder of the run.
-        folder: of the summaries.
+        folder: of the summaries; None for that of the repository.
         name: put behind the name of the preset, for a run with other fields.
         without_rows: leaves the rows of results out, for summaries that are too large.
 
@@ -53,7 +57,7 @@ def add(
     if name and not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"name must be made of a-z, 0-9 and _, got {name!r}")
     stem = f"{summary['preset']}_{name}" if name else summary["preset"]
-    new = folder / summary["experiment"] / f"{stem}.json"
+    new = (folder or FOLDER) / summary["experiment"] / f"{stem}.json"
     new.parent.mkdir(parents=True, exist_ok=True)
     new.write_text(text)
     return new
@@ -146,14 +150,14 @@ def hardware(versions: dict[str, str]) -> str:
     return f"{count} CPU devices"  # of older runs; one for each core, unless asked otherwise
 
 
-def of_paper(paper: headers.Paper, folder: pathlib.Path = FOLDER) -> dict[str, dict[str, Any]]:
+def of_paper(paper: headers.Paper, folder: pathlib.Path | None = None) -> dict[str, dict[str, Any]]:
     """The summaries of a paper by the stem of their file, in the order of its presets.
 
     Raises:
         ValueError: if a file is not named after its preset, or does not fit it.
     """
     found = {}
-    for path in sorted((folder / paper.name).glob("*.json")):
+    for path in sorted(((folder or FOLDER) / paper.name).glob("*.json")):
         summary = read(path)
         check(summary, path)
         preset = summary["preset"]

@@ -94,7 +94,8 @@ class Replicas:
         self, fn: Callable[[jc.State], dict[str, Any]], k: int | None = None
     ) -> dict[str, np.ndarray]:
         """What ``fn(state of one run) -> dict`` says of the last states, ``[S, ...]``."""
-        return jax.device_get(jax.jit(jc.layout.per_replica(fn))(self.state(k)))
+        state = jax.device_get(self.state(k))  # the runs lie on all devices, a setting's on some
+        return jax.device_get(jax.jit(jc.layout.per_replica(fn))(state))
 
     def _rows(self, k: int | None) -> slice:
         count, total = len(self.seeds), len(self.result.state.step)
@@ -209,8 +210,9 @@ def partitions(parts: Sequence[Any], examples: jc.data.Dataset) -> jc.data.Clien
 
 def _scores(tune: Tune, evaluations: dict[str, np.ndarray], count: int) -> np.ndarray:
     """Means over seeds of each of the settings, ``[K]``."""
-    if tune.metric not in evaluations:
-        raise ValueError(f"metric must be one of {', '.join(evaluations)}, got {tune.metric!r}")
+    known = [name for name in evaluations if name != "round"]
+    if tune.metric not in known:
+        raise ValueError(f"metric must be one of {', '.join(known)}, got {tune.metric!r}")
     values = np.asarray(evaluations[tune.metric], float)[-tune.last :]
     return np.nan_to_num(values.mean(0), posinf=0.0, neginf=0.0).reshape(count, -1).mean(1)
 

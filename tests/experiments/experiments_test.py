@@ -8,14 +8,33 @@ import sys
 
 import pytest
 
-from experiments import contract, grid
+from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
 from jcollab.checkpoints import Checkpoints
 from jcollab.run_log import plain
 from tests import ROOT
 
-ALL = [(paper, preset) for paper in contract.PAPERS for preset in contract.presets(paper)]
+# one of every paper that is quick; the others run in `make test-all`
+QUICK = {
+    ("clipped_gossip", "consensus"),
+    ("critical_params", "delay"),
+    ("crosslingual", "smoke"),
+    ("dbat", "theorem"),
+    ("federated", "population"),
+    ("flow_perturbations", "cifar10_flow"),
+    ("grad_align", "local_steps"),
+    ("optimal_averaging", "parabola"),
+    ("relaysgd", "fig9"),
+    ("rep_sharing", "heterogeneous"),
+    ("x2static", "ablations"),
+}
+ALL = [(paper.name, name) for paper in headers.papers().values() for name in paper.presets]
+MARKED = [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in ALL]
 SUMMARY = {"experiment", "preset", "config", "versions", "results", "claims", "interrupted"}
+
+
+def test_every_paper_has_a_quick_preset():
+    assert sorted(paper for paper, _ in QUICK) == headers.names() and set(ALL) > QUICK
 
 
 def test_listing_needs_no_jax(capsys):
@@ -27,8 +46,28 @@ def test_listing_needs_no_jax(capsys):
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("paper, preset", ALL)
-def test_every_preset_in_smoke_mode(paper, preset, tmp_path):
+@pytest.mark.parametrize(("paper", "preset"), ALL)
+def test_a_preset_is_described_configured_and_shortened(paper, preset):
+    """The header, PRESETS and SMOKE of a module are about the same presets."""
+    module, header = contract.load(paper, preset), headers.find(paper, preset)
+    own = {
+        p.name
+        for p in headers.find_paper(paper).presets.values()
+        if p.experiment == header.experiment
+    }
+    assert set(module.PRESETS) == set(module.SMOKE) == own
+    assert header.about and header.cost and header.expected
+    default, smoke = (contract.configure(paper, preset, smoke=s) for s in (False, True))
+    assert type(default) is type(smoke) is module.Config
+    assert {"seed"} <= {field.name for field in dataclasses.fields(module.Config)}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        default.seed = 1
+    for name in ("run", "claims", "figures"):
+        assert callable(getattr(module, name))
+
+
+@pytest.mark.parametrize("paper, preset", MARKED)
+def test_a_preset_in_smoke_mode(paper, preset, tmp_path):
     assert main([paper, preset, "--smoke", "--seed", "3", "--out", str(tmp_path)]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert set(summary) == SUMMARY
@@ -76,11 +115,10 @@ def test_bad_input_is_named(capsys):
         parse("relaysgd", "q", [])
     with pytest.raises(ValueError, match="unknown field '--bogus'.*--learning_rates"):
         parse("relaysgd", "quickstart", ["--bogus", "3"])
-    preset = contract.find("relaysgd", "quickstart")
-    with pytest.raises(ValueError, match="alphas must be positive numbers"):
-        contract.configure(preset, alphas=(0.0,))
+    with pytest.raises(ValueError, match="alphas must be above 0, got"):
+        contract.configure("relaysgd", "quickstart", alphas=(0.0,))
     with pytest.raises(ValueError, match="field must be one of .*got 'bogus'"):
-        contract.configure(preset, bogus=1)
+        contract.configure("relaysgd", "quickstart", bogus=1)
     with pytest.raises(SystemExit) as status:  # the parser itself refuses values
         main(["relaysgd", "quickstart", "--rounds", "0"])
     assert status.value.code == 2
@@ -177,7 +215,7 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
         (out / "summary.json").write_text(json.dumps(told))
         return told
 
-    monkeypatch.setattr(contract, "execute", trial)
+    monkeypatch.setattr(execution, "execute", trial)
     assert main([*run, "--fresh"]) == 130 and ran == [3, 4]  # the second one is cut short
     assert main(run) == 0 and ran == [3, 4, 4] and "Ended before" in capsys.readouterr().out
     assert main(run) == 0 and ran == [3, 4, 4, 3, 4]  # all of them had ended

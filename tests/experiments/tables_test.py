@@ -1,35 +1,51 @@
+import dataclasses
 import json
 import re
 
 import pytest
 
-from experiments import contract, table
+from experiments import execution, headers, summaries, tables
 from experiments.__main__ import main
+from experiments.dbat import theorem
 from tests import ROOT
 
-FOLDER = ROOT / "docs/results"
-SUMMARIES = sorted(FOLDER.rglob("*.json"))
+SUMMARIES = sorted(summaries.FOLDER.rglob("*.json"))
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
-def test_the_page_is_that_of_the_summaries():
-    made = table.render(FOLDER)
-    assert made == (ROOT / "docs/results.md").read_text(), "run python -m experiments table"
-    claims = [claim for path in SUMMARIES for claim in table.read(path)["claims"]]
-    marks = re.findall(r"\| (yes|\*\*no\*\*) \|", made)
+def test_tables_are_those_of_headers_and_summaries():
+    """Fails when a table is stale: run python -m experiments tables."""
+    made = tables.render()
+    assert {"README.md", "results.md"} <= {path.name for path in made}
+    stale = [str(path) for path, text in made.items() if path.read_text() != text]
+    assert not stale, "run python -m experiments tables"
+    page = made[ROOT / "docs" / "results.md"]
+    claims = [claim for path in SUMMARIES for claim in summaries.read(path)["claims"]]
+    marks = re.findall(r"\| (yes|\*\*no\*\*) \|", page)
     assert len(marks) == len(claims) > 100
     assert marks.count("**no**") == sum(not claim["holds"] for claim in claims) > 0
+    for paper in headers.papers().values():
+        own = made[ROOT / "experiments" / paper.name / "README.md"]
+        for name in paper.presets:
+            assert f"| `{paper.name} {name}` |" in own
+
+
+def test_every_preset_is_in_the_table_of_runs():
+    page = (ROOT / "docs" / "results.md").read_text()
+    for paper in headers.papers().values():
+        for preset in paper.presets.values():
+            assert f"| {tables.cell(preset.about)} | {tables.cell(preset.cost)} |" in page
 
 
 @pytest.mark.parametrize("path", SUMMARIES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_summary_fits_its_preset_and_names_no_machine(path):
-    summary = table.read(path)
-    table.check(summary, path)
-    assert path.stat().st_size <= table.MOST_BYTES
+    summary = summaries.read(path)
+    summaries.check(summary, path)
+    assert path.stat().st_size <= summaries.MOST_BYTES
     assert summary["claims"] and not summary["interrupted"]
     assert not re.search(r'"(/|[A-Z]:\\)', path.read_text())
     assert re.fullmatch(r"\w+( \w+)?", summary["versions"]["platform"])
-    computed = table.judged(summary, path)
+    computed = summaries.claims_of(summary, path)
     assert len(computed) == len(summary["claims"])
     for ours, recorded in zip(computed, summary["claims"], strict=True):
         assert_same_claim(ours, recorded)
@@ -52,7 +68,7 @@ def assert_same_claim(computed, recorded):
 
 def a_run(folder, **changes):
     """A summary, without rows, that is of no run."""
-    fields = contract.find("dbat", "theorem").config
+    fields = theorem.PRESETS["theorem"]
     claims = [
         {"claim": "a | b", "expected": ">= 1", "measured": 1.23456, "holds": True},
         {"claim": "c", "expected": "< 1 (paper .5)", "measured": 2, "holds": False},
@@ -76,25 +92,50 @@ def a_run(folder, **changes):
     return summary
 
 
-def test_a_run_is_added_by_one_command(tmp_path, capsys):
+def test_a_run_is_added_by_one_command(tmp_path, monkeypatch, capsys):
     a_run(tmp_path / "run")
-    page, folder = tmp_path / "page.md", tmp_path / "results"
-    arguments = ["table", str(folder), "--out", str(page), "--add", str(tmp_path / "run")]
-    assert main([*arguments, "--name", "seven"]) == 0
-    assert "page.md" in capsys.readouterr().out
+    folder = tmp_path / "results"
+    monkeypatch.setattr(summaries, "FOLDER", folder)
+    monkeypatch.setattr(tables, "render", lambda: {tmp_path / "page.md": "made"})
+    arguments = ["tables", "--add", str(tmp_path / "run"), "--name", "seven"]
+    assert main(arguments) == 0
+    assert "theorem_seven.json" in "".join(capsys.readouterr().out.split())
     kept = json.loads((folder / "dbat/theorem_seven.json").read_text())
     assert kept["versions"]["platform"] == "Linux x86_64"
-    text = page.read_text()
-    assert "| 1 of 2 | 2 CPU devices | jax 0.1, Python 3.12 |" in text
-    first = "[2202.04414](https://arxiv.org/abs/2202.04414)"
+    assert (tmp_path / "page.md").read_text() == "made"
+    assert tables.main([]) == []  # nothing changes twice
+
+
+def test_rows_of_a_table(tmp_path):
+    a_run(tmp_path / "run")
+    summaries.add(tmp_path / "run", tmp_path, name="seven")
+    paper = headers.find_paper("dbat")
+    found = {"dbat": summaries.of_paper(paper, tmp_path)}
+    page = tables.claims_sections({"dbat": paper}, found)
     command = "`python -m experiments dbat theorem --rounds 7`"
-    assert f"| {first} | a \\| b | >= 1 | 1.235 | yes | {command} | 2 CPU devices |" in text
-    assert "|  | c | \\< 1 (paper .5) | 2 | **no** |  |  |" in text
+    assert f"| theorem_seven | a \\| b | >= 1 | 1.235 | yes | {command} |" in page
+    assert "|  | c | \\< 1 (paper .5) | 2 | **no** |  |" in page
+    assert "## D-BAT {#dbat}\n\n[arXiv 2202.04414](https://arxiv.org/abs/2202.04414)" in page
+    runs = tables.runs_table({"dbat": paper}, found)
+    assert "| 1 of 2 | 2 CPU devices | jax 0.1, Python 3.12 |" in runs
+    assert "not run in full" in runs
+
+
+def test_the_claim_that_stands_for_a_paper_must_exist():
+    paper = headers.find_paper("dbat")
+    claims = [{"claim": "first", "measured": 1}, {"claim": "second one", "measured": 2}]
+    found = {paper.preset: {"claims": claims}}
+    other = dataclasses.replace(paper, claim="second")
+    assert tables.headline(dataclasses.replace(paper, claim=""), found)["measured"] == 1
+    assert tables.headline(other, found)["measured"] == 2
+    assert tables.headline(other, {}) is None
+    with pytest.raises(ValueError, match="Claim must begin a claim of .*, got 'third'"):
+        tables.headline(dataclasses.replace(paper, claim="third"), found)
 
 
 def test_paths_do_not_get_into_the_repository(tmp_path):
     config = {"data": "/somewhere/text", "file": "/a/b.bin", "several": ["/a", "b"], "n": 3}
-    assert {k: table._without_path(v) for k, v in config.items()} == {
+    assert {k: summaries._without_path(v) for k, v in config.items()} == {
         "data": "DIR",
         "file": "FILE",
         "several": ["DIR", "b"],
@@ -103,18 +144,18 @@ def test_paths_do_not_get_into_the_repository(tmp_path):
 
 
 def test_hardware_is_named():
-    assert table.hardware({"devices": "1 x gpu:NVIDIA H100"}) == "1 x NVIDIA H100"
-    assert table.hardware({"devices": "8 x cpu:cpu", "processors": "4"}) == "4 CPU cores"
-    found = contract.versions()
-    assert re.fullmatch(r"\d+ CPU cores|\d+ x .+", table.hardware(found))
+    assert summaries.hardware({"devices": "1 x gpu:NVIDIA H100"}) == "1 x NVIDIA H100"
+    assert summaries.hardware({"devices": "8 x cpu:cpu", "processors": "4"}) == "4 CPU cores"
+    found = execution.versions()
+    assert re.fullmatch(r"\d+ CPU cores|\d+ x .+", summaries.hardware(found))
 
 
 def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
     row = {"start": "zeros", "distance_to_s": 0.0005, "note": "z" * 50}
     a_run(tmp_path, results=[row] * 1000)
     with pytest.raises(ValueError, match=r"at most 60000 bytes.*--without_rows"):
-        table.add(tmp_path, tmp_path / "out")
-    kept = json.loads(table.add(tmp_path, tmp_path / "out", without_rows=True).read_text())
+        summaries.add(tmp_path, tmp_path / "out")
+    kept = json.loads(summaries.add(tmp_path, tmp_path / "out", without_rows=True).read_text())
     assert kept["results"] == [] and kept["rows_left_out"] == 1000 and len(kept["claims"]) == 1
 
 
@@ -132,22 +173,21 @@ def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, changes, said):
     a_run(tmp_path, **changes)
     with pytest.raises(ValueError, match=said):
-        table.add(tmp_path, tmp_path / "out")
+        summaries.add(tmp_path, tmp_path / "out")
 
 
-def test_bad_folders_are_named(tmp_path, capsys):
-    for arguments, said in (
-        ([str(tmp_path)], "FOLDER must hold"),
-        ([str(tmp_path), "--name", "x"], "name is for one run"),
-        ([str(tmp_path), "--add", str(tmp_path / "none")], "is not the summary of a run"),
+def test_bad_arguments_are_named(tmp_path, capsys):
+    for arguments, message in (
+        (["--name", "x"], "name is for one run"),
+        (["--add", str(tmp_path / "none")], "is not the summary of a run"),
     ):
-        assert main(["table", *arguments, "--out", str(tmp_path / "page.md")]) == 2
-        assert said in " ".join(capsys.readouterr().out.split())
+        assert main(["tables", *arguments]) == 2
+        assert message in " ".join(capsys.readouterr().out.split())
     (tmp_path / "dbat").mkdir()
     a_run(tmp_path / "dbat")
     (tmp_path / "dbat/summary.json").rename(tmp_path / "dbat/other.json")
     with pytest.raises(ValueError, match="must be named after"):
-        table.render(tmp_path)
+        summaries.of_paper(headers.find_paper("dbat"), tmp_path)
 
 
 def test_a_claim_may_differ_in_the_last_digit_only():
