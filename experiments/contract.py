@@ -20,6 +20,7 @@ import json
 import pathlib
 import threading
 import types
+import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -104,6 +105,13 @@ def check(
             raise ValueError(f"{name} must hold at least one value, got none")
         if not all(holds(one) for one in values for holds in rules.values()):
             raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
+
+
+def check_choices(config: Any) -> None:
+    """Refuses values of fields of type ``Literal[...]`` that are not among its choices."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(kind) is typing.Literal:
+            check(config, name, among=typing.get_args(kind))
 
 
 @dataclasses.dataclass(frozen=True)
