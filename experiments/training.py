@@ -238,7 +238,11 @@ def _per_run(data: Any, axes: Any, seeds: int, count: int) -> Any:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(v, (int, float)) for v in value)
+    )
 
 
 def _narrow(leaf: np.ndarray) -> np.ndarray:
