@@ -1,0 +1,311 @@
+"""One class per client: what the coefficient of the variance does to training and accuracy.
+
+Implicit gradient alignment, arXiv 2106.13897, on Gaussian classes.
+
+    python -m experiments grad_align clusters
+
+Ten Gaussian classes, one per client: GradAlign, FedGA and SCAFFOLD by coefficient.
+Cost: 1 minute on 2 cores.
+Expected: variance falls and accuracy rises with c; FedGA at c = 0 is SCAFFOLD; 1 breaks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, above, below, check
+from experiments.grad_align._shared import (
+    by_case,
+    check_displacements,
+    gain,
+    is_broken,
+    local_method,
+    means,
+)
+from experiments.training import train_replicas
+from jcollab import plots
+
+Dataset = jc.data.Dataset
+SUMMARY = ("test_accuracy", "train_loss", "mean_variance", "final_variance")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Clients that hold one Gaussian class each, and some wrong labels."""
+
+    betas: tuple[float, ...] = (0.0, 0.05, 0.2, 0.5, 1.0)  # of GradAlign; 0 is gradient descent
+    local_betas: tuple[float, ...] = (0.0, 0.025, 0.1, 0.225, 0.5)  # of FedGA; 0 is FedAvg
+    gamma: float = 0.1  # learning rate of GradAlign
+    local_gamma: float = 0.05  # of the local steps of FedGA and SCAFFOLD
+    local_steps: int = 10  # K of FedGA and SCAFFOLD
+    rounds: int = 600  # of GradAlign
+    local_rounds: int = 120  # of FedGA and SCAFFOLD
+    num_seeds: int = 10  # data sets and initial models
+    seed: int = 0  # of the first
+    classes: int = 10  # and clients
+    dimension: int = 20  # of the inputs
+    examples: int = 40  # of each client
+    test_examples: int = 2000  # without wrong labels
+    separation: float = 1.0  # standard deviation of the classes' means; within a class it is 1
+    noise: float = 0.1  # fraction of training labels that are redrawn from all classes
+    hidden: int = 64  # width of the tanh network
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "local_steps rounds local_rounds num_seeds dimension", at_least=1)
+        check(self, "examples test_examples hidden", at_least=1)
+        check(self, "gamma local_gamma separation", above=0)
+        check(self, "classes", at_least=2)
+        check(self, "noise", at_least=0, below=1)
+        check_displacements(self, "betas", "local_betas")
+
+
+PRESETS = {"clusters": Config()}
+SMOKE = {
+    "clusters": {
+        "betas": (0.0, 0.2),
+        "local_betas": (0.0, 0.225),
+        "rounds": 4,
+        "local_rounds": 3,
+        "num_seeds": 2,
+        "local_steps": 2,
+        "hidden": 4,
+        "test_examples": 50,
+    }
+}
+
+
+def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
+    """Training data of all clients, ``x [n, m, d]``, and clean test data ``[N, d]``.
+
+    The means are normal with standard deviation ``separation``, inputs normal around them with 1.
+    Client i holds class i; a fraction ``noise`` of its labels is redrawn from all classes.
+    """
+    rng = np.random.default_rng(seed)
+    n, m, d = config.classes, config.examples, config.dimension
+    centers = config.separation * rng.normal(size=(n, d))
+    x = centers[:, None] + rng.normal(size=(n, m, d))
+    own = np.repeat(np.arange(n)[:, None], m, axis=1)
+    wrong = rng.random((n, m)) < config.noise
+    y = np.where(wrong, rng.integers(0, n, (n, m)), own)
+    test_y = rng.integers(0, n, config.test_examples)
+    test_x = centers[test_y] + rng.normal(size=(config.test_examples, d))
+    train, test = ((x, y), (test_x, test_y))
+    return tuple(Dataset(x.astype(np.float32), y.astype(np.int32)) for x, y in (train, test))
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """All displacements and seeds of a method in one program; a row for each."""
+    seeds = config.seed + np.arange(config.num_seeds)
+    sets = zip(*(make_data(config, seed) for seed in seeds), strict=True)
+    train, test = (jax.tree.map(lambda *leaves: np.stack(leaves), *parts) for parts in sets)
+    model = jc.models.MLP(config.classes, (config.hidden,), jnp.tanh)
+    loss = jc.objectives.classification(model.apply)
+
+    def start(algorithm: jc.Algorithm, key: Any) -> jc.State:
+        params = model.init(key, jnp.zeros((1, config.dimension)))
+        return algorithm.init(key, jc.replicate(params, config.classes))
+
+    @jax.jit
+    @jc.layout.per_replica
+    def accuracy(params: Any, test: Dataset) -> Any:
+        return jnp.mean(jnp.argmax(model.apply(params, test.x), -1) == test.y)
+
+    local = config.local_gamma, config.local_steps, config.local_rounds
+    cases = (
+        ("GradAlign", "GD", config.betas, config.gamma, 1, config.rounds),
+        ("FedGA", "FedAvg", config.local_betas, *local),
+        ("SCAFFOLD", "SCAFFOLD", (None,), *local),
+    )
+    rows: list[Row] = []
+    for method, plain, betas, gamma, steps, rounds in context.cases(cases):
+        done = train_replicas(
+            context,
+            lambda own, method=method: _measured(_build(config, method, loss, own), loss),
+            start,
+            train,
+            rounds=rounds,
+            seeds=seeds,
+            settings=None if betas == (None,) else {"beta": betas},
+            sample=jc.data.whole,
+            data_axes=0,
+            tolerant=True,
+            description=method,
+            tags={"method": method},
+        )
+        if not done.finished:
+            return rows
+        for k, beta in enumerate(betas):
+            name, log = method if beta else plain, done.log(k)
+            variance, train_loss = log["server_gradient_variance"], log["server_mean_loss"]
+            context.kept[name, beta or 0.0] = variance
+            correct = accuracy(done.state(k).shared.params, test)
+            for s, seed in enumerate(seeds):
+                row = {
+                    "method": name,
+                    "K": steps,
+                    "gamma": gamma,
+                    "beta": beta,
+                    "c": 0.0 if beta is None else round(beta - gamma * (steps - 1) / 2, 12),
+                    "seed": int(seed),
+                    "test_accuracy": float(correct[s]),
+                    "train_loss": float(train_loss[s, -1]),
+                    "mean_variance": float(variance[s].mean()),
+                    "final_variance": float(variance[s, -1]),
+                    "broken": is_broken(train_loss[s, -1], config.classes),
+                }
+                rows.append(row)
+                context.log(rounds=rounds).write(row)
+    return rows
+
+
+def _build(config: Config, method: str, loss: Any, own: Any) -> jc.Algorithm:
+    beta = own and own["beta"]
+    if method == "GradAlign":
+        return jc.grad_align(loss, optax.sgd(config.gamma), beta)
+    return local_method(method, loss, beta, config.local_steps, optax.sgd(config.local_gamma))
+
+
+def _measured(algorithm: jc.Algorithm, loss: Any) -> jc.Algorithm:
+    """Logs the variance of gradients at the server's model, over all data of the clients."""
+
+    def update(state: jc.State, batch: Any, key: Any) -> Any:
+        variance = jc.metrics.gradient_variance(loss, batch, prefix="server_")
+        return jc.with_metrics(algorithm, variance).update(state, batch, key)
+
+    return jc.Algorithm(algorithm.init, update)
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """Means over seeds, and how many of them broke."""
+    return [
+        {name: own[0][name] for name in ("method", "K", "gamma", "beta", "c")} | means(own, SUMMARY)
+        for own in by_case(rows, "method", "beta").values()
+    ]
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """What the coefficient predicts; differences are paired, seed by seed."""
+    found: list[Claim] = []
+    cases = by_case(rows, "method", "beta")
+    for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
+        line = [
+            own
+            for (name, _), own in sorted(cases.items(), key=lambda case: case[1][0]["c"])
+            if name in names and not any(row["broken"] for row in own)
+        ]
+        if len(line) > 1:
+            found += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
+    for (name, beta), own in cases.items():
+        if name == "FedGA" and own[0]["c"] == 0 and ("SCAFFOLD", None) in cases:
+            more = gain(own, cases["SCAFFOLD", None])
+            claim = "FedGA at c = 0 has SCAFFOLD's test accuracy (mean paired difference)"
+            found.append(Claim(claim, "within 0.005", str(more), abs(more.mean) <= 0.005))
+        if name == "GradAlign" and beta >= 1:
+            broken = sum(row["broken"] for row in own)
+            claim = f"too large a displacement, beta = {beta:g}, breaks training (seeds)"
+            found.append(Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own)))
+    return found
+
+
+def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
+    """Claims on cases of rising c; ``line [cases][seeds]``."""
+    pairs = list(itertools.pairwise(line))
+    finals = np.array([[row["final_variance"] for row in own] for own in line])
+    ratio = (finals[1:].mean(1) / finals[:-1].mean(1)).max()
+    rises = finals[1:] >= finals[:-1]
+    ends = f"c = {line[0][0]['c']:g} to {line[-1][0]['c']:g}"
+    more = gain(line[-1], line[0])
+    return [
+        below(
+            f"{name}: the final variance falls at every step of c, in the mean of seeds "
+            "(largest ratio of neighbours)",
+            ratio,
+            1,
+        ),
+        Claim(
+            f"{name}: it does so in every seed (exceptions)",
+            "0",
+            f"{rises.sum()} of {rises.size}",
+            not rises.any(),
+        ),
+        above(
+            f"{name}: test accuracy rises at every step of c (smallest mean paired difference)",
+            min(gain(right, left).mean for left, right in pairs),
+            0,
+        ),
+        Claim(
+            f"{name}: test accuracy rises from {ends} (mean paired difference)",
+            "> 2 standard errors",
+            str(more),
+            more.mean > 2 * more.error,
+        ),
+    ]
+
+
+FAMILIES = (
+    ("GD / GradAlign, K = 1", ("GD", "GradAlign"), plots.COLORS[0], "o-"),
+    ("FedAvg / FedGA", ("FedAvg", "FedGA"), plots.COLORS[1], "o-"),
+    ("SCAFFOLD", ("SCAFFOLD",), plots.COLORS[2], "D"),
+)
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """The variance over rounds; the final variance and the accuracy against c."""
+    fig = plots.figure(figsize=(14.5, 4.6))
+    first, second, third = fig.subplots(1, 3)
+    _over_rounds(first, context.kept)
+    variance = {(row["method"], row["beta"], row["seed"]): row["final_variance"] for row in rows}
+    _against_c(second, rows, variance, bars=False)
+    second.set(yscale="log", title="variance of gradients at the end")
+    # all data sets differ, so only differences to a method on the same one mean something
+    base = {row["seed"]: row["test_accuracy"] for row in rows if row["method"] == "GD"}
+    points = {
+        (row["method"], row["beta"], row["seed"]): 100 * (row["test_accuracy"] - base[row["seed"]])
+        for row in rows
+    }
+    _against_c(third, rows, points, bars=True)
+    third.axhline(0, color="gray", lw=1)
+    third.set(title="test accuracy, minus gradient descent's", ylabel="points")
+    if second.has_data():  # nothing is drawn where all training failed
+        second.legend(fontsize=9)
+    context.save(fig, "clusters")
+
+
+def _over_rounds(ax: Any, kept: dict[tuple[str, float], np.ndarray]) -> None:
+    local = {key: v for key, v in kept.items() if key[0] not in ("GD", "GradAlign")}
+    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(local) - 1))
+    styles = [{"color": shade} for shade in shades]
+    styles.append({"color": plots.COLORS[1], "ls": (0, (4, 2))})  # SCAFFOLD is the last one
+    for style, ((name, beta), values) in zip(styles, local.items(), strict=True):
+        label = f"{name}, $\\beta$ = {beta:g}" if beta else name
+        ax.plot(1 + np.arange(values.shape[1]), values.mean(0), label=label, lw=1.8, **style)
+    ax.set(yscale="log", xlabel="communication rounds")
+    ax.set_title("variance of gradients at the server's model")
+    ax.legend(fontsize=9)
+
+
+def _against_c(ax: Any, rows: list[Row], values: dict[tuple, float], *, bars: bool) -> None:
+    for label, methods, color, form in FAMILIES:
+        trained = [row for row in rows if row["method"] in methods and not row["broken"]]
+        cases = sorted(by_case(trained, "c").items())
+        if not cases:
+            continue
+        points = [
+            np.array([values[row["method"], row["beta"], row["seed"]] for row in own])
+            for _, own in cases
+        ]
+        errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
+        style = {"fmt": form, "color": color, "label": label, "capsize": 3}
+        cs = [c for (c,), _ in cases]
+        ax.errorbar(cs, [v.mean() for v in points], errors if bars else None, **style)
+    ax.set_xlabel("coefficient c of the variance")

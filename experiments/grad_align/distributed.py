@@ -1,0 +1,106 @@
+"""The paper's distributed setting: alignment of a large batch's parts, data dealt at random.
+
+Implicit gradient alignment, arXiv 2106.13897, the distributed experiments.
+
+    python -m experiments grad_align distributed
+
+Large-batch SGD, 20 of 94 iid shards in a round, and GradAlign by beta, on digits.
+Cost: 1 minute on 2 cores (digits); --dataset mnist.
+Expected: SGD .967, GradAlign .971; variance of gradients .31 to .11.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, check
+from experiments.grad_align import _training as training
+from experiments.grad_align._shared import (
+    by_case,
+    check_displacements,
+    falling_variance,
+    gain,
+    means,
+    more_accurate,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(training.Config):
+    """One large batch, cut into shards that are dealt anew in every round."""
+
+    gamma: float = 0.2  # learning rate
+    betas: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)  # of GradAlign; 0 is large-batch SGD
+    clip: float = 10.0  # largest norm of the gradient
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check(self, "gamma clip", above=0)
+        check_displacements(self, "betas")
+
+
+PRESETS = {"distributed": Config()}
+SMOKE = {"distributed": training.SMALL | {"betas": (0.0, 0.4)}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """All displacements and seeds in one program."""
+    task = training.make_task(config, lambda labels: jc.data.iid(len(labels), config.n))
+
+    def some_shards(shards: Any, key: Any, step: Any) -> Any:
+        """Each of the workers gets one of the n shards, other ones in every round."""
+        chosen = jc.layout.sample_clients(key, config.n, config.num_sampled)
+        return jax.tree.map(lambda leaf: leaf[chosen], shards)
+
+    def build(loss: Any, beta: Any) -> jc.Algorithm:
+        optimizer = optax.chain(
+            optax.clip_by_global_norm(config.clip),
+            optax.add_decayed_weights(config.weight_decay),
+            optax.sgd(config.gamma),
+        )
+        return jc.grad_align(loss, optimizer, beta)
+
+    rows, context.kept = training.train(
+        context,
+        config,
+        task,
+        "GradAlign",
+        {"beta": config.betas},
+        build,
+        plain="parallel SGD",
+        clients=config.num_sampled,
+        sample=some_shards,
+    )
+    return rows
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """Means over seeds, and the gain over parallel SGD."""
+    cases = by_case(rows, "beta")
+    table = []
+    for (beta,), own in cases.items():
+        more = gain(own, cases[0.0,]) if beta else (None, None)
+        line = {"method": own[0]["method"], "beta": beta} | means(own)
+        table.append(line | dict(zip(("gain", "gain_error"), more, strict=True)))
+    return table
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Alignment lowers the variance of gradients and raises the accuracy."""
+    cases = {beta: own for (beta,), own in sorted(by_case(rows, "beta").items())}
+    plain = cases.pop(0.0)
+    found = falling_variance([plain, *cases.values()])
+    for beta, own in cases.items():
+        found.append(more_accurate(f"GradAlign with beta = {beta:g}", own, "parallel SGD", plain))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Error, loss and variance over rounds."""
+    context.save(training.draw(context.kept, rows), "distributed")

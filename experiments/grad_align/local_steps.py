@@ -1,0 +1,155 @@
+"""Local steps descend on f + (c/2) Var: c of FedAvg, FedGA and SCAFFOLD, measured.
+
+Implicit gradient alignment, arXiv 2106.13897, the expansion of local steps.
+
+    python -m experiments grad_align local_steps
+
+The coefficient c of the variance in FedAvg, FedGA and SCAFFOLD, measured.
+Cost: seconds.
+Expected: c = beta - gamma (K - 1) / 2; at K = 5, beta = 0: errors 5.1, 2.5, 1.24 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.contract import Claim, Context, Row, at_most, between, check
+from experiments.grad_align import _problems as problems
+from experiments.grad_align._shared import by_case, check_displacements, check_halves, local_method
+from jcollab import plots
+
+EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
+CASE = ("method", "K", "beta_over_gamma")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The rounds that are measured."""
+
+    gammas: tuple[float, ...] = (0.01, 0.005, 0.0025)  # learning rates, each half of the last
+    steps: tuple[int, ...] = (1, 2, 5)  # numbers of local steps K
+    ratios: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)  # beta / gamma of FedGA; 0 is FedAvg
+    seed: int = 0  # not used, nothing is random
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_halves(self, "gammas")
+        check(self, "steps", at_least=1)
+        check_displacements(self, "ratios")
+
+
+PRESETS = {"local_steps": Config()}
+SMOKE = {"local_steps": {"gammas": (0.01, 0.005), "steps": (2,), "ratios": (0.0, 1.0)}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """One round of every method for every K, beta and gamma."""
+    return problems.measure_precisely(measure, config, context)
+
+
+def measure(config: Config) -> list[Row]:
+    """Rows of a method and K come from one program, over all gammas."""
+    problem = problems.quadratic()
+    extra, gammas = np.asarray(problems.grad_variance(problem)), jnp.asarray(config.gammas)
+    rows: list[Row] = []
+    for steps, ratio in itertools.product(config.steps, (*config.ratios, None)):
+        method = "SCAFFOLD" if ratio is None else "FedGA"
+
+        def moved(gamma: Any, method: str = method, steps: int = steps, ratio: Any = ratio) -> Any:
+            """How far the method ends from as many steps of gradient descent."""
+            beta = (ratio or 0.0) * gamma
+            algorithm = local_method(method, problem.loss, beta, steps, optax.sgd(gamma))
+            end = problems.end(problem, algorithm)
+            return end - problems.gradient_descent(problem, gamma, steps)
+
+        name = "FedAvg" if ratio == 0 else method
+        for gamma, away in zip(config.gammas, jax.jit(jax.vmap(moved))(gammas), strict=True):
+            rows.append(_row(name, steps, ratio, gamma, np.asarray(away), extra))
+    return rows
+
+
+def _row(method: str, steps: int, ratio: float | None, gamma: float, moved: Any, extra: Any) -> Row:
+    """What a round added to gradient descent, as a multiple of -(gamma K / 2) grad Var."""
+    predicted = 0.0 if ratio is None else ratio - (steps - 1) / 2
+    unit = -gamma * steps / 2 * extra
+    scale = np.linalg.norm(moved)
+    error = np.linalg.norm(moved - predicted * gamma * unit)
+    return {
+        "method": method,
+        "K": steps,
+        "beta_over_gamma": ratio,
+        "gamma": gamma,
+        "predicted": predicted,
+        "measured": moved @ unit / (unit @ unit) / gamma,
+        "relative_error": error / scale if predicted else None,
+        "distance": scale,
+    }
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """A line for each method, K and beta: the coefficients and errors at every gamma."""
+    table = []
+    for own in by_case(rows, *CASE).values():
+        line = {name: own[0][name] for name in CASE} | {"c/gamma": own[0]["predicted"]}
+        errors = {f"error {row['gamma']:g}": row["relative_error"] for row in own}
+        table.append(line | {"measured": own[-1]["measured"]} | errors)
+    return table
+
+
+def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
+    """(SCAFFOLD - GD) / (FedAvg - GD) in norm, for every gamma."""
+    cases = by_case(rows, "method", "K")
+    pairs = zip(cases["SCAFFOLD", steps], cases["FedAvg", steps], strict=True)
+    return [near["distance"] / far["distance"] for near, far in pairs if far["distance"] > 0]
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """c = beta - gamma (K - 1) / 2, and 0 for SCAFFOLD."""
+    found, exact, halvings = [], [], []
+    measured = [row for row in rows if row["relative_error"] is not None]
+    for (steps, ratio), own in by_case(measured, "K", "beta_over_gamma").items():
+        errors = [row["relative_error"] for row in own]
+        if steps == 1 or (steps == 2 and ratio == 0):
+            exact += errors
+        else:
+            halvings += [a / b for a, b in itertools.pairwise(errors)]
+    if exact:
+        claim = "K = 1, and K = 2 with beta = 0: the expansion is exact (largest relative error)"
+        found.append(at_most(claim, max(exact), EXACT))
+    if halvings:
+        claim = "otherwise the relative error of c halves with gamma (worst ratio)"
+        found.append(between(claim, max(halvings, key=lambda value: abs(value - 2)), 1.9, 2.1))
+    steps = max(config.steps)
+    ratios = scaffold_ratios(rows, steps)
+    if steps > 2 and ratios:
+        claim = f"SCAFFOLD stays near gradient descent: its drift over FedAvg's, K = {steps}"
+        found.append(at_most(claim, max(ratios), 0.02))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """The coefficients against beta, measured and predicted."""
+    fig = plots.figure(figsize=(6.6, 4.8))
+    ax = fig.subplots()
+    across = np.linspace(0, max(config.ratios), 2)
+    for color, steps in zip(plots.COLORS, config.steps, strict=False):
+        own = [r for r in rows if r["gamma"] == min(config.gammas) and r["K"] == steps]
+        *aligned, scaffold = [row["measured"] for row in own]
+        ax.plot(across, across - (steps - 1) / 2, color=color, lw=1.4)
+        ax.plot(config.ratios, aligned, "o", color=color, ms=8, label=f"K = {steps}")
+        if steps == max(config.steps):
+            ax.axhline(scaffold, color=color, lw=1.4, ls=(0, (4, 2)))
+            style = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 9}
+            place = (across[-1], scaffold)
+            ax.annotate(f"SCAFFOLD, K = {steps}", place, ha="right", color=color, **style)
+    ax.set(xlabel=r"$\beta / \gamma$ of FedGA (FedAvg at 0)", ylabel=r"coefficient $c / \gamma$")
+    ax.set_title(r"a round descends on $f + \frac{c}{2}$ Var;  lines: $\beta - \gamma (K-1)/2$")
+    ax.legend(title="measured")
+    context.save(fig, "local_steps")

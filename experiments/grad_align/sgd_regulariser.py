@@ -1,0 +1,119 @@
+"""GradAlign with beta = gamma / 2 has the implicit regularizer of SGD, one step after another.
+
+Implicit gradient alignment, arXiv 2106.13897, the comparison with SGD.
+
+    python -m experiments grad_align sgd_regulariser
+
+An epoch of SGD in all orders of five batches, and GradAlign with beta = gamma/2.
+Cost: seconds.
+Expected: gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-7.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.grad_align import _problems as problems
+from experiments.grad_align._shared import check_halves
+from jcollab import plots
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which learning rates are looked at."""
+
+    gammas: tuple[float, ...] = (0.01, 0.005, 0.0025)  # each half of the one before
+    seed: int = 0  # not used, all orders are gone through
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_halves(self, "gammas")
+
+
+PRESETS = {"sgd_regulariser": Config()}
+SMOKE = {"sgd_regulariser": {"gammas": (0.01, 0.005)}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Gaps between end points for every learning rate."""
+    return problems.measure_precisely(measure, config, context)
+
+
+def measure(config: Config) -> list[Row]:
+    """A row for each gamma: n steps of SGD, gradient descent and GradAlign from one start."""
+    problem = problems.quadratic()
+    n, extra = problem.n, problems.grad_variance(problem)
+    orders = jnp.array(list(itertools.permutations(range(n))))
+
+    def epoch(gamma: Any, order: Any) -> Any:
+        """SGD: one client that meets the n batches one after another, leaves ``[n, 1, ...]``."""
+        sgd = jc.centralized(problem.loss, optax.sgd(gamma))
+        batches = jax.tree.map(lambda leaf: leaf[order][:, None], problem.data)
+        key = jax.random.key(0)
+        state, _ = jc.run(sgd, sgd.init(key, problem.start[None]), batches, key)
+        return jc.params_of(state)[0]
+
+    def ends(gamma: Any) -> tuple[Any, Any, Any]:
+        aligned = jc.grad_align(problem.loss, optax.sgd(gamma), gamma / 2)
+        return (
+            jax.vmap(epoch, (None, 0))(gamma, orders).mean(0),
+            problems.gradient_descent(problem, gamma, n),
+            problems.end(problem, aligned, n),
+        )
+
+    gammas = jnp.asarray(config.gammas)
+    sgd, descent, aligned = jax.jit(jax.vmap(ends))(gammas)
+    predicted = -n * gammas[:, None] ** 2 / 4 * extra
+    away, rest, near = (
+        np.linalg.norm(difference, axis=1)
+        for difference in (sgd - descent, sgd - descent - predicted, sgd - aligned)
+    )
+    return [
+        {
+            "gamma": gamma,
+            "gap_to_gradient_descent": away[i],
+            "order_gradient_descent": np.log2(away[i - 1] / away[i]) if i else None,
+            "gap_to_grad_align": near[i],
+            "order_grad_align": np.log2(near[i - 1] / near[i]) if i else None,
+            "error_of_prediction": rest[i] / away[i],
+        }
+        for i, gamma in enumerate(config.gammas)
+    ]
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Second order from gradient descent, third from GradAlign."""
+    found = []
+    for name, label, order in (
+        ("order_gradient_descent", "gradient descent", 2),
+        ("order_grad_align", "GradAlign with beta = gamma/2", 3),
+    ):
+        orders = [row[name] for row in rows if row[name] is not None]
+        if orders:
+            worst = max(orders, key=lambda value: abs(value - order))
+            claim = f"SGD's mean over orders parts from {label} with order {order} (worst order)"
+            found.append(between(claim, worst, order - 0.05, order + 0.05))
+    closer = rows[-1]["gap_to_gradient_descent"] / rows[-1]["gap_to_grad_align"]
+    claim = "at the smallest gamma, GradAlign is much closer to SGD (ratio of gaps)"
+    return [*found, at_least(claim, closer, 10)]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """The gaps against gamma."""
+    lines = {
+        "gap_to_gradient_descent": ("to gradient descent", plots.COLORS[1], 2),
+        "gap_to_grad_align": (r"to GradAlign, $\beta = \gamma / 2$", plots.COLORS[0], 3),
+    }
+    fig, ax = problems.draw_orders(rows, "gamma", lines)
+    ax.set(xlabel=r"learning rate $\gamma$", ylabel="distance")
+    ax.set_title("from SGD after an epoch (mean of all orders)")
+    context.save(fig, "sgd_regulariser")

@@ -1,0 +1,101 @@
+"""GradAlign descends on f + (beta/2) Var, up to an error of second order in beta.
+
+Implicit gradient alignment, arXiv 2106.13897, the expansion of GradAlign's step.
+
+    python -m experiments grad_align taylor
+
+GradAlign's step against the gradient of f + (beta/2) Var, on a small tanh network.
+Cost: seconds.
+Expected: errors 1.077e-3 to 4.34e-6 for beta .2 to .0125, a quarter at each halving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.grad_align import _problems as problems
+from experiments.grad_align._shared import check_halves
+from jcollab import plots
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which displacements are looked at."""
+
+    betas: tuple[float, ...] = (0.2, 0.1, 0.05, 0.025, 0.0125)  # each half of the one before
+    seed: int = 0  # not used, nothing is random
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check_halves(self, "betas")
+
+
+PRESETS = {"taylor": Config()}
+SMOKE = {"taylor": {"betas": (0.1, 0.05)}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """The direction of one step for every beta, and with the opposite sign of the displacement."""
+    return problems.measure_precisely(measure, config, context)
+
+
+def measure(config: Config) -> list[Row]:
+    """A row for each beta, all from one program; in the precision that is on."""
+    problem = problems.mlp()
+    plain, extra = problems.grad_mean(problem), problems.grad_variance(problem)
+
+    def direction(beta: Any) -> Any:
+        step = jc.grad_align(problem.loss, optax.sgd(1.0), beta)
+        return problem.start - problems.end(problem, step)
+
+    betas = jnp.asarray(config.betas)
+    both = jax.jit(jax.vmap(direction))(jnp.concatenate([betas, -betas]))
+    aligned, opposed = jnp.split(both, 2)
+    expected = plain + betas[:, None] / 2 * extra
+    error, signal, wrong = (
+        np.linalg.norm(difference, axis=1)
+        for difference in (aligned - expected, aligned - plain, opposed - expected)
+    )
+    return [
+        {
+            "beta": beta,
+            "error": error[i],
+            "ratio": error[i - 1] / error[i] if i else None,
+            "signal": signal[i],
+            "wrong_sign_error": wrong[i],
+        }
+        for i, beta in enumerate(config.betas)
+    ]
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Second order, and the sign of the displacement."""
+    found = []
+    ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
+    if ratios:
+        claim = "halving beta divides the error of the expansion by 4 (worst ratio)"
+        found.append(between(claim, max(ratios, key=lambda ratio: abs(ratio - 4)), 3.9, 4.1))
+    least = min(row["wrong_sign_error"] / row["signal"] for row in rows)
+    claim = "with the opposite sign the error exceeds the signal (smallest ratio, 2 in the limit)"
+    return [*found, at_least(claim, least, 1.7)]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """The errors against beta."""
+    lines = {
+        "wrong_sign_error": ("error with the opposite sign", plots.COLORS[1], None),
+        "signal": ("what alignment adds to the gradient", plots.COLORS[2], None),
+        "error": ("error of the expansion", plots.COLORS[0], 2),
+    }
+    fig, ax = problems.draw_orders(rows, "beta", lines)
+    ax.set(xlabel=r"displacement $\beta$", ylabel="norm")
+    ax.set_title(r"one step against $\nabla (f + \frac{\beta}{2}\,\mathrm{Var})$")
+    context.save(fig, "taylor")
