@@ -1,5 +1,8 @@
 """Every algorithm of the contract test; a new one is one line in ALGORITHMS."""
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,8 @@ import jcollab as jc
 from tests.reference.sharing import prototypes_over_a_ring
 
 N, D, B, T = 8, 3, 2, 3
-KEY = jax.random.key(0)
+KEYS = jax.random.key(0), jax.random.key(1)
+KEY = KEYS[0]
 
 
 def loss(params, batch, key):
@@ -281,6 +285,31 @@ def problem(seed=0):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (params, batches))
 
 
-def train(algorithm, seed=0, key=KEY):
-    params, batches = problem(seed)
-    return jc.run(algorithm, algorithm.init(key, params), batches, key)
+class Baseline(NamedTuple):
+    """What an algorithm does from KEY and from another key, and how often that traced it."""
+
+    algorithm: jc.Algorithm
+    start: jc.State
+    states: tuple
+    logs: tuple
+    traces: tuple
+
+
+@functools.cache
+def baseline(name):
+    """Trains once in a process; every check compares with this."""
+    algorithm, (params, batches) = make(name), problem()
+    traced = []
+
+    def update(state, batch, key):
+        traced.append(key)
+        return algorithm.update(state, batch, key)
+
+    counted = jc.Algorithm(algorithm.init, update)
+    starts = [algorithm.init(key, params) for key in KEYS]
+    runs, traces = [], []
+    for start, key in zip(starts, KEYS, strict=True):
+        runs.append(jc.run(counted, start, batches, key))
+        traces.append(len(traced))
+    states, logs = zip(*runs, strict=True)
+    return Baseline(algorithm, starts[0], states, logs, tuple(traces))
