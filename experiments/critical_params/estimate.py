@@ -1,0 +1,177 @@
+"""Three estimators of noise over signal, where it is known exactly.
+
+Critical parameters, arXiv 2103.02351; case T5 is derived in this repository.
+
+    python -m experiments critical_params estimate
+
+T5: three estimators of noise over signal where it is known.
+Cost: half a minute on 2 cores.
+Expected: 21.85 within 5 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, check
+from experiments.critical_params._moments import within, within_errors
+from jcollab import noise_scale, plots
+
+SQUARE = 5.858  # |x|^2 of the recorded case
+RECORDED = 21.853
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Least squares with Gaussian features, and what each estimator may use."""
+
+    dimension: int = 20  # d
+    label_noise: float = 0.25  # variance of the labels
+    small: int = 10  # the small batch
+    large: int = 1000  # the large batch
+    samples: int = 400_000  # examples that each estimator may use
+    trajectory: int = 200  # steps of the run along which M and sigma^2 are fitted
+    seed: int = 0  # of the draws
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "dimension small samples trajectory", at_least=1)
+        if not self.small < self.large <= self.samples:
+            raise ValueError(f"large must be in small + 1..samples, got {self.large}")
+
+
+PRESETS = {"estimate": Config()}
+SMOKE = {
+    "estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "trajectory": 10},
+}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Per-sample covariance and two batch sizes at a point, a regression along a trajectory."""
+    d = config.dimension
+    problem = jc.data.gaussian_regression(np.ones(d), label_noise=config.label_noise)
+    point = jnp.full(d, np.sqrt(SQUARE / d))
+    m, variance = float(d + 1), d * config.label_noise
+    exact = noise_scale.critical(m, variance, SQUARE)
+    keys = jax.random.split(jax.random.key(config.seed), 3)
+    rows = [{"estimator": "exact", "ratio": exact, "noise_ratio": m, "variance": variance}]
+    rows.append(two_batches(config, problem, point, keys[0]))
+
+    fewer = min(config.samples // config.large * config.large, 100_000)
+    drawn = jc.data.regression_samples(fewer)(problem, keys[1], 0)
+    examples = jax.tree.map(lambda leaf: leaf[0], drawn)._replace(weight=jnp.ones(fewer))
+    full = noise_scale.per_sample(jc.data.regression_loss, point, examples, unbiased=True)
+    rows.append(
+        {"estimator": "covariance of samples", "ratio": float(full.ratio), "samples": fewer}
+    )
+
+    part = jax.tree.map(lambda leaf: leaf[: min(fewer, 20_000)], examples)
+    algorithm = jc.with_metrics(
+        jc.centralized(jc.data.regression_loss, optax.sgd(0.02)),
+        noise_scale.measured(jc.data.regression_loss, part),
+    )
+    state = algorithm.init(keys[2], 3 * point[None])
+    sample = jc.data.regression_samples(1)
+    _, log = jc.run(algorithm, state, problem, keys[2], num_rounds=config.trajectory, sample=sample)
+    signal, noise = np.asarray(log["signal"], float), np.asarray(log["noise"], float)
+    fitted = noise_scale.fit(signal, noise, weights=1 / noise**2)
+    row = {
+        "estimator": "regression along a trajectory",
+        "noise_ratio": fitted.noise_ratio,
+        "variance": fitted.variance,
+        "ratio": noise_scale.critical(fitted.noise_ratio, fitted.variance, SQUARE),
+        "samples": len(part.y),
+    }
+    rows.append(row)
+    for row in rows:
+        context.log().write(row)
+    context.kept["trajectory"] = signal, noise
+    return rows
+
+
+def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) -> Row:
+    """The estimate from the mean gradients of small and large batches, and its error."""
+    gradient = jax.grad(jc.data.regression_loss)
+    size = config.large // config.small * config.small
+
+    @jax.jit
+    def means(key: jax.Array) -> jax.Array:
+        """Mean gradients of the small batches of one large batch, which they make up."""
+        batch = jc.data.regression_samples(1, n=config.large)(problem, key, 0)
+        each = jax.vmap(lambda b: gradient(point, b, key))(batch)
+        return each[:size].reshape(-1, config.small, config.dimension).mean(1)
+
+    count = config.samples // config.large
+    groups = np.asarray(jax.lax.map(means, jax.random.split(key, count)), float)
+    small, large = (groups**2).sum(-1).mean(1), (groups.mean(1) ** 2).sum(-1)
+
+    def ratio(chosen: Any) -> float:
+        return float(
+            noise_scale.two_batches(small[chosen], large[chosen], config.small, size).ratio
+        )
+
+    rng = np.random.default_rng(config.seed)
+    again = [ratio(rng.integers(0, count, count)) for _ in range(200)]
+    return {
+        "estimator": f"batches of {config.small} and {size}",
+        "ratio": ratio(slice(None)),
+        "standard_error": np.std(again),
+        "samples": count * config.large,
+    }
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The exact value, and every estimate near it."""
+    exact = rows[0]["ratio"]
+    found = []
+    if (config.dimension, config.label_noise) == (20, 0.25):
+        off = exact / RECORDED - 1
+        found.append(within("C of the recorded case", off, 0.01, exact, f"{RECORDED}"))
+    for row in rows[1:]:
+        claim = f"{row['estimator']}: C"
+        off = row["ratio"] / exact - 1
+        measured = f"{row['ratio']:.3f} ({off:+.1%})"
+        found.append(within(claim, off, 0.05, measured, f"{exact:.3f}"))
+        if "standard_error" in row:
+            found.append(within_errors(claim, row["ratio"] - exact, row["standard_error"]))
+        if "variance" in row:
+            off = row["variance"] / rows[0]["variance"] - 1
+            found.append(within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}"))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Noise against signal along the trajectory, its fit and the truth."""
+    signal, noise = context.kept["trajectory"]
+    fig = plots.figure(figsize=(5.6, 4.2))
+    ax = fig.subplots()
+    ax.loglog(
+        signal,
+        noise,
+        "o",
+        color=plots.COLORS[0],
+        markersize=4,
+        alpha=0.6,
+        label="along a run of SGD",
+    )
+    grid = np.geomspace(signal.min(), signal.max(), 100)
+    m, variance = rows[-1]["noise_ratio"], rows[-1]["variance"]
+    label = rf"fit: ${m:.1f}\,|\nabla f|^2 + {variance:.2f}$"
+    ax.loglog(grid, m * grid + variance, color=plots.COLORS[1], label=label)
+    m, variance = rows[0]["noise_ratio"], rows[0]["variance"]
+    label = rf"exact: ${m:g}\,|\nabla f|^2 + {variance:g}$"
+    ax.loglog(grid, m * grid + variance, "--", color="black", linewidth=1.5, label=label)
+    ax.set(
+        xlabel=r"signal $|\nabla f|^2$",
+        ylabel=r"noise $E|\xi|^2$ of one example",
+        title="noise against signal",
+    )
+    ax.legend(fontsize=9)
+    context.save(fig, "estimate")

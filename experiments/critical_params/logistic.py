@@ -1,0 +1,104 @@
+"""Logistic regression on real data: are the knees where the estimate predicts them?
+
+Critical parameters, arXiv 2103.02351; question T6 of this repository.
+
+    python -m experiments critical_params logistic
+
+T6: logistic regression, measured knees of batch and delay against the estimate.
+Cost: 2 minutes on 2 cores; --datasets mnist.
+Expected: knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 2.7.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Context, Row, check
+from experiments.critical_params import _knees as knees
+from experiments.critical_params._tuning import convex
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which batches and delays are tuned, on which data."""
+
+    datasets: tuple[str, ...] = ("breast_cancer", "digits")  # scikit-learn's, or TFDS image sets
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)  # values of b
+    delays: tuple[int, ...] = (0, 10, 30, 100, 300)  # values of tau
+    target: float = 0.01  # share of the first suboptimality that is aimed at
+    regularization: float = 1e-3  # l2
+    examples: int = 4000  # at most that many
+    num_seeds: int = 8
+    max_steps: int = 100_000  # where runs end
+    seed: int = 0  # the first one
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "examples num_seeds max_steps batches", at_least=1)
+        check(self, "delays", at_least=0)
+        check(self, "target", above=0, below=1)
+        check(self, "regularization", above=0)
+        check(self, "datasets")
+
+
+PRESETS = {"logistic": Config()}
+SMOKE = {
+    "logistic": {
+        "datasets": ("breast_cancer",),
+        "batches": (1,),
+        "delays": (0,),
+        "examples": 64,
+        "num_seeds": 2,
+        "max_steps": 30,
+    },
+}
+
+
+def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
+    """Standardized or centered features with a constant one, and labels; at most ``examples``."""
+    if name == "breast_cancer":
+        from sklearn.datasets import load_breast_cancer
+
+        x, y = load_breast_cancer(return_X_y=True)
+        x = (x - x.mean(0)) / x.std(0)
+    else:
+        images = jc.data.load(name)
+        chosen = np.random.default_rng(seed).permutation(len(images.y))[:examples]
+        x, y = images.x[chosen].reshape(len(chosen), -1), images.y[chosen]
+        x = x - x.mean(0)
+    x, y = x[:examples], y[:examples]
+    x = np.concatenate([x, np.ones((len(x), 1))], 1)
+    return jc.data.Dataset(x.astype(np.float32), y.astype(np.int32))
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Knees of every data set."""
+
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        """Softmax cross-entropy of a linear model ``[d, C]`` with l2."""
+        fits = optax.softmax_cross_entropy_with_integer_labels(batch.x @ params, batch.y)
+        return fits.mean() + 0.5 * config.regularization * jnp.sum(params**2)
+
+    rows: list[Row] = []
+    seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
+    for name in context.cases(config.datasets):
+        examples = tabular(name, config.examples, config.seed)
+        shape = (examples.x.shape[1], int(examples.y.max()) + 1)
+        problem = convex(name, loss, examples, shape, config.target, config.max_steps)
+        rows += knees.measure(problem, config.batches, config.delays, 0.1, seeds, context)
+    return rows
+
+
+claims, shown = knees.claims, knees.shown
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Knees of every data set."""
+    context.save(knees.figure(rows), "logistic")

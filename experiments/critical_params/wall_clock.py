@@ -1,0 +1,175 @@
+"""Time to a target against the number of clients: synchronous, asynchronous and local SGD.
+
+Critical parameters, arXiv 2103.02351; a question of this repository.
+
+    python -m experiments critical_params wall_clock
+
+Time to a target against the number of clients: synchronous, asynchronous, local.
+Cost: 1 minute on 2 cores.
+Expected: local SGD wins where links are slow; the synchronous knee comes 2.3 times later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, between, check
+from jcollab import plots
+
+TWICE = 1.25  # tau / (1 + M) at which the exact slowdown is 2
+COLORS = dict(zip(("synchronous", "asynchronous", "local"), plots.COLORS, strict=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Least squares, clients and links."""
+
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # values of n
+    links: tuple[float, ...] = (0.0, 4.0)  # times of both transfers, in compute times
+    condition: float = 10.0  # of the least squares
+    features: int = 12  # its dimension
+    target: float = 0.01  # factor by which the error is to fall
+    local_steps: int = 8  # H of local SGD
+    # variance of the random time (gamma) of a job; 0 for clients that always take the same time
+    spread: float = 0.5
+    seed: int = 0  # of the draws
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "features local_steps clients", at_least=1)
+        check(self, "links spread", at_least=0)
+        if 1 not in self.clients:
+            raise ValueError(f"clients must hold 1, which speed-ups refer to, got {self.clients}")
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """Eigenvalues, log-spaced."""
+        return np.geomspace(1, 1 / self.condition, self.features)
+
+
+PRESETS = {"wall_clock": Config()}
+SMOKE = {"wall_clock": {"clients": (1,), "links": (0.0,), "features": 3, "target": 0.3}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Times of all methods, for every link and number of clients."""
+    rows: list[Row] = []
+    draw = jc.arrivals.gamma(1 / config.spread) if config.spread else None
+    for link, n in context.cases(config.links, sorted(config.clients), description="racing"):
+        finished = jc.wall_clock.race(
+            np.ones(n),
+            link,
+            eigenvalues=config.spectrum,
+            target=config.target,
+            local_steps=(config.local_steps,),
+            draw=draw,
+            seed=config.seed,
+            max_steps=8000,
+        )
+        for place, (method, end) in enumerate(finished.items(), 1):
+            reached = np.isfinite(end.seconds)
+            row = {
+                "link": link,
+                "n": n,
+                "method": method,
+                "place": place,
+                "seconds": end.seconds if reached else None,
+                "steps": end.steps if reached else None,
+                "learning_rate": end.learning_rate,
+            }
+            rows.append(row)
+    # speed-ups are against one client that needs no link
+    alone = min((r["seconds"] for r in rows if r["n"] == 1 and r["seconds"]), default=None)
+    for row in rows:
+        row["speed_up"] = alone / row["seconds"] if alone and row["seconds"] else None
+        context.log().write(row)
+    return rows
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Who wins where, and the knee."""
+    found = []
+    first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
+    knee = jc.wall_clock.noise_ratio(config.spectrum)
+    most, slow = max(config.clients), max(config.links)
+    if 0 in config.links and config.spread and most > 1:
+        claim, method = (
+            f"random job times, free links, n={most}: first at the target",
+            first[0, most],
+        )
+        found.append(Claim(claim, "asynchronous", method, method == "asynchronous"))
+    few = [n for n in config.clients if 1 < n <= knee]
+    if slow >= 1 and few:
+        claim, method = (
+            f"links of {slow:g} jobs, n={min(few)}: first at the target",
+            first[slow, min(few)],
+        )
+        found.append(Claim(claim, "local SGD", method, method.startswith("local")))
+    # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
+    for method, predicted in (("synchronous", knee + 2), ("asynchronous", 1 + TWICE * (1 + knee))):
+        own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
+        half = half_as_useful(own, method)
+        if half is not None:
+            claim = (
+                f"{method}: n at which a client is half as useful in steps, over {predicted:.1f}"
+            )
+            found.append(between(claim, half / predicted, 0.5, 2))
+    return found
+
+
+def half_as_useful(rows: list[Row], method: str) -> float | None:
+    """The n at which a client saves half of the steps that the first one does, between points."""
+    reached = sorted((r for r in rows if r["steps"]), key=lambda r: r["n"])
+    n = np.array([r["n"] for r in reached], float)
+    steps = np.array([r["steps"] for r in reached])
+    worth = steps[0] / steps / (n if method == "synchronous" else 1)
+    if len(n) < 2 or worth.min() > 0.5:
+        return None
+    order = np.argsort(worth)
+    return float(np.exp(np.interp(np.log(0.5), np.log(worth[order]), np.log(n[order]))))
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """Seconds, a line for each link and number of clients."""
+    lines: dict[tuple, Row] = {}
+    for row in rows:
+        line = lines.setdefault((row["link"], row["n"]), {"link": row["link"], "n": row["n"]})
+        line[row["method"]] = row["seconds"]
+        if row["place"] == 1:
+            line["first"] = row["method"]
+    return list(lines.values())
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Speed-ups on the wall clock against the number of clients."""
+    fig = plots.figure(figsize=(4.8 * len(config.links), 4))
+    panels = fig.subplots(1, len(config.links), sharey=True, squeeze=False)[0]
+    clients = sorted(config.clients)
+    for ax, link in zip(panels, config.links, strict=True):
+        for method in dict.fromkeys(r["method"] for r in rows):
+            own = [r for r in rows if (r["link"], r["method"]) == (link, method) and r["seconds"]]
+            kind, _, local_steps = method.partition(" ")
+            ax.loglog(
+                [r["n"] for r in own],
+                [r["speed_up"] for r in own],
+                "o-",
+                markersize=4,
+                color=COLORS[kind],
+                label=f"local SGD, H = {local_steps}" if local_steps else method,
+            )
+        ax.loglog(
+            [1, clients[-1]], [1, clients[-1]], color="0.6", linewidth=1, label="linear", zorder=0
+        )
+        knee = 1 + jc.wall_clock.noise_ratio(config.spectrum)
+        ax.axvline(knee, color="0.4", linestyle=":", linewidth=1.4)
+        ax.set(xlabel="clients n", title=f"links take {link:g} jobs" if link else "free links")
+        ax.set_xticks(clients, [str(n) for n in clients])
+        ax.minorticks_off()
+    panels[0].set_ylabel("speed-up on the wall clock")
+    panels[0].legend(fontsize=9, loc="upper left")
+    note = "dotted: predicted knee 1 + M"
+    panels[0].annotate(note, (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=9)
+    context.save(fig, "wall_clock")
