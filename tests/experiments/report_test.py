@@ -1,12 +1,73 @@
+import base64
 import html.parser
 import json
+import math
+import re
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from experiments import report
 from experiments.__main__ import main
+from experiments.report import _logs, _panels, _runs, _tables
+from tests.experiments import browser as browsers
 
-VOID = {"meta", "img", "link", "br", "hr"}
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+SCORES = {"gossip": (0.6, 0.7), "relay": (0.8, 0.9)}  # mean accuracy for each learning rate
+RATES, SEEDS, ROUNDS = (0.1, 0.3), (0, 1, 2), (0, 10, 20)
+STRANGE = "</script><script>window.broken = 1</script><!-- & \"quoted\" 'x'"
+
+
+def write_run(folder, *, chosen=True, graphs=True, seeds=SEEDS, claim="worst client", **config):
+    """Writes the folder of a run with two trainings of two settings each."""
+    folder.mkdir(parents=True)
+    lines = []
+    for name, scores in SCORES.items():
+        tags = {"algorithm": name, "topology": "chain", "alpha": 0.1}
+        replicas = [(rate, seed) for rate in RATES for seed in seeds]
+        tags["learning_rate"] = [float(np.float32(rate)) for rate, _ in replicas]
+        tags["seed"] = [seed for _, seed in replicas]
+        for at in ROUNDS:
+            values = [scores[RATES.index(rate)] * at / 20 + 0.01 * s for rate, s in replicas]
+            clients = [[value, value / 2, value / 4] for value in values]
+            metrics = {"test_mean_accuracy": values, "test_client_accuracy": clients}
+            lines.append({**tags, "round": at, **metrics, "loss": [1 - v for v in values]})
+        if chosen:
+            lines.append({**tags, "chosen": {"learning_rate": 0.3}, "scores": list(scores)})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if graphs:
+        graph = {"edges": [[0, 1], [1, 2]], "positions": [[0, 0], [1, 0], [2, 0.5]]}
+        (folder / "graphs.json").write_text(json.dumps({"chain": graph}))
+    rows = [
+        {"algorithm": name, "mean_accuracy": scores[1], "steps": steps, "note": note}
+        for (name, scores), steps, note in zip(
+            SCORES.items(), (9, 100), (STRANGE, None), strict=True
+        )
+    ]
+    summary = {
+        "experiment": "toy",
+        "preset": "quick",
+        "config": {"n": 3, "rounds": 20, "rates": list(RATES), **config},
+        "versions": {"jax": "0.7", "platform": "here"},
+        "results": rows,
+        "claims": [
+            {"claim": claim, "expected": ">= 0.9", "measured": 0.8999999999, "holds": False},
+            {"claim": "ahead", "expected": "> 0", "measured": 0.2, "holds": True},
+        ],
+        "interrupted": False,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "accuracy.png").write_bytes(PIXEL)
+    return folder
+
+
+def make_page(tmp_path, *arguments):
+    return report.main([str(tmp_path), "--out", str(tmp_path / "pages/page.html"), *arguments])
 
 
 class Reader(html.parser.HTMLParser):
@@ -14,7 +75,7 @@ class Reader(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.text, self.sources = [], [], []
+        self.open, self.text, self.sources, self.scripts = [], [], [], []
 
     def handle_starttag(self, tag, attrs):
         self.sources += [value for name, value in attrs if name in ("src", "href")]
@@ -25,47 +86,472 @@ class Reader(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text.append(data)
+        into = self.scripts if self.open and self.open[-1] in ("script", "style") else self.text
+        into.append(data)
 
 
 def read(page):
     reader = Reader()
-    reader.feed(page.read_text())
+    reader.feed(page.read_text(encoding="utf-8"))
     assert not reader.open
-    return " ".join(" ".join(reader.text).split()), reader.sources
+    return " ".join(" ".join(reader.text).split()), reader
 
 
-def test_a_page_holds_everything(tmp_path, capsys):
-    runs = tmp_path / "runs"
-    main(["dbat", "theorem", "--rounds", "5", "--num_seeds", "2", "--out", str(runs / "a")])
-    main(["dbat", "theorem", "--smoke", "--out", str(runs / "b")])
-    assert main(["report", str(runs), "--out", str(tmp_path / "x/page.html")]) == 0
-    assert "page.html" in capsys.readouterr().out
-    text, sources = read(tmp_path / "x/page.html")
-    assert "dbat theorem 0 of 1" in text and "none were computed" in text
-    assert "python -m experiments dbat theorem --rounds 5 --num_seeds 2" in text
-    assert "the second member learns s in every cell" in text and "distance to s" in text
-    assert "jaxlib" in text and "learning_rate 0.1" in text
-    assert all(source.startswith(("data:image/png", "#run")) for source in sources)
-    assert sum(source.startswith("data:") for source in sources) == 2
+# logs
 
 
-def test_what_comes_from_a_run_is_escaped(tmp_path):
+def test_a_log_has_a_curve_for_each_setting(tmp_path):
+    curves = _logs.read_log(write_run(tmp_path / "run") / "metrics.jsonl")
+    assert [c.tags["algorithm"] for c in curves] == ["gossip", "gossip", "relay", "relay"]
+    assert [c.chosen for c in curves] == [False, True, False, True]
+    assert curves[0].tuned == ("learning_rate",) and "seed" not in curves[0].tags
+    rounds, values = curves[3].values("test_mean_accuracy")
+    assert rounds == [0, 10, 20]
+    np.testing.assert_allclose(values, [[0.9 * t / 20 + 0.01 * s for t in ROUNDS] for s in SEEDS])
+    assert curves[0].metrics() == ["test_mean_accuracy", "loss"]
+    assert curves[0].client_metrics() == ["test_client_accuracy"]
+    assert curves[3].values("test_client_accuracy")[1].shape == (3, 3, 3)
+
+
+def test_without_a_choice_every_setting_counts(tmp_path):
+    curves = _logs.read_log(write_run(tmp_path / "run", chosen=False) / "metrics.jsonl")
+    assert [c.chosen for c in curves] == [True] * 4 and curves[0].tuned == ()
+
+
+def write_log(tmp_path, *lines):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    )
+    return path
+
+
+def test_a_choice_belongs_to_its_training(tmp_path):
+    a = {"method": "a", "rate": [1.0, 2.0], "seed": [0, 0]}
+    lines = [
+        {**a, "round": 0, "loss": [1, 1]},
+        {**a, "method": "b", "round": 0, "loss": [1, 1]},
+        {"method": "a", "chosen": {"rate": 2.0}},
+        {"method": "b", "chosen": {"rate": 5.0}},  # none has it
+    ]
+    curves = _logs.read_log(write_log(tmp_path, *lines))
+    assert [(c.tags["method"], c.tags["rate"]) for c in curves if c.chosen] == [
+        ("a", 2.0),
+        ("b", 1.0),
+        ("b", 2.0),
+    ]
+
+
+def test_lines_of_other_forms(tmp_path):
+    lines = [
+        {"row": 1, "steps": 3},  # of no curve
+        "",
+        *({"method": "a", "seed": s, "round": t, "loss": s + t, "client_accuracy": [0.0, 1.0]}
+          for s in (1, 2) for t in (0, 5)),
+        {"method": "b", "round": 0, "loss": None, "broken": True, "errors": [[1.0], [2.0]]},
+        {"method": "b", "round": 4, "loss": 7},
+        {"method": "c", "round": 9, "loss": 1},
+        {"method": "c", "round": 0, "loss": 2},  # trained again
+    ]  # fmt: skip
+    a, b, c = _logs.read_log(write_log(tmp_path, *lines))
+    np.testing.assert_array_equal(a.values("loss")[1], [[1, 6], [2, 7]])
+    assert a.values("client_accuracy")[1].shape == (2, 2, 2)
+    assert b.metrics() == ["loss"] and b.values("loss")[0] == [4]
+    assert c.values("loss")[0] == [0]
+    assert _logs.read_log(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{not json", "must be JSON, got '{not json'"),
+        ("[1, 2]", "must be a JSON object"),
+        ('{"seed": [0, 1], "rate": [0.1], "round": 0}', "one entry for each replica"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path, line, said):
+    path = write_log(tmp_path, {"round": 0, "loss": 1}, line)
+    with pytest.raises(ValueError, match=f"{path}, line 2.*{said}"):
+        _logs.read_log(path)
+
+
+# bands
+
+
+def test_band_of_three_seeds_is_a_confidence_interval():
+    found = _logs.band(np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))
+    low, high = stats.t.interval(0.95, 2, loc=3, scale=stats.sem([1, 2, 6]))
+    assert found.kind == "confidence"
+    np.testing.assert_allclose(found.mean, [3, 5])
+    np.testing.assert_allclose((found.low[0], found.high[0]), (low, high))
+    np.testing.assert_allclose((found.low[1], found.high[1]), (5, 5))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "mean", "low", "high"),
+    [
+        ([[1.0], [2.0]], "range", 1.5, 1, 2),
+        ([[4.0]], "none", 4, 4, 4),
+        ([[1.0], [math.nan], [2.0]], "range", 1.5, 1, 2),
+    ],
+)
+def test_band_of_few_seeds(values, kind, mean, low, high):
+    found = _logs.band(np.array(values))
+    assert (found.kind, found.mean[0], found.low[0], found.high[0]) == (kind, mean, low, high)
+
+
+# panels
+
+
+def test_runs_of_a_preset_share_a_panel(tmp_path):
+    for name in ("a", "b"):
+        write_run(tmp_path / name)
+    (panel,) = _panels.panels(_runs.read_runs([tmp_path]))
+    assert panel["tags"] == {"run": ["a", "b"], "algorithm": ["gossip", "relay"]}
+    assert panel["metrics"][0] == "test_mean_accuracy" and len(panel["curves"]) == 8
+    first = panel["curves"][0]
+    assert first["label"] == "a: gossip" and first["setting"] == "learning rate 0.1"
+    assert "topology: chain" in first["about"]
+    colors = {(c["tags"]["run"], c["tags"]["algorithm"]): c["color"] for c in panel["curves"]}
+    assert colors["a", "gossip"] == colors["b", "gossip"] != colors["a", "relay"]
+    assert (
+        first["data"]["loss"]["x"] == [0, 10, 20] and first["data"]["loss"]["kind"] == "confidence"
+    )
+    frames = first["clients"]["test_client_accuracy"]
+    np.testing.assert_allclose(frames["values"][2], [0.61, 0.305, 0.1525])
+    assert first["graph"] in panel["graphs"]
+
+
+def test_clients_need_a_graph_that_has_them(tmp_path):
+    run = write_run(tmp_path / "a", graphs=False)
+    assert _panels.panels(_runs.read_runs([run]))[0]["client_metrics"] == []
+    (run / "graphs.json").write_text(
+        '{"chain": {"edges": [[0, 1]], "positions": [[0, 0], [1, 1]]}}'
+    )
+    assert _panels.panels(_runs.read_runs([run]))[0]["client_metrics"] == []
+
+
+def test_long_curves_are_thinned(tmp_path):
+    lines = [{"round": t, "loss": t} for t in range(10_000)]
+    (curve,) = _logs.read_log(write_log(tmp_path, *lines))
+    data = _panels._data(curve, "loss")
+    assert data["thinned"] and len(data["x"]) == 500 and data["x"][::499] == [0, 9999]
+
+
+# tables
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.30000001192092896, "0.3"), (1.23456789, "1.235"), (1.3e-14, "1.3e-14"), (3, "3"),
+        (12345.6, "12346"), (2.5e9, "2.5e+09"), (True, "yes"), (None, ""), ("text", "text"),
+        ([0.1, 0.25], "0.1, 0.25"), (list(range(100)), None), ({"a": 1}, '{"a": 1}'),
+    ],
+)  # fmt: skip
+def test_cell(value, text):
+    if text is None:
+        assert len(_tables.cell(value)) < 80 and _tables.cell(value).endswith("… (100 values)")
+    else:
+        assert _tables.cell(value) == text
+
+
+def test_only_fields_that_differ_are_compared(tmp_path):
+    write_run(tmp_path / "a", hidden=64, extra=None)
+    write_run(tmp_path / "b", hidden=32)
+    (found,) = _tables.comparisons(_runs.read_runs([tmp_path]))
+    assert found.runs == ["a", "b"]
+    assert found.rows == [("hidden", ["64", "32"]), ("extra", ["none", "no such field"])]
+
+
+def test_many_runs_are_compared_by_preset(tmp_path):
+    for i in range(8):
+        run = write_run(tmp_path / str(i), width=i)
+        if i == 7:
+            path = run / "summary.json"
+            path.write_text(path.read_text().replace('"quick"', '"slow"'))
+    (found,) = _tables.comparisons(_runs.read_runs([tmp_path]))
+    assert found.title == "toy quick" and len(found.runs) == 7
+
+
+def test_the_command_spells_what_differs():
     summary = {
-        "experiment": "<b>", "preset": "&", "config": {}, "versions": {}, "interrupted": True,
-        "claims": [], "results": [{"a": "<script>", "b": None, "c": True}, {"a": 1.23456789}],
+        "experiment": "toy", "preset": "quick",
+        "config": {"n": 3, "rates": [0.1, 1.0], "name": "a b", "gone": 1},
     }  # fmt: skip
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    page = report.main([str(tmp_path), "--out", str(tmp_path / "page.html")])
-    text, _ = read(page)
-    assert "<script>" in text and "<script>" not in page.read_text()
-    assert "1.235" in text and "was interrupted" in text
+    default = {"n": 3, "rates": [0.1], "name": "x"}
+    assert _runs.command(summary, default) == (
+        "python -m experiments toy quick --rates 0.1 1.0 --name 'a b'"
+    )
 
 
-def test_bad_folders_are_named(tmp_path, capsys):
+def test_the_preset_of_a_run_is_described():
+    about, config = _runs._preset("relaysgd", "quickstart")
+    assert "clients" in about and "learning_rates" in config
+    assert _runs._preset("relaysgd", "gone") == ("", {})
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("summary.json", "{}", "is not the summary of a run: 'experiment' must be a str"),
+        ("summary.json", "nothing", "must be JSON"),
+        ("summary.json", "[]", "must contain a JSON object, got list"),
+        ("graphs.json", '{"g": {"edges": []}}', "graph 'g' must have"),
+        ("graphs.json", '{"g": {"edges": [[0, 2]], "positions": [[0, 0], [1, 1]]}}', "0 to 1"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path, name, content, said):
+    run = write_run(tmp_path / "a")
+    (run / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{run / name}.*{said}"):
+        make_page(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("results", [3], "a row of results must be a dict"),
+        (
+            "claims",
+            [{"claim": "x"}],
+            "a claim must be a dict with claim, expected, holds, measured",
+        ),
+    ],
+)
+def test_a_malformed_summary_is_named(tmp_path, field, value, said):
+    path = write_run(tmp_path / "a") / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(ValueError, match=said):
+        make_page(tmp_path)
+
+
+def test_folders_without_runs_are_named(tmp_path, capsys):
     for arguments, said in (([], "at least one folder"), ([str(tmp_path)], "has none")):
         with pytest.raises(ValueError, match=said):
             report.main(arguments)
-    (tmp_path / "summary.json").write_text("{}")
     assert main(["report", str(tmp_path)]) == 2
-    assert "is not the summary of a run" in capsys.readouterr().out
+    assert "has none" in capsys.readouterr().out
+
+
+# pages
+
+
+def test_a_page_holds_everything(tmp_path, capsys):
+    write_run(tmp_path / "a", hidden=64)
+    write_run(tmp_path / "b", hidden=32)
+    out = tmp_path / "pages" / "page.html"
+    assert main(["report", str(tmp_path), "--out", str(out), "--title", "Two runs"]) == 0
+    assert "page.html" in capsys.readouterr().out
+    text, reader = read(out)
+    assert "Two runs" in text and "toy quick (a) 1 of 2" in text
+    assert "worst client >= 0.9 0.9 no" in text and "ahead > 0 0.2 yes" in text
+    assert "hidden 64 32" in text and "environment" not in text
+    assert "jax 0.7" in text and "rates 0.1, 0.3" in text
+    local = ("data:", "#")
+    assert reader.sources and all(source.startswith(local) for source in reader.sources)
+    assert sum(source.startswith("data:image/png") for source in reader.sources) == 2
+
+
+def test_the_library_is_embedded_once(tmp_path):
+    for name in "abc":
+        write_run(tmp_path / name)
+    scripts = read(make_page(tmp_path))[1].scripts
+    assert sum("Bokeh.set_log_level" in script for script in scripts) == 1
+    assert make_page(tmp_path).stat().st_size < 2e6
+
+
+def test_a_run_without_a_log_gives_a_page(tmp_path):
+    (write_run(tmp_path / "a") / "metrics.jsonl").unlink()
+    text, reader = read(make_page(tmp_path))
+    assert "Curves" not in text and "worst client" in text
+    assert not any("Bokeh.set_log_level" in script for script in reader.scripts)
+
+
+def test_what_comes_from_a_run_is_escaped(tmp_path):
+    run = write_run(tmp_path / "<b> & 'c'", claim=STRANGE, field=STRANGE)
+    log = run / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"gossip"', json.dumps(STRANGE)))
+    page = make_page(tmp_path, "--title", STRANGE)
+    text, reader = read(page)
+    assert text.count(STRANGE) >= 4 and "<b> & 'c'" in text
+    assert STRANGE not in page.read_text()
+    assert not any(script.startswith("window.broken") for script in reader.scripts)
+    (data,) = (json.loads(s) for s in reader.scripts if s.startswith("[{"))
+    assert data[0]["curves"][0]["tags"]["algorithm"] == STRANGE
+
+
+# in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = browsers.Browser(browsers.require_browser())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "a", hidden=64)
+    write_run(folder / "b <i>&", hidden=32, seeds=(0, 1), claim=STRANGE)
+    return make_page(folder)
+
+
+@pytest.fixture
+def tab(browser, page):
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.scheme("light")
+    browser.resize(1280)
+    browser.open(page)
+    return browser
+
+
+CURVES = (
+    "document.querySelector('#curves0 .plot').children.length > 0 && report.panels[0].state.view"
+)
+
+
+def show_curves(tab):
+    tab.run("document.getElementById('curves').scrollIntoView({behavior: 'instant'})")
+    tab.wait(f"Boolean({CURVES})")
+
+
+def visible(tab, name):
+    """Kinds of the glyphs of a curve, and whether each is visible."""
+    found = tab.run(
+        "report.panels[0].state.plot.renderers.map(r => [r.name, r.glyph.type, r.visible])"
+    )
+    return {kind: shown for at, kind, shown in found if at == name}
+
+
+def test_a_page_has_no_errors_and_loads_nothing(tab):
+    for scheme in ("light", "dark"):
+        tab.scheme(scheme)
+        show_curves(tab)
+        tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
+        tab.wait("document.querySelectorAll('#clients0 circle').length > 0")
+    assert tab.errors == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in tab.requests)
+    assert tab.run("window.broken === undefined")
+
+
+def test_a_script_that_fails_is_an_error(tab):
+    tab.run("setTimeout(() => { throw new Error('seen'); })")
+    tab.run("new Promise(done => setTimeout(done, 50))")
+    assert any("seen" in error for error in tab.errors)
+
+
+def test_a_table_is_sorted_by_a_click_or_a_key(tab):
+    def column():
+        rows = "document.querySelectorAll('#table-results tbody tr')"
+        return tab.run(f"[...{rows}].map(row => row.cells[{at}].textContent)")
+
+    header = "#table-results th:nth-child({}) button"
+    at = 3  # steps: 9 comes before 100 as a number
+    tab.click(header.format(at + 1))
+    assert column() == ["9", "9", "100", "100"]
+    tab.press("Enter")
+    assert column() == ["100", "100", "9", "9"]
+    sorts = "[...document.querySelectorAll('#table-results th')].map(h => h.ariaSort)"
+    assert tab.run(sorts) == [None, None, None, "descending", None]
+    at = 4  # notes: empty cells come last
+    for _ in range(2):
+        tab.click(header.format(at + 1))
+        assert [bool(text) for text in column()] == [True, True, False, False]
+
+
+def test_a_table_is_filtered(tab):
+    shown = (
+        "[...document.querySelectorAll('#table-results tbody tr')].filter(r => !r.hidden).length"
+    )
+    assert tab.run(shown) == 4
+    tab.click("[data-filters=table-results]")
+    tab.call("Input.insertText", text="RELAY a")
+    assert tab.run(shown) == 2
+    count = "document.querySelector('[data-counts=table-results]').textContent"
+    assert tab.run(count) == "2 of 4 rows"
+    assert tab.run("document.querySelector('#table-results th:last-child').hidden")  # all empty
+
+
+def test_a_legend_entry_shows_and_hides_a_curve_with_its_band(tab):
+    show_curves(tab)
+    entries = tab.run(
+        "[...document.querySelectorAll('#curves0 [data-curve]')].map(b => b.innerText)"
+    )
+    assert entries == ["a: gossip", "a: relay", "b <i>&: gossip", "b <i>&: relay"]
+    shown, hidden = (dict.fromkeys(("VArea", "Scatter", "Line"), state) for state in (True, False))
+    assert visible(tab, "curve 1") == shown
+    tab.click("#curves0 [data-curve='1']")
+    assert visible(tab, "curve 1") == hidden and visible(tab, "curve 3") == shown
+    assert tab.run("document.querySelector('#curves0 [data-curve]').ariaPressed") == "false"
+    tab.press("Enter")
+    assert visible(tab, "curve 1") == shown
+
+
+def test_the_metric_and_the_settings_can_be_chosen(tab):
+    show_curves(tab)
+    label = "report.panels[0].state.plot.left[0].axis_label"
+    assert tab.run(label) == "test mean accuracy"
+    caption = "document.querySelector('#curves0 .caption').textContent"
+    assert "95 % confidence interval" in tab.run(caption)
+    assert "fewer than 3 seeds" in tab.run(caption)
+    tab.run(
+        "(() => { const list = document.querySelector('#curves0 select'); list.value = 'loss';"
+        "list.dispatchEvent(new Event('change')); })()"
+    )
+    tab.wait(f"{label} === 'loss' && Boolean({CURVES})")
+    tab.click("#curves0 label:last-child input")
+    tab.wait("document.querySelectorAll('#curves0 [data-curve]').length === 8")
+    first = "document.querySelector('#curves0 [data-curve]').innerText"
+    assert tab.run(first) == "a: gossip, learning rate 0.1"
+
+
+def test_the_animation_moves(tab):
+    tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
+    tab.wait("document.querySelectorAll('#clients0 circle').length === 12")
+    assert tab.run("document.querySelectorAll('#clients0 svg line').length") == 8
+    color = "document.querySelector('#clients0 circle').style.fill"
+    slider = "document.querySelector('#clients0 input').value"
+    output = "document.querySelector('#clients0 output').textContent"
+    last = tab.run(color)
+    assert (tab.run(slider), tab.run(output)) == ("2", "round 20 of 20")
+    tab.run("document.querySelector('#clients0 input').focus()")
+    tab.press("ArrowLeft")
+    assert (tab.run(slider), tab.run(output)) == ("1", "round 10 of 20")
+    assert tab.run(color) != last
+    tab.press("ArrowRight")
+    tab.click("#clients0 .player button")  # from the start
+    assert tab.run(slider) == "0" and "Pause" in tab.run(
+        "document.querySelector('.player').innerText"
+    )
+    tab.wait(f"{slider} === '2'")
+    assert tab.run(color) == last and "Play" in tab.run(
+        "document.querySelector('.player').innerText"
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_page_does_not_scroll_sideways(tab, width):
+    tab.resize(width)
+    show_curves(tab)
+    tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
+    tab.wait("document.querySelectorAll('#clients0 circle').length > 0")
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run("innerWidth") == width
+
+
+def test_colors_follow_the_preference(tab):
+    def lightness(name):
+        color = tab.run(f"getComputedStyle(document.body).{name}")
+        return sum(map(int, re.findall(r"\d+", color))) / (3 * 255)
+
+    assert lightness("backgroundColor") > 0.9 and lightness("color") < 0.2
+    tab.scheme("dark")
+    assert lightness("backgroundColor") < 0.2 and lightness("color") > 0.8

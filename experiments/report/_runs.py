@@ -1,0 +1,214 @@
+"""Reads the folders of runs."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.report._logs import Curve, read_log
+
+CLAIM = {"claim", "expected", "measured", "holds"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A graph to draw clients on.
+
+    Attributes:
+        edges: pairs of clients.
+        positions: a pair of coordinates for each client.
+    """
+
+    edges: list[list[int]]
+    positions: list[list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the page shows of a run.
+
+    Attributes:
+        name: distinct name; paper, preset, and the folder where several runs are of one preset.
+        short: the part of the name that tells runs of one preset apart; empty for the only one.
+        group: paper and preset.
+        folder: folder of the run.
+        about: what the preset runs; empty if the preset is unknown.
+        command: the command that repeats the run; empty if the preset is unknown.
+        config: value of each field.
+        versions: versions of packages, and the machine.
+        results: rows.
+        claims: dictionaries with ``claim``, ``expected``, ``measured`` and ``holds``.
+        interrupted: whether the run ended early.
+        figures: name and base64 data of each PNG file.
+        curves: what was logged.
+        graphs: graphs by the name that the tag ``topology`` refers to.
+    """
+
+    name: str
+    short: str
+    group: str
+    folder: str
+    about: str
+    command: str
+    config: dict[str, Any]
+    versions: dict[str, Any]
+    results: list[dict[str, Any]]
+    claims: list[dict[str, Any]]
+    interrupted: bool
+    figures: list[tuple[str, str]]
+    curves: list[Curve]
+    graphs: dict[str, Graph]
+
+    @property
+    def held(self) -> int:
+        """Number of claims that hold."""
+        return sum(bool(claim["holds"]) for claim in self.claims)
+
+
+def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
+    """Reads all runs in some folders.
+
+    Args:
+        folders: folders of runs, or folders that contain some at any depth.
+
+    Raises:
+        ValueError: if there is no folder, a folder contains no run, or a file is malformed.
+    """
+    if not folders:
+        raise ValueError("FOLDER must be at least one folder with results, got none")
+    found: dict[pathlib.Path, pathlib.Path] = {}
+    for folder in folders:
+        summaries = sorted(folder.rglob("summary.json"))
+        if not summaries:
+            raise ValueError(f"FOLDER must contain a summary.json at some depth, {folder} has none")
+        for path in summaries:
+            found.setdefault(path.parent.resolve(), path.parent)
+    read = [_read_summary(folder / "summary.json") for folder in found.values()]
+    groups = [f"{summary['experiment']} {summary['preset']}" for summary in read]
+    parent = os.path.commonpath(found)
+    runs = []
+    for place, folder, summary, group in zip(found, found.values(), read, groups, strict=True):
+        short = os.path.relpath(place, parent) if groups.count(group) > 1 else ""
+        short = place.name if short == "." else short
+        runs.append(_read_run(folder, summary, group, short))
+    return runs
+
+
+def command(summary: dict[str, Any], default: dict[str, Any]) -> str:
+    """Returns the command that repeats a run, with the fields that differ from the preset.
+
+    Args:
+        summary: content of ``summary.json``.
+        default: configuration of the preset.
+    """
+    words = ["python", "-m", "experiments", summary["experiment"], summary["preset"]]
+    for name, value in summary["config"].items():
+        if value != default.get(name, value):
+            several = value if isinstance(value, list) else [value]
+            words += [f"--{name}", *dict.fromkeys(map(str, several))]
+    return shlex.join(words)
+
+
+def read_graphs(path: pathlib.Path) -> dict[str, Graph]:
+    """Reads ``graphs.json``; a missing file has no graphs.
+
+    Raises:
+        ValueError: if the file is not JSON, or a graph has no positions or an edge of no client.
+    """
+    if not path.exists():
+        return {}
+    graphs = {}
+    for name, graph in _read_json(path).items():
+        try:
+            places = [[float(x), float(y)] for x, y in graph["positions"]]
+            edges = [[int(i), int(j)] for i, j in graph["edges"]]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{path}: graph {name!r} must have 'edges' [[i, j], ...] and 'positions' "
+                f"[[x, y], ...], got {str(graph)[:80]}"
+            ) from None
+        strange = [edge for edge in edges if not all(0 <= i < len(places) for i in edge)]
+        if strange or not places:
+            raise ValueError(
+                f"{path}: edges of graph {name!r} must join clients 0 to {len(places) - 1}, "
+                f"which have positions, got {strange}"
+            )
+        graphs[name] = Graph(edges, places)
+    return graphs
+
+
+def _read_run(folder: pathlib.Path, summary: dict[str, Any], group: str, short: str) -> Run:
+    """Reads the other files of a run."""
+    about, default = _preset(summary["experiment"], summary["preset"])
+    return Run(
+        name=f"{group} ({short})" if short else group,
+        short=short,
+        group=group,
+        folder=str(folder),
+        about=about,
+        command=command(summary, default) if default else "",
+        config=summary["config"],
+        versions=summary["versions"],
+        results=summary["results"],
+        claims=summary["claims"],
+        interrupted=bool(summary.get("interrupted", False)),
+        figures=[
+            (file.stem, base64.b64encode(file.read_bytes()).decode())
+            for file in sorted(folder.glob("*.png"))
+        ],
+        curves=read_log(folder / "metrics.jsonl"),
+        graphs=read_graphs(folder / "graphs.json"),
+    )
+
+
+def _read_summary(path: pathlib.Path) -> dict[str, Any]:
+    summary = _read_json(path)
+    kinds = {"experiment": str, "preset": str, "config": dict, "versions": dict}
+    for name, kind in {**kinds, "results": list, "claims": list}.items():
+        if not isinstance(summary.get(name), kind):
+            raise ValueError(
+                f"{path} is not the summary of a run: {name!r} must be a {kind.__name__}, "
+                f"got {summary.get(name)!r}"
+            )
+    for row in summary["results"]:
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{path} is not the summary of a run: a row of results must be a dict, got {row!r}"
+            )
+    for claim in summary["claims"]:
+        if not isinstance(claim, dict) or not claim.keys() >= CLAIM:
+            raise ValueError(
+                f"{path} is not the summary of a run: a claim must be a dict with "
+                f"{', '.join(sorted(CLAIM))}, got {claim!r}"
+            )
+    return summary
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must contain a JSON object, got {type(content).__name__}")
+    return content
+
+
+@functools.cache
+def _preset(paper: str, name: str) -> tuple[str, dict[str, Any]]:
+    """What a preset runs, and its configuration; nothing for one that is unknown by now."""
+    from experiments import contract, headers
+    from jcollab.run_log import plain
+
+    try:
+        about = headers.find(paper, name).about
+        return about, plain(dataclasses.asdict(contract.configure(paper, name)))
+    except Exception:  # results are shown also of an experiment that is gone or broken by now
+        return "", {}
