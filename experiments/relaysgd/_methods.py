@@ -15,6 +15,7 @@ import jcollab as jc
 warnings.filterwarnings("ignore", "D2 needs")
 
 Topology = jc.topology.Topology
+Build = Callable[..., jc.Algorithm]  # build(loss, learning_rate, momentum, mixer)
 GRAPHS: dict[str, Callable[[int], Topology]] = {
     "ring": jc.topology.ring,
     "chain": jc.topology.chain,
@@ -30,7 +31,7 @@ class Method:
 
     name: str
     topology: str
-    build: Callable[..., jc.Algorithm]  # build(loss, learning_rate, momentum, mixer)
+    build: Build
     mixer: Callable[[int], jc.Mixer]  # of n clients
     # the factor by which learning rates are scaled up because relayed updates come late
     correction: Callable[[int], float] = lambda n: 1.0
@@ -40,29 +41,17 @@ class Method:
         return f"{self.name} {self.topology}"
 
 
-def nesterov(learning_rate: Any, momentum: float) -> optax.GradientTransformation:
-    """Local SGD with Nesterov momentum."""
-    return optax.sgd(learning_rate, momentum=momentum or None, nesterov=bool(momentum))
+def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:
+    def build(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
+        sgd = optax.sgd(rate, momentum=momentum or None, nesterov=bool(momentum))
+        return make(loss, sgd, mixer, **options)
+
+    return build
 
 
-def shared_models(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
-    """A local step, then the mixer on the models."""
-    return jc.decentralized(loss, nesterov(rate, momentum), mixer)
-
-
-def shared_updates(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
-    """The mixer on the updates only."""
-    return jc.decentralized(loss, nesterov(rate, momentum), mixer, strength=0.0)
-
-
-def corrected(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
-    """D2."""
-    return jc.d2(loss, nesterov(rate, momentum), mixer)
-
-
-def tracking(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
-    """Gradient tracking."""
-    return jc.gradient_tracking(loss, nesterov(rate, momentum), mixer)
+# local SGD with Nesterov momentum, and the mixer on models or on updates only
+shared_models, shared_updates = _local(jc.decentralized), _local(jc.decentralized, strength=0.0)
+d2, gradient_tracking = _local(jc.d2), _local(jc.gradient_tracking)
 
 
 def quasi_global(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
@@ -81,12 +70,12 @@ def tree_correction(n: int) -> float:
     return jc.topology.learning_rate_correction(jc.topology.binary_tree(n))
 
 
-def _gossip(name: str, build: Callable[..., jc.Algorithm], graph: str) -> Method:
+def _gossip(name: str, build: Build, graph: str) -> Method:
     make = GRAPHS[graph]
     return Method(name, graph, build, lambda n: jc.gossip(make(n)), graph=make)
 
 
-def _relay(name: str, build: Callable[..., jc.Algorithm], graph: str, **options: Any) -> Method:
+def _relay(name: str, build: Build, graph: str, **options: Any) -> Method:
     make = GRAPHS[graph]
     return Method(
         name,
@@ -108,8 +97,8 @@ METHODS = {
         *(_relay("RelaySGD/Grad", shared_updates, tree, fill="zero") for tree in TREES),
         *(_gossip("D-PSGD", shared_models, graph) for graph in GRAPHS),
         *(_gossip("D-PSGD + QGM", quasi_global, graph) for graph in GRAPHS),
-        *(_gossip("D2", corrected, graph) for graph in GRAPHS),
-        *(_gossip("gradient tracking", tracking, graph) for graph in GRAPHS),
+        *(_gossip("D2", d2, graph) for graph in GRAPHS),
+        *(_gossip("gradient tracking", gradient_tracking, graph) for graph in GRAPHS),
     )
 }
 # in Table 2 of the paper

@@ -73,7 +73,7 @@ def _compared(loss: float) -> list[methods.Method]:
         relay("previous"),
         relay("initial"),
         methods.Method("D-PSGD + QGM", "ring", methods.quasi_global, ring),
-        methods.Method("D2", "ring", methods.corrected, ring),
+        methods.Method("D2", "ring", methods.d2, ring),
         methods.Method("SGP", "exponential", methods.shared_models, push),
     ]
 

@@ -10,9 +10,9 @@ import optax
 import pytest
 
 import jcollab as jc
-from experiments.relaysgd.delay_matrix import smallest_rho
-from experiments.relaysgd.quadratic_methods import method, stack
-from experiments.relaysgd.search import Rule, tune
+from experiments.relaysgd._old_delay_matrix import smallest_rho
+from experiments.relaysgd._quadratics import method, stack
+from experiments.relaysgd._search import tune
 from jcollab.data import quadratics
 from tests import REFERENCE, ROOT
 
@@ -233,12 +233,12 @@ def test_heterogeneity_does_not_slow_relaysgd_down(x64):
 def test_search_finds_the_recorded_learning_rates(x64, name, steps, rate):
     """Figure 8's star, on two of the original's problems at once."""
     recorded = np.load(ROOT / "experiments/relaysgd/problems/fig7_8_10.npz")
-    problems, least = stack(
+    problems = stack(
         [
             jc.data.Quadratics(recorded[f"A_zeta{z}"], recorded[f"B_zeta{z}"][..., 0])
             for z in ("0", "0.1")
         ]
     )
-    best = tune(method(name, "star", 32), problems, least, Rule())
+    best = tune(method(f"{name} star", 32), problems)
     assert best.steps.tolist() == [steps] * 2
     assert best.learning_rate.tolist() == [rate] * 2

@@ -1,0 +1,148 @@
+"""The paper's searches for a learning rate, as one compiled program over many problems.
+
+A run is tested at rounds that are evenly spaced on a logarithmic scale. What happens first decides
+how the interval of learning rates shrinks; both searches follow the decisions of the original code,
+so that tuned numbers can be compared digit for digit. This includes a habit of its search for the
+fastest rate: the learning rate that it reports for an improvement is half the one that was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jcollab as jc
+from experiments.relaysgd._quadratics import Build, optimal_values
+from jcollab.data.quadratics import Quadratics, objective_value
+
+# what a test of a run can find
+ON, REACHED, SLOW, DIVERGED, RISING, PLATEAU, EXHAUSTED = range(7)
+TARGET = 1e-6  # suboptimality that is asked for
+LARGEST = 20.0  # learning rate at which the searches begin
+MOST_TRIALS = 30
+TESTS = 1000  # in a run, before rounding
+
+
+class Best(NamedTuple):
+    """What a search finds."""
+
+    steps: jax.Array  # 0 where no learning rate reaches the target
+    learning_rate: jax.Array
+
+
+class _Interval(NamedTuple):
+    low: jax.Array  # NaN until some rate is known to be too small
+    high: jax.Array
+    rate: jax.Array  # the next one to try while there is no lower end
+    best: Best
+    trial: jax.Array
+    done: jax.Array
+
+
+class _Run(NamedTuple):
+    state: jc.State
+    step: jax.Array
+    tests: jax.Array
+    errors: jax.Array  # the last three, newest last
+    first: jax.Array
+    event: jax.Array
+
+
+def tune(
+    build: Build, problems: Quadratics, *, max_steps: int = 10_000, plateau: bool = False
+) -> Best:
+    """Tunes one method on many problems at once.
+
+    Args:
+        build: ``build(learning_rate) -> Algorithm`` for parameters ``[n, d]``.
+        problems: ``A [S, n, d, d]`` and ``b [S, n, d]``.
+        max_steps: rounds after which a run is given up.
+        plateau: looks for the learning rate whose error comes to rest at the target; else for the
+            one that reaches the target first.
+
+    Returns:
+        Steps and learning rates, ``[S]``.
+    """
+    width = 1e-6 if plateau else 1e-4
+    attempt = _attempt(build, max_steps, plateau)
+
+    def search(problem: Quadratics, least: jax.Array) -> Best:
+        def wide(s: _Interval) -> jax.Array:
+            open_below = jnp.isnan(s.low)
+            return ~s.done & (s.trial < MOST_TRIALS) & (open_below | (s.high - s.low > width))
+
+        def trial(s: _Interval) -> _Interval:
+            first = s.high / 2 if plateau else s.rate
+            rate = jnp.where(jnp.isnan(s.low), first, (s.low + s.high) / 2)
+            end = attempt(problem, least, rate, s.best.steps)
+            return _shrink(s, rate, end, plateau)._replace(trial=s.trial + 1)
+
+        high = jnp.asarray(LARGEST, least.dtype)
+        nothing = Best(jnp.zeros((), int), high * jnp.nan)
+        start = _Interval(high * jnp.nan, high, high, nothing, jnp.int32(0), jnp.bool_(False))
+        return jax.lax.while_loop(wide, trial, start).best
+
+    return jax.jit(jax.vmap(search))(problems, optimal_values(problems))
+
+
+def _shrink(s: _Interval, rate: jax.Array, end: _Run, plateau: bool) -> _Interval:
+    """The interval after a run with a learning rate."""
+    event, rests = end.event, end.event == PLATEAU
+    error = jnp.where(rests, end.errors.mean(), end.errors[-1])
+    reached = (event == REACHED) | (rests & (error < TARGET))
+    better = reached & ((s.best.steps == 0) | (end.step < s.best.steps))
+    too_large = (event == DIVERGED) | (event == RISING) | (rests & ~reached)
+    close = reached & (error > TARGET / 1.1) & plateau
+    behind = reached & ~close if plateau else reached & ~better
+    too_small = behind | (event == SLOW) | (event == EXHAUSTED)
+    low = jnp.where(too_small, jnp.minimum(rate, s.high), s.low)
+    high = jnp.where(too_large, jnp.fmax(s.low, rate), s.high)
+    following = rate
+    if not plateau:
+        high = jnp.where(behind, jnp.minimum(4 * rate, s.high), high)
+        following = jnp.where(too_large | better, rate / 2, rate)
+    found = Best(end.step, following)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, s.best)
+    return s._replace(low=low, high=high, rate=following, best=best, done=close)
+
+
+def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]:
+    """``run(problem, least, rate, best) -> _Run`` with one rate until something happens."""
+    grid = np.logspace(0, np.log2(max_steps), TESTS, base=2).round().astype(int)
+    gaps = np.diff(np.unique(grid[grid < max_steps]), prepend=0)
+    tolerance = TARGET / (100 if plateau else 10)
+
+    def run(problem: Quadratics, least: jax.Array, rate: jax.Array, best: jax.Array) -> _Run:
+        algorithm, key = build(rate), jax.random.key(0)
+
+        def advance(r: _Run) -> _Run:
+            """On to the next test, and what it finds."""
+            gap = jnp.asarray(gaps)[r.tests]
+            state = jax.lax.fori_loop(
+                0, gap, lambda _, state: algorithm.update(state, problem, key)[0], r.state
+            )
+            step, tests = r.step + gap, r.tests + 1
+            error = objective_value(problem, jc.params_of(state).mean(0)) - least
+            errors = jnp.concatenate([r.errors[1:], error[None]])
+            first = jnp.where(tests == 1, error, r.first)
+            found = {
+                REACHED: (error < TARGET) & (not plateau),
+                SLOW: (best > 0) & (step > best * 10),
+                DIVERGED: ~(error <= first),
+                RISING: (tests >= 2) & (error > jnp.maximum(errors[-2], TARGET)),
+                PLATEAU: (tests >= 3) & (jnp.abs(errors - errors.mean()) < tolerance).all(),
+                EXHAUSTED: tests == len(gaps),
+            }
+            event = jnp.select(list(found.values()), list(found), ON)
+            return _Run(state, step, tests, errors, first, event)
+
+        start = algorithm.init(key, jnp.zeros(problem.b.shape, least.dtype))
+        none, count = jnp.zeros(3, least.dtype), jnp.zeros((), gaps.dtype)
+        begin = _Run(start, count, count, none, none[0], jnp.asarray(ON))
+        return jax.lax.while_loop(lambda r: r.event == ON, advance, begin)
+
+    return run

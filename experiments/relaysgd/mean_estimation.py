@@ -1,0 +1,131 @@
+"""Clients estimate a common mean from a stream of samples, by RelaySum and by gossip.
+
+RelaySGD, arXiv 2110.04175, Figure 9.
+
+    python -m experiments relaysgd fig9
+
+Mean estimation from a stream, RelaySum against gossip, 8 to 128 clients.
+Cost: half a minute on 2 cores.
+Expected: RelaySum reaches 1/(nT), gossip does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, at_least, at_most, check
+from jcollab import plots
+
+TARGET = 1.0
+# an algorithm whose batch is one sample a client, its first parameters, and what they estimate
+Method = tuple[jc.Algorithm, Any, Callable[[Any], Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How many clients there are and how many samples."""
+
+    ns: tuple[int, ...] = (8, 16, 32, 64, 128)  # numbers of clients
+    rounds: int = 400  # samples of each client, T
+    num_seeds: int = 40
+    seed: int = 0  # of all samples
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "ns rounds num_seeds", at_least=1)
+
+
+PRESETS = {"fig9": Config()}
+SMOKE = {"fig9": {"ns": (3, 4), "rounds": 20, "num_seeds": 2}}
+
+
+def _relay(n: int) -> Method:
+    """Running sums of the samples and of their number, both relayed: ``x = sum / number``."""
+
+    def loss(params: Any, sample: Any, key: Any) -> Any:
+        return -(sample * params["sum"] + params["number"])
+
+    mixer = jc.relay_sum(jc.topology.chain(n), fill="zero")
+    start = {"sum": jnp.zeros(n), "number": jnp.zeros(n)}
+    algorithm = jc.decentralized(loss, optax.sgd(n), mixer, strength=0.0)
+    return algorithm, start, lambda params: params["sum"] / params["number"]
+
+
+def _gossip(n: int) -> Method:
+    """The running mean, gossiped after each sample: ``x = W (x + (s - x) / (t + 1))``."""
+
+    def loss(params: Any, sample: Any, key: Any) -> Any:
+        return (params - sample) ** 2 / 2
+
+    sgd = optax.sgd(lambda step: 1 / (step + 1))
+    algorithm = jc.decentralized(loss, sgd, jc.gossip(jc.topology.ring(n)))
+    return algorithm, jnp.zeros(n), lambda params: params
+
+
+METHODS = {"RelaySum": _relay, "gossip": _gossip}
+
+
+@jax.enable_x64(True)
+def run(config: Config, context: Context) -> list[Row]:
+    """All seeds of one n in one program."""
+    rows: list[Row] = []
+    keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
+    for n, name in context.cases(config.ns, METHODS, description="mean estimation"):
+        errors = np.asarray(_errors(METHODS[name](n), n, config.rounds, keys)).mean(0)
+        context.kept[name, n] = errors
+        ideal = 1 / (n * config.rounds)
+        row = {"algorithm": name, "n": n, "error": errors[-1], "ideal": ideal}
+        rows.append(row | {"ratio": errors[-1] / ideal})
+        context.log().write(rows[-1] | {"errors": errors[::5]})
+    return rows
+
+
+def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
+    """Mean over clients of ``(x - 1)^2`` after each round, ``[S, T]``."""
+    algorithm, start, estimate = method
+
+    def sample(data: Any, key: Any, step: Any) -> Any:
+        return TARGET + jax.random.normal(key, (n,))
+
+    def error(state: jc.State) -> Any:
+        return {"error": jnp.mean((estimate(jc.params_of(state)) - TARGET) ** 2)}
+
+    def one(key: Any) -> Any:
+        measured = jc.with_metrics(algorithm, error)
+        state = measured.init(key, start)
+        return jc.run(measured, state, (), key, num_rounds=rounds, sample=sample)[1]["error"]
+
+    return jax.jit(jax.vmap(one))(keys)
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """RelaySum comes close to 1/(nT), the variance of the mean of all samples; gossip does not."""
+    most = max(config.ns)
+    relay = max(row["ratio"] for row in rows if row["algorithm"] == "RelaySum")
+    (gossip,) = (r["ratio"] for r in rows if r["algorithm"] == "gossip" and r["n"] == most)
+    return [
+        at_most("RelaySum's error over 1/(nT), worst n", relay, 1.5),
+        at_least(f"gossip's error over 1/(nT) at n = {most}", gossip, 2),
+    ]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Error against the samples of a client, one panel for each method."""
+    fig = plots.figure(figsize=(9.5, 4.2))
+    rounds = np.arange(1, config.rounds + 1)
+    for ax, name in zip(fig.subplots(1, 2, sharey=True), METHODS, strict=True):
+        for color, n in zip(plots.COLORS, config.ns, strict=False):
+            ax.plot(rounds, context.kept[name, n], color=color, label=f"n = {n}")
+            ax.plot(rounds, 1 / (n * rounds), color=color, ls=":", lw=1)
+        ax.set(title=name, xscale="log", yscale="log", xlabel="samples per client T")
+    ax.legend(fontsize=9, title="dotted: 1/(nT)")
+    fig.axes[0].set_ylabel("mean squared error")
+    context.save(fig, "fig9")
