@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from experiments.relaysgd._old_delay_matrix import smallest_rho
+from experiments.relaysgd._delay_matrix import smallest_rho
 from experiments.relaysgd._quadratics import method, stack
 from experiments.relaysgd._search import tune
 from jcollab.data import quadratics
