@@ -124,7 +124,7 @@ def train_replicas(
     tune: Tune | None = None,
     tolerant: bool = False,
     fold: int | None = None,
-    description: str = "training",
+    description: str = "",
     tags: Row | None = None,
 ) -> Replicas:
     """Trains with every setting and every seed, all of them in one program.
@@ -148,7 +148,7 @@ def train_replicas(
         tune: how the best of several settings is chosen; the choice gets into the log.
         tolerant: whether runs that diverge go on; those that are tuned always do.
         fold: the key of a run is ``fold_in(key of its seed, fold)``; None for the key itself.
-        description: for the progress bar.
+        description: for the progress bar; the tags by default.
         tags: fields of every line of the log.
     """
     seeds = np.asarray(seeds)
@@ -183,7 +183,7 @@ def train_replicas(
         sample=sample,
         evaluate=evaluate,
         eval_every=max(1, rounds // max(1, evaluations)),
-        description=description,
+        description=description or ", ".join(map(str, (tags or {}).values())) or "training",
     )
     best = None
     if tune is not None:
