@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,14 +23,29 @@ Array = jax.Array
 class Problem(NamedTuple):
     """Functions of clients, without randomness."""
 
-    loss: Callable  # ``loss(x, batch, key)`` of one client
+    loss: Callable[[Array, Any, Any], Array]  # of a model, a client's data and a key
     data: Any  # leaves ``[n, ...]``
     start: Array  # x0, ``[d]``
 
-    @property
-    def n(self) -> int:
-        """Number of clients."""
-        return jc.layout.num_clients(self.data, "data")
+    def mean_loss(self, x: Array) -> Array:
+        """f(x), the mean of the clients' losses."""
+        return jnp.mean(jax.vmap(self.loss, (None, 0, None))(x, self.data, None))
+
+    def variance(self, x: Array) -> Array:
+        """Var(x) = (1/n) sum_i ||grad f_i(x) - grad f(x)||^2."""
+        grads = jax.vmap(jax.grad(self.loss), (None, 0, None))(x, self.data, None)
+        return jnp.mean(jnp.sum((grads - grads.mean(0)) ** 2, axis=1))
+
+    def end(self, algorithm: jc.Algorithm, rounds: int = 1) -> Array:
+        """The model after some rounds from the start, ``[d]``."""
+        key, n = jax.random.key(0), jc.layout.num_clients(self.data, "data")
+        state = algorithm.init(key, jc.replicate(self.start, n))
+        options = {"num_rounds": rounds, "sample": jc.data.whole}
+        return jc.params_of(jc.run(algorithm, state, self.data, key, **options)[0])[0]
+
+    def gradient_descent(self, learning_rate: Any, steps: int) -> Array:
+        """Where steps with the mean gradient lead, ``[d]``."""
+        return self.end(jc.centralized(self.loss, optax.sgd(learning_rate)), steps)
 
 
 def quadratic() -> Problem:
@@ -58,49 +74,15 @@ def mlp() -> Problem:
     return Problem(loss, data, jnp.asarray(stored["W"]))
 
 
-def mean_loss(problem: Problem, x: Array) -> Array:
-    """f(x), the mean of the clients' losses."""
-    return jnp.mean(jax.vmap(problem.loss, (None, 0, None))(x, problem.data, None))
+def check_halves(config: Any, name: str) -> None:
+    """Refuses numbers that are not positive, each half of the one before."""
+    values = getattr(config, name)
+    halves = all(a > 0 and abs(b / a - 0.5) < 1e-6 for a, b in itertools.pairwise(values))
+    if not values or values[0] <= 0 or not halves:
+        raise ValueError(f"{name} must be positive, each half of the one before, got {values}")
 
 
-def variance(problem: Problem, x: Array) -> Array:
-    """Var(x) = (1/n) sum_i ||grad f_i(x) - grad f(x)||^2."""
-    grads = jax.vmap(jax.grad(problem.loss), (None, 0, None))(x, problem.data, None)
-    return jnp.mean(jnp.sum((grads - grads.mean(0)) ** 2, axis=1))
-
-
-def grad_mean(problem: Problem) -> Array:
-    """Gradient of the mean loss at the start, ``[d]``."""
-    return jax.grad(mean_loss, 1)(problem, problem.start)
-
-
-def grad_variance(problem: Problem) -> Array:
-    """Gradient of the variance at the start, ``[d]``."""
-    return jax.grad(variance, 1)(problem, problem.start)
-
-
-def end(problem: Problem, algorithm: jc.Algorithm, rounds: int = 1) -> Array:
-    """The model after some rounds from the start, ``[d]``."""
-    key = jax.random.key(0)
-    state, _ = jc.run(
-        algorithm,
-        algorithm.init(key, jc.replicate(problem.start, problem.n)),
-        problem.data,
-        key,
-        num_rounds=rounds,
-        sample=jc.data.whole,
-    )
-    return jc.params_of(state)[0]
-
-
-def gradient_descent(problem: Problem, learning_rate: Any, steps: int) -> Array:
-    """Where steps with the mean gradient lead, ``[d]``."""
-    return end(problem, jc.centralized(problem.loss, optax.sgd(learning_rate)), steps)
-
-
-def measure_precisely(
-    measure: Callable[[Any], list[Row]], config: Any, context: Context
-) -> list[Row]:
+def run(measure: Callable[[Any], list[Row]], config: Any, context: Context) -> list[Row]:
     """The rows of ``measure(config)`` in float64, which are logged."""
     with jax.enable_x64(True):
         rows = measure(config)
@@ -109,30 +91,19 @@ def measure_precisely(
     return rows
 
 
-def draw_orders(
-    rows: list[Row], against: str, lines: dict[str, tuple[str, Any, int | None]]
-) -> tuple[Any, Any]:
-    """Draws columns against a small number, and how they should fall with it.
-
-    Args:
-        rows: one for each value of the number.
-        against: column of the number.
-        lines: label, color and expected order (None for none) of each column.
-    """
+def draw(rows: list[Row], lines: dict[str, tuple[str, Any, int | None]], **options: Any) -> Any:
+    """Columns against the first one; ``lines`` has their labels, colors and expected orders."""
     fig = plots.figure(figsize=(6.2, 4.6))
     ax = fig.subplots()
-    across = np.array([row[against] for row in rows])
+    across = np.array([next(iter(row.values())) for row in rows])
     for name, (label, color, order) in lines.items():
         values = np.array([row[name] for row in rows])
         ax.plot(across, values, "o-", color=color, label=label)
         if order:
-            guide = 0.6 * values[0] * (across / across[0]) ** order
-            ax.plot(across, guide, ls=(0, (4, 2)), lw=1.2, color="gray")
-            style = {"xytext": (-6, -26), "textcoords": "offset points", "color": "gray"}
-            text = rf"$\propto \{against}^{order}$"
-            ax.annotate(text, (across[0], guide[0]), ha="right", **style)
-    ax.set(xscale="log", yscale="log")
+            guide, text = 0.6 * values[0] * (across / across[0]) ** order, f"order {order}"
+            ax.plot(across, guide, ls=plots.DASHES[order - 1], lw=1.2, color="gray", label=text)
+    ax.set(xscale="log", yscale="log", **options)
     ax.set_xticks(across, [f"{value:g}" for value in across])
     ax.minorticks_off()
     ax.legend(fontsize=9)
-    return fig, ax
+    return fig

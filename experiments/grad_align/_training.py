@@ -1,45 +1,31 @@
-"""Training on images: one method, all of its settings and seeds in one program."""
+"""Methods, trainings on images, and differences between methods seed by seed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, check
-from experiments.grad_align._shared import by_case, is_broken, means
+from experiments.contract import Claim, Context, Row, below, check
 from experiments.training import train_replicas
 from jcollab import plots
 
 Dataset = jc.data.Dataset
-Curves = dict[tuple[str, float], dict[str, np.ndarray]]
-SMALL = {
-    "dataset": "digits",
-    "network": "mlp",
-    "hidden": 4,
-    "n": 4,
-    "num_sampled": 2,
-    "examples": 5,
-    "rounds": 4,
-    "num_seeds": 2,
-    "evaluations": 2,
-    "eval_examples": 50,
-}
+SMALL = {"dataset": "digits", "hidden": 4, "n": 4, "num_sampled": 2, "examples": 5}
+SMALL |= {"rounds": 4, "num_seeds": 2, "evaluations": 2, "eval_examples": 50}
+MEASURES = ("test_accuracy", "test_loss", "train_loss", "gradient_variance")
 OTHERS = {
     "large-batch SGD": (plots.COLORS[6], (0, (1, 1.5))),
     "SCAFFOLD": (plots.COLORS[1], (0, (4, 2))),
     "FedProx": (plots.COLORS[3], (0, (6, 2, 1, 2))),
-}
-PANELS = {
-    "test_accuracy": "test error",
-    "mean_loss": "training loss of all clients",
-    "gradient_variance": "variance of the clients' gradients",
 }
 
 
@@ -70,23 +56,46 @@ class Config:
             raise ValueError("network must be 'mlp' for digits, whose 8 x 8 pixels are too few")
 
 
+def check_displacements(config: Any, *names: str) -> None:
+    """Refuses negative displacements, and lists without 0, what the others are compared with."""
+    for name in names:
+        values = getattr(config, name)
+        if 0 not in values or min(values) < 0:
+            raise ValueError(f"{name} must be at least 0, and 0 among them, got {values}")
+
+
+def local_method(
+    method: str, loss: Any, value: Any, steps: int, *parts: Any, **options: Any
+) -> jc.Algorithm:
+    """Local steps on all data of a client, whose optimizer is made of ``parts``.
+
+    "FedGA" has the displacement ``value``, "FedProx" the strength ``value``; "SCAFFOLD", and any
+    other name for plain steps, have none.
+    """
+    drift = None
+    if method == "FedGA":
+        drift = jc.local.gradient_alignment(value)
+    elif method == "FedProx":
+        parts = (jc.local.proximal(value), *parts)
+    elif method == "SCAFFOLD":
+        parts, drift = (jc.local.control_variate(), *parts), jc.local.scaffold(recomputed=True)
+    options |= {"local_steps": steps, "source": jc.sources.repeated(), "drift": drift}
+    return jc.federated(loss, optax.chain(*parts), **options)
+
+
 class Task(NamedTuple):
     """Data and model."""
 
     shards: Dataset  # leaves ``[n, m, ...]``, all examples of every client
-    test: Dataset  # for the results
-    model: Any  # flax module
+    test: Dataset
+    model: Any
 
 
 def make_task(config: Config, deal: Callable[[np.ndarray], list[np.ndarray]]) -> Task:
-    """Loads the data, and deals out as many examples to every client as the smallest shard has.
-
-    Args:
-        config: data set and network.
-        deal: ``deal(labels) -> parts``, the examples of every client.
+    """Every client gets as many examples of its part of ``deal(labels)`` as the smallest part has.
 
     Raises:
-        ValueError: if a shard has fewer examples than the configuration asks for.
+        ValueError: if a part has fewer examples than the configuration asks for.
     """
     train, test = (jc.data.load(config.dataset, split) for split in ("train", "test"))
     parts = deal(train.y)
@@ -99,40 +108,40 @@ def make_task(config: Config, deal: Callable[[np.ndarray], list[np.ndarray]]) ->
     model: Any = jc.models.MLP(classes, (config.hidden,))
     if config.network == "cnn":
         model = jc.models.CNN(classes, hidden=(), padding="VALID")
-    return Task(Dataset(np.asarray(train.x[rows]), train.y[rows]), test, model)
+    return Task(Dataset(jnp.asarray(train.x[rows]), jnp.asarray(train.y[rows])), test, model)
 
 
 def train(
     context: Context,
     config: Config,
     task: Task,
-    method: str,
-    settings: dict[str, tuple[float, ...]] | None,
+    names: tuple[str, str],
+    field: str,
+    values: tuple[float, ...],
     build: Callable[[Any, Any], jc.Algorithm],
-    *,
-    plain: str,
     clients: int,
     sample: Any = jc.data.whole,
-) -> tuple[list[Row], Curves]:
-    """Trains with every setting and seed, and measures at the server's model over ALL clients.
+) -> list[Row]:
+    """A row for each value and seed, measured at the server's model over ALL clients.
 
-    Args:
-        context: of the experiment.
-        config: rounds, seeds, evaluations.
-        task: data and model.
-        method: its name.
-        settings: the values of "beta" or "mu"; None where the method has neither.
-        build: ``build(loss, value) -> Algorithm``.
-        plain: name of the method at beta = 0.
-        clients: number of clients that the algorithm has.
-        sample: what it gets of the shards in a round.
-
-    Returns:
-        A row for each value and seed; evaluations ``[S, E]`` by name and value.
+    ``names`` are those of the method and of the method at beta = 0, ``field`` is "beta", "mu" or
+    "". Of the shards, the ``clients`` of ``build(loss, value)`` get ``sample``. Keeps the curves.
     """
     loss = jc.objectives.classification(task.model.apply)
-    ((field, values),) = (settings or {"": (0.0,)}).items()
     whole = jc.metrics.accuracy(task.model.apply, *task.test)
+    chosen = np.random.default_rng(0).permutation(len(task.test.y))[: config.eval_examples]
+    test = Dataset(jnp.asarray(task.test.x[chosen]), jnp.asarray(task.test.y[chosen]))
+    spread = jc.metrics.gradient_variance(loss, task.shards)
+
+    def evaluate(state: jc.State) -> dict[str, Any]:
+        model = jax.tree.map(lambda leaf: leaf[0], jc.params_of(state))
+        value, metrics = loss(model, test, jax.random.key(0))
+        more = spread(state)
+        more["train_loss"] = more.pop("mean_loss")
+        return {"test_loss": value, "test_accuracy": metrics["accuracy"]} | more
+
+    def measure(state: jc.State) -> dict[str, Any]:
+        return whole(jax.tree.map(lambda leaf: leaf[:1], jc.params_of(state)))
 
     def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
         params = task.model.init(key, task.test.x[:1])
@@ -142,78 +151,126 @@ def train(
         context,
         lambda setting: build(loss, setting and setting[field]),
         start,
-        jax.tree.map(jnp.asarray, task.shards),
+        task.shards,
+        data_axes=None,
         rounds=config.rounds,
         seeds=config.seed + np.arange(config.num_seeds),
-        settings=settings,
+        settings={field: values} if field else None,
         sample=sample,
-        data_axes=None,
-        evaluate=_evaluation(config, task, loss),
+        evaluate=evaluate,
         evaluations=config.evaluations,
         tolerant=True,
-        description=method,
-        tags={"method": method},
+        description=names[0],
+        tags={"method": names[0]},
     )
     rows: list[Row] = []
-    curves: Curves = {}
     for k, value in enumerate(values):
-        name = plain if field == "beta" and value == 0 else method
-        curves[name, value], last = done.curves(k), done.last(k)
-        final = done.measure(lambda state: whole(_server(state)), k)["mean_accuracy"]
+        name = names[field == "beta" and value == 0]
+        context.kept[name, value] = done.curves(k)
+        last = done.last(k) | {"test_accuracy": done.measure(measure, k)["mean_accuracy"]}
         for s, seed in enumerate(done.seeds):
             row = {"method": name} | ({field: value} if field else {}) | {"seed": int(seed)}
-            row |= {
-                "test_accuracy": float(final[s]),
-                "test_loss": float(last["test_loss"][s]),
-                "train_loss": float(last["mean_loss"][s]),
-                "gradient_variance": float(last["gradient_variance"][s]),
-                "broken": is_broken(last["mean_loss"][s], int(task.test.y.max()) + 1),
-            }
-            rows.append(row)
-    return rows, curves
+            row |= {measure: float(last[measure][s]) for measure in MEASURES}
+            broken = is_broken(row["train_loss"], int(task.test.y.max()) + 1)
+            rows.append(row | {"broken": broken})
+    return rows
 
 
-def _server(state: jc.State) -> Any:
-    """The server's model, as the only one of a group ``[1, ...]``."""
-    return jax.tree.map(lambda leaf: leaf[:1], jc.params_of(state))
+def is_broken(train_loss: float, classes: int) -> bool:
+    """Whether a run has failed: its last loss is not finite, or above half of what guessing has."""
+    return not train_loss < np.log(classes) / 2
 
 
-def _evaluation(config: Config, task: Task, loss: Any) -> Callable[[jc.State], Any]:
-    chosen = np.random.default_rng(0).permutation(len(task.test.y))[: config.eval_examples]
-    test = Dataset(jnp.asarray(task.test.x[chosen]), jnp.asarray(task.test.y[chosen]))
-    spread = jc.metrics.gradient_variance(loss, jax.tree.map(jnp.asarray, task.shards))
-
-    def evaluate(state: jc.State) -> dict[str, Any]:
-        model = jax.tree.map(lambda leaf: leaf[0], _server(state))
-        value, metrics = loss(model, test, jax.random.key(0))
-        return {"test_loss": value, "test_accuracy": metrics["accuracy"]} | spread(state)
-
-    return evaluate
+def by_case(rows: Iterable[Row], *fields: str) -> dict[tuple, list[Row]]:
+    """The rows of every combination of fields, in order."""
+    cases: dict[tuple, list[Row]] = {}
+    for row in rows:
+        cases.setdefault(tuple(row[name] for name in fields), []).append(row)
+    return cases
 
 
-def draw(curves: Curves, rows: list[Row]) -> Any:
-    """Three panels against rounds; aligned methods in shades, from none to the largest beta."""
-    fig = plots.figure(figsize=(15.5, 4.6))
-    panels = fig.subplots(1, 3)
-    strengths = by_case((row for row in rows if row["method"] == "FedProx"), "mu")
-    best = max(strengths, key=lambda mu: means(strengths[mu])["test_accuracy"], default=(None,))
-    aligned = [key for key in curves if key[0] not in OTHERS]
+def means(rows: list[Row], names: tuple[str, ...] = MEASURES) -> Row:
+    """Means over rows (None where one is not finite), and how many of them are broken."""
+    found: Row = {}
+    for name in names:
+        values = [row[name] for row in rows]  # what is not finite is written as null
+        found[name] = None if None in values else float(np.mean(values))
+    return found | {"broken": sum(row["broken"] for row in rows)}
+
+
+def table(rows: list[Row], fields: str, names: tuple[str, ...] = MEASURES) -> list[Row]:
+    """Means over the rows of every combination of fields."""
+    cases = by_case(rows, *fields.split()).items()
+    return [dict(zip(fields.split(), case, strict=True)) | means(own, names) for case, own in cases]
+
+
+def accuracy(rows: list[Row]) -> float:
+    """The mean over rows."""
+    return float(np.mean([row["test_accuracy"] for row in rows]))
+
+
+def gain(left: list[Row], right: list[Row]) -> tuple[float, float, str]:
+    """How much more accurate a method is, seed by seed: mean, standard error, and both in words."""
+    pairs = zip(left, right, strict=True)
+    difference = np.array([a["test_accuracy"] - b["test_accuracy"] for a, b in pairs])
+    mean, error = float(difference.mean()), np.inf
+    if len(difference) > 1:
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return mean, error, f"{mean:+.4f} (standard error {error:.4f})"
+
+
+def more_accurate(name: str, own: list[Row], other: str, rows: list[Row]) -> Claim:
+    """The claim that one method is more accurate than another."""
+    mean, _, measured = gain(own, rows)
+    claim = f"{name} is more accurate than {other} (paired)"
+    return Claim(claim, "> 0", measured, mean > 0)
+
+
+def alignment_claims(
+    name: str, aligned: dict[float, list[Row]], other: str, plain: list[Row]
+) -> list[Claim]:
+    """Alignment lowers the variance and raises the accuracy, by beta."""
+    found = []
+    trained = [line for line in map(means, (plain, *aligned.values())) if not line["broken"]]
+    if len(trained) > 1:
+        pairs = itertools.pairwise(line["gradient_variance"] for line in trained)
+        claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
+        found.append(below(claim, max(b / a for a, b in pairs), 1))
+    for beta, own in aligned.items():
+        found.append(more_accurate(f"{name} with beta = {beta:g}", own, other, plain))
+    return found
+
+
+def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[str, Any]]:
+    """How lines of methods and values look; aligned methods in shades, by beta."""
+    aligned = [key for key in keys if key[0] not in OTHERS]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(aligned)))
-    for (name, value), curve in curves.items():
-        if name == "FedProx" and (value,) != best:
-            continue  # one line is enough
-        above = 3  # dashes over what they coincide with
-        if name in OTHERS:
-            color, dashes = OTHERS[name]
-        else:
-            color, dashes, above = shades[aligned.index((name, value))], "-", 2
-        symbol = r"\mu" if name == "FedProx" else r"\beta"
-        label = rf"{name}, ${symbol}$ = {value:g}" if value else name
-        for ax, (measure, title) in zip(panels, PANELS.items(), strict=True):
+    found = {}
+    for method, value in keys:
+        other = method in OTHERS  # dashes over what they coincide with
+        color, dashes = OTHERS[method] if other else (shades[aligned.index((method, value))], "-")
+        symbol = r"\mu" if method == "FedProx" else r"\beta"
+        label = rf"{method}, ${symbol}$ = {value:g}" if value else method
+        style = {"color": color, "ls": dashes, "lw": 1.8, "zorder": 2 + other, "label": label}
+        found[method, value] = style
+    return found
+
+
+def draw(context: Context, rows: list[Row], name: str) -> None:
+    """Error, loss and variance against rounds; of FedProx, the best strength."""
+    fig = plots.figure(figsize=(15.5, 4.6))
+    panels = dict(zip(("test_accuracy", *MEASURES[2:]), fig.subplots(1, 3), strict=True))
+    strengths = by_case((row for row in rows if row["method"] == "FedProx"), "mu")
+    best = max(strengths, key=lambda mu: accuracy(strengths[mu]), default=(None,))
+    for (method, value), style in styles(context.kept).items():
+        if method == "FedProx" and (value,) != best:
+            continue
+        curve = context.kept[method, value]
+        for measure, ax in panels.items():
             mean = curve[measure].mean(0)
-            mean = 1 - mean if measure == "test_accuracy" else mean
-            style = {"color": color, "ls": dashes, "lw": 1.8, "zorder": above}
-            ax.plot(curve["round"], mean, label=label, **style)
-            ax.set(title=title, xlabel="communication rounds", yscale="log")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
-    return fig
+            ax.plot(curve["round"], 1 - mean if measure == "test_accuracy" else mean, **style)
+    titles = "test error", "training loss of all clients", "variance of the clients' gradients"
+    for ax, title in zip(panels.values(), titles, strict=True):
+        ax.set(title=title, xlabel="communication rounds", yscale="log")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
+    context.save(fig, name)

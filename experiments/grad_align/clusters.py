@@ -17,20 +17,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, below, check
-from experiments.grad_align._shared import (
-    by_case,
-    check_displacements,
-    gain,
-    is_broken,
-    local_method,
-    means,
-)
+from experiments.grad_align import _training as training
 from experiments.training import train_replicas
 from jcollab import plots
 
@@ -66,22 +58,12 @@ class Config:
         check(self, "gamma local_gamma separation", above=0)
         check(self, "classes", at_least=2)
         check(self, "noise", at_least=0, below=1)
-        check_displacements(self, "betas", "local_betas")
+        training.check_displacements(self, "betas", "local_betas")
 
 
 PRESETS = {"clusters": Config()}
-SMOKE = {
-    "clusters": {
-        "betas": (0.0, 0.2),
-        "local_betas": (0.0, 0.225),
-        "rounds": 4,
-        "local_rounds": 3,
-        "num_seeds": 2,
-        "local_steps": 2,
-        "hidden": 4,
-        "test_examples": 50,
-    }
-}
+SMALL = {"betas": (0.0, 0.2), "local_betas": (0.0, 0.225), "rounds": 4, "local_rounds": 3}
+SMOKE = {"clusters": SMALL | {"num_seeds": 2, "local_steps": 2, "hidden": 4, "test_examples": 50}}
 
 
 def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
@@ -99,8 +81,8 @@ def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
     y = np.where(wrong, rng.integers(0, n, (n, m)), own)
     test_y = rng.integers(0, n, config.test_examples)
     test_x = centers[test_y] + rng.normal(size=(config.test_examples, d))
-    train, test = ((x, y), (test_x, test_y))
-    return tuple(Dataset(x.astype(np.float32), y.astype(np.int32)) for x, y in (train, test))
+    parts = Dataset(x, y), Dataset(test_x, test_y)
+    return tuple(Dataset(x.astype(np.float32), y.astype(np.int32)) for x, y in parts)
 
 
 def run(config: Config, context: Context) -> list[Row]:
@@ -128,9 +110,23 @@ def run(config: Config, context: Context) -> list[Row]:
     )
     rows: list[Row] = []
     for method, plain, betas, gamma, steps, rounds in context.cases(cases):
+
+        def build(own: Any, method: str = method, rate: float = gamma) -> jc.Algorithm:
+            beta, sgd = own and own["beta"], optax.sgd(rate)
+            if method == "GradAlign":
+                algorithm = jc.grad_align(loss, sgd, beta)
+            else:
+                algorithm = training.local_method(method, loss, beta, config.local_steps, sgd)
+
+            def update(state: jc.State, batch: Any, key: Any) -> Any:  # batch: all data of clients
+                variance = jc.metrics.gradient_variance(loss, batch, prefix="server_")
+                return jc.with_metrics(algorithm, variance).update(state, batch, key)
+
+            return jc.Algorithm(algorithm.init, update)
+
         done = train_replicas(
             context,
-            lambda own, method=method: _measured(_build(config, method, loss, own), loss),
+            build,
             start,
             train,
             rounds=rounds,
@@ -149,54 +145,34 @@ def run(config: Config, context: Context) -> list[Row]:
             variance, train_loss = log["server_gradient_variance"], log["server_mean_loss"]
             context.kept[name, beta or 0.0] = variance
             correct = accuracy(done.state(k).shared.params, test)
+            drift = None if beta is None else round(beta - gamma * (steps - 1) / 2, 12)
             for s, seed in enumerate(seeds):
                 row = {
                     "method": name,
                     "K": steps,
                     "gamma": gamma,
                     "beta": beta,
-                    "c": 0.0 if beta is None else round(beta - gamma * (steps - 1) / 2, 12),
+                    "c": drift or 0.0,
                     "seed": int(seed),
                     "test_accuracy": float(correct[s]),
                     "train_loss": float(train_loss[s, -1]),
                     "mean_variance": float(variance[s].mean()),
                     "final_variance": float(variance[s, -1]),
-                    "broken": is_broken(train_loss[s, -1], config.classes),
+                    "broken": training.is_broken(train_loss[s, -1], config.classes),
                 }
                 rows.append(row)
-                context.log(rounds=rounds).write(row)
     return rows
-
-
-def _build(config: Config, method: str, loss: Any, own: Any) -> jc.Algorithm:
-    beta = own and own["beta"]
-    if method == "GradAlign":
-        return jc.grad_align(loss, optax.sgd(config.gamma), beta)
-    return local_method(method, loss, beta, config.local_steps, optax.sgd(config.local_gamma))
-
-
-def _measured(algorithm: jc.Algorithm, loss: Any) -> jc.Algorithm:
-    """Logs the variance of gradients at the server's model, over all data of the clients."""
-
-    def update(state: jc.State, batch: Any, key: Any) -> Any:
-        variance = jc.metrics.gradient_variance(loss, batch, prefix="server_")
-        return jc.with_metrics(algorithm, variance).update(state, batch, key)
-
-    return jc.Algorithm(algorithm.init, update)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """Means over seeds, and how many of them broke."""
-    return [
-        {name: own[0][name] for name in ("method", "K", "gamma", "beta", "c")} | means(own, SUMMARY)
-        for own in by_case(rows, "method", "beta").values()
-    ]
+    return training.table(rows, "method K gamma beta c", SUMMARY)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """What the coefficient predicts; differences are paired, seed by seed."""
     found: list[Claim] = []
-    cases = by_case(rows, "method", "beta")
+    cases = training.by_case(rows, "method", "beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
             own
@@ -207,9 +183,9 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             found += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
     for (name, beta), own in cases.items():
         if name == "FedGA" and own[0]["c"] == 0 and ("SCAFFOLD", None) in cases:
-            more = gain(own, cases["SCAFFOLD", None])
+            mean, _, measured = training.gain(own, cases["SCAFFOLD", None])
             claim = "FedGA at c = 0 has SCAFFOLD's test accuracy (mean paired difference)"
-            found.append(Claim(claim, "within 0.005", str(more), abs(more.mean) <= 0.005))
+            found.append(Claim(claim, "within 0.005", measured, abs(mean) <= 0.005))
         if name == "GradAlign" and beta >= 1:
             broken = sum(row["broken"] for row in own)
             claim = f"too large a displacement, beta = {beta:g}, breaks training (seeds)"
@@ -219,36 +195,21 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
     """Claims on cases of rising c; ``line [cases][seeds]``."""
-    pairs = list(itertools.pairwise(line))
     finals = np.array([[row["final_variance"] for row in own] for own in line])
     ratio = (finals[1:].mean(1) / finals[:-1].mean(1)).max()
     rises = finals[1:] >= finals[:-1]
-    ends = f"c = {line[0][0]['c']:g} to {line[-1][0]['c']:g}"
-    more = gain(line[-1], line[0])
+    step = min(training.gain(right, left)[0] for left, right in itertools.pairwise(line))
+    mean, error, measured = training.gain(line[-1], line[0])
+    falls = "the final variance falls at every step of c, in the mean of seeds"
+    seeds = f"{rises.sum()} of {rises.size}"
+    ends = f"test accuracy rises from c = {line[0][0]['c']:g} to {line[-1][0]['c']:g}"
+    ends = f"{name}: {ends} (mean paired difference)"
+    smallest = f"{name}: test accuracy rises at every step of c (smallest mean paired difference)"
     return [
-        below(
-            f"{name}: the final variance falls at every step of c, in the mean of seeds "
-            "(largest ratio of neighbours)",
-            ratio,
-            1,
-        ),
-        Claim(
-            f"{name}: it does so in every seed (exceptions)",
-            "0",
-            f"{rises.sum()} of {rises.size}",
-            not rises.any(),
-        ),
-        above(
-            f"{name}: test accuracy rises at every step of c (smallest mean paired difference)",
-            min(gain(right, left).mean for left, right in pairs),
-            0,
-        ),
-        Claim(
-            f"{name}: test accuracy rises from {ends} (mean paired difference)",
-            "> 2 standard errors",
-            str(more),
-            more.mean > 2 * more.error,
-        ),
+        below(f"{name}: {falls} (largest ratio of neighbours)", ratio, 1),
+        Claim(f"{name}: it does so in every seed (exceptions)", "0", seeds, not rises.any()),
+        above(smallest, step, 0),
+        Claim(ends, "> 2 standard errors", measured, mean > 2 * error),
     ]
 
 
@@ -263,49 +224,30 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """The variance over rounds; the final variance and the accuracy against c."""
     fig = plots.figure(figsize=(14.5, 4.6))
     first, second, third = fig.subplots(1, 3)
-    _over_rounds(first, context.kept)
-    variance = {(row["method"], row["beta"], row["seed"]): row["final_variance"] for row in rows}
-    _against_c(second, rows, variance, bars=False)
-    second.set(yscale="log", title="variance of gradients at the end")
+    local = {key: v for key, v in context.kept.items() if key[0] not in ("GD", "GradAlign")}
+    for key, style in training.styles(local).items():
+        first.plot(1 + np.arange(config.local_rounds), local[key].mean(0), **style)
+    first.set(yscale="log", xlabel="communication rounds")
+    first.set_title("variance of gradients at the server's model")
+    first.legend(fontsize=9)
     # all data sets differ, so only differences to a method on the same one mean something
     base = {row["seed"]: row["test_accuracy"] for row in rows if row["method"] == "GD"}
-    points = {
-        (row["method"], row["beta"], row["seed"]): 100 * (row["test_accuracy"] - base[row["seed"]])
-        for row in rows
-    }
-    _against_c(third, rows, points, bars=True)
+    rows = [row | {"gain": 100 * (row["test_accuracy"] - base[row["seed"]])} for row in rows]
+    for ax, column in ((second, "final_variance"), (third, "gain")):
+        for label, methods, color, form in FAMILIES:
+            trained = [row for row in rows if row["method"] in methods and not row["broken"]]
+            cases = training.by_case(sorted(trained, key=lambda row: row["c"]), "c")
+            if not cases:
+                continue
+            points = [np.array([row[column] for row in own]) for own in cases.values()]
+            errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
+            style = {"fmt": form, "color": color, "label": label, "capsize": 3}
+            bars = errors if column == "gain" else None
+            ax.errorbar([c for (c,) in cases], [v.mean() for v in points], bars, **style)
+        ax.set_xlabel("coefficient c of the variance")
+    second.set(yscale="log", title="variance of gradients at the end")
     third.axhline(0, color="gray", lw=1)
     third.set(title="test accuracy, minus gradient descent's", ylabel="points")
     if second.has_data():  # nothing is drawn where all training failed
         second.legend(fontsize=9)
     context.save(fig, "clusters")
-
-
-def _over_rounds(ax: Any, kept: dict[tuple[str, float], np.ndarray]) -> None:
-    local = {key: v for key, v in kept.items() if key[0] not in ("GD", "GradAlign")}
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(local) - 1))
-    styles = [{"color": shade} for shade in shades]
-    styles.append({"color": plots.COLORS[1], "ls": (0, (4, 2))})  # SCAFFOLD is the last one
-    for style, ((name, beta), values) in zip(styles, local.items(), strict=True):
-        label = f"{name}, $\\beta$ = {beta:g}" if beta else name
-        ax.plot(1 + np.arange(values.shape[1]), values.mean(0), label=label, lw=1.8, **style)
-    ax.set(yscale="log", xlabel="communication rounds")
-    ax.set_title("variance of gradients at the server's model")
-    ax.legend(fontsize=9)
-
-
-def _against_c(ax: Any, rows: list[Row], values: dict[tuple, float], *, bars: bool) -> None:
-    for label, methods, color, form in FAMILIES:
-        trained = [row for row in rows if row["method"] in methods and not row["broken"]]
-        cases = sorted(by_case(trained, "c").items())
-        if not cases:
-            continue
-        points = [
-            np.array([values[row["method"], row["beta"], row["seed"]] for row in own])
-            for _, own in cases
-        ]
-        errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
-        style = {"fmt": form, "color": color, "label": label, "capsize": 3}
-        cs = [c for (c,), _ in cases]
-        ax.errorbar(cs, [v.mean() for v in points], errors if bars else None, **style)
-    ax.set_xlabel("coefficient c of the variance")

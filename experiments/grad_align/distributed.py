@@ -20,14 +20,6 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check
 from experiments.grad_align import _training as training
-from experiments.grad_align._shared import (
-    by_case,
-    check_displacements,
-    falling_variance,
-    gain,
-    means,
-    more_accurate,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Config(training.Config):
         """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "gamma clip", above=0)
-        check_displacements(self, "betas")
+        training.check_displacements(self, "betas")
 
 
 PRESETS = {"distributed": Config()}
@@ -66,41 +58,23 @@ def run(config: Config, context: Context) -> list[Row]:
         )
         return jc.grad_align(loss, optimizer, beta)
 
-    rows, context.kept = training.train(
-        context,
-        config,
-        task,
-        "GradAlign",
-        {"beta": config.betas},
-        build,
-        plain="parallel SGD",
-        clients=config.num_sampled,
-        sample=some_shards,
-    )
-    return rows
+    names = "GradAlign", "parallel SGD"
+    options = {"clients": config.num_sampled, "sample": some_shards}
+    return training.train(context, config, task, names, "beta", config.betas, build, **options)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds, and the gain over parallel SGD."""
-    cases = by_case(rows, "beta")
-    table = []
-    for (beta,), own in cases.items():
-        more = gain(own, cases[0.0,]) if beta else (None, None)
-        line = {"method": own[0]["method"], "beta": beta} | means(own)
-        table.append(line | dict(zip(("gain", "gain_error"), more, strict=True)))
-    return table
+    """Means over seeds."""
+    return training.table(rows, "method beta")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Alignment lowers the variance of gradients and raises the accuracy."""
-    cases = {beta: own for (beta,), own in sorted(by_case(rows, "beta").items())}
+    cases = {beta: own for (beta,), own in sorted(training.by_case(rows, "beta").items())}
     plain = cases.pop(0.0)
-    found = falling_variance([plain, *cases.values()])
-    for beta, own in cases.items():
-        found.append(more_accurate(f"GradAlign with beta = {beta:g}", own, "parallel SGD", plain))
-    return found
+    return training.alignment_claims("GradAlign", cases, "parallel SGD", plain)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Error, loss and variance over rounds."""
-    context.save(training.draw(context.kept, rows), "distributed")
+    training.draw(context, rows, "distributed")

@@ -20,14 +20,6 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check
 from experiments.grad_align import _training as training
-from experiments.grad_align._shared import (
-    by_case,
-    check_displacements,
-    falling_variance,
-    local_method,
-    means,
-    more_accurate,
-)
 
 METHODS = ("large-batch SGD", "FedProx", "SCAFFOLD", "FedGA")
 
@@ -56,89 +48,65 @@ class Config(training.Config):
         check(self, "methods", among=METHODS)
         check(self, "gamma large_batch_gamma", above=0)
         check(self, "strengths", above=0, empty=True)
-        check_displacements(self, "betas")
+        training.check_displacements(self, "betas")
 
 
 PRESETS = {"emnist_style": Config()}
-SMOKE = {
-    "emnist_style": training.SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_steps": 4}
-}
+SMALL = training.SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_steps": 4}
+SMOKE = {"emnist_style": SMALL}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """Trains every method, all of its settings and seeds in one program."""
     task = training.make_task(config, lambda labels: jc.data.by_label(labels, config.n))
     pure = sum(len(np.unique(labels)) == 1 for labels in task.shards.y)
-    settings = {"FedGA": {"beta": config.betas}, "FedProx": {"mu": config.strengths}}
-    drift = -config.gamma * (config.local_steps - 1) / 2
+    settings = {"FedGA": ("beta", config.betas), "FedProx": ("mu", config.strengths)}
     rows: list[Row] = []
     for method in context.cases(config.methods):
-        if method == "FedProx" and not config.strengths:
+        field, values = settings.get(method, ("", (0.0,)))
+        if not values:
             continue
-        own, curves = training.train(
-            context,
-            config,
-            task,
-            method,
-            settings.get(method),
-            lambda loss, value, method=method: _build(config, method, loss, value),
-            plain="FedAvg",
-            clients=config.n,
-        )
-        for row in own:
-            c = None if method == "FedProx" else 0.0
-            if method == "FedGA":
-                c = round(row["beta"] + drift, 12)
+
+        def build(loss: Any, value: Any, method: str = method) -> jc.Algorithm:
+            rate, steps = config.gamma, config.local_steps
+            if method == "large-batch SGD":
+                rate, steps = config.large_batch_gamma, 1
+            parts = optax.add_decayed_weights(config.weight_decay), optax.sgd(rate)
+            sampled = {"num_sampled": config.num_sampled}
+            return training.local_method(method, loss, value, steps, *parts, **sampled)
+
+        names = method, "FedAvg"
+        for row in training.train(context, config, task, names, field, values, build, config.n):
+            c = None if field else 0.0
+            if field == "beta":
+                c = round(row["beta"] - config.gamma * (config.local_steps - 1) / 2, 12)
             base = {"method": method, "beta": None, "mu": None, "c": c}
             rows.append(base | row | {"pure_clients": pure})
-        context.kept |= curves
     return rows
-
-
-def _build(config: Config, method: str, loss: Any, value: Any) -> jc.Algorithm:
-    one = method == "large-batch SGD"
-    return local_method(
-        method,
-        loss,
-        value,
-        1 if one else config.local_steps,
-        optax.add_decayed_weights(config.weight_decay),
-        optax.sgd(config.large_batch_gamma if one else config.gamma),
-        num_sampled=config.num_sampled,
-    )
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """Means over seeds."""
-    return [
-        {name: own[0][name] for name in ("method", "beta", "mu", "c")} | means(own)
-        for own in by_case(rows, "method", "beta", "mu").values()
-    ]
+    return training.table(rows, "method beta mu c")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Alignment lowers the variance and raises the accuracy; differences are paired by seed."""
-    cases = by_case(rows, "method", "beta", "mu")
+    cases = training.by_case(rows, "method", "beta", "mu")
     plain = cases.get(("FedAvg", 0.0, None))
     aligned = {beta: own for (name, beta, _), own in sorted(cases.items()) if name == "FedGA"}
     if not plain or not aligned:
         return []
-    found = falling_variance([plain, *aligned.values()])
-    for beta, own in aligned.items():
-        found.append(more_accurate(f"FedGA with beta = {beta:g}", own, "FedAvg", plain))
-
-    def accuracy(own: list[Row]) -> float:
-        return means(own)["test_accuracy"]
-
-    best = max(aligned.values(), key=accuracy)
+    found = training.alignment_claims("FedGA", aligned, "FedAvg", plain)
+    best = max(aligned.values(), key=training.accuracy)
     for rival in ("SCAFFOLD", "FedProx", "large-batch SGD"):
         others = [own for (name, *_), own in cases.items() if name == rival]
         if others:
-            other = max(others, key=accuracy)
-            found.append(more_accurate("the best FedGA", best, f"the best {rival}", other))
+            other, name = max(others, key=training.accuracy), f"the best {rival}"
+            found.append(training.more_accurate("the best FedGA", best, name, other))
     return found
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Error, loss and variance over rounds."""
-    context.save(training.draw(context.kept, rows), "emnist_style")
+    training.draw(context, rows, "emnist_style")

@@ -12,6 +12,7 @@ Expected: c = beta - gamma (K - 1) / 2; at K = 5, beta = 0: errors 5.1, 2.5, 1.2
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -22,7 +23,7 @@ import optax
 
 from experiments.contract import Claim, Context, Row, at_most, between, check
 from experiments.grad_align import _problems as problems
-from experiments.grad_align._shared import by_case, check_displacements, check_halves, local_method
+from experiments.grad_align._training import by_case, check_displacements, local_method
 from jcollab import plots
 
 EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
@@ -40,7 +41,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_halves(self, "gammas")
+        problems.check_halves(self, "gammas")
         check(self, "steps", at_least=1)
         check_displacements(self, "ratios")
 
@@ -49,15 +50,11 @@ PRESETS = {"local_steps": Config()}
 SMOKE = {"local_steps": {"gammas": (0.01, 0.005), "steps": (2,), "ratios": (0.0, 1.0)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
-    """One round of every method for every K, beta and gamma."""
-    return problems.measure_precisely(measure, config, context)
-
-
 def measure(config: Config) -> list[Row]:
     """Rows of a method and K come from one program, over all gammas."""
     problem = problems.quadratic()
-    extra, gammas = np.asarray(problems.grad_variance(problem)), jnp.asarray(config.gammas)
+    extra = np.asarray(jax.grad(problem.variance)(problem.start))
+    gammas = jnp.asarray(config.gammas)
     rows: list[Row] = []
     for steps, ratio in itertools.product(config.steps, (*config.ratios, None)):
         method = "SCAFFOLD" if ratio is None else "FedGA"
@@ -66,31 +63,28 @@ def measure(config: Config) -> list[Row]:
             """How far the method ends from as many steps of gradient descent."""
             beta = (ratio or 0.0) * gamma
             algorithm = local_method(method, problem.loss, beta, steps, optax.sgd(gamma))
-            end = problems.end(problem, algorithm)
-            return end - problems.gradient_descent(problem, gamma, steps)
+            return problem.end(algorithm) - problem.gradient_descent(gamma, steps)
 
-        name = "FedAvg" if ratio == 0 else method
-        for gamma, away in zip(config.gammas, jax.jit(jax.vmap(moved))(gammas), strict=True):
-            rows.append(_row(name, steps, ratio, gamma, np.asarray(away), extra))
+        predicted = 0.0 if ratio is None else ratio - (steps - 1) / 2
+        for gamma, end in zip(config.gammas, jax.jit(jax.vmap(moved))(gammas), strict=True):
+            # what the round added to gradient descent, as a multiple of -(gamma K / 2) grad Var
+            away, unit = np.asarray(end), -gamma * steps / 2 * extra
+            error = np.linalg.norm(away - predicted * gamma * unit)
+            row = {
+                "method": "FedAvg" if ratio == 0 else method,
+                "K": steps,
+                "beta_over_gamma": ratio,
+                "gamma": gamma,
+                "predicted": predicted,
+                "measured": away @ unit / (unit @ unit) / gamma,
+                "relative_error": error / np.linalg.norm(away) if predicted else None,
+                "distance": np.linalg.norm(away),
+            }
+            rows.append(row)
     return rows
 
 
-def _row(method: str, steps: int, ratio: float | None, gamma: float, moved: Any, extra: Any) -> Row:
-    """What a round added to gradient descent, as a multiple of -(gamma K / 2) grad Var."""
-    predicted = 0.0 if ratio is None else ratio - (steps - 1) / 2
-    unit = -gamma * steps / 2 * extra
-    scale = np.linalg.norm(moved)
-    error = np.linalg.norm(moved - predicted * gamma * unit)
-    return {
-        "method": method,
-        "K": steps,
-        "beta_over_gamma": ratio,
-        "gamma": gamma,
-        "predicted": predicted,
-        "measured": moved @ unit / (unit @ unit) / gamma,
-        "relative_error": error / scale if predicted else None,
-        "distance": scale,
-    }
+run = functools.partial(problems.run, measure)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -145,10 +139,8 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         ax.plot(across, across - (steps - 1) / 2, color=color, lw=1.4)
         ax.plot(config.ratios, aligned, "o", color=color, ms=8, label=f"K = {steps}")
         if steps == max(config.steps):
-            ax.axhline(scaffold, color=color, lw=1.4, ls=(0, (4, 2)))
-            style = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 9}
-            place = (across[-1], scaffold)
-            ax.annotate(f"SCAFFOLD, K = {steps}", place, ha="right", color=color, **style)
+            style = {"lw": 1.4, "ls": plots.DASHES[1], "label": f"SCAFFOLD, K = {steps}"}
+            ax.axhline(scaffold, color=color, **style)
     ax.set(xlabel=r"$\beta / \gamma$ of FedGA (FedAvg at 0)", ylabel=r"coefficient $c / \gamma$")
     ax.set_title(r"a round descends on $f + \frac{c}{2}$ Var;  lines: $\beta - \gamma (K-1)/2$")
     ax.legend(title="measured")

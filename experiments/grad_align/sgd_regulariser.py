@@ -12,6 +12,7 @@ Expected: gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -23,7 +24,6 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, between
 from experiments.grad_align import _problems as problems
-from experiments.grad_align._shared import check_halves
 from jcollab import plots
 
 
@@ -36,22 +36,17 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_halves(self, "gammas")
+        problems.check_halves(self, "gammas")
 
 
 PRESETS = {"sgd_regulariser": Config()}
 SMOKE = {"sgd_regulariser": {"gammas": (0.01, 0.005)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
-    """Gaps between end points for every learning rate."""
-    return problems.measure_precisely(measure, config, context)
-
-
 def measure(config: Config) -> list[Row]:
     """A row for each gamma: n steps of SGD, gradient descent and GradAlign from one start."""
     problem = problems.quadratic()
-    n, extra = problem.n, problems.grad_variance(problem)
+    n, extra = len(problem.data["b"]), jax.grad(problem.variance)(problem.start)
     orders = jnp.array(list(itertools.permutations(range(n))))
 
     def epoch(gamma: Any, order: Any) -> Any:
@@ -66,8 +61,8 @@ def measure(config: Config) -> list[Row]:
         aligned = jc.grad_align(problem.loss, optax.sgd(gamma), gamma / 2)
         return (
             jax.vmap(epoch, (None, 0))(gamma, orders).mean(0),
-            problems.gradient_descent(problem, gamma, n),
-            problems.end(problem, aligned, n),
+            problem.gradient_descent(gamma, n),
+            problem.end(aligned, n),
         )
 
     gammas = jnp.asarray(config.gammas)
@@ -77,30 +72,30 @@ def measure(config: Config) -> list[Row]:
         np.linalg.norm(difference, axis=1)
         for difference in (sgd - descent, sgd - descent - predicted, sgd - aligned)
     )
-    return [
-        {
-            "gamma": gamma,
-            "gap_to_gradient_descent": away[i],
-            "order_gradient_descent": np.log2(away[i - 1] / away[i]) if i else None,
-            "gap_to_grad_align": near[i],
-            "order_grad_align": np.log2(near[i - 1] / near[i]) if i else None,
-            "error_of_prediction": rest[i] / away[i],
-        }
-        for i, gamma in enumerate(config.gammas)
-    ]
+    columns = {
+        "gamma": config.gammas,
+        "gap_to_gradient_descent": away,
+        "order_gradient_descent": [None, *np.log2(away[:-1] / away[1:])],
+        "gap_to_grad_align": near,
+        "order_grad_align": [None, *np.log2(near[:-1] / near[1:])],
+        "error_of_prediction": rest / away,
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+run = functools.partial(problems.run, measure)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Second order from gradient descent, third from GradAlign."""
     found = []
-    for name, label, order in (
+    for column, label, order in (
         ("order_gradient_descent", "gradient descent", 2),
         ("order_grad_align", "GradAlign with beta = gamma/2", 3),
     ):
-        orders = [row[name] for row in rows if row[name] is not None]
-        if orders:
-            worst = max(orders, key=lambda value: abs(value - order))
-            claim = f"SGD's mean over orders parts from {label} with order {order} (worst order)"
+        worst = max((row[column] for row in rows[1:]), key=lambda v: abs(v - order), default=None)
+        claim = f"SGD's mean over orders parts from {label} with order {order} (worst order)"
+        if worst is not None:
             found.append(between(claim, worst, order - 0.05, order + 0.05))
     closer = rows[-1]["gap_to_gradient_descent"] / rows[-1]["gap_to_grad_align"]
     claim = "at the smallest gamma, GradAlign is much closer to SGD (ratio of gaps)"
@@ -113,7 +108,6 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         "gap_to_gradient_descent": ("to gradient descent", plots.COLORS[1], 2),
         "gap_to_grad_align": (r"to GradAlign, $\beta = \gamma / 2$", plots.COLORS[0], 3),
     }
-    fig, ax = problems.draw_orders(rows, "gamma", lines)
-    ax.set(xlabel=r"learning rate $\gamma$", ylabel="distance")
-    ax.set_title("from SGD after an epoch (mean of all orders)")
-    context.save(fig, "sgd_regulariser")
+    labels = {"xlabel": r"learning rate $\gamma$", "ylabel": "distance"}
+    title = "from SGD after an epoch (mean of all orders)"
+    context.save(problems.draw(rows, lines, title=title, **labels), "sgd_regulariser")

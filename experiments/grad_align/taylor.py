@@ -12,6 +12,7 @@ Expected: errors 1.077e-3 to 4.34e-6 for beta .2 to .0125, a quarter at each hal
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -22,7 +23,6 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, between
 from experiments.grad_align import _problems as problems
-from experiments.grad_align._shared import check_halves
 from jcollab import plots
 
 
@@ -35,26 +35,20 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check_halves(self, "betas")
+        problems.check_halves(self, "betas")
 
 
 PRESETS = {"taylor": Config()}
 SMOKE = {"taylor": {"betas": (0.1, 0.05)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
-    """The direction of one step for every beta, and with the opposite sign of the displacement."""
-    return problems.measure_precisely(measure, config, context)
-
-
 def measure(config: Config) -> list[Row]:
-    """A row for each beta, all from one program; in the precision that is on."""
+    """The direction of a step for every beta, and with the opposite sign of the displacement."""
     problem = problems.mlp()
-    plain, extra = problems.grad_mean(problem), problems.grad_variance(problem)
+    plain, extra = (jax.grad(f)(problem.start) for f in (problem.mean_loss, problem.variance))
 
     def direction(beta: Any) -> Any:
-        step = jc.grad_align(problem.loss, optax.sgd(1.0), beta)
-        return problem.start - problems.end(problem, step)
+        return problem.start - problem.end(jc.grad_align(problem.loss, optax.sgd(1.0), beta))
 
     betas = jnp.asarray(config.betas)
     both = jax.jit(jax.vmap(direction))(jnp.concatenate([betas, -betas]))
@@ -64,16 +58,12 @@ def measure(config: Config) -> list[Row]:
         np.linalg.norm(difference, axis=1)
         for difference in (aligned - expected, aligned - plain, opposed - expected)
     )
-    return [
-        {
-            "beta": beta,
-            "error": error[i],
-            "ratio": error[i - 1] / error[i] if i else None,
-            "signal": signal[i],
-            "wrong_sign_error": wrong[i],
-        }
-        for i, beta in enumerate(config.betas)
-    ]
+    names = "beta", "error", "ratio", "signal", "wrong_sign_error"
+    columns = config.betas, error, [None, *(error[:-1] / error[1:])], signal, wrong
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+run = functools.partial(problems.run, measure)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -95,7 +85,6 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         "signal": ("what alignment adds to the gradient", plots.COLORS[2], None),
         "error": ("error of the expansion", plots.COLORS[0], 2),
     }
-    fig, ax = problems.draw_orders(rows, "beta", lines)
-    ax.set(xlabel=r"displacement $\beta$", ylabel="norm")
-    ax.set_title(r"one step against $\nabla (f + \frac{\beta}{2}\,\mathrm{Var})$")
-    context.save(fig, "taylor")
+    labels = {"xlabel": r"displacement $\beta$", "ylabel": "norm"}
+    title = r"one step against $\nabla (f + \frac{\beta}{2}\,\mathrm{Var})$"
+    context.save(problems.draw(rows, lines, title=title, **labels), "taylor")

@@ -2,16 +2,19 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+from experiments.grad_align import _problems as problems
+from experiments.grad_align import _training as training
 from experiments.grad_align import (
     clusters,
     distributed,
     emnist_style,
-    kinds,
-    problems,
-    summary,
+    local_steps,
+    sgd_regulariser,
+    taylor,
 )
 from tests import REFERENCE
 
@@ -25,10 +28,10 @@ def test_the_experiments_use_the_recorded_problems(x64):
         for key, values in np.load(FOLDER / f"{name}.npz").items():
             np.testing.assert_array_equal(stored[key], values)
     mlp, quadratic = problems.mlp(), problems.quadratic()
-    np.testing.assert_allclose(problems.mean_loss(mlp, mlp.start), REFS["mlp_loss0"], rtol=1e-13)
-    np.testing.assert_allclose(problems.variance(mlp, mlp.start), REFS["mlp_var0"], rtol=1e-13)
+    np.testing.assert_allclose(mlp.mean_loss(mlp.start), REFS["mlp_loss0"], rtol=1e-13)
+    np.testing.assert_allclose(mlp.variance(mlp.start), REFS["mlp_var0"], rtol=1e-13)
     np.testing.assert_allclose(
-        problems.grad_variance(quadratic), REFS["grad_of_variance_x0"], rtol=1e-12
+        jax.grad(quadratic.variance)(quadratic.start), REFS["grad_of_variance_x0"], rtol=1e-12
     )
 
 
@@ -52,7 +55,7 @@ def test_claims_say_when_they_do_not_hold():
         *case("FedGA", 0.225, [0.70, 0.75], 0.2, c=0.0),
         *case("SCAFFOLD", None, [0.80, 0.81], 0.2, c=0.0),
     ]
-    by_name = {c.claim: c.holds for c in clusters.claims(kinds.Clusters(), rows)}
+    by_name = {c.claim: c.holds for c in clusters.claims(clusters.Config(), rows)}
     (falls,) = [v for k, v in by_name.items() if "variance falls" in k]
     (rises,) = [v for k, v in by_name.items() if "rises at every step" in k]
     (same,) = [v for k, v in by_name.items() if "SCAFFOLD's" in k]
@@ -63,31 +66,34 @@ def test_claims_say_when_they_do_not_hold():
         *case("GradAlign", 0.2, [0.8, 0.9], 0.2),
         *case("GradAlign", 0.4, [0.1, 0.1], 9.0, broken=True),
     ]
-    said = [claim.holds for claim in distributed.claims(kinds.Distributed(), images)]
-    assert said == [True, False, False]
+    holds = [claim.holds for claim in distributed.claims(distributed.Config(), images)]
+    assert holds == [True, False, False]
     federation = [
         *case("FedAvg", 0.0, [0.8, 0.8], 0.3, mu=None),
         *case("FedGA", 0.1, [0.9, 0.9], 0.2, mu=None),
         *case("SCAFFOLD", None, [0.95, 0.95], 0.1, mu=None),
     ]
-    said = [claim.holds for claim in emnist_style.claims(kinds.EmnistStyle(), federation)]
-    assert said == [True, True, False]
-    assert summary.is_broken(float("nan"), 10) and summary.is_broken(2.3, 10)
-    assert not summary.is_broken(0.3, 10)
+    holds = [claim.holds for claim in emnist_style.claims(emnist_style.Config(), federation)]
+    assert holds == [True, True, False]
+    assert training.is_broken(float("nan"), 10) and training.is_broken(2.3, 10)
+    assert not training.is_broken(0.3, 10)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: kinds.Taylor(betas=(0.2, 0.15)), "betas must be positive, each half"),
-        (lambda: kinds.SgdRegulariser(gammas=()), "gammas must be positive, each half"),
-        (lambda: kinds.LocalSteps(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
-        (lambda: kinds.LocalSteps(ratios=(1.0,)), "ratios must be at least 0, and 0 among"),
-        (lambda: kinds.Clusters(noise=1.0), r"noise must be in \[0, 1\), got 1.0"),
-        (lambda: kinds.Clusters(gamma=0.0), "gamma must be positive, got 0.0"),
-        (lambda: kinds.EmnistStyle(num_sampled=48), r"num_sampled must be in 1\.\.n = 47, got 48"),
-        (lambda: kinds.EmnistStyle(methods=("SGD",)), "methods must be among large-batch SGD"),
-        (lambda: kinds.Distributed(network="cnn"), "network must be 'mlp' for digits"),
+        (lambda: taylor.Config(betas=(0.2, 0.15)), "betas must be positive, each half"),
+        (lambda: sgd_regulariser.Config(gammas=()), "gammas must be positive, each half"),
+        (lambda: local_steps.Config(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
+        (lambda: local_steps.Config(ratios=(1.0,)), "ratios must be at least 0, and 0 among"),
+        (lambda: clusters.Config(noise=1.0), r"noise must be at least 0 and below 1, got 1.0"),
+        (lambda: clusters.Config(gamma=0.0), "gamma must be above 0, got 0.0"),
+        (
+            lambda: emnist_style.Config(num_sampled=48),
+            r"num_sampled must be in 1\.\.n = 47, got 48",
+        ),
+        (lambda: emnist_style.Config(methods=("SGD",)), "methods must be among large-batch SGD"),
+        (lambda: distributed.Config(network="cnn"), "network must be 'mlp' for digits"),
     ],
 )
 def test_bad_settings_are_named(make, message):
