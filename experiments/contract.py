@@ -108,8 +108,10 @@ def check(
 
 
 def check_choices(config: Any) -> None:
-    """Refuses values of fields of type ``Literal[...]`` that are not among its choices."""
+    """Refuses values of fields of type ``Literal[...]``, or tuples of it, that are no choices."""
     for name, kind in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(kind) is tuple:
+            kind = typing.get_args(kind)[0]
         if typing.get_origin(kind) is typing.Literal:
             check(config, name, among=typing.get_args(kind))
 
@@ -165,6 +167,46 @@ def between(claim: str, measured: Any, low: float, high: float, *, note: str = "
 
 def _expected(relation: str, bound: float, note: str) -> str:
     return f"{relation} {bound:g}" + (f" ({note})" if note else "")
+
+
+def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
+    """A table with a line for each combination of the keys, for ``shown``.
+
+    A line has the keys, and the value of each row under the row's column.
+
+    Args:
+        rows: of a run.
+        keys: names of columns, with spaces between them.
+        column: name of the column whose texts, or numbers behind its name, become columns.
+        value: name of the column of the values.
+    """
+    table: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        line = {key: row[key] for key in keys.split()}
+        place = row[column] if isinstance(row[column], str) else f"{column} {row[column]:g}"
+        table.setdefault(tuple(line.values()), line)[place] = row[value]
+    return list(table.values())
+
+
+def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
+    """Means over seeds: a line for each combination of the keys, with the means of all numbers.
+
+    Args:
+        rows: of a run.
+        keys: names of columns, with spaces between them.
+        std: name of a column whose standard deviation becomes the column ``std``; empty for none.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys.split()), []).append(row)
+    table = []
+    for own in groups.values():
+        line = {key: own[0][key] for key in keys.split()}
+        for name, value in own[0].items():
+            if name not in {"seed", *line} and isinstance(value, (int, float, np.number)):
+                line[name] = np.mean([row[name] for row in own])
+        table.append(line | ({"std": np.std([row[std] for row in own])} if std else {}))
+    return table
 
 
 @dataclasses.dataclass

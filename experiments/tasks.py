@@ -14,6 +14,11 @@ import jcollab as jc
 
 VALIDATION_FRACTION = 0.2
 Dataset = jc.data.Dataset
+# mean and standard deviation of the channels of training images
+STATISTICS: dict[str, Any] = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "cifar10": (jc.data.CIFAR10_MEAN, jc.data.CIFAR10_STD),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +70,15 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
     train, validation = (Dataset(known.x[i], known.y[i]) for i in (fit, held_out))
     model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
     return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
+
+
+def load_normalized(dataset: str) -> tuple[Dataset, Dataset]:
+    """Training and test examples, with normalized channels where their statistics are known."""
+    parts = [jc.data.load(dataset, split) for split in ("train", "test")]
+    if dataset in STATISTICS:
+        images = [np.asarray(jc.data.normalize(part.x, *STATISTICS[dataset])) for part in parts]
+        parts = [Dataset(x, part.y) for x, part in zip(images, parts, strict=True)]
+    return parts[0], parts[1]
 
 
 def average_squares(x: np.ndarray, factor: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,6 +75,11 @@ class Replicas:
         rows = self._rows(k)
         return jax.tree.map(lambda leaf: leaf[rows], self.result.state)
 
+    def each(self, k: int | None = None) -> list[jc.State]:
+        """The last state of every seed."""
+        state = jax.device_get(self.state(k))
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(self.seeds))]
+
     def curves(self, k: int | None = None) -> dict[str, np.ndarray]:
         """Evaluations by name, ``[S, E, ...]``, with ``round [E]``."""
         rows = self._rows(k)
@@ -95,7 +101,7 @@ class Replicas:
     ) -> dict[str, np.ndarray]:
         """What ``fn(state of one run) -> dict`` says of the last states, ``[S, ...]``."""
         state = jax.device_get(self.state(k))  # the runs lie on all devices, a setting's on some
-        return jax.device_get(jax.jit(jc.layout.per_replica(fn))(state))
+        return jax.device_get(_compiled(fn)(state))
 
     def _rows(self, k: int | None) -> slice:
         count, total = len(self.seeds), len(self.result.state.step)
@@ -206,6 +212,12 @@ def partitions(parts: Sequence[Any], examples: jc.data.Dataset) -> jc.data.Clien
         jnp.stack([data.indices for data in each]),
         jnp.stack([data.mask for data in each]),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(fn: Callable[[jc.State], Any]) -> Callable[[jc.State], Any]:
+    """The same function compiled once for all settings."""
+    return jax.jit(jc.layout.per_replica(fn))
 
 
 def _scores(tune: Tune, evaluations: dict[str, np.ndarray], count: int) -> np.ndarray:

@@ -1,0 +1,35 @@
+"""Figures that several papers draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jcollab import plots
+
+Curves = Mapping[str, np.ndarray]
+
+
+def draw_curves(panels: Mapping[str, Mapping[str, Curves]], metric: str, **properties: Any) -> Any:
+    """A figure of curves against rounds, as bands over seeds.
+
+    Args:
+        panels: by title and label, the curves of replicas: ``round [E]`` and the metric ``[S, E]``.
+        metric: its name.
+        **properties: of all axes.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    fig = plots.figure(figsize=(4 * columns + 2, 3.8 * rows))
+    grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
+    for ax, (title, curves) in zip(grid.flat, panels.items(), strict=False):
+        for i, (label, curve) in enumerate(curves.items()):
+            color, dash = plots.COLORS[i % len(plots.COLORS)], plots.DASHES[i % len(plots.DASHES)]
+            plots.band(ax, curve["round"], curve[metric], color=color, label=label, ls=dash)
+        ax.set(title=title, xlabel="communication rounds", **properties)
+    for ax in grid.flat[len(panels) :]:
+        ax.axis("off")
+    grid[0, -1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
