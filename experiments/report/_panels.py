@@ -31,8 +31,9 @@ def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _panel(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     telling = _telling_tags([curve for run in runs for curve in run.curves])
-    styles: dict[tuple[str, ...], int] = {}
-    curves, graphs = [], {}
+    styles: dict[tuple[tuple[str, str], ...], int] = {}
+    curves: list[dict[str, Any]] = []
+    graphs: dict[str, dict[str, Any]] = {}
     for number, run in enumerate(runs):
         for curve in run.curves:
             tags = {tag: _text(curve.tags[tag]) for tag in telling if tag in curve.tags}
@@ -42,7 +43,7 @@ def _panel(name: str, runs: Sequence[Run]) -> dict[str, Any]:
                 tags = {"run": run.short, **tags}
                 label = f"{run.short}: {label}" if label else run.short
             data = {metric: _data(curve, metric) for metric in curve.metrics()}
-            drawn = {
+            drawn: dict[str, Any] = {
                 "label": label or name,
                 "about": ", ".join(f"{_words(tag)}: {_text(v)}" for tag, v in curve.tags.items()),
                 "setting": ", ".join(_label(tag, curve.tags[tag]) for tag in curve.tuned),

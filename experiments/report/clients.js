@@ -112,7 +112,8 @@
         drawn.paint(values, state.range);
         const known = values.filter((value) => value !== null);
         const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-        text.textContent = known.length ? `mean ${mean.toFixed(3)}, worst ${Math.min(...known).toFixed(3)}` : "not measured yet";
+        const ended = round > log.x.at(-1) ? ` (ended at round ${log.x.at(-1)})` : "";
+        text.textContent = known.length ? `mean ${mean.toFixed(3)}, lowest ${Math.min(...known).toFixed(3)}${ended}` : "not measured yet";
       }
     }
 
@@ -158,4 +159,5 @@
   }
 
   report.panels.forEach((panel, at) => { if (panel.client_metrics.length) build(panel, at); });
+  report.presetFilter("clients");
 })();

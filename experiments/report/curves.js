@@ -182,5 +182,6 @@
   }
 
   report.panels.forEach((panel, number) => { if (panel.metrics.length) build(panel, number); });
+  report.presetFilter("curves");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((draw) => draw()));
 })();

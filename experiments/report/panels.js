@@ -60,6 +60,16 @@ report.tagFilters = (panel, curves, most, onchange) => {
   return { controls, passes };
 };
 
+// A drop-down that shows one panel of a part of the page, where it has several.
+report.presetFilter = (part) => {
+  const panels = [...(document.getElementById(part)?.querySelectorAll(".panel") ?? [])];
+  if (panels.length < 2) return;
+  const options = panels.map((panel) => [panel.id, panel.querySelector("h3").textContent]);
+  const choose = (id) => panels.forEach((panel) => (panel.hidden = id !== "" && id !== panel.id));
+  const list = report.select("Preset", [["", "all presets"], ...options], "", choose);
+  panels[0].before(report.element("div", { class: "tools" }, list));
+};
+
 // Calls a function when an element gets near the window.
 report.whenNear = (node, call) => {
   const observer = new IntersectionObserver(

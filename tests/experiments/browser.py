@@ -1,6 +1,7 @@
 """A headless Chromium for tests of a page, driven through the Chrome DevTools protocol."""
 
 import base64
+import fcntl
 import json
 import os
 import pathlib
@@ -11,12 +12,10 @@ import time
 
 import pytest
 
-websocket = pytest.importorskip("websocket", reason="needs websocket-client, of the extra [test]")
-
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
 PACKAGES = ("chromium", "fonts-dejavu-core")
-SECONDS = 20
+SECONDS = 60
 
 
 def find_browser():
@@ -26,8 +25,14 @@ def find_browser():
 
 def require_browser():
     """Path of a Chromium, which CI installs on Debian; skips the test where there is none."""
-    if path := find_browser():
-        return path
+    pytest.importorskip("websocket", reason="needs websocket-client, of the extra [test]")
+    with (pathlib.Path(tempfile.gettempdir()) / "chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests may run in several processes
+        return find_browser() or install_browser()
+
+
+def install_browser():
+    """Installs a Chromium in CI on Debian and returns its path; skips the test elsewhere."""
     if os.environ.get("CI") == "true" and shutil.which("apt-get") and os.geteuid() == 0:
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -43,6 +48,8 @@ class Browser:
     """One tab. ``errors`` has the errors of the console and the exceptions of scripts."""
 
     def __init__(self, program):
+        import websocket  # of the extra [test]
+
         self.errors, self.requests, self._count = [], [], 0
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
@@ -166,7 +173,7 @@ class Browser:
             self.call("Browser.close")
             self._socket.close()
             self._process.wait(SECONDS)
-        except (OSError, subprocess.TimeoutExpired, websocket.WebSocketException):
+        finally:
             self._process.kill()
             self._process.wait()
-        self._folder.cleanup()
+            self._folder.cleanup()

@@ -1,8 +1,6 @@
-import base64
 import html.parser
 import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -11,63 +9,9 @@ from scipy import stats
 from experiments import report
 from experiments.__main__ import main
 from experiments.report import _logs, _panels, _runs, _tables
-from tests.experiments import browser as browsers
+from tests.experiments.report_runs import ROUNDS, SEEDS, STRANGE, make_page, write_log, write_run
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
-    "gg=="
-)
-SCORES = {"gossip": (0.6, 0.7), "relay": (0.8, 0.9)}  # mean accuracy for each learning rate
-RATES, SEEDS, ROUNDS = (0.1, 0.3), (0, 1, 2), (0, 10, 20)
-STRANGE = "</script><script>window.broken = 1</script><!-- & \"quoted\" 'x'"
-
-
-def write_run(folder, *, chosen=True, graphs=True, seeds=SEEDS, claim="worst client", **config):
-    """Writes the folder of a run with two trainings of two settings each."""
-    folder.mkdir(parents=True)
-    lines = []
-    for name, scores in SCORES.items():
-        tags = {"algorithm": name, "topology": "chain", "alpha": 0.1}
-        replicas = [(rate, seed) for rate in RATES for seed in seeds]
-        tags["learning_rate"] = [float(np.float32(rate)) for rate, _ in replicas]
-        tags["seed"] = [seed for _, seed in replicas]
-        for at in ROUNDS:
-            values = [scores[RATES.index(rate)] * at / 20 + 0.01 * s for rate, s in replicas]
-            clients = [[value, value / 2, value / 4] for value in values]
-            metrics = {"test_mean_accuracy": values, "test_client_accuracy": clients}
-            lines.append({**tags, "round": at, **metrics, "loss": [1 - v for v in values]})
-        if chosen:
-            lines.append({**tags, "chosen": {"learning_rate": 0.3}, "scores": list(scores)})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if graphs:
-        graph = {"edges": [[0, 1], [1, 2]], "positions": [[0, 0], [1, 0], [2, 0.5]]}
-        (folder / "graphs.json").write_text(json.dumps({"chain": graph}))
-    rows = [
-        {"algorithm": name, "mean_accuracy": scores[1], "steps": steps, "note": note}
-        for (name, scores), steps, note in zip(
-            SCORES.items(), (9, 100), (STRANGE, None), strict=True
-        )
-    ]
-    summary = {
-        "experiment": "toy",
-        "preset": "quick",
-        "config": {"n": 3, "rounds": 20, "rates": list(RATES), **config},
-        "versions": {"jax": "0.7", "platform": "here"},
-        "results": rows,
-        "claims": [
-            {"claim": claim, "expected": ">= 0.9", "measured": 0.8999999999, "holds": False},
-            {"claim": "ahead", "expected": "> 0", "measured": 0.2, "holds": True},
-        ],
-        "interrupted": False,
-    }
-    (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "accuracy.png").write_bytes(PIXEL)
-    return folder
-
-
-def make_page(tmp_path, *arguments):
-    return report.main([str(tmp_path), "--out", str(tmp_path / "pages/page.html"), *arguments])
 
 
 class Reader(html.parser.HTMLParser):
@@ -116,14 +60,6 @@ def test_a_log_has_a_curve_for_each_setting(tmp_path):
 def test_without_a_choice_every_setting_counts(tmp_path):
     curves = _logs.read_log(write_run(tmp_path / "run", chosen=False) / "metrics.jsonl")
     assert [c.chosen for c in curves] == [True] * 4 and curves[0].tuned == ()
-
-
-def write_log(tmp_path, *lines):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(
-        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    )
-    return path
 
 
 def test_a_choice_belongs_to_its_training(tmp_path):
@@ -382,176 +318,3 @@ def test_what_comes_from_a_run_is_escaped(tmp_path):
     assert not any(script.startswith("window.broken") for script in reader.scripts)
     (data,) = (json.loads(s) for s in reader.scripts if s.startswith("[{"))
     assert data[0]["curves"][0]["tags"]["algorithm"] == STRANGE
-
-
-# in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = browsers.Browser(browsers.require_browser())
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    write_run(folder / "a", hidden=64)
-    write_run(folder / "b <i>&", hidden=32, seeds=(0, 1), claim=STRANGE)
-    return make_page(folder)
-
-
-@pytest.fixture
-def tab(browser, page):
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.scheme("light")
-    browser.resize(1280)
-    browser.open(page)
-    return browser
-
-
-CURVES = (
-    "document.querySelector('#curves0 .plot').children.length > 0 && report.panels[0].state.view"
-)
-
-
-def show_curves(tab):
-    tab.run("document.getElementById('curves').scrollIntoView({behavior: 'instant'})")
-    tab.wait(f"Boolean({CURVES})")
-
-
-def visible(tab, name):
-    """Kinds of the glyphs of a curve, and whether each is visible."""
-    found = tab.run(
-        "report.panels[0].state.plot.renderers.map(r => [r.name, r.glyph.type, r.visible])"
-    )
-    return {kind: shown for at, kind, shown in found if at == name}
-
-
-def test_a_page_has_no_errors_and_loads_nothing(tab):
-    for scheme in ("light", "dark"):
-        tab.scheme(scheme)
-        show_curves(tab)
-        tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
-        tab.wait("document.querySelectorAll('#clients0 circle').length > 0")
-    assert tab.errors == []
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in tab.requests)
-    assert tab.run("window.broken === undefined")
-
-
-def test_a_script_that_fails_is_an_error(tab):
-    tab.run("setTimeout(() => { throw new Error('seen'); })")
-    tab.run("new Promise(done => setTimeout(done, 50))")
-    assert any("seen" in error for error in tab.errors)
-
-
-def test_a_table_is_sorted_by_a_click_or_a_key(tab):
-    def column():
-        rows = "document.querySelectorAll('#table-results tbody tr')"
-        return tab.run(f"[...{rows}].map(row => row.cells[{at}].textContent)")
-
-    header = "#table-results th:nth-child({}) button"
-    at = 3  # steps: 9 comes before 100 as a number
-    tab.click(header.format(at + 1))
-    assert column() == ["9", "9", "100", "100"]
-    tab.press("Enter")
-    assert column() == ["100", "100", "9", "9"]
-    sorts = "[...document.querySelectorAll('#table-results th')].map(h => h.ariaSort)"
-    assert tab.run(sorts) == [None, None, None, "descending", None]
-    at = 4  # notes: empty cells come last
-    for _ in range(2):
-        tab.click(header.format(at + 1))
-        assert [bool(text) for text in column()] == [True, True, False, False]
-
-
-def test_a_table_is_filtered(tab):
-    shown = (
-        "[...document.querySelectorAll('#table-results tbody tr')].filter(r => !r.hidden).length"
-    )
-    assert tab.run(shown) == 4
-    tab.click("[data-filters=table-results]")
-    tab.call("Input.insertText", text="RELAY a")
-    assert tab.run(shown) == 2
-    count = "document.querySelector('[data-counts=table-results]').textContent"
-    assert tab.run(count) == "2 of 4 rows"
-    assert tab.run("document.querySelector('#table-results th:last-child').hidden")  # all empty
-
-
-def test_a_legend_entry_shows_and_hides_a_curve_with_its_band(tab):
-    show_curves(tab)
-    entries = tab.run(
-        "[...document.querySelectorAll('#curves0 [data-curve]')].map(b => b.innerText)"
-    )
-    assert entries == ["a: gossip", "a: relay", "b <i>&: gossip", "b <i>&: relay"]
-    shown, hidden = (dict.fromkeys(("VArea", "Scatter", "Line"), state) for state in (True, False))
-    assert visible(tab, "curve 1") == shown
-    tab.click("#curves0 [data-curve='1']")
-    assert visible(tab, "curve 1") == hidden and visible(tab, "curve 3") == shown
-    assert tab.run("document.querySelector('#curves0 [data-curve]').ariaPressed") == "false"
-    tab.press("Enter")
-    assert visible(tab, "curve 1") == shown
-
-
-def test_the_metric_and_the_settings_can_be_chosen(tab):
-    show_curves(tab)
-    label = "report.panels[0].state.plot.left[0].axis_label"
-    assert tab.run(label) == "test mean accuracy"
-    caption = "document.querySelector('#curves0 .caption').textContent"
-    assert "95 % confidence interval" in tab.run(caption)
-    assert "fewer than 3 seeds" in tab.run(caption)
-    tab.run(
-        "(() => { const list = document.querySelector('#curves0 select'); list.value = 'loss';"
-        "list.dispatchEvent(new Event('change')); })()"
-    )
-    tab.wait(f"{label} === 'loss' && Boolean({CURVES})")
-    tab.click("#curves0 label:last-child input")
-    tab.wait("document.querySelectorAll('#curves0 [data-curve]').length === 8")
-    first = "document.querySelector('#curves0 [data-curve]').innerText"
-    assert tab.run(first) == "a: gossip, learning rate 0.1"
-
-
-def test_the_animation_moves(tab):
-    tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
-    tab.wait("document.querySelectorAll('#clients0 circle').length === 12")
-    assert tab.run("document.querySelectorAll('#clients0 svg line').length") == 8
-    color = "document.querySelector('#clients0 circle').style.fill"
-    slider = "document.querySelector('#clients0 input').value"
-    output = "document.querySelector('#clients0 output').textContent"
-    last = tab.run(color)
-    assert (tab.run(slider), tab.run(output)) == ("2", "round 20 of 20")
-    tab.run("document.querySelector('#clients0 input').focus()")
-    tab.press("ArrowLeft")
-    assert (tab.run(slider), tab.run(output)) == ("1", "round 10 of 20")
-    assert tab.run(color) != last
-    tab.press("ArrowRight")
-    tab.click("#clients0 .player button")  # from the start
-    assert tab.run(slider) == "0" and "Pause" in tab.run(
-        "document.querySelector('.player').innerText"
-    )
-    tab.wait(f"{slider} === '2'")
-    assert tab.run(color) == last and "Play" in tab.run(
-        "document.querySelector('.player').innerText"
-    )
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_page_does_not_scroll_sideways(tab, width):
-    tab.resize(width)
-    show_curves(tab)
-    tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    tab.run("document.getElementById('clients').scrollIntoView({behavior: 'instant'})")
-    tab.wait("document.querySelectorAll('#clients0 circle').length > 0")
-    assert tab.run("document.documentElement.scrollWidth") <= width
-    assert tab.run("innerWidth") == width
-
-
-def test_colors_follow_the_preference(tab):
-    def lightness(name):
-        color = tab.run(f"getComputedStyle(document.body).{name}")
-        return sum(map(int, re.findall(r"\d+", color))) / (3 * 255)
-
-    assert lightness("backgroundColor") > 0.9 and lightness("color") < 0.2
-    tab.scheme("dark")
-    assert lightness("backgroundColor") < 0.2 and lightness("color") > 0.8
