@@ -12,34 +12,27 @@ Expected: linear up to the noise-to-signal ratio, then flat.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
-import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, between, check
-from experiments.critical_params._moments import monte_carlo, within, within_errors
+from experiments.critical_params._common import columns, monte_carlo, within, within_errors
 from jcollab import plots, second_moments
 
-# the recorded tables: speed-ups (T1, T1b spiked) and steps (T1b, T3) by batch
-ROUNDED = {
-    ("T1", "M=9", "speed_up"): {1: 1, 8: 4.706, 64: 8.767},
-    ("T1", "M=99", "speed_up"): {1: 1, 16: 13.91, 128: 56.39},
-    ("T1b", "log-spaced", "steps"): {
-        1: 2848, 2: 1472, 4: 783, 8: 441.7, 16: 278.4, 32: 207.1, 64: 183.4, 128: 179.5,
-        4096: 175.9,
-    },
-    ("T1b", "spiked", "speed_up"): {
-        1: 1, 2: 1.80, 4: 2.94, 8: 4.23, 16: 5.35, 32: 6.13, 64: 6.57, 128: 6.81, 4096: 6.99,
-    },
-    ("T3", "M=9", "steps"): {
-        1: 221.6, 8: 27.90, 32: 7.115, 64: 3.663, 128: 2.110, 256: 1.498, 1024: 0.992,
-    },
-    ("T3", "M=99", "steps"): {
-        1: 585.4, 8: 74.59, 32: 19.86, 64: 10.74, 128: 6.173, 256: 3.852, 1024: 1.934,
-    },
-}  # fmt: skip
+# the recorded tables: batches, and a column by batch
+POWERS, SOME = (1, 2, 4, 8, 16, 32, 64, 128, 4096), (1, 8, 32, 64, 128, 256, 1024)
+RECORDED = {
+    ("T1", "M=9", "speed_up"): ((1, 8, 64), (1, 4.706, 8.767)),
+    ("T1", "M=99", "speed_up"): ((1, 16, 128), (1, 13.91, 56.39)),
+    ("T1b", "log-spaced", "steps"): (
+        POWERS,
+        (2848, 1472, 783, 441.7, 278.4, 207.1, 183.4, 179.5, 175.9),
+    ),
+    ("T1b", "spiked", "speed_up"): (POWERS, (1, 1.8, 2.94, 4.23, 5.35, 6.13, 6.57, 6.81, 6.99)),
+    ("T3", "M=9", "steps"): (SOME, (221.6, 27.9, 7.115, 3.663, 2.11, 1.498, 0.992)),
+    ("T3", "M=99", "steps"): (SOME, (585.4, 74.59, 19.86, 10.74, 6.173, 3.852, 1.934)),
+}
 GRID = np.geomspace(1e-3, 2, 400)  # learning rates of the recorded T1b
 MONTE_CARLO = ((8, 1), (8, 4), (20, 5))  # dimension and batch
 
@@ -58,7 +51,6 @@ class Config:
     seed: int = 0  # of the Monte Carlo
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "runs steps batches condition", at_least=1)
         check(self, "noise_ratios", at_least=0)
         check(self, "accuracy", above=0, below=1)
@@ -77,23 +69,11 @@ def spectra(condition: float) -> dict[str, np.ndarray]:
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Tuned steps for every problem and batch, then the Monte Carlo."""
+    """Tuned steps for every problem and batch, then mini-batch SGD on Gaussian least squares."""
     rows = exact(config)
     for d, b in context.cases(MONTE_CARLO[: config.monte_carlo]):
-        # mini-batch SGD on Gaussian least squares, M = d + 1
         rate = second_moments.tuned(d + 1, batch_size=b).learning_rate
-        (found,) = monte_carlo(
-            jc.centralized(jc.data.regression_loss, optax.sgd(rate)),
-            jc.data.gaussian_regression(np.ones(d)),
-            d,
-            n=1,
-            batch=b,
-            times=(config.steps,),
-            exact=second_moments.delayed_moments(
-                rate, config.steps, noise_ratio=d + 1, batch_size=b
-            ),
-            config=config,
-        )
+        (found,) = monte_carlo(config, d, rate, (config.steps,), batch=b)
         del found["time"]
         rows.append({"table": "T1", "problem": f"Monte Carlo d={d}", "batch": b} | found)
     for row in rows:
@@ -103,38 +83,35 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def exact(config: Config) -> list[Row]:
     """Tuned steps for every problem and batch."""
+    rows: list[Row] = []
     sizes = sorted({1, *config.batches})
-    found = {}  # by table and problem: the predicted knee, and steps by batch
+
+    def add(table: str, problem: str, knee: float, steps: list[float]) -> None:
+        for b, taken in zip(sizes, steps, strict=True):
+            row = {"table": table, "problem": problem, "batch": b, "steps": taken, "knee": knee}
+            rows.append(row | {"speed_up": steps[0] / taken if taken else None})
+
     for m in config.noise_ratios:
         # steps per factor e at a small rate: 1 / gamma
-        found["T1", f"M={m:g}"] = m, [1 + m / b for b in sizes]
+        add("T1", f"M={m:g}", m, [1 + m / b for b in sizes])
     for name, values in spectra(config.condition).items():
         best = [second_moments.tuned_gaussian(values, batch_size=b, grid=GRID) for b in sizes]
-        found["T1b", name] = jc.wall_clock.noise_ratio(values), [one.steps for one in best]
+        add("T1b", name, jc.wall_clock.noise_ratio(values), [one.steps for one in best])
     for m in config.noise_ratios:
-        best = [second_moments.tuned_additive(m, 1.0, config.accuracy, batch_size=b) for b in sizes]
-        found["T3", f"M={m:g}"] = m + 1 / config.accuracy, [one.steps for one in best]
-    return [
-        {
-            "table": table,
-            "problem": problem,
-            "batch": b,
-            "steps": taken,
-            "speed_up": steps[0] / taken if taken else None,
-            "knee": knee,
-        }
-        for (table, problem), (knee, steps) in found.items()
-        for b, taken in zip(sizes, steps, strict=True)
-    ]
+        eps = config.accuracy
+        best = [second_moments.tuned_additive(m, 1.0, eps, batch_size=b) for b in sizes]
+        add("T3", f"M={m:g}", m + 1 / eps, [one.steps for one in best])
+    return rows
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded tables to 1 %, the Monte Carlo to 3 standard errors, the knees."""
     found = []
-    recorded = ROUNDED if (config.condition, config.accuracy) == (50, 0.01) else {}
-    for (table, problem, name), values in recorded.items():
+    recorded = RECORDED if (config.condition, config.accuracy) == (50, 0.01) else {}
+    for (table, problem, name), (batches, values) in recorded.items():
         own = {r["batch"]: r[name] for r in _of(rows, table, problem)}
-        off = [own[b] / value - 1 for b, value in values.items() if b in own]
+        pairs = zip(batches, values, strict=True)
+        off = [own[b] / value - 1 for b, value in pairs if b in own]
         if off:
             worst = max(off, key=abs)
             claim = f"{table}, {problem}: the recorded {name.replace('_', '-').rstrip('s')}s"
@@ -142,13 +119,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     for row in rows:
         if "measured" in row:
             claim = f"T1, {row['problem']}, b={row['batch']}: Monte Carlo of the second moment"
-            off = row["measured"] - row["exact"]
-            found.append(within_errors(claim, off, row["standard_error"]))
+            found.append(within_errors(claim, row))
     for problem in spectra(config.condition):
-        own = _of(rows, "T1b", problem)
-        ratio = own[-1]["speed_up"] / (1 + own[0]["knee"])
+        last = _of(rows, "T1b", problem)[-1]
         claim = f"T1b, {problem}: largest speed-up over the predicted 1 + M"
-        found.append(between(claim, ratio, 1 / 2.5, 2.5))
+        found.append(between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5))
     return found
 
 
@@ -163,12 +138,11 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 
 def _of(rows: list[Row], table: str, problem: str) -> list[Row]:
-    own = [r for r in rows if (r["table"], r["problem"]) == (table, problem)]
-    return sorted(own, key=lambda r: r["batch"])
+    return [r for r in rows if (r["table"], r["problem"]) == (table, problem)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Speed-ups of each table, and the knees."""
+    """Speed-ups of each table, and the predicted knees."""
     titles = {
         "T1": "multiplicative noise",
         "T1b": f"least squares, condition {config.condition:g}",
@@ -176,27 +150,14 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     }
     fig = plots.figure(figsize=(12.5, 4))
     for ax, (table, title) in zip(fig.subplots(1, 3), titles.items(), strict=True):
-        _speed_ups(ax, table, rows)
-        ax.set(title=title, xlabel="batch $b$")
+        own = [r for r in rows if r["table"] == table and r.get("speed_up")]
+        for problem, color in zip({r["problem"]: 0 for r in own}, plots.COLORS, strict=False):
+            sizes, gains, knees = columns(_of(own, table, problem), "batch", "speed_up", "knee")
+            ax.loglog(sizes, gains, "o-", color=color, label=problem, markersize=4)
+            ax.axvline(knees[0], color=color, linestyle=":", linewidth=1.4)
+        top = 2 * max((r["speed_up"] for r in own), default=1)
+        ax.loglog([1, top], [1, top], color="0.6", linewidth=1, label="linear", zorder=0)
+        ax.set(title=title, xlabel="batch $b$ (dotted: predicted knee)", ylim=(0.8, top))
         ax.legend(fontsize=9, loc="upper left")
     fig.axes[0].set_ylabel("speed-up in steps")
-    fig.axes[0].annotate(
-        "dotted: predicted knee", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=9
-    )
     context.save(fig, "batch")
-
-
-def _speed_ups(ax: Any, table: str, rows: list[Row]) -> None:
-    problems = dict.fromkeys(r["problem"] for r in rows if r["table"] == table)
-    top = 1.0
-    for problem, color in zip(problems, plots.COLORS * 2, strict=False):
-        own = [r for r in _of(rows, table, problem) if r.get("speed_up")]
-        if not own:
-            continue
-        x, y = [r["batch"] for r in own], [r["speed_up"] for r in own]
-        top = max(top, *y)
-        ax.loglog(x, y, "o-", color=color, label=problem.replace("=", " = "), markersize=4)
-        ax.axvline(own[0]["knee"], color=color, linestyle=":", linewidth=1.4)
-    limit = np.array([1, 2 * top])
-    ax.loglog(limit, limit, color="0.6", linewidth=1, label="linear", zorder=0)
-    ax.set(ylim=(0.8, 2 * top))

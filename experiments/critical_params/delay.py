@@ -14,11 +14,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import optax
 
-import jcollab as jc
 from experiments.contract import Claim, Context, Row, check
-from experiments.critical_params._moments import monte_carlo, within, within_errors
+from experiments.critical_params._common import columns, monte_carlo, ticks, within, within_errors
 from jcollab import plots, second_moments
 
 # recorded: M and tau to steps until E|x|^2 has fallen by 1e6
@@ -40,7 +38,6 @@ class Config:
     seed: int = 0  # of the Monte Carlo
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "runs", at_least=1)
         check(self, "noise_ratios delays", at_least=0)
         if 0 not in self.delays:
@@ -52,39 +49,23 @@ SMOKE = {"delay": {"delays": (0, 3), "noise_ratios": (9.0, 99.0), "runs": 50}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Tuned steps for every M and delay, then the Monte Carlo."""
+    """Tuned steps for every M and delay, then ``tau + 1`` clients on Gaussian least squares."""
     rows: list[Row] = []
-    first = 0.0
     cases = context.cases(config.noise_ratios, sorted(config.delays), description="tuning")
     for m, tau in cases:
-        best = second_moments.tuned(m, delay=tau)
-        first = best.steps if tau == 0 else first
-        row = {
-            "M": m,
-            "delay": tau,
-            "ratio": tau / (1 + m),
-            "rate_times_1_plus_M": best.learning_rate * (1 + m),
-            "steps": best.steps,
-            "slowdown": best.steps / first if m and first else None,
-            "speed_up": (tau + 1) * first / best.steps if m and first else None,
-        }
+        rate, _, steps = second_moments.tuned(m, delay=tau)
+        if tau == 0:
+            first = steps
+        row = {"M": m, "delay": tau, "ratio": tau / (1 + m), "steps": steps}
+        row["rate_times_1_plus_M"] = rate * (1 + m)
+        row["slowdown"] = steps / first if m and first else None
+        row["speed_up"] = (tau + 1) * first / steps if m and first else None
         rows.append(row)
         context.log().write(row)
-    if context.stop.is_set():
-        return rows
-    # tau + 1 equal clients in turn on Gaussian least squares
-    turns = jc.arrivals.round_robin(TAU + 1, TAU + 1)
-    found = monte_carlo(
-        jc.asynchronous(jc.data.regression_loss, optax.sgd(RATE), turns),
-        jc.data.gaussian_regression(np.ones(D)),
-        D,
-        n=TAU + 1,
-        batch=1,
-        times=TIMES,
-        exact=second_moments.delayed_moments(RATE, max(TIMES), noise_ratio=D + 1, delay=TAU),
-        config=config,
-    )
-    return rows + [{"M": D + 1.0, "delay": TAU} | row for row in found]
+    if not context.stop.is_set():
+        found = monte_carlo(config, D, RATE, TIMES, delay=TAU)
+        rows += [{"M": D + 1.0, "delay": TAU} | row for row in found]
+    return rows
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -96,26 +77,24 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         worst = max(off, key=lambda k: abs(off[k]))
         measured = f"{off[worst]:+.3%} at M, tau = {worst}"
         found.append(within("T2: recorded steps (largest deviation)", off[worst], 0.01, measured))
-    by_ratio: dict[float, list[float]] = {}
-    for (m, tau), row in tuned.items():
-        if m in (9, 99) and tau and row["slowdown"]:
-            by_ratio.setdefault(round(tau / (1 + m), 6), []).append(row["slowdown"])
-    gaps = {ratio: max(v) / min(v) - 1 for ratio, v in by_ratio.items() if len(v) > 1}
-    if gaps:
-        worst = max(gaps, key=gaps.__getitem__)
+    slow = {key: row["slowdown"] for key, row in tuned.items()}
+    same = [tau for m, tau in slow if m == 9 and tau and (99, 10 * tau) in slow]
+    if same:
+        low, high = np.sort([[slow[9, tau], slow[99, 10 * tau]] for tau in same]).T
+        worst = int(np.argmax(high / low))
+        gap = high[worst] / low[worst] - 1
         claim = "slowdowns of M = 9 and M = 99 at equal tau / (1 + M) agree"
-        found.append(within(claim, gaps[worst], 0.02, f"{gaps[worst]:.2%} at {worst:g}"))
-    still = [r["steps"] / (r["delay"] + 1) for (m, tau), r in tuned.items() if m == 0 and tau >= 3]
+        found.append(within(claim, gap, 0.02, f"{gap:.2%} at {same[worst] / 10:g}"))
+    still = [r["steps"] / (tau + 1) for (m, tau), r in tuned.items() if m == 0 and tau >= 3]
     if still:
-        claim = "without noise no delay is free: T = 6.9 (tau + 1)"
         low, high = min(still), max(still)
+        claim = "without noise no delay is free: T = 6.9 (tau + 1)"
         fine = low >= 0.85 * 6.9 and high <= 1.15 * 6.9
         found.append(Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine))
     for row in rows:
         if "measured" in row:
             claim = f"Monte Carlo of asynchronous SGD, M=9, tau=10, t={row['time']}"
-            off = row["measured"] - row["exact"]
-            found.append(within_errors(claim, off, row["standard_error"]))
+            found.append(within_errors(claim, row))
     return found
 
 
@@ -128,26 +107,16 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Slowdowns against the delay, and against the delay over 1 + M."""
     fig = plots.figure(figsize=(9.6, 4))
     left, right = fig.subplots(1, 2)
-    ratios = sorted({r["M"] for r in rows if r.get("slowdown")})
-    for m, color, dash in zip(ratios, plots.COLORS, plots.DASHES, strict=False):
-        own = [r for r in rows if r.get("slowdown") and r["M"] == m and r["delay"]]
-        for ax, name in ((left, "delay"), (right, "ratio")):
-            ax.loglog(
-                [r[name] for r in own],
-                [r["slowdown"] for r in own],
-                color=color,
-                label=f"M = {m:g}",
-                marker="o",
-                markersize=5,
-                linestyle=dash,
-            )
+    late = [r for r in rows if r.get("slowdown") and r["delay"]]
+    for m, color in zip(sorted({r["M"] for r in late}), plots.COLORS, strict=False):
+        x, ratio, y = columns([r for r in late if r["M"] == m], "delay", "ratio", "slowdown")
+        left.loglog(x, y, "o-", color=color, label=f"M = {m:g}", markersize=5)
         left.axvline(1 + m, color=color, linestyle=":", linewidth=1.4)
+        right.loglog(ratio, y, "o--", color=color, label=f"M = {m:g}", markersize=5)
     right.axvline(1, color="0.4", linestyle=":", linewidth=1.4)
-    left.set(xlabel=r"delay $\tau$", ylabel="slowdown, tuned", title="free up to the noise")
+    left.set(xlabel=r"delay $\tau$ (dotted: $1 + M$)", ylabel="slowdown, tuned")
     right.set(xlabel=r"$\tau\,/\,(1 + M)$", title="one curve for all")
     for ax in (left, right):
-        ax.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
-        ax.minorticks_off()
+        ticks(ax.yaxis, (1, 2, 4, 8))
         ax.legend(loc="upper left")
-    left.annotate(r"dotted: $\tau = 1 + M$", (0.03, 0.68), xycoords="axes fraction", fontsize=10)
     context.save(fig, "delay")

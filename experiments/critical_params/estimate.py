@@ -21,7 +21,7 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check
-from experiments.critical_params._moments import within, within_errors
+from experiments.critical_params._common import within, within_errors
 from jcollab import noise_scale, plots
 
 SQUARE = 5.858  # |x|^2 of the recorded case
@@ -41,58 +41,45 @@ class Config:
     seed: int = 0  # of the draws
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "dimension small samples trajectory", at_least=1)
         if not self.small < self.large <= self.samples:
             raise ValueError(f"large must be in small + 1..samples, got {self.large}")
 
 
 PRESETS = {"estimate": Config()}
-SMOKE = {
-    "estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "trajectory": 10},
-}
+SMOKE = {"estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "trajectory": 10}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Per-sample covariance and two batch sizes at a point, a regression along a trajectory."""
-    d = config.dimension
+    """Two batch sizes and per-sample covariance at a point, a regression along a trajectory."""
+    m, variance, d = config.dimension + 1.0, config.dimension * config.label_noise, config.dimension
     problem = jc.data.gaussian_regression(np.ones(d), label_noise=config.label_noise)
-    point = jnp.full(d, np.sqrt(SQUARE / d))
-    m, variance = float(d + 1), d * config.label_noise
-    exact = noise_scale.critical(m, variance, SQUARE)
+    point, loss = jnp.full(d, np.sqrt(SQUARE / d)), jc.data.regression_loss
     keys = jax.random.split(jax.random.key(config.seed), 3)
-    rows = [{"estimator": "exact", "ratio": exact, "noise_ratio": m, "variance": variance}]
-    rows.append(two_batches(config, problem, point, keys[0]))
+    exact = {"ratio": noise_scale.critical(m, variance, SQUARE)}
+    exact |= {"estimator": "exact", "noise_ratio": m, "variance": variance}
+    two = two_batches(config, problem, point, keys[0])
 
-    fewer = min(config.samples // config.large * config.large, 100_000)
+    fewer = min(two["samples"], 100_000)
     drawn = jc.data.regression_samples(fewer)(problem, keys[1], 0)
     examples = jax.tree.map(lambda leaf: leaf[0], drawn)._replace(weight=jnp.ones(fewer))
-    full = noise_scale.per_sample(jc.data.regression_loss, point, examples, unbiased=True)
-    rows.append(
-        {"estimator": "covariance of samples", "ratio": float(full.ratio), "samples": fewer}
-    )
+    full = noise_scale.per_sample(loss, point, examples, unbiased=True)
+    covariance = {"estimator": "covariance of samples", "ratio": full.ratio, "samples": fewer}
 
-    part = jax.tree.map(lambda leaf: leaf[: min(fewer, 20_000)], examples)
-    algorithm = jc.with_metrics(
-        jc.centralized(jc.data.regression_loss, optax.sgd(0.02)),
-        noise_scale.measured(jc.data.regression_loss, part),
-    )
+    part = jax.tree.map(lambda leaf: leaf[:20_000], examples)
+    algorithm = jc.centralized(loss, optax.sgd(0.02))
+    algorithm = jc.with_metrics(algorithm, noise_scale.measured(loss, part))
+    options = {"num_rounds": config.trajectory, "sample": jc.data.regression_samples(1)}
     state = algorithm.init(keys[2], 3 * point[None])
-    sample = jc.data.regression_samples(1)
-    _, log = jc.run(algorithm, state, problem, keys[2], num_rounds=config.trajectory, sample=sample)
-    signal, noise = np.asarray(log["signal"], float), np.asarray(log["noise"], float)
-    fitted = noise_scale.fit(signal, noise, weights=1 / noise**2)
-    row = {
-        "estimator": "regression along a trajectory",
-        "noise_ratio": fitted.noise_ratio,
-        "variance": fitted.variance,
-        "ratio": noise_scale.critical(fitted.noise_ratio, fitted.variance, SQUARE),
-        "samples": len(part.y),
-    }
-    rows.append(row)
+    _, log = jc.run(algorithm, state, problem, keys[2], **options)
+    signal, noise = (np.asarray(log[name], float) for name in ("signal", "noise"))
+    context.kept["trajectory"] = signal, noise
+    m, variance = noise_scale.fit(signal, noise, weights=1 / noise**2)
+    along = {"ratio": noise_scale.critical(m, variance, SQUARE), "samples": len(part.y)}
+    along |= {"estimator": "regression along a trajectory", "noise_ratio": m, "variance": variance}
+    rows = [exact, two, covariance, along]
     for row in rows:
         context.log().write(row)
-    context.kept["trajectory"] = signal, noise
     return rows
 
 
@@ -101,7 +88,6 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
     gradient = jax.grad(jc.data.regression_loss)
     size = config.large // config.small * config.small
 
-    @jax.jit
     def means(key: jax.Array) -> jax.Array:
         """Mean gradients of the small batches of one large batch, which they make up."""
         batch = jc.data.regression_samples(1, n=config.large)(problem, key, 0)
@@ -110,21 +96,15 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
 
     count = config.samples // config.large
     groups = np.asarray(jax.lax.map(means, jax.random.split(key, count)), float)
-    small, large = (groups**2).sum(-1).mean(1), (groups.mean(1) ** 2).sum(-1)
+    squares = np.stack([(groups**2).sum(-1).mean(1), (groups.mean(1) ** 2).sum(-1)])
 
     def ratio(chosen: Any) -> float:
-        return float(
-            noise_scale.two_batches(small[chosen], large[chosen], config.small, size).ratio
-        )
+        return float(noise_scale.two_batches(*squares[:, chosen], config.small, size).ratio)
 
     rng = np.random.default_rng(config.seed)
-    again = [ratio(rng.integers(0, count, count)) for _ in range(200)]
-    return {
-        "estimator": f"batches of {config.small} and {size}",
-        "ratio": ratio(slice(None)),
-        "standard_error": np.std(again),
-        "samples": count * config.large,
-    }
+    error = np.std([ratio(rng.integers(0, count, count)) for _ in range(200)])
+    row = {"estimator": f"batches of {config.small} and {size}", "ratio": ratio(slice(None))}
+    return row | {"standard_error": error, "samples": count * config.large}
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -140,7 +120,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         measured = f"{row['ratio']:.3f} ({off:+.1%})"
         found.append(within(claim, off, 0.05, measured, f"{exact:.3f}"))
         if "standard_error" in row:
-            found.append(within_errors(claim, row["ratio"] - exact, row["standard_error"]))
+            found.append(within_errors(claim, row | {"measured": row["ratio"], "exact": exact}))
         if "variance" in row:
             off = row["variance"] / rows[0]["variance"] - 1
             found.append(within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}"))
@@ -152,26 +132,12 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     signal, noise = context.kept["trajectory"]
     fig = plots.figure(figsize=(5.6, 4.2))
     ax = fig.subplots()
-    ax.loglog(
-        signal,
-        noise,
-        "o",
-        color=plots.COLORS[0],
-        markersize=4,
-        alpha=0.6,
-        label="along a run of SGD",
-    )
+    ax.loglog(signal, noise, "o", markersize=4, alpha=0.6, label="along a run of SGD")
     grid = np.geomspace(signal.min(), signal.max(), 100)
-    m, variance = rows[-1]["noise_ratio"], rows[-1]["variance"]
-    label = rf"fit: ${m:.1f}\,|\nabla f|^2 + {variance:.2f}$"
-    ax.loglog(grid, m * grid + variance, color=plots.COLORS[1], label=label)
-    m, variance = rows[0]["noise_ratio"], rows[0]["variance"]
-    label = rf"exact: ${m:g}\,|\nabla f|^2 + {variance:g}$"
-    ax.loglog(grid, m * grid + variance, "--", color="black", linewidth=1.5, label=label)
-    ax.set(
-        xlabel=r"signal $|\nabla f|^2$",
-        ylabel=r"noise $E|\xi|^2$ of one example",
-        title="noise against signal",
-    )
+    for name, row, dash in (("fit", rows[-1], "-"), ("exact", rows[0], "k--")):
+        m, variance = row["noise_ratio"], row["variance"]
+        label = rf"{name}: ${m:.3g}\,|\nabla f|^2 + {variance:.3g}$"
+        ax.loglog(grid, m * grid + variance, dash, label=label)
+    ax.set(xlabel=r"signal $|\nabla f|^2$", ylabel=r"noise $E|\xi|^2$ of one example")
     ax.legend(fontsize=9)
     context.save(fig, "estimate")

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from sklearn.datasets import load_breast_cancer
 
 import jcollab as jc
 from experiments.contract import Context, Row, check
-from experiments.critical_params import _knees as knees
-from experiments.critical_params._tuning import convex
+from experiments.critical_params import _common as common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,42 +40,30 @@ class Config:
     seed: int = 0  # the first one
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "examples num_seeds max_steps batches", at_least=1)
         check(self, "delays", at_least=0)
-        check(self, "target", above=0, below=1)
-        check(self, "regularization", above=0)
+        check(self, "target", below=1)
+        check(self, "target regularization", above=0)
         check(self, "datasets")
 
 
 PRESETS = {"logistic": Config()}
-SMOKE = {
-    "logistic": {
-        "datasets": ("breast_cancer",),
-        "batches": (1,),
-        "delays": (0,),
-        "examples": 64,
-        "num_seeds": 2,
-        "max_steps": 30,
-    },
-}
+SMALL = {"datasets": ("breast_cancer",), "batches": (1,), "delays": (0,), "examples": 64}
+SMOKE = {"logistic": SMALL | {"num_seeds": 2, "max_steps": 30}}
 
 
 def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
     """Standardized or centered features with a constant one, and labels; at most ``examples``."""
     if name == "breast_cancer":
-        from sklearn.datasets import load_breast_cancer
-
         x, y = load_breast_cancer(return_X_y=True)
-        x = (x - x.mean(0)) / x.std(0)
+        x = ((x - x.mean(0)) / x.std(0))[:examples]
     else:
         images = jc.data.load(name)
         chosen = np.random.default_rng(seed).permutation(len(images.y))[:examples]
         x, y = images.x[chosen].reshape(len(chosen), -1), images.y[chosen]
         x = x - x.mean(0)
-    x, y = x[:examples], y[:examples]
     x = np.concatenate([x, np.ones((len(x), 1))], 1)
-    return jc.data.Dataset(x.astype(np.float32), y.astype(np.int32))
+    return jc.data.Dataset(x.astype(np.float32), y[: len(x)].astype(np.int32))
 
 
 def run(config: Config, context: Context) -> list[Row]:
@@ -90,15 +78,15 @@ def run(config: Config, context: Context) -> list[Row]:
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for name in context.cases(config.datasets):
         examples = tabular(name, config.examples, config.seed)
-        shape = (examples.x.shape[1], int(examples.y.max()) + 1)
-        problem = convex(name, loss, examples, shape, config.target, config.max_steps)
-        rows += knees.measure(problem, config.batches, config.delays, 0.1, seeds, context)
+        outputs = int(examples.y.max()) + 1
+        problem = common.convex(name, loss, examples, outputs, config.target, config.max_steps)
+        rows += common.measure(problem, config, 0.1, seeds, context)
     return rows
 
 
-claims, shown = knees.claims, knees.shown
+claims, shown = common.claims, common.shown
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Knees of every data set."""
-    context.save(knees.figure(rows), "logistic")
+    context.save(common.figure(rows), "logistic")

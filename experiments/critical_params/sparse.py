@@ -20,10 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, check
-from experiments.critical_params._knees import estimate, fit_delay, slowdown
-from experiments.critical_params._moments import monte_carlo, within, within_errors
-from experiments.critical_params._tuning import convex, tune
+from experiments.contract import Claim, Context, Row, check
+from experiments.critical_params import _common as common
 from jcollab import plots, second_moments
 
 # recorded for d = 100: (tau, d gamma / L) to E x_j^2 at t = d, 3d, 6d
@@ -53,78 +51,48 @@ class Config:
     seed: int = 0  # of all draws
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "dimension runs features examples num_seeds max_steps", at_least=1)
         check(self, "delays", at_least=0)
         check(self, "densities", above=0, at_most=1)
 
 
 PRESETS = {"sparse": Config()}
-SMOKE = {
-    "sparse": {
-        "dimension": 8,
-        "runs": 20,
-        "features": 8,
-        "examples": 32,
-        "delays": (0,),
-        "densities": (0.5,),
-        "num_seeds": 2,
-        "max_steps": 30,
-    },
-}
+SMALL = {"dimension": 8, "runs": 20, "features": 8, "examples": 32, "delays": (0,)}
+SMOKE = {"sparse": SMALL | {"densities": (0.5,), "num_seeds": 2, "max_steps": 30}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """The one-hot problem, then logistic regression of several densities."""
     rows: list[Row] = []
     log, d = context.log(), config.dimension
-    for tau, rate in context.cases(RECORDED):
-        # tau + 1 equal clients in turn, gradients x_j e_j; with |x|^2 = 1 at first, |x|^2 is the
-        # mean of coordinates that are 1 at first
-        found = monte_carlo(
-            jc.asynchronous(jc.data.regression_loss, optax.sgd(rate), jnp.arange(tau + 1)),
-            jc.data.one_hot_regression(d),
-            d,
-            n=tau + 1,
-            batch=1,
-            times=(d, 3 * d, 6 * d),
-            exact=_one_hot_moments(d, tau, rate),
-            config=config,
-        )
-        rows += [{"problem": "one-hot", "delay": tau, "rate": rate} | row for row in found]
+    for delay, rate in context.cases(RECORDED):
+        found = common.monte_carlo(config, d, rate, (d, 3 * d, 6 * d), delay=delay, sparse=True)
+        rows += [{"problem": "one-hot", "delay": delay, "rate": rate} | row for row in found]
     for row in rows:
         log.write(row)
-    problems = {density: problem(config, density) for density in config.densities}
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     cases = context.cases(config.densities, sorted({0, *config.delays}), description="logistic")
     for density, delay in cases:
-        rate = rate if delay else 1.0
+        if delay == 0:
+            problem, rate = logistic(config, density), 1.0
         late = jc.local.coordinate_delays(jax.random.key(config.seed), delay)
-        found = tune(
-            problems[density],
-            lambda r, late=late: jc.centralized(loss, optax.chain(late, optax.sgd(r))),
-            rate,
-            seeds,
-            context,
-        )
-        rate = found.row["learning_rate"] or rate
-        row = {"problem": "logistic", "density": density, "delay": delay}
-        row |= found.row | {"rate": rate}
-        del row["learning_rate"]
-        if delay == 0 and found.params is not None:
-            there = estimate(problems[density], found.params)
+
+        def build(rate: Any, late: Any = late) -> jc.Algorithm:
+            return jc.centralized(loss, optax.chain(late, optax.sgd(rate)))
+
+        found = common.tune(problem, build, rate, seeds, context)
+        rate = found.learning_rate if found else rate
+        row = {"problem": "logistic", "density": density, "delay": delay, "rate": rate}
+        row["steps"] = found and found.steps
+        if found and delay == 0:
+            there = common.estimate(problem, found.params)
             row |= {name: there[name] for name in ("estimated", "smoothness")}
         rows.append(row)
         log.write(row)
     return rows
 
 
-def _one_hot_moments(d: int, tau: int, rate: float) -> np.ndarray:
-    """``E x_j^2`` by step, up to 6d."""
-    return second_moments.delayed_moments(rate / d, 6 * d, noise_ratio=d - 1, delay=tau)
-
-
-def problem(config: Config, density: float) -> Any:
+def logistic(config: Config, density: float) -> common.Problem:
     """Logistic regression on positive features, as counts of words are.
 
     Each is not zero with probability ``density``. Their mean makes dense features agree on one
@@ -138,7 +106,7 @@ def problem(config: Config, density: float) -> Any:
     score = x @ rng.normal(size=config.features)
     y = score > np.median(score)
     examples = jc.data.Dataset(x.astype(np.float32), y.astype(np.int32))
-    return convex("", loss, examples, (config.features, 1), TARGET, config.max_steps)
+    return common.convex("", loss, examples, 1, TARGET, config.max_steps)
 
 
 def loss(params: Any, batch: Any, key: Any) -> Any:
@@ -157,89 +125,44 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         if config.dimension == 100:
             recorded = RECORDED[row["delay"], row["rate"]][(100, 300, 600).index(row["time"])]
             off = row["exact"] / recorded - 1
-            found.append(within(f"{label}: recorded E x_j^2", off, 0.01, f"{off:+.2%}"))
-        off = row["measured"] - row["exact"]
-        found.append(within_errors(f"{label}: Monte Carlo", off, row["standard_error"]))
-    costs = {
-        density: own[-1]["steps"] / own[0]["steps"]
-        for density, own in _by_density(rows).items()
-        if own[-1]["steps"] and own[0]["steps"]
-    }
+            found.append(common.within(f"{label}: recorded E x_j^2", off, 0.01, f"{off:+.2%}"))
+        found.append(common.within_errors(f"{label}: Monte Carlo", row))
+    steps = {(r["density"], r["delay"]): r["steps"] for r in rows if r["problem"] == "logistic"}
+    most = max(config.delays)
+    pairs = [(steps[density, most], steps[density, 0]) for density in sorted(config.densities)]
+    costs = [last / first for last, first in pairs if last and first]
     if len(costs) > 1:
-        order = [costs[k] for k in sorted(costs)]
-        found.append(
-            Claim(
-                f"logistic: the sparser the data, the less delay {max(config.delays)} costs",
-                "slowdown rises with density",
-                ", ".join(f"{v:.2f}" for v in order),
-                order == sorted(order),
-            )
-        )
-    for density, own in _by_density(rows).items():
-        knee = _knee(own)
-        if knee and own[0].get("estimated"):
-            claim = (
-                f"logistic, density {density:g}: estimated critical parameter over the "
-                f"measured delay ({knee:.3g})"
-            )
-            found.append(between(claim, own[0]["estimated"] / knee, 0.5, 2))
+        claim = f"logistic: the sparser the data, the less delay {most} costs"
+        measured = ", ".join(f"{cost:.2f}" for cost in costs)
+        rising = costs == sorted(costs)
+        found.append(Claim(claim, "slowdown rises with density", measured, rising))
+    return found + common.claims(config, _as_delays(rows))
+
+
+def _as_delays(rows: list[Row]) -> list[Row]:
+    """Rows of logistic regression, with equivalent delays, for the functions about knees."""
+    found = []
+    for row in (row for row in rows if row["problem"] == "logistic"):
+        name, size = f"logistic, density {row['density']:g}", EQUIVALENT * row["delay"]
+        found.append(row | {"problem": name, "kind": "delay", "size": size})
     return found
-
-
-def _knee(rows: list[Row]) -> float | None:
-    """The knee of at least three delays of which the target was reached."""
-    reached = [r for r in rows if r["steps"]]
-    if len(reached) < 3:
-        return None
-    return fit_delay([EQUIVALENT * r["delay"] for r in reached], [r["steps"] for r in reached])
-
-
-def _by_density(rows: list[Row]) -> dict[float, list[Row]]:
-    own = [row for row in rows if row["problem"] == "logistic"]
-    return {
-        density: [row for row in own if row["density"] == density]
-        for density in dict.fromkeys(row["density"] for row in own)
-    }
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Second moments of the one-hot problem; slowdowns of logistic regression."""
     fig = plots.figure(figsize=(9.6, 4))
     left, right = fig.subplots(1, 2)
+    d = config.dimension
     for (delay, rate), color in zip(RECORDED, plots.COLORS, strict=False):
-        own = [r for r in rows if (r["problem"], r["delay"]) == ("one-hot", delay)]
-        exact = _one_hot_moments(config.dimension, delay, rate)
+        exact = second_moments.delayed_moments(rate / d, 6 * d, noise_ratio=d - 1, delay=delay)
         left.semilogy(exact, color=color, label=f"$\\tau$ = {delay}, exact")
-        left.errorbar(
-            [r["time"] for r in own],
-            [r["measured"] for r in own],
-            [3 * r["standard_error"] for r in own],
-            color=color,
-            fmt="o",
-            label="Monte Carlo",
-        )
-    title = f"one-hot gradients, d = {config.dimension}"
-    left.set(xlabel="steps", ylabel="$E\\,x_j^2$", title=title)
+        own = [r for r in rows if (r["problem"], r["delay"]) == ("one-hot", delay)]
+        times, measured, errors = common.columns(own, "time", "measured", "standard_error")
+        left.errorbar(times, measured, 3 * errors, color=color, fmt="o", label="Monte Carlo")
+    left.set(xlabel="steps", ylabel="$E\\,x_j^2$", title=f"one-hot gradients, d = {d}")
     left.legend(fontsize=9)
-    for (density, own), color in zip(_by_density(rows).items(), plots.COLORS[2:], strict=False):
-        reached = [r for r in own if r["steps"]]
-        late = [r for r in reached if r["delay"]]
-        if not late or reached[0]["delay"]:
-            continue
-        x = [r["delay"] for r in late]
-        y = [r["steps"] / reached[0]["steps"] for r in late]
-        label = f"density 1/{round(1 / density)}" if density < 1 else "dense"
-        right.loglog(x, y, "o", color=color, label=label)
-        if knee := _knee(own):
-            dense = np.geomspace(min(x), max(x), 50)
-            curve = slowdown(EQUIVALENT * dense / (1 + knee))
-            right.loglog(dense, curve, color=color, linewidth=1.5)
-    right.set(xlabel="largest delay of a coordinate", ylabel="slowdown, tuned")
-    right.set_title("logistic regression, Hogwild")
-    delays = sorted(set(config.delays) - {0})
-    right.set_xticks(delays, [str(delay) for delay in delays])
-    right.set_yticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
-    right.minorticks_off()
-    if right.lines:
-        right.legend(fontsize=9, loc="upper left")
+    delays = _as_delays(rows)
+    for line, color in zip(common.knees(delays), plots.COLORS[2:], strict=False):
+        common.gains(right, "delay", delays, line, color=color, label=line["problem"])
+    right.set(xlabel="largest delay of a coordinate / $\\pi$", ylabel="slowdown, tuned")
     context.save(fig, "sparse")

@@ -17,6 +17,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, between, check
+from experiments.critical_params._common import columns, ticks
 from jcollab import plots
 
 TWICE = 1.25  # tau / (1 + M) at which the exact slowdown is 2
@@ -38,7 +39,6 @@ class Config:
     seed: int = 0  # of the draws
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "features local_steps clients", at_least=1)
         check(self, "links spread", at_least=0)
         if 1 not in self.clients:
@@ -57,34 +57,20 @@ SMOKE = {"wall_clock": {"clients": (1,), "links": (0.0,), "features": 3, "target
 def run(config: Config, context: Context) -> list[Row]:
     """Times of all methods, for every link and number of clients."""
     rows: list[Row] = []
-    draw = jc.arrivals.gamma(1 / config.spread) if config.spread else None
+    options = {"target": config.target, "local_steps": (config.local_steps,), "seed": config.seed}
+    options |= {"eigenvalues": config.spectrum, "max_steps": 8000}
+    options["draw"] = jc.arrivals.gamma(1 / config.spread) if config.spread else None
     for link, n in context.cases(config.links, sorted(config.clients), description="racing"):
-        finished = jc.wall_clock.race(
-            np.ones(n),
-            link,
-            eigenvalues=config.spectrum,
-            target=config.target,
-            local_steps=(config.local_steps,),
-            draw=draw,
-            seed=config.seed,
-            max_steps=8000,
-        )
+        finished = jc.wall_clock.race(np.ones(n), link, **options)
         for place, (method, end) in enumerate(finished.items(), 1):
+            row = {"link": link, "n": n, "method": method, "place": place}
             reached = np.isfinite(end.seconds)
-            row = {
-                "link": link,
-                "n": n,
-                "method": method,
-                "place": place,
-                "seconds": end.seconds if reached else None,
-                "steps": end.steps if reached else None,
-                "learning_rate": end.learning_rate,
-            }
-            rows.append(row)
+            row |= {name: getattr(end, name) if reached else None for name in ("seconds", "steps")}
+            rows.append(row | {"learning_rate": end.learning_rate})
     # speed-ups are against one client that needs no link
-    alone = min((r["seconds"] for r in rows if r["n"] == 1 and r["seconds"]), default=None)
+    alone = min((r["seconds"] for r in rows if r["n"] == 1 and r["seconds"]), default=0.0)
     for row in rows:
-        row["speed_up"] = alone / row["seconds"] if alone and row["seconds"] else None
+        row["speed_up"] = alone / row["seconds"] if row["seconds"] else None
         context.log().write(row)
     return rows
 
@@ -96,35 +82,28 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     knee = jc.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
     if 0 in config.links and config.spread and most > 1:
-        claim, method = (
-            f"random job times, free links, n={most}: first at the target",
-            first[0, most],
-        )
-        found.append(Claim(claim, "asynchronous", method, method == "asynchronous"))
-    few = [n for n in config.clients if 1 < n <= knee]
+        claim, method = f"random job times, free links, n={most}", first[0, most]
+        fine = method == "asynchronous"
+        found.append(Claim(f"{claim}: first at the target", "asynchronous", method, fine))
+    few = min((n for n in config.clients if 1 < n <= knee), default=None)
     if slow >= 1 and few:
-        claim, method = (
-            f"links of {slow:g} jobs, n={min(few)}: first at the target",
-            first[slow, min(few)],
-        )
-        found.append(Claim(claim, "local SGD", method, method.startswith("local")))
+        claim, method = f"links of {slow:g} jobs, n={few}", first[slow, few]
+        fine = method.startswith("local")
+        found.append(Claim(f"{claim}: first at the target", "local SGD", method, fine))
     # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
     for method, predicted in (("synchronous", knee + 2), ("asynchronous", 1 + TWICE * (1 + knee))):
         own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
         half = half_as_useful(own, method)
         if half is not None:
-            claim = (
-                f"{method}: n at which a client is half as useful in steps, over {predicted:.1f}"
-            )
-            found.append(between(claim, half / predicted, 0.5, 2))
+            claim = f"{method}: n at which a client is half as useful in steps"
+            found.append(between(f"{claim}, over {predicted:.1f}", half / predicted, 0.5, 2))
     return found
 
 
 def half_as_useful(rows: list[Row], method: str) -> float | None:
     """The n at which a client saves half of the steps that the first one does, between points."""
     reached = sorted((r for r in rows if r["steps"]), key=lambda r: r["n"])
-    n = np.array([r["n"] for r in reached], float)
-    steps = np.array([r["steps"] for r in reached])
+    n, steps = columns(reached, "n", "steps")
     worth = steps[0] / steps / (n if method == "synchronous" else 1)
     if len(n) < 2 or worth.min() > 0.5:
         return None
@@ -151,25 +130,15 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for ax, link in zip(panels, config.links, strict=True):
         for method in dict.fromkeys(r["method"] for r in rows):
             own = [r for r in rows if (r["link"], r["method"]) == (link, method) and r["seconds"]]
-            kind, _, local_steps = method.partition(" ")
-            ax.loglog(
-                [r["n"] for r in own],
-                [r["speed_up"] for r in own],
-                "o-",
-                markersize=4,
-                color=COLORS[kind],
-                label=f"local SGD, H = {local_steps}" if local_steps else method,
-            )
-        ax.loglog(
-            [1, clients[-1]], [1, clients[-1]], color="0.6", linewidth=1, label="linear", zorder=0
-        )
+            n, gains = columns(own, "n", "speed_up")
+            color = COLORS[method.split()[0]]
+            ax.loglog(n, gains, "o-", markersize=4, color=color, label=method)
+        ends = [1, clients[-1]]
+        ax.loglog(ends, ends, color="0.6", linewidth=1, label="linear", zorder=0)
         knee = 1 + jc.wall_clock.noise_ratio(config.spectrum)
         ax.axvline(knee, color="0.4", linestyle=":", linewidth=1.4)
-        ax.set(xlabel="clients n", title=f"links take {link:g} jobs" if link else "free links")
-        ax.set_xticks(clients, [str(n) for n in clients])
-        ax.minorticks_off()
+        ax.set(xlabel="clients n (dotted: 1 + M)", title=f"links take {link:g} jobs")
+        ticks(ax.xaxis, clients)
     panels[0].set_ylabel("speed-up on the wall clock")
     panels[0].legend(fontsize=9, loc="upper left")
-    note = "dotted: predicted knee 1 + M"
-    panels[0].annotate(note, (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=9)
     context.save(fig, "wall_clock")

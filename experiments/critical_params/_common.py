@@ -1,0 +1,353 @@
+"""Second moments, tuned steps to a target, and the knees of batch and delay beside an estimate."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.interpolate
+import scipy.optimize
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, between
+from jcollab import noise_scale, plots, second_moments
+
+GROWTH = 1.06  # between tests of a run; what lies between is interpolated
+MOST_SHIFTS = 4  # windows of learning rates
+# the exact slowdown by tau / (1 + M), T2: of M = 99 up to 2, of M = 9 beyond
+RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
+SLOWDOWNS = np.log([1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.2446, 7.70344, 13.7054])
+CURVE = scipy.interpolate.PchipInterpolator(RATIOS, SLOWDOWNS)
+
+
+def columns(rows: list[Row], *names: str) -> np.ndarray:
+    """Columns of a table, an array for each name."""
+    return np.array([[row[name] for row in rows] for name in names], float)
+
+
+def ticks(axis: Any, values: Any) -> None:
+    """Ticks of a logarithmic axis at these values only."""
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def within(claim: str, deviation: float, bound: float, measured: Any, value: str = "") -> Claim:
+    """A relative deviation is at most ``bound``; ``value`` is what it refers to."""
+    return Claim(claim, f"{value} within {bound:.0%}".strip(), measured, abs(deviation) <= bound)
+
+
+def within_errors(claim: str, row: Row) -> Claim:
+    """What was measured is within three standard errors of the exact value."""
+    errors = (row["measured"] - row["exact"]) / row["standard_error"]
+    return Claim(claim, "within 3 s.e.", f"{errors:+.1f}", abs(errors) <= 3)
+
+
+def delayed_sgd(loss: Any, rate: Any, delay: int = 0) -> jc.Algorithm:
+    """SGD with one model: ``delay + 1`` equal clients take turns."""
+    if not delay:
+        return jc.centralized(loss, optax.sgd(rate))
+    return jc.asynchronous(loss, optax.sgd(rate), jnp.arange(delay + 1))
+
+
+def monte_carlo(
+    config: Any,
+    d: int,
+    rate: float,
+    times: Any,
+    batch: int = 1,
+    delay: int = 0,
+    sparse: bool = False,
+) -> list[Row]:
+    """``E|x|^2`` from ``|x|^2 = 1`` at some times: exact, and the mean of ``config.runs`` runs.
+
+    Features are Gaussian (M = d + 1) or sparse, with one that is not zero (M = d - 1).
+    """
+    problem = jc.data.one_hot_regression(d) if sparse else jc.data.gaussian_regression(np.ones(d))
+    algorithm = jc.with_metrics(
+        delayed_sgd(jc.data.regression_loss, rate, delay),
+        lambda state: {"square": jnp.sum(state.shared.params**2)},
+    )
+    sample = jc.data.regression_samples(batch)
+
+    def squares(key: jax.Array) -> jax.Array:
+        state = algorithm.init(key, jnp.ones((delay + 1, d)) / np.sqrt(d))
+        _, log = jc.run(algorithm, state, problem, key, num_rounds=times[-1], sample=sample)
+        return log["square"][np.array(times) - 1]
+
+    keys = jax.random.split(jax.random.key(config.seed), config.runs)
+    values = np.asarray(jax.jit(jc.layout.per_replica(squares))(keys), float)
+    m, gamma = (d - 1, rate / d) if sparse else (d + 1, rate)
+    exact = second_moments.delayed_moments(
+        gamma, times[-1], noise_ratio=m, batch_size=batch, delay=delay
+    )
+    errors = values.std(0) / np.sqrt(len(values))
+    return [
+        {"time": t, "exact": exact[t], "measured": mean, "standard_error": error}
+        for t, mean, error in zip(times, values.mean(0), errors, strict=True)
+    ]
+
+
+class Problem(NamedTuple):
+    """A loss to bring down from a start to a target."""
+
+    name: str  # for rows and figures
+    loss: Any  # of a model, a batch and a key
+    examples: jc.data.Dataset
+    evaluated: jc.data.Dataset  # what the loss is measured on while runs go on
+    start: Any  # a model
+    lowest: float  # f*, or 0
+    target: float  # of f - f*
+    max_steps: int  # where runs end
+    width: int = 7  # learning rates that are tried at a time, in steps of sqrt(2)
+
+
+class Found(NamedTuple):
+    """What tuning found."""
+
+    steps: float  # to the target, by the mean over seeds
+    learning_rate: float  # the fastest
+    place: int  # among those that were tried at that time
+    params: Any  # models at the target, leaves [S, ...]
+
+
+def convex(
+    name: str, loss: Any, examples: Any, outputs: int, share: float, max_steps: int
+) -> Problem:
+    """From zeros ``[d, outputs]`` to a share of their suboptimality; f* by L-BFGS in float64."""
+    start = jnp.zeros((examples.x.shape[1], outputs))
+    with jax.enable_x64(True):
+        exact = jc.data.Dataset(jnp.asarray(examples.x, float), jnp.asarray(examples.y))
+        slope = jax.jit(jax.value_and_grad(lambda p: loss(p.reshape(start.shape), exact, None)))
+        options = {"maxiter": 5000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-8}
+        zero = np.zeros(start.size)
+        found = scipy.optimize.minimize(slope, zero, jac=True, method="L-BFGS-B", options=options)
+    target = share * (float(loss(start, examples, None)) - found.fun)
+    return Problem(name, loss, examples, examples, start, found.fun, target, max_steps)
+
+
+def tune(
+    problem: Problem,
+    build: Any,
+    guess: float,
+    seeds: Any,
+    context: Context,
+    n: int = 1,
+    batch: int = 1,
+) -> Found | None:
+    """The fewest steps over learning rates around a guess, moved until the best is inside.
+
+    ``build(learning_rate)`` makes an algorithm with one model, ``state.shared.params``, from n
+    models. All learning rates see the same draws. None if the target was not reached.
+    """
+    data = jc.data.client_data(problem.examples, [np.arange(len(problem.examples.y))])
+    sample, params = jc.data.minibatches(batch), jc.replicate(problem.start, n)
+
+    def advance(rate: Any, key: jax.Array, state: jc.State, count: jax.Array) -> tuple:
+        algorithm = build(rate)
+
+        def step(_: Any, state: jc.State) -> jc.State:
+            sample_key, update_key = jax.random.split(jax.random.fold_in(key, state.step))
+            return algorithm.update(state, sample(data, sample_key, state.step), update_key)[0]
+
+        state = jax.lax.fori_loop(0, count, step, state)
+        model = jax.tree.map(lambda leaf: leaf[0], jc.params_of(state))
+        value = problem.loss(model, problem.evaluated, jax.random.key(0))
+        return state, (value[0] if isinstance(value, tuple) else value) - problem.lowest
+
+    race = jax.jit(jc.layout.per_replica(advance, in_axes=(0, 0, 0, None)), donate_argnums=2)
+    spread = 2.0 ** ((np.arange(problem.width) - problem.width // 2) / 2)
+    best, center, tried = None, 0, set()
+    while len(tried) < MOST_SHIFTS and center not in tried:
+        tried.add(center)
+        rates = guess * spread * 2.0**center
+        each = jnp.repeat(jnp.asarray(rates, jnp.float32), len(seeds))
+        keys = jnp.tile(seeds, len(rates))
+        states = jax.vmap(lambda rate, key: build(rate).init(key, params))(each, keys)
+        limit = 2 * best.steps if best else np.inf
+        found = _race(problem, functools.partial(race, each, keys), states, rates, limit, context)
+        if found is None:
+            break
+        best = min(best or found, found, key=lambda one: one.steps)
+        center += {0: -1, len(rates) - 1: 1}.get(found.place, 0)
+    return best
+
+
+def _race(
+    problem: Problem, advance: Any, states: Any, rates: np.ndarray, limit: float, context: Context
+) -> Found | None:
+    """All rates side by side until the first arrives."""
+    step, before, target = 0, np.full(len(rates), np.nan), problem.target
+    while step < min(problem.max_steps, limit) and not context.stop.is_set():
+        count = min(max(1, round(step * (GROWTH - 1))), problem.max_steps - step)
+        states, gaps = advance(states, jnp.int32(count))
+        gaps = np.asarray(gaps, float).reshape(len(rates), -1).mean(1)
+        step += count
+        if (gaps <= target).any():
+            # parts of the last piece after which the target was reached, along the logarithm
+            with np.errstate(all="ignore"):
+                part = np.log(before / target) / np.log(before / np.maximum(gaps, 1e-30))
+            part = np.where(np.isfinite(part) & (before > gaps), part, 1.0)
+            place = int(np.argmin(np.where(gaps <= target, part, np.inf)))
+            lanes = [np.split(leaf, len(rates)) for leaf in jax.tree.leaves(states.shared.params)]
+            tree = jax.tree.structure(states.shared.params)
+            models = jax.tree.unflatten(tree, [lane[place] for lane in lanes])
+            return Found(step - count * (1 - part[place]), rates[place], place, models)
+        if step > 30 and not np.isfinite(gaps).any():
+            break
+        before = gaps
+    return None
+
+
+def measure(
+    problem: Problem, config: Any, guess: float, seeds: jax.Array, context: Context
+) -> list[Row]:
+    """Tuned steps for every batch and every delay, and the estimate at the target."""
+    log, rows, every, rate = context.log(), [], [], guess
+    cases = [("batch", b) for b in sorted({1, *config.batches})]
+    cases += [("delay", tau) for tau in sorted({0, *config.delays})]
+    for kind, size in context.cases(cases, description=problem.name):
+        if size == 0:  # the same as a batch of 1
+            found, rate = every[0], guess
+        else:
+            batch, delay = (size, 0) if kind == "batch" else (1, size)
+            build = functools.partial(delayed_sgd, problem.loss, delay=delay)
+            found = tune(problem, build, rate, seeds, context, delay + 1, batch)
+        every.append(found)
+        row = {"problem": problem.name, "kind": kind, "size": size, "steps": found and found.steps}
+        rows.append(row | {"learning_rate": found and found.learning_rate})
+        log.write(rows[-1])
+        rate = found.learning_rate if found else rate
+    if not context.stop.is_set() and every[0]:
+        rows.append(estimate(problem, every[0].params))
+        log.write(rows[-1])
+    return rows
+
+
+def estimate(problem: Problem, models: Any) -> Row:
+    """Noise, signal and smoothness at the target, means over the first four of models ``[S, ...]``.
+
+    The critical parameter at suboptimality ``f - f*`` is ``E|xi|^2 / (2 L (f - f*))``, since the
+    squared gradient is at most ``2 L (f - f*)``; ``pointwise`` is ``E|xi|^2 / |grad f|^2``.
+    """
+    loss, examples = problem.loss, jax.tree.map(jnp.asarray, problem.examples)
+
+    def at(model: Any) -> jax.Array:
+        found, key = noise_scale.per_sample(loss, model, examples), jax.random.key(0)
+        largest = noise_scale.smoothness(loss, model, examples, key, iterations=20)
+        return jnp.stack([found.noise, found.signal, largest])
+
+    some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:4]), models)
+    noise, signal, largest = np.asarray(jax.lax.map(at, some), float).mean(0)
+    row = {"problem": problem.name, "kind": "estimate", "noise": noise, "signal": signal}
+    row |= {"smoothness": largest, "pointwise": noise / signal}
+    return row | {"estimated": noise_scale.critical(0.0, noise, 2 * largest * problem.target)}
+
+
+def slowdown(ratio: Any) -> np.ndarray:
+    """The exact slowdown at ``tau / (1 + M)``, between 0 and far beyond the knee."""
+    log = np.log(np.maximum(ratio, 1e-9))
+    low = 1 + np.exp(log - RATIOS[0]) * np.expm1(SLOWDOWNS[0])  # linear near 0
+    high = SLOWDOWNS[-1] + np.maximum(log - RATIOS[-1], 0)  # and far out
+    inside = np.where(log > RATIOS[-1], high, CURVE(np.clip(log, RATIOS[0], RATIOS[-1])))
+    return np.where(log < RATIOS[0], low, np.exp(inside))
+
+
+def cost(kind: str, size: Any, c: float) -> Any:
+    """Steps with a batch or a delay, over those with an endless batch or without delay."""
+    return 1 + c / size if kind == "batch" else slowdown(size / (1 + c))
+
+
+def fit(kind: str, sizes: Any, steps: Any) -> float:
+    """The C of :func:`cost`, by least squares of logarithms."""
+    grid = np.geomspace(0.05, 1e6, 2000 if kind == "batch" else 1000)
+    costs = np.log([cost(kind, np.asarray(sizes, float), c) for c in grid])
+    return float(grid[np.argmin((np.log(steps) - costs).var(1))])
+
+
+def knees(rows: list[Row]) -> list[Row]:
+    """For every problem, the measured knees beside the estimate."""
+    lines: dict[str, Row] = {r["problem"]: {"problem": r["problem"]} for r in rows}
+    for name, line in lines.items():
+        for kind in ("batch", "delay"):
+            sizes, steps = _reached(rows, name, kind)
+            if len(sizes) >= 3:
+                line[f"{kind}_knee"] = fit(kind, sizes, steps)
+    for row in rows:
+        if "estimated" in row:
+            lines[row["problem"]]["estimated"] = row["estimated"]
+    return list(lines.values())
+
+
+def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
+    own = [r for r in rows if (r["problem"], r["kind"]) == (problem, kind) and r["steps"]]
+    return columns(own, "size", "steps")
+
+
+def claims(config: Any, rows: list[Row]) -> list[Claim]:
+    """Every estimate within a factor of 2 of the measured knees."""
+    found = []
+    for line in knees(rows):
+        for kind in ("batch", "delay"):
+            knee = line.get(f"{kind}_knee")
+            if knee and "estimated" in line:
+                claim = f"{line['problem']}: estimated critical parameter over the measured {kind}"
+                found.append(between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2))
+    return found
+
+
+def shown(config: Any, rows: list[Row]) -> list[Row]:
+    """Tuned steps, and the learning rate that the estimate would have suggested."""
+    lines = []
+    estimates = {r["problem"]: r["estimated"] for r in rows if r["kind"] == "estimate"}
+    for row in (r for r in rows if r.get("steps")):
+        problem, kind, size = row["problem"], row["kind"], row["size"]
+        base = next(r for r in rows if (r["problem"], r["kind"]) == (problem, kind))
+        line = row | {"speed_up": base["steps"] / row["steps"] if base["steps"] else None}
+        if problem in estimates:
+            options = {"critical": estimates[problem], "base": base["learning_rate"]}
+            sizes = (size, 0) if kind == "batch" else (1, size)
+            line["suggested"] = noise_scale.suggest_learning_rate(*sizes, **options)
+        lines.append(line)
+    return lines
+
+
+def figure(rows: list[Row]) -> Any:
+    """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
+    lines = knees(rows)
+    fig = plots.figure(figsize=(4.8 * len(lines), 7))
+    axes = fig.subplots(2, len(lines), squeeze=False)
+    for (top, bottom), line in zip(axes.T, lines, strict=True):
+        gains(top, "batch", rows, line)
+        gains(bottom, "delay", rows, line)
+        top.set(title=line["problem"].replace("_", " "), xlabel="batch $b$")
+        bottom.set_xlabel(r"delay $\tau$")
+    axes[0, 0].set_ylabel("speed-up in steps")
+    axes[1, 0].set_ylabel("slowdown")
+    return fig
+
+
+def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
+    """What was measured of a problem, its fit, and the prediction of the estimate."""
+    sizes, steps = _reached(rows, line["problem"], kind)
+    if not sizes.any():
+        return
+    gain = steps[0] / steps if kind == "batch" else steps / steps[0]
+    x = sizes[sizes > 0]
+    ax.loglog(x, gain[sizes > 0], "o", **{"label": "measured", "color": plots.COLORS[0]} | style)
+    dense = np.geomspace(max(x[0], 1), 1.3 * x[-1], 100)
+    color = ax.lines[-1].get_color()
+    for name, key, dash in (("fit", f"{kind}_knee", "-"), ("predicted", "estimated", "--")):
+        if key in line:
+            c, knee = line[key], line[key] + (kind == "delay")
+            curve = cost(kind, dense, c)
+            curve = cost(kind, 1, c) / curve if kind == "batch" else curve
+            ax.plot(dense, curve, dash, color=color, linewidth=1.6, label=f"{name}, C = {c:.3g}")
+            ax.axvline(knee, color=color, linestyle=dash, linewidth=0.8)
+    if kind == "delay":
+        ticks(ax.xaxis, x)
+        ticks(ax.yaxis, [t for t in (1, 1.5, 2, 3, 4, 6, 8, 12, 16) if t <= ax.get_ylim()[1]])
+    ax.legend(fontsize=8, loc="upper left")
