@@ -9,7 +9,7 @@ import pytest
 
 from experiments import contract
 from experiments.__main__ import main
-from experiments.clipped_gossip import consensus, training
+from experiments.clipped_gossip import _training, consensus
 from experiments.clipped_gossip.dumbbell import split_by_clique
 from jcollab import topology as tp
 from tests import REFERENCE
@@ -119,7 +119,7 @@ def test_consensus_table_of_the_original(tmp_path):
 
 def test_labels_of_the_dumbbell():
     labels = np.random.default_rng(0).integers(0, 10, 400)
-    parts = split_by_clique(labels, 3, seed=0)
+    parts = split_by_clique(labels, 6, seed=0)
     assert len(parts) == 6 and len(set(np.concatenate(parts))) == sum(map(len, parts))
     assert all((labels[part] < 5).all() for part in parts[:3])
     assert all((labels[part] >= 5).all() for part in parts[3:])
@@ -128,10 +128,12 @@ def test_labels_of_the_dumbbell():
 
 def test_unknown_names_are_errors(tmp_path):
     with pytest.raises(ValueError, match="rule must be one of Gossip, SCClip"):
-        training.build_rule("Nonsense 3")
+        _training.build_rule("Nonsense 3")
     with pytest.raises(ValueError, match="attack must be one of Dissensus"):
-        training.build_attack("Nonsense", "GM")
+        _training.build_attack("Nonsense", "GM")
     for arguments in (["consensus", "--defenses", "X"], ["attacks", "--graph", "X", "--smoke"]):
-        assert main(["clipped_gossip", *arguments, "--out", str(tmp_path)]) == 2
-    assert contract.find("clipped_gossip", "malicious_ring").config.rounds == 900
+        with pytest.raises(SystemExit) as status:  # the parser itself refuses values
+            main(["clipped_gossip", *arguments, "--out", str(tmp_path)])
+        assert status.value.code == 2
+    assert contract.configure("clipped_gossip", "malicious_ring").rounds == 900
     assert consensus.chain_matrix(0.58, 0.3) is None

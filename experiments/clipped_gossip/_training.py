@@ -1,0 +1,245 @@
+"""Training on a graph with byzantine clients: one rule, all attacks and seeds in one program."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Context, Row, check, check_choices
+from experiments.tasks import load_normalized
+from experiments.training import partitions, train_replicas
+from jcollab import aggregators
+from jcollab.models import Conv, max_pool
+
+Network = Literal["cnn", "mlp", "vgg"]
+NEED_A_MODEL = {"BF", "LF", "Noise", "none"}  # attacks for which byzantine clients train
+Curves = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What all trainings have; the defaults are those of the paper's figure 6."""
+
+    dataset: str = "mnist"  # "digits" (embedded) or another TFDS image set
+    network: Network = "cnn"  # the paper's for MNIST; any; for CIFAR-10
+    learning_rate: float = 0.01  # of the local SGD
+    momentum: float = 0.9  # heavy-ball
+    rounds: int = 900  # T
+    batch_size: int = 32  # examples per client and round
+    num_seeds: int = 1
+    seed: int = 0  # the first one
+    hidden: int = 64  # width of the MLP
+    evaluations: int = 6  # points of the curves
+    eval_examples: int = 1000  # of the test set; the averaged model is measured on all at the end
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        check(self, " ".join(n for n, v in defaults.items() if isinstance(v, tuple) and v))
+        check_choices(self)
+        check(self, "num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
+        check(self, "learning_rate", above=0)
+        check(self, "momentum", at_least=0, below=1)
+
+
+SMALL = {"dataset": "digits", "network": "mlp", "hidden": 8, "batch_size": 4}
+SMALL |= {"rounds": 4, "evaluations": 2, "num_seeds": 1, "eval_examples": 100}
+
+
+class MnistNet(nn.Module):
+    """Two 3 x 3 convolutions (32, 64), max-pooling, dropout, and dense layers of 128 and C."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits ``[b, C]``; with ``train``, ``apply`` needs ``rngs={"dropout": key}``."""
+        x = nn.relu(Conv(32, (3, 3), padding="VALID")(x))
+        x = nn.relu(max_pool(Conv(64, (3, 3), padding="VALID")(x)))
+        x = nn.Dropout(0.25, broadcast_dims=(1, 2), deterministic=not train)(x)
+        x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        return nn.Dense(self.num_classes)(x)
+
+
+@functools.cache
+def load(config: Config) -> tuple[jc.data.Dataset, jc.data.Dataset, nn.Module]:
+    """Training data, test data and the network of a configuration."""
+    train, test = load_normalized(config.dataset)
+    classes = int(train.y.max()) + 1
+    models = {
+        "cnn": MnistNet(classes),
+        "mlp": jc.models.MLP(classes, (config.hidden,)),
+        "vgg": jc.models.VGG11(classes, width=config.hidden),
+    }
+    return train, test, models[config.network]
+
+
+def iid(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
+    """Equal parts of shuffled examples."""
+    return jc.data.iid(len(labels), n, seed=seed)
+
+
+def build_rule(name: str, *, score: Any = None, learning_rate: float = 0.0) -> Any:
+    """A rule by its name in the paper's figures and a number, such as ``"TM 2 + bucketing"``."""
+    plain, _, extra = name.partition(" + ")
+    adaptive = aggregators.second_largest_distance()
+    rules: dict[str, Callable[[Any], Any]] = {
+        "Gossip": lambda _: aggregators.weighted(),
+        "SCClip": lambda v: aggregators.self_centered_clip(adaptive if v is None else v),
+        "CP": lambda v: aggregators.centered_clip(1.0 if v is None else v),
+        "CM": lambda _: aggregators.coordinate_median(),
+        "TM": lambda v: aggregators.trimmed_mean(int(v or 1), shrink=True),
+        "GM": lambda _: aggregators.geometric_median(),
+        "Krum": lambda v: aggregators.krum(int(v or 0)),
+        "MOZI": lambda v: aggregators.ubar(score, v or 0.4, learning_rate=learning_rate),
+    }
+    rule = _find("rule", rules, plain if extra in ("", "bucketing") else name)
+    return aggregators.bucketing(2, rule) if extra else rule
+
+
+def build_attack(name: str, rule: str) -> Any:
+    """An attack by its name in the paper's figures and a number, such as ``"ALIE 10"``."""
+    uniform = not rule.startswith(("Gossip", "SCClip"))  # the rule ignores the mixing weights
+
+    def honest(own: Any, received: Any, weights: Any, byzantine: Any) -> Any:
+        return received
+
+    attacks: dict[str, Callable[[Any], Any]] = {
+        "Dissensus": lambda v: jc.attacks.dissensus(v or 1.5, uniform=uniform),
+        "ALIE": lambda v: jc.attacks.alie(v or 10.0),
+        "IPM": lambda v: jc.attacks.inner_product_manipulation(v or 0.1),
+        "BF": lambda _: jc.attacks.bit_flip(),
+        "Noise": lambda v: jc.attacks.gaussian(v or 1.0),
+        "Mimic": lambda _: jc.attacks.mimic(),
+        "LF": lambda _: honest,  # the labels are wrong, not the messages
+        "none": lambda _: honest,
+    }
+    return _find("attack", attacks, name)
+
+
+def _find(what: str, known: dict[str, Callable[[Any], Any]], name: str) -> Any:
+    kind, *number = name.split()
+    if kind not in known or len(number) > 1:
+        raise ValueError(f"{what} must be one of {', '.join(known)} with a number, got {name!r}")
+    return known[kind](float(number[0]) if number else None)
+
+
+def train(
+    context: Context,
+    config: Config,
+    graph: jc.topology.Contested,
+    deal: Callable[[np.ndarray, int, int], list[np.ndarray]],
+    rule: str,
+    attacks: Sequence[str],
+    tags: Row,
+) -> tuple[list[Row], dict[str, Curves]]:
+    """Trains with every attack and seed: a row and curves for each attack.
+
+    ``deal(labels, n, seed)`` gives the examples of every client; tags are fields of the rows and of
+    every line of the log.
+    """
+    examples, test, model = load(config)
+    n, seeds = graph.topology.n, config.seed + np.arange(config.num_seeds)
+    seen = np.random.default_rng(0).permutation(len(test.y))[: config.eval_examples]
+    measure = jc.metrics.accuracy(model.apply, *(np.asarray(part)[seen] for part in test))
+    whole = jc.metrics.accuracy(model.apply, *test)
+
+    def average(measure: Any, clients: np.ndarray, state: jc.State) -> Any:
+        return jc.metrics.among(clients, measure)(state)["averaged_model_accuracy"]
+
+    def evaluate(state: jc.State) -> Row:
+        found = jc.metrics.among(graph.honest, measure, jc.metrics.consensus_distance)(state)
+        found["global_accuracy"] = found.pop("averaged_model_accuracy")
+        if graph.byzantine.any():
+            del found["client_accuracy"]  # only of some clients of the graph
+        for group in range(graph.group.max() + 1) if graph.group.max() > 0 else ():
+            found[f"clique{group + 1}_accuracy"] = average(measure, graph.group == group, state)
+        return found
+
+    def final(state: jc.State) -> Row:
+        return {"global_accuracy": average(whole, graph.honest, state)}
+
+    done = train_replicas(
+        context,
+        _builder(config, graph, rule, attacks),
+        lambda algorithm, key: algorithm.init(
+            key, jc.replicate(model.init(key, examples.x[:1]), n)
+        ),
+        partitions([deal(examples.y, n, int(seed)) for seed in seeds], examples),
+        rounds=config.rounds,
+        seeds=seeds,
+        settings=np.arange(len(attacks)),
+        # MOZI evaluates the models of neighbors on examples of its own
+        sample=jc.data.minibatches(config.batch_size * (2 if rule.startswith("MOZI") else 1)),
+        evaluate=evaluate,
+        evaluations=config.evaluations,
+        tolerant=True,
+        description=", ".join(map(str, (rule, *tags.values()))),
+        tags=tags | {"rule": rule, "attack": np.repeat(attacks, len(seeds)).tolist()},
+    )
+    rows, curves = [], {attack: done.curves(k) for k, attack in enumerate(attacks)}
+    for k, (attack, curve) in enumerate(curves.items()):
+        last = done.last(k) | done.measure(final, k)
+        row = {name: values.mean() for name, values in last.items() if values.ndim == 1}
+        row["spread"] = np.ptp(last["global_accuracy"])
+        row["best_accuracy"] = curve["global_accuracy"].mean(0).max()
+        rows.append(tags | {"rule": rule, "attack": attack} | row)
+    return rows, curves
+
+
+def _builder(
+    config: Config, graph: jc.topology.Contested, rule: str, attacks: Sequence[str]
+) -> Callable[[Any], jc.Algorithm]:
+    """``build(number of the attack) -> Algorithm``."""
+    (examples, _, model), size = load(config), config.batch_size
+    kinds = [name.split()[0] for name in attacks]
+    flips, last_label = jnp.array([kind == "LF" for kind in kinds]), examples.y.max()
+    steps = {int(at * config.rounds): 0.1 for at in getattr(config, "decays", ())}
+    rate = optax.piecewise_constant_schedule(config.learning_rate, steps)
+    learners = None if NEED_A_MODEL.intersection(kinds) else graph.honest
+
+    def dropout(params: Any, x: Any, key: Any) -> Any:
+        return model.apply(params, x, train=True, rngs={"dropout": key})
+
+    in_training = dropout if config.network == "cnn" else None
+    objective = jc.objectives.classification(model.apply, train=in_training)
+
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        return objective(params, jax.tree.map(lambda leaf: leaf[:size], batch), key)
+
+    def score(params: Any, batch: Any, key: Any) -> Any:
+        logits = model.apply(params, batch.x[size:])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.y[size:]).mean()
+
+    def build(attack: Any) -> jc.Algorithm:
+        channel = None
+        if graph.byzantine.any():
+            messages = jc.attacks.choose([build_attack(name, rule) for name in attacks], attack)
+            channel = jc.channels.byzantine(messages, graph.byzantine)
+        aggregate = build_rule(rule, score=score, learning_rate=config.learning_rate)
+        algorithm = jc.decentralized(
+            loss,
+            optax.sgd(rate, momentum=config.momentum),
+            jc.neighborhood(graph.topology, aggregate, channel, receivers=learners),
+            learners=learners,
+            honest=graph.honest,
+        )
+
+        def update(state: jc.State, batch: Any, key: Any) -> tuple[jc.State, Any]:
+            flipped = flips[attack] & jnp.asarray(graph.byzantine)[:, None]
+            y = jnp.where(flipped, last_label - batch.y, batch.y)
+            return algorithm.update(state, batch._replace(y=y), key)
+
+        return jc.Algorithm(algorithm.init, update)
+
+    return build

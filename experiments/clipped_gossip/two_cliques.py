@@ -1,0 +1,97 @@
+"""Two cliques with different labels meet in a client that has a byzantine leaf.
+
+ClippedGossip, arXiv 2202.01545, Figure 5.
+
+    python -m experiments clipped_gossip two_cliques
+
+MNIST with the paper's CNN, self-centered clipping at five weights of the byzantine client.
+Cost: 1.5 hours on 2 cores.
+Expected: from delta_max 0 to .25, accuracy falls from .89 to .19.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+import jcollab as jc
+from experiments.clipped_gossip import _training
+from experiments.contract import Claim, Context, Row, at_least, check
+from experiments.drawing import draw_curves
+
+# final accuracy in the authors' logs of the averaged honest model, SCClip 1 under dissensus 1.5
+PAPER = {0.0: 0.887, 0.25: 0.776, 0.5: 0.455, 0.75: 0.204, 1.0: 0.194}
+METRICS = ("global_accuracy", "clique1_accuracy", "clique2_accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_training.Config):
+    """Which rules, attacks and weights."""
+
+    learning_rate: float = 0.001
+    rounds: int = 1500
+    evaluations: int = 5
+    rules: tuple[str, ...] = ("SCClip 1",)
+    attacks: tuple[str, ...] = ("Dissensus 1.5",)  # the others at the largest strength only
+    strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)  # 4 delta_max
+    clique: int = 5  # clients
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        super().__post_init__()
+        check(self, "strengths", at_least=0, at_most=1)
+
+
+PRESETS = {"two_cliques": Config()}
+SMOKE = {"two_cliques": _training.SMALL | {"strengths": (0.0, 1.0), "clique": 3}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Trains at every strength of the byzantine link."""
+
+    def deal(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
+        return jc.data.by_label(labels, n)  # sorted, as in the paper
+
+    rows: list[Row] = []
+    for rule, strength in context.cases(config.rules, config.strengths):
+        graph = jc.topology.two_cliques(config.clique, 1, strength)
+        delta = jc.topology.delta_max(graph.topology, graph.byzantine)
+        attacks = config.attacks[: None if strength == max(config.strengths) else 1]
+        tags = {"delta_max": delta}
+        found, curves = _training.train(context, config, graph, deal, rule, attacks, tags)
+        for row in found:
+            known = PAPER.get(strength) if row["attack"] == "Dissensus 1.5" else None
+            rows.append(row | {"paper_global": known})
+        label = rf"$\delta_{{max}}$ = {delta:g}" + f", {rule}" * (len(config.rules) > 1)
+        curve = curves[config.attacks[0]]
+        for name in METRICS:
+            lines = context.kept.setdefault(name.replace("_", " "), {})
+            lines[label] = curve | {"accuracy": curve[name]}
+    return rows
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The more weight the byzantine client has, the worse the honest model."""
+    found = []
+    for rule in config.rules:
+        own = [r for r in rows if r["rule"] == rule and r["attack"] == config.attacks[0]]
+        own = sorted(own, key=lambda row: row["delta_max"])
+        if len(own) < 2:
+            continue
+        accuracy = [row["global_accuracy"] for row in own]
+        measured = ", ".join(f"{row['delta_max']:g}: {row['global_accuracy']:.3f}" for row in own)
+        claim = f"{rule}: accuracy falls with delta_max"
+        falls = all(a >= b - 0.03 for a, b in itertools.pairwise(accuracy))
+        found.append(Claim(claim, "each at most .03 above the one before", measured, falls))
+        claim = f"{rule}: accuracy lost from the smallest to the largest delta_max"
+        found.append(at_least(claim, accuracy[0] - accuracy[-1], 0.3, note="0.69"))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Curves at every strength."""
+    fig = draw_curves(context.kept, "accuracy", ylim=(0, 1.02))
+    fig.axes[0].set_ylabel(f"test accuracy under {config.attacks[0]}")
+    context.save(fig, "two_cliques")
