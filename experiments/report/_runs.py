@@ -92,13 +92,31 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
             found.setdefault(path.parent.resolve(), path.parent)
     read = [_read_summary(folder / "summary.json") for folder in found.values()]
     groups = [f"{summary['experiment']} {summary['preset']}" for summary in read]
-    parent = os.path.commonpath(found)
-    runs = []
-    for place, folder, summary, group in zip(found, found.values(), read, groups, strict=True):
-        short = os.path.relpath(place, parent) if groups.count(group) > 1 else ""
-        short = place.name if short == "." else short
-        runs.append(_read_run(folder, summary, group, short))
-    return runs
+    short: dict[pathlib.Path, str] = {}
+    for name in dict.fromkeys(groups):
+        short |= short_names(
+            [place for place, own in zip(found, groups, strict=True) if own == name]
+        )
+    return [
+        _read_run(folder, summary, group, short[place])
+        for (place, folder), summary, group in zip(found.items(), read, groups, strict=True)
+    ]
+
+
+def short_names(folders: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """The parts of the paths that tell folders apart; empty for one folder alone.
+
+    Args:
+        folders: distinct absolute paths.
+    """
+    if len(folders) == 1:
+        return {folders[0]: ""}
+    parent = os.path.commonpath(folders)
+    parts = [folder.relative_to(parent).parts for folder in folders]
+    while all(len(one) > 1 for one in parts) and len({one[-1] for one in parts}) == 1:
+        parts = [one[:-1] for one in parts]
+    names = ["/".join(one) or f"{folder.name}/" for one, folder in zip(parts, folders, strict=True)]
+    return dict(zip(folders, names, strict=True))
 
 
 def command(summary: dict[str, Any], default: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 import html.parser
 import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -208,6 +209,20 @@ def test_many_runs_are_compared_by_preset(tmp_path):
             path.write_text(path.read_text().replace('"quick"', '"slow"'))
     (found,) = _tables.comparisons(_runs.read_runs([tmp_path]))
     assert found.title == "toy quick" and len(found.runs) == 7
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["/r/a"], [""]),
+        (["/r/a", "/r/b"], ["a", "b"]),
+        (["/r/a/toy/quick", "/r/b/toy/quick"], ["a", "b"]),
+        (["/r/grid", "/r/grid/grid", "/r/grid/rate=1"], ["grid/", "grid", "rate=1"]),
+        (["/r/x/a", "/s/a"], ["r/x", "s"]),
+    ],
+)
+def test_short_names_tell_folders_apart(folders, names):
+    assert list(_runs.short_names(list(map(pathlib.Path, folders))).values()) == names
 
 
 def test_the_command_spells_what_differs():
