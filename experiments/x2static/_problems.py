@@ -1,0 +1,155 @@
+"""Texts, teachers, and the tests of word vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import platformdirs
+
+import jcollab as jc
+from experiments.contract import Context, Row, check, check_choices
+from jcollab import text
+
+SETS = {
+    "SimLex": "EN-SIMLEX-999.txt",
+    "WS353": "EN-WS-353-ALL.txt",
+    "RG65": "EN-RG-65.txt",
+    "MEN": "EN-MEN-TR-3k.txt",
+}
+TOPICS, TOPIC_WORDS, COMMON = 6, 8, 5  # of synthetic text
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Text, teacher, and how vectors are trained."""
+
+    corpus: Literal["imdb", "synthetic"] = "imdb"  # text of the data folder, or none is needed
+    data: str | None = None  # folder of text data
+    # folder of a BERT checkpoint; None for the packaged MiniLM, and for synthetic text a tiny one
+    teacher: str | None = None
+    cache: str | None = None  # folder for contexts; None for the user's cache folder
+    tokens: int = 500_000  # words and marks of the corpus that are read
+    min_count: int = 5  # of a word that gets a vector
+    width: int | None = None  # d of the methods that have no teacher, None for the teacher's
+    threshold: float = 5e-6  # t of X2Static, as in the paper: rarer words are always targets
+    epochs: int = 10  # of X2Static
+    learning_rate: float = 2e-3  # of X2Static (row-sparse Adam); 1e-3 in the paper
+    batch_size: int = 512  # T, targets of a round
+    negatives: int = 10  # N, for each target
+    clip: float = 20.0  # where scores are cut off
+    bag_threshold: float = 1e-4  # t of CBOW, skip-gram and sent2vec
+    bag_epochs: int = 5  # of these
+    bag_rate: float = 3e-3  # learning rate of these
+    window: int = 5  # of CBOW and skip-gram
+    buckets: int = 20_000  # rows for pairs of words, of sent2vec
+    seed: int = 0  # of everything
+
+    def __post_init__(self) -> None:
+        counts = "tokens min_count epochs batch_size negatives bag_epochs window"
+        check(self, counts, at_least=1)
+        check(self, "threshold learning_rate clip bag_threshold bag_rate", above=0)
+        check(self, "buckets", at_least=0)
+        check_choices(self)
+
+
+# synthetic text: every word is frequent, so that t is large
+SMALL = {
+    "corpus": "synthetic",
+    "tokens": 400,
+    "min_count": 1,
+    "threshold": 1.0,
+    "bag_threshold": 1.0,
+    "epochs": 1,
+    "bag_epochs": 1,
+    "batch_size": 64,
+    "negatives": 2,
+    "buckets": 20,
+    "window": 2,
+}
+
+
+class Problem(NamedTuple):
+    """What an experiment is about."""
+
+    paragraphs: list[list[str]]  # of words
+    teacher: jc.text.Teacher  # frozen encoder
+    similarity: dict[str, list[tuple[str, str, float]]]  # pairs of words with scores, by name
+    analogies: Sequence[Any]  # questions
+    labeled: Any  # training and test sentences with labels, or None
+    options: Row  # of the functions that make contexts: cache and progress
+
+
+def make_problem(config: Config, context: Context) -> Problem:
+    """The problem of a configuration; ValueError if it needs a folder of data and has none."""
+    if config.corpus == "synthetic":
+        return _synthetic(config, context)
+    if config.data is None:
+        raise ValueError("data must be a folder with corpus_en and wordsim (--data DIR), got None")
+    folder = pathlib.Path(config.data)
+    corpora = sorted(folder.glob("corpus_en/imdb*"))
+    if not corpora:
+        raise FileNotFoundError(f"data must hold corpus_en/imdb*, and {folder} does not")
+    cache = config.cache or platformdirs.user_cache_path("jcollab") / "contexts"
+    questions, topics = folder / "analogy" / "google-analogies.csv", folder / "sib200"
+    parts = [topics / f"eng_Latn.{part}.tsv" for part in ("train", "test")]
+    return Problem(
+        list(text.paragraphs(text.read_lines(corpora[0]), max_tokens=config.tokens)),
+        text.load_teacher(config.teacher),
+        {name: text.read_pairs(folder / "wordsim" / file) for name, file in SETS.items()},
+        text.read_analogies(questions)[1:] if questions.exists() else [],
+        tuple(map(_read_topics, parts)) if topics.exists() else None,
+        {"cache": pathlib.Path(cache), "progress": context.progress},
+    )
+
+
+def _read_topics(path: pathlib.Path) -> tuple[list[list[str]], list[str]]:
+    rows = jc.data.corpora.labelled_tsv(path)
+    return [text.tokenize(sentence) for sentence in rows.text], rows.label
+
+
+def _synthetic(config: Config, context: Context) -> Problem:
+    """Sentences about one of six topics, and a teacher whose pieces know the topics."""
+    rng = np.random.default_rng(config.seed)
+    common = [f"the{chr(97 + i)}" for i in range(COMMON)]
+    topics = [[f"w{chr(97 + t)}{chr(97 + i)}" for i in range(TOPIC_WORDS)] for t in range(TOPICS)]
+    paragraphs: list[list[str]] = []
+    labels: list[str] = []
+    while sum(map(len, paragraphs)) < config.tokens:
+        labels.append(str(rng.integers(TOPICS)))
+        paragraphs.append([])
+        for _ in range(2):
+            words = [*rng.choice(topics[int(labels[-1])], 6), *rng.choice(common, 3)]
+            paragraphs[-1] += [*map(str, rng.permutation(words)), "."]
+    words = [word for topic in topics for word in topic]
+    # the second letter is the topic
+    pairs = [(a, b, float(a[1] == b[1])) for i, a in enumerate(words) for b in words[i + 1 :]]
+    teacher = text.random_teacher([*words, *common], width=config.width or 16, seed=config.seed)
+    table = np.array(teacher.params["params"]["word"])
+    centers = rng.normal(size=(TOPICS, table.shape[1])) * 0.1
+    for i, topic in enumerate(topics):
+        table[[teacher.tokenizer.token_to_id(word) for word in topic]] += centers[i]
+    params = {"params": {**teacher.params["params"], "word": jnp.asarray(table)}}
+    teacher = text.make_teacher(teacher.model, params, teacher.tokenizer)
+    half = len(paragraphs) // 2
+    labeled = ((paragraphs[:half], labels[:half]), (paragraphs[half:], labels[half:]))
+    options = {"cache": None, "progress": context.progress}
+    return Problem(paragraphs, teacher, {"topics": pairs}, [], labeled, options)
+
+
+def evaluate(problem: Problem, vectors: jc.text.WordVectors) -> Row:
+    """All scores of word vectors, with the numbers of pairs that were found."""
+    row: Row = {}
+    for name, pairs in problem.similarity.items():
+        score = text.word_similarity(vectors, pairs)
+        row |= {name: score.spearman, f"{name}_found": score.found}
+    if problem.analogies:
+        right = text.word_analogies(vectors, problem.analogies)
+        row |= {"analogies": right.accuracy, "analogies_found": right.found}
+    if problem.labeled:
+        row["topic_accuracy"] = text.classify_sentences(vectors, *problem.labeled)
+    return row

@@ -1,0 +1,112 @@
+"""Word vectors by any method from the same text, and their scores as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jcollab as jc
+from experiments.contract import Context, Row
+from experiments.x2static._problems import SETS, Config
+from jcollab import objectives, plots, row_sparse, text
+
+BAGS = ("CBOW", "skip-gram", "sent2vec")
+SENTENCE = 30  # words on each side that sent2vec looks at
+
+
+def index(config: Config, clients: Sequence[Any]) -> tuple[list, jc.text.Vocabulary, list]:
+    """Sentences of each client, which has paragraphs, the words of all, and corpora of clients."""
+    texts = [[s for p in paragraphs for s in text.split_sentences(p)] for paragraphs in clients]
+    everything = [sentence for sentences in texts for sentence in sentences]
+    vocabulary = text.build_vocabulary(everything, min_count=config.min_count)
+    return texts, vocabulary, [text.index_corpus(sentences, vocabulary) for sentences in texts]
+
+
+def train(
+    config: Config,
+    context: Context,
+    label: str,
+    corpora: Sequence[jc.text.Corpus],
+    vocabulary: jc.text.Vocabulary,
+    contexts: Sequence[np.ndarray] | None = None,
+    *,
+    width: int = 0,
+    mixer: jc.Mixer | None = None,
+) -> list[jc.text.WordVectors]:
+    """X2Static of n clients with the contexts of each; without contexts the method ``label``."""
+    threshold, epochs, rate = config.threshold, config.epochs, config.learning_rate
+    if contexts is None:
+        threshold, epochs, rate = config.bag_threshold, config.bag_epochs, config.bag_rate
+    data = text.client_texts(
+        corpora,
+        vocabulary,
+        contexts=contexts,
+        threshold=threshold,
+        batch_size=config.batch_size,
+        epochs=epochs,
+        seed=config.seed,
+    )
+    n, rounds = data.positions.shape[:2]
+    key, size = jax.random.key(config.seed), len(vocabulary)
+    if contexts is None:
+        whole = label == "sent2vec"
+        buckets = config.buckets if whole else 0
+        sample = text.bag_batches(
+            config.negatives,
+            window=SENTENCE if whole else config.window,
+            skip_gram=label == "skip-gram",
+            buckets=buckets,
+            shrink=not whole,
+        )
+        loss, rows = objectives.bag_loss, objectives.bag_rows
+        tables = {"sources": _draw(key, size + buckets, width), "words": jnp.zeros((size, width))}
+    else:
+        most = text.sentences_per_batch(data)
+        sample = text.x2static_batches(config.negatives, most_sentences=most)
+        loss, rows = objectives.x2static_loss, objectives.x2static_rows
+        tables = {"words": _draw(key, size, contexts[0].shape[1])}
+    algorithm = jc.sparse_decentralized(
+        loss(config.clip), rows, row_sparse.adam(rate), mixer, distinct=contexts is not None
+    )
+    result = context.fit(
+        algorithm,
+        algorithm.init(key, jc.replicate(tables, n)),
+        data,
+        key,
+        num_rounds=rounds,
+        sample=sample,
+        description=label,
+        tags={"method": label},
+    )
+    found = result.state.clients.params
+    vectors = np.asarray(found.get("sources", found["words"])[:, :size])
+    return [text.WordVectors(vocabulary.words, table) for table in vectors]
+
+
+def _draw(key: jax.Array, size: int, width: int) -> jax.Array:
+    """U(-1/d, 1/d), as the released code."""
+    return jax.random.uniform(key, (size, width), minval=-1 / width, maxval=1 / width)
+
+
+def draw_bars(ax: Any, rows: Sequence[Row]) -> list[str]:
+    """A group of bars for each row, named by its first field; returns the sets that bars are of."""
+    sets, label = [name for name in (*SETS, "topics") if name in rows[0]], next(iter(rows[0]))
+    wide = 0.8 / len(sets)
+    for i, name in enumerate(sets):
+        values = [np.nan_to_num(row[name]) for row in rows]
+        ax.bar(np.arange(len(rows)) + i * wide, values, wide, label=name, color=plots.COLORS[i])
+    ax.set_xticks(np.arange(len(rows)) + 0.4, [row[label] for row in rows], rotation=30, ha="right")
+    ax.set_ylabel("Spearman" if "SimLex" in sets else "score")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return sets
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Scores of all rows."""
+    fig = plots.figure(figsize=(9, 4.2))
+    draw_bars(fig.subplots(), rows)
+    context.save(fig, "scores")
