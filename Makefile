@@ -3,17 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart test test-slow lint docs benchmarks clean
+.PHONY: quickstart test test-all lint docs benchmarks clean
 
 quickstart: .venv/installed
 	$(BIN)/python -m experiments relaysgd quickstart --out runs/quickstart
 	@echo "The figure: runs/quickstart/accuracy.png"
 
 test: .venv/tested
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
-test-slow: .venv/tested
-	$(BIN)/python -m pytest -m slow
+test-all: .venv/tested
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m ""
 
 lint: .venv/tested
 	$(BIN)/ruff check .

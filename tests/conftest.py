@@ -1,19 +1,33 @@
 import gc
 import os
+import tempfile
+
+import jaxlib.version
 
 # before jax starts: the tests of layouts need several devices, and compiling takes most of the time
+flags = ["--xla_backend_optimization_level=0"]
+if jaxlib.version.__version_info__ < (0, 11):  # XLA refuses flags that it does not know
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+devices = os.environ.get("JCOLLAB_TEST_DEVICES", "4")
 os.environ["XLA_FLAGS"] = " ".join(
     [
-        "--xla_backend_optimization_level=0",
+        *flags,
         os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=" + os.environ.get("JCOLLAB_TEST_DEVICES", "4"),
+        f"--xla_force_host_platform_device_count={devices}",
     ]
 )
-
 os.environ.setdefault("MPLBACKEND", "agg")
+# one folder of compiled programs for all processes of this session: those of xdist, and those that
+# tests start
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    programs = tempfile.TemporaryDirectory(prefix="jcollab-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import pytest
+
+MOST_PROGRAMS = 600
 
 
 @pytest.fixture
@@ -24,12 +38,13 @@ def x64():
     jax.config.update("jax_enable_x64", False)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def few_programs():
-    """Drops what a file has compiled: programs take memory maps, and a process has only so many."""
+    """Drops compiled programs: they take memory, and memory maps, of which a process has few."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if len(jax.devices()[0].client.live_executables()) > MOST_PROGRAMS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
