@@ -1,1 +1,11 @@
-"""Diversity by disagreement: ensembles that do not share one shortcut."""
+"""D-BAT.
+
+Pagliardini, Jaggi, Fleuret, Karimireddy: Agree to Disagree: Diversity through Disagreement for
+Better Transferability, ICLR 2023.
+
+arXiv: 2202.04414
+Import: jc.dbat
+Preset: dominoes
+Claim: the second member does not
+Notebooks: 06_flows_and_disagreement
+"""

@@ -7,28 +7,29 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from experiments.dbat import images, kinds, problems, theorem, toy2d, training, uncertainty
+from experiments.dbat import _pictures, images, theorem, toy2d, uncertainty
+from experiments.dbat._training import Condition
 from tests import REFERENCE
 
 REFS = json.loads((REFERENCE / "dbat/losses.json").read_text())
 
 
 def test_the_second_member_of_the_theorem_is_the_recorded_one():
-    p, _ = theorem.solve(kinds.Theorem(), np.zeros((2, 2)))
+    p, _ = theorem.solve(theorem.Config(), np.zeros((2, 2)))
     np.testing.assert_allclose(p, REFS["theorem31_q_cells_(c,s)=00,01,10,11"], atol=2e-6)
 
 
 def test_shrinking_averages_squares():
     x = np.arange(2 * 5 * 4, dtype=np.float32).reshape(2, 5, 4, 1)
     data = jc.data.Dataset(x, np.arange(2))
-    small = problems.smaller(problems.Problem(data, {"test": x}, {"test_accuracy": data}, 1), 2)
+    small = _pictures.smaller(_pictures.Problem(data, {"test": x}, {"test_accuracy": data}, 1), 2)
     expected = [[x[1, i : i + 2, j : j + 2].mean() for j in (0, 2)] for i in (0, 2)]
     for part in (small.train.x, small.pools["test"], small.tests["test_accuracy"].x):
         np.testing.assert_allclose(part[1, ..., 0], expected)
 
 
 def test_dominoes_of_digits_have_a_shortcut_that_breaks():
-    (problem,) = problems.make(kinds.Images(problem="digits", network="mlp")).values()
+    (problem,) = images.make(images.Config(problem="digits", network="mlp"))
     whole, broken = problem.tests["test_accuracy"], problem.tests["shortcut_broken"]
     np.testing.assert_array_equal(whole.x[:, 8:], broken.x[:, 8:])
     assert (whole.x[:, :8] != broken.x[:, :8]).any((1, 2, 3)).mean() > 0.9
@@ -54,7 +55,7 @@ def test_initial_values_lie_in_the_range_of_each_layer():
 
 
 def test_claims_are_computed_from_rows():
-    config = kinds.Images()
+    config = images.Config()
 
     def rows(first, second):
         values = {("D-BAT", "1"): first, ("D-BAT", "2"): second, ("deep ensemble", "2"): first}
@@ -69,18 +70,18 @@ def test_claims_are_computed_from_rows():
 
 
 def test_labels_of_conditions():
-    assert training.label_of(training.Condition("D-BAT", 0.5, "test")) == "D-BAT (test)"
-    assert training.label_of(training.Condition("deep ensemble", 0.0, "test")) == "deep ensemble"
+    assert str(Condition("D-BAT", 0.5, "test")) == "D-BAT (test)"
+    assert str(Condition("deep ensemble", 0.0, "test")) == "deep ensemble"
 
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="alphas must be at least 0, one for each pool"):
-        kinds.Images(alphas=(1.0,))
+        images.Config(alphas=(1.0,))
     with pytest.raises(ValueError, match="pools must be among test, different, got .'other'"):
-        kinds.Images(pools=("other",), alphas=(1.0,))
+        images.Config(pools=("other",), alphas=(1.0,))
     with pytest.raises(ValueError, match=r"rounds must be two values, got \(1,\)"):
-        kinds.Images(rounds=(1,))
-    with pytest.raises(ValueError, match=r"dropout must be in \(0, 1\), got 1"):
-        kinds.Uncertainty(dropout=1)
+        images.Config(rounds=(1,))
+    with pytest.raises(ValueError, match="dropout must be above 0 and below 1, got 1"):
+        uncertainty.Config(dropout=1)
     with pytest.raises(ValueError, match="points must be at least 1, got 0"):
-        kinds.Toy2d(points=0)
+        toy2d.Config(points=0)

@@ -1,0 +1,108 @@
+"""A table of four cells: against a first member that knows c, the second one learns s.
+
+D-BAT, arXiv 2202.04414, Theorem 3.1.
+
+    python -m experiments dbat theorem
+
+Theorem 3.1: a table of four cells, two of them labeled.
+Cost: seconds, no download.
+Expected: P(label 1) in 00, 01, 10, 11: .0002, .9998, .0002, .9998.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, at_most, check
+from experiments.dbat._training import cross_entropy
+from jcollab import plots
+
+CERTAIN = 40.0  # logit of a member that is as sure as float32 can tell
+CELLS = ("00", "01", "10", "11")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Two of the cells are labeled: the second member must use the other feature."""
+
+    alpha: float = 1.0  # weight of the agreement
+    rounds: int = 2000  # of Adam
+    learning_rate: float = 0.1  # of Adam
+    num_seeds: int = 3  # initial tables
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "rounds num_seeds", at_least=1)
+
+
+PRESETS = {"theorem": Config()}
+SMOKE = {"theorem": {"rounds": 3, "num_seeds": 1}}
+
+
+def predict(table: jax.Array, x: jax.Array) -> jax.Array:
+    """The logit of each point's cell: ``table [2, 2]``, points (c, s) ``[b, 2]``."""
+    c, s = x.astype(int).T
+    return table[c, s][:, None]
+
+
+def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of label 1 in all cells and losses of all rounds, from logits ``[2, 2]``."""
+    cells, key = jc.data.theorem_cells(), jax.random.key(config.seed)
+    adam = optax.adam(config.learning_rate)
+    own = {"alpha": config.alpha, "member_rounds": config.rounds}
+    algorithm = jc.dbat(cross_entropy(predict), predict, adam, **own)
+    first = [[-CERTAIN, -CERTAIN], [CERTAIN, CERTAIN]]  # h(c, s) = c
+    state = algorithm.init(key, jnp.asarray(np.stack([first, start]), jnp.float32))
+    state = state._replace(step=jnp.int32(config.rounds))
+    batch = {"x": cells.x, "y": cells.y, "unlabelled": cells.unlabelled}
+    data = jc.replicate(jax.tree.map(jnp.asarray, batch), 2)
+    state, log = jc.run(algorithm, state, data, key, num_rounds=config.rounds, sample=jc.data.whole)
+    logits = predict(state.clients.params[1], jnp.asarray(cells.all))
+    return np.asarray(jax.nn.sigmoid(logits[:, 0])), np.asarray(log["loss"])
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """One row for each initial table: zeros, and then normal ones."""
+    rows: list[Row] = []
+    for i in context.cases(range(config.num_seeds)):
+        rng = np.random.default_rng(config.seed + i)
+        start = np.zeros((2, 2)) if i == 0 else rng.normal(size=(2, 2))
+        p, context.kept[i] = solve(config, start)
+        row: Row = {"seed": config.seed + i, "start": "zeros" if i == 0 else "normal"}
+        row |= dict(zip(CELLS, p, strict=True))
+        row |= {"distance_to_s": np.abs(p - [0, 1, 0, 1]).max(), "loss": context.kept[i][-1]}
+        context.log().write(row)
+        rows.append(row)
+    return rows
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The minimizer is h(c, s) = s."""
+    sentence = "the second member learns s in every cell, from every start: largest distance"
+    worst = max(row["distance_to_s"] for row in rows)
+    return [at_most(sentence, worst, 0.001, note="recorded 0.00018")]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """The table learned from zeros, and the loss of each round."""
+    fig = plots.figure(figsize=(10, 3.8))
+    left, right = fig.subplots(1, 2)
+    table = np.array([rows[0][cell] for cell in CELLS]).reshape(2, 2)
+    left.imshow(table, cmap="RdBu_r", vmin=0, vmax=1)
+    for (c, s), value in np.ndenumerate(table):
+        kind = "labeled" if c == s else "unlabeled"
+        left.text(s, c, f"{value:.4f}\n{kind}", ha="center", va="center", color="white")
+    left.set(title="second member: P(label 1)", xlabel="s", ylabel="c")
+    left.set(xticks=[0, 1], yticks=[0, 1])
+    left.grid(visible=False)
+    curves = np.stack(list(context.kept.values()))
+    plots.band(right, np.arange(config.rounds), curves, color=plots.COLORS[0], label="loss")
+    right.set(title="loss of the second member", xlabel="rounds", yscale="log")
+    context.save(fig, "theorem")

@@ -1,0 +1,196 @@
+"""How sure ensembles are of what they have not seen: lines through two digits, and other digits.
+
+D-BAT, arXiv 2202.04414, uncertainty out of distribution.
+
+    python -m experiments dbat uncertainty
+
+MNIST 0/1: entropy along lines, AUROC of other digits; MC dropout, deep ensemble.
+Cost: 5 minutes on 2 cores, MNIST in JCOLLAB_DATA.
+Expected: D-BAT alone is unsure outside of t in [0, 1] (.23; ln 2 asked), accuracy 99 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, above, at_least, at_most, below, check
+from experiments.dbat._pictures import LeNet, select
+from experiments.dbat._training import Condition, cross_entropy, train
+from jcollab import ensembles, plots
+
+POOL_SEED = 42
+CHANCE = float(np.log(2))
+METHODS = ("D-BAT", "deep ensemble", "single", "MC dropout")
+# row columns of the entropy, and where on the line it is measured
+PLACES = {"-1": -1, "0": 0, "half": 0.5, "1": 1, "2": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Images of 0 and 1 are learned; lines go through pairs of them."""
+
+    dataset: Literal["mnist", "digits"] = "mnist"  # digits are those of scikit-learn
+    alpha: float = 10.0  # weight of the agreement
+    rounds: int = 400  # of each member
+    batch_size: int = 128  # labeled, and unlabeled, examples of a round
+    learning_rate: float = 5e-4  # of AdamW
+    weight_decay: float = 1e-6  # of AdamW
+    hidden: tuple[int, ...] = (120, 84)  # widths of the dense layers of LeNet
+    dropout: float = 0.2  # of Monte Carlo dropout
+    draws: int = 20  # of Monte Carlo dropout
+    pairs: int = 100  # of a 0 and a 1, which lines go through
+    steps: int = 61  # points of each line, from t = -1 to 2
+    num_seeds: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "rounds batch_size draws pairs steps num_seeds", at_least=1)
+        check(self, "dataset", among=("mnist", "digits"))
+        check(self, "dropout", above=0, below=1)
+
+
+PRESETS = {"uncertainty": Config()}
+SMALL = {"rounds": 2, "batch_size": 4, "draws": 2, "pairs": 2, "steps": 5, "num_seeds": 1}
+SMOKE = {"uncertainty": SMALL | {"dataset": "digits", "hidden": (4,)}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """One row for each method and seed."""
+    known, test, pool, foreign, lines, t = make(config)
+    model = LeNet(1, hidden=config.hidden)
+    dropping = LeNet(1, hidden=config.hidden, dropout=config.dropout)
+
+    def dropped(params: Any, x: jax.Array, key: jax.Array) -> jax.Array:
+        return dropping.apply(params, x, train=True, rngs={"dropout": key})
+
+    def loss(params: Any, batch: Any, key: jax.Array) -> Any:
+        return cross_entropy(lambda params, x: dropped(params, x, key))(params, batch, key)
+
+    @jax.jit
+    def draws(models: Any, x: jax.Array, key: jax.Array) -> jax.Array:
+        params = jax.tree.map(lambda leaf: leaf[0], models)
+        return ensembles.dropout_logits(dropped, params, x, key, config.draws)
+
+    optimizer = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
+    options: Any = {"optimizers": [optimizer] * 2}
+    data = known, {"unlabeled": pool}
+    conditions = [Condition(METHODS[0], config.alpha), Condition(METHODS[1])]
+    first, later = train(context, config, model, *data, conditions, **options)
+    if later is None:
+        return []
+    last, _ = train(context, config, dropping, *data, [], members=1, loss=loss, **options)
+    if not last.finished:
+        return []
+    members = ensembles.member_logits(model.apply)
+    rows: list[Row] = []
+    context.kept["t"] = t
+    trained = (later.each(0), later.each(1), first.each(), last.each())
+    for name, states in zip(METHODS, trained, strict=True):
+        curves = []
+        for seed, state in enumerate(states, config.seed):
+            models = jc.params_of(state)
+            if name == "single":
+                models = jax.tree.map(lambda leaf: leaf[:1], models)
+            inside, outside, between = (
+                draws(models, x, jax.random.key(seed)) if name == METHODS[3] else members(models, x)
+                for x in (test.x, foreign, lines)
+            )
+            spread = np.asarray(ensembles.ood_score(between).reshape(-1, config.steps).mean(0))
+            row: Row = {"method": name, "seed": seed}
+            row["accuracy"] = 100 * float(ensembles.accuracies(inside, test.y)[1])
+            for place, where in PLACES.items():
+                row[f"entropy_at_{place}"] = spread[np.abs(t - where).argmin()]
+            for score in ("entropy", "disagreement"):
+                scores = (ensembles.ood_score(logits, score) for logits in (inside, outside))
+                row[f"auroc_{score}"] = ensembles.ood_auroc(*scores)
+            context.log().write(row)
+            rows.append(row)
+            curves.append(spread)
+        context.kept[name] = np.stack(curves)
+    return rows
+
+
+def make(config: Config) -> tuple[Any, ...]:
+    """Digits 0 and 1 for training and for tests, a pool of others, others of the test set, lines
+    through a 0 and a 1 as images, pair by pair, and the places on a line, from -1 to 2.
+    """
+    known, seen = (jc.data.load(config.dataset, part) for part in ("train", "test"))
+    if config.dataset == "digits":  # images of 8 x 8 pixels become three times as large
+        known, seen = (part._replace(x=part.x.repeat(3, 1).repeat(3, 2)) for part in (known, seen))
+    rng = np.random.default_rng(POOL_SEED)
+    train, test = (select(part, part.y < 2) for part in (known, seen))
+    t = np.linspace(-1, 2, config.steps).astype(np.float32)
+    ends = [
+        test.x[rng.choice(np.flatnonzero(test.y == digit), config.pairs)][:, None]
+        for digit in (0, 1)
+    ]
+    share = t[None, :, None, None, None]
+    lines = (share * ends[1] + (1 - share) * ends[0]).reshape(-1, *test.x.shape[1:])
+    pool = shifted(select(known, known.y >= 2).x[: 4 * len(train.y)], rng)
+    return train, test, pool, select(seen, seen.y >= 2).x, lines, t
+
+
+def shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each image in a wider black frame (3/7 of its size), of which a random part is cut out."""
+    size = x.shape[1]
+    margin = 3 * size // 7
+    framed = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    rows, columns = rng.integers(0, 2 * margin + 1, (2, len(x)))
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (size, size), axis=(1, 2))
+    return windows[np.arange(len(x)), rows, columns].transpose(0, 2, 3, 1)
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Far from the data, D-BAT is as unsure as can be, and a deep ensemble is not."""
+
+    def mean(method: str, *columns: str) -> float:
+        return float(np.mean([r[c] for r in rows if r["method"] == method for c in columns]))
+
+    own, plain, *_ = METHODS
+    far = {name: mean(name, "entropy_at_-1", "entropy_at_2") for name in METHODS}
+    rest = max(far[name] for name in METHODS[1:])
+    at = mean(own, "entropy_at_0", "entropy_at_1")
+    area = {name: mean(name, "auroc_entropy") for name in (own, plain)}
+    target = f"80 % of ln 2 = {CHANCE:.3f}"
+    sentence = "digits 2 to 9 against 0 and 1 by entropy, D-BAT ahead of a deep ensemble (AUROC)"
+    return [
+        at_least("D-BAT's entropy at t = -1 and 2, mean", far[own], 0.8 * CHANCE, note=target),
+        at_most(
+            "that of a deep ensemble",
+            far[plain],
+            far[own] / 2,
+            note="half of D-BAT's",
+        ),
+        below("and of every other method", rest, far[own], note="D-BAT's"),
+        at_most("D-BAT is sure of digits themselves (t = 0, 1)", at, 0.2),
+        *(
+            at_least(f"accuracy of {name}", mean(name, "accuracy"), 99, note="paper 99 %")
+            for name in (own, plain)
+        ),
+        above(sentence, area[own], area[plain], note="that of a deep ensemble"),
+    ]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Entropy along the lines."""
+    fig = plots.figure(figsize=(7.5, 4.4))
+    ax = fig.subplots()
+    for color, name in zip(plots.COLORS, METHODS, strict=False):
+        plots.band(ax, context.kept["t"], context.kept[name], color=color, label=name)
+    ax.axhline(CHANCE, color="gray", lw=1, ls=":")
+    ax.axvspan(0, 1, color="gray", alpha=0.1)
+    ax.set(
+        title="entropy between and beyond a 0 and a 1",
+        xlabel=r"$t$ in $t\,x_1 + (1-t)\,x_0$",
+        ylabel="entropy (nats)",
+        ylim=(0, 0.75),
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    context.save(fig, "entropy")
