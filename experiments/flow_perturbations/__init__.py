@@ -1,1 +1,10 @@
-"""Experiments of Yuksel et al. 2021, arXiv 2108.07958."""
+"""Flow perturbations.
+
+Yuksel, Stich, Jaggi, Chavdarova: Semantic Perturbations with Normalizing Flows for Improved
+Generalization, ICCV 2021.
+
+arXiv: 2108.07958
+Import: jc.flows
+Preset: mnist_low_data
+Notebooks: 06_flows_and_disagreement
+"""

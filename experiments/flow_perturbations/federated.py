@@ -1,79 +1,69 @@
-"""Federated learning whose clients share a flow of public images, and no data."""
+"""Accuracy of federated learning whose clients share a flow of public images, and no data.
+
+Semantic perturbations with normalizing flows, arXiv 2108.07958, its method in a setting of ours.
+
+    python -m experiments flow_perturbations federated
+
+digits over 10 clients (Dirichlet .3): FedAvg with a flow of public images.
+Cost: 3 minutes on 2 cores, no download.
+Expected: latent perturbations are more accurate than plain FedAvg.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row
-from experiments.flow_perturbations import comparison, data, methods
-from experiments.flow_perturbations.kinds import Federated
-from experiments.tasks import stack_clients
+from experiments.contract import Context, Row, check
+from experiments.flow_perturbations import _training as training
+from experiments.flow_perturbations._flow import make_problem
+from experiments.training import partitions
 
-shown = comparison.shown
-
-
-def run(config: Federated, context: Context) -> list[Row]:
-    """Rows of kind ``flow`` (one) and ``classifier``, the server's for each method and seed."""
-    return comparison.compare(config, context, train)
+shown, claims, figures = training.shown, training.claims, training.figures
 
 
-def train(
-    name: str,
-    config: Federated,
-    images: data.Images,
-    classifier: methods.Classifier,
-    models: dict[str, tuple[Any, Any]],
-    context: Context,
-) -> dict[str, Any] | None:
-    """FedAvg with the augmentation of a method at every client; None after Ctrl-C.
+@dataclasses.dataclass(frozen=True)
+class Config(training.Config):
+    """Clients that share a flow of public images, and no data."""
 
-    Seeds set the partition, initial values and batches, the same ones for every method.
-    """
-    used = {key: params for key, (_, params) in models.items()}
+    n: int = 10  # clients
+    alpha: float = 0.3  # of the Dirichlet distribution of labels
+    public: float = 0.5  # part of the training set for the flow, beside ``fraction`` for clients
+    local_steps: int = 5  # of a client in a round
 
-    def predict(params: Any, x: jax.Array) -> jax.Array:
-        return classifier.predict(params, (), x)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "n local_steps", at_least=1)
+        check(self, "alpha", above=0)
+        if not (self.public > 0 and self.public + self.fraction <= 1):
+            raise ValueError(
+                f"public must be above 0 and leave a fraction of {self.fraction} to the clients, "
+                f"got {self.public}"
+            )
 
-    def build(params: Any) -> jc.Algorithm:
-        own = {key: (model, params[key]) for key, (model, _) in models.items()}
-        hook = methods.augmentation(name, config, images, classifier, own)
-        loss = jc.objectives.classification(predict, augment=hook)
-        local = jc.sources.local_batches(config.batch_size)
-        return jc.federated(
-            loss, methods.optimizer_of(config), local_steps=config.local_steps, source=local
-        )
 
-    seeds = [config.seed + i for i in range(config.num_seeds)]
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    starts = [jc.replicate(classifier.init(key)[0], config.n) for key in keys]
-    params = jax.tree.map(lambda *rows: jnp.stack(rows), *starts)
-    labels = images.train.y
-    parts = [jc.data.dirichlet(labels, config.n, config.alpha, seed=seed) for seed in seeds]
-    settings = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(seeds), *leaf.shape)), used)
-    result = jc.fit(
-        build,
-        jax.vmap(build(used).init)(keys, params),
-        stack_clients(parts, images.train, 1),
-        jax.vmap(jax.random.fold_in, (0, None))(keys, 1),
-        num_rounds=config.rounds,
-        sample=jc.data.whole,
-        replicas=True,
-        data_axes=jc.data.ClientData(None, 0, 0),
-        settings=settings,
-        description=name,
-        **context.fit_options(method=name),
+PRESETS = {
+    "federated": Config(
+        **training.DIGITS,
+        fraction=0.2,
+        public=0.8,
+        rounds=100,
+        batch_size=16,
+        methods=("plain", "randomized", "adversarial"),
     )
-    if result.stopped != "finished":
-        return None
-    final = result.state.shared.params
-    accuracy = methods.accuracies(classifier, final, (), images.test)
-    return {"params": final, "extra": (), "accuracy": accuracy}
+}
+SMOKE = {"federated": training.SMALL | {"n": 2, "local_steps": 1}}
 
 
-def claims(config: Federated, rows: list[Row]) -> list[Claim]:
-    """As without clients, for the server's model."""
-    return comparison.claims(config, rows)
+def run(config: Config, context: Context) -> list[Row]:
+    """Trains one server's model for each method and seed, which also sets the partition."""
+    problem = make_problem(config)
+    seeds, labels = config.seed + np.arange(config.num_seeds), problem.train.y
+    parts = [jc.data.dirichlet(labels, config.n, config.alpha, seed=seed) for seed in seeds]
+    source = jc.sources.local_batches(config.batch_size)
+    fedavg = functools.partial(jc.federated, local_steps=config.local_steps, source=source)
+    data = partitions(parts, problem.train)
+    return training.compare(problem, context, fedavg, config.n, data, sample=jc.data.whole)

@@ -6,52 +6,50 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from experiments.contract import configure, find
-from experiments.flow_perturbations import comparison, data, flow, kinds, methods
+from experiments.contract import configure
+from experiments.flow_perturbations import _flow, _training, comparison, federated
 
 KEY = jax.random.key(0)
 
 
 def smoke(name="digits", **fields):
-    return configure(find("flow_perturbations", name), smoke=True, **fields)
+    return configure("flow_perturbations", name, smoke=True, **fields)
 
 
-@pytest.mark.parametrize("name", kinds.METHODS)
+@pytest.mark.parametrize("name", _training.METHODS)
 def test_every_method_makes_a_batch_of_images(name):
-    config = smoke()
-    images = data.make(config)
-    classifier = methods.Classifier(config, images)
+    problem = _flow.make_problem(smoke())
+    classifier = _training.make_classifier(problem)
     model = jc.models.vae((8, 8, 1), latents=2, hidden=(4,))
-    glow = flow.make(config, images)
-    x = jnp.asarray(images.train.x[:8])
-    models = {"flow": (glow, glow.init(KEY, x)), "vae": (model, model.init(KEY, x))}
-    hook = methods.augmentation(name, config, images, classifier, models)
-    loss = jax.jit(methods.loss_of(config, hook, classifier))
+    x = jnp.asarray(problem.train.x[:8])
+    models = {"flow": (problem.flow, problem.start), "vae": (model, model.init(KEY, x))}
+    loss = jax.jit(_training.loss_of(name, problem, classifier, models))
     params, extra = classifier.init(KEY)
-    value, _ = loss(params, extra, data.Dataset(x, jnp.asarray(images.train.y[:8])), KEY)
+    batch = jc.data.Dataset(x, jnp.asarray(problem.train.y[:8]))
+    value, _ = loss(params, extra, batch, KEY)
     assert np.isfinite(value)
 
 
 def test_the_flow_sees_what_it_may():
-    same = data.make(smoke(flow_data="same"))
-    np.testing.assert_array_equal(same.flow, same.train.x)
-    everything = data.make(smoke(flow_data="all"))
-    assert len(everything.flow) == 1437 and len(everything.train.y) == 144
-    apart = data.make(smoke("federated"))
+    same = _flow.make_problem(smoke(flow_data="same"))
+    np.testing.assert_array_equal(same.seen, same.train.x)
+    everything = _flow.make_problem(smoke(flow_data="all"))
+    assert len(everything.seen) == 1437 and len(everything.train.y) == 144
+    apart = _flow.make_problem(smoke("federated"))
     rows = {image.tobytes() for image in apart.train.x}
-    assert len(apart.train.y) == 287 and len(apart.flow) == 1150
-    assert not any(image.tobytes() in rows for image in apart.flow[:200])
+    assert len(apart.train.y) == 287 and len(apart.seen) == 1150
+    assert not any(image.tobytes() in rows for image in apart.seen[:200])
 
 
 def test_intervals_are_those_of_student():
-    mean, low, high = comparison.interval([1.0, 2.0, 3.0])
+    mean, low, high = _training.interval([1.0, 2.0, 3.0])
     half = 4.302653 / np.sqrt(3)  # two degrees of freedom
     np.testing.assert_allclose([mean, low, high], [2, 2 - half, 2 + half], rtol=1e-5)
-    assert comparison.interval([1.0])[1:] == (-np.inf, np.inf)
+    assert _training.interval([1.0])[1:] == (-np.inf, np.inf)
 
 
 def test_claims_are_paired_by_seed():
-    config = kinds.Comparison(methods=("plain", "randomized", "adversarial"))
+    config = comparison.Config(methods=("plain", "randomized", "adversarial"))
 
     def rows(randomized, adversarial):
         values = {"plain": [90.0, 95.0, 92.0], "randomized": randomized, "adversarial": adversarial}
@@ -76,22 +74,20 @@ def test_a_flow_is_trained_once_for_a_folder(tmp_path):
 
     from experiments.contract import Context
 
-    config = smoke()
-    images = data.make(config)
+    problem = _flow.make_problem(smoke())
     context = Context(pathlib.Path(tmp_path), Progress(disable=True), True)
-    first = flow.trained(config, images, context)
+    first = _flow.train_flow(problem, context)
     lines = (tmp_path / "metrics.jsonl").read_text()
-    again = flow.trained(config, images, context)
+    again = _flow.train_flow(problem, context)
     assert (tmp_path / "metrics.jsonl").read_text() == lines
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    other = configure(find("flow_perturbations", "digits"), smoke=True, flow_rounds=1)
-    flow.trained(other, images, context)
+    _flow.train_flow(_flow.make_problem(smoke(flow_rounds=1)), context)
     assert len(list(tmp_path.glob("flow-*.npz"))) == 2
 
 
 def test_bad_input_is_named():
     for fields, message in [
-        ({"fraction": 0.0}, r"fraction must be in \(0, 1\], got 0"),
+        ({"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0"),
         ({"methods": ("randomized",)}, "methods must hold plain"),
         ({"methods": ("plain", "other")}, "methods must be among plain"),
         ({"radius": -1.0}, "radius must be at least 0, got -1"),
@@ -100,8 +96,8 @@ def test_bad_input_is_named():
         ({"decoding": "right"}, "decoding must be among corrected"),
     ]:
         with pytest.raises(ValueError, match=message):
-            kinds.Comparison(**fields)
+            comparison.Config(**fields)
     with pytest.raises(ValueError, match="public must be above 0 and leave"):
-        kinds.Federated(public=0.99)
+        federated.Config(public=0.99)
     with pytest.raises(ValueError, match="alpha must be above 0, got 0"):
-        kinds.Federated(alpha=0.0)
+        federated.Config(alpha=0.0)

@@ -1,0 +1,351 @@
+"""Classifiers of images that are perturbed in training, paired by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.stats
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, check
+from experiments.flow_perturbations import _flow
+from experiments.flow_perturbations._flow import COLUMNS, Model, Problem
+from experiments.training import train_replicas
+from jcollab import flows, plots
+from jcollab.flows import perturb
+
+Array = jax.Array
+LATENT = ("randomized", "adversarial")
+METHODS = ("plain", "crop_flip", "mixup", "cutout", "pgd", "vae", "away", *LATENT)
+PART = 500  # test images that are classified at a time, and those on which losses are compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_flow.Config):
+    """Classifiers trained with perturbed images, paired by seed."""
+
+    flow_data: Literal["same", "all"] = "same"  # the flow sees images with labels, or all
+    methods: tuple[str, ...] = METHODS  # what images go through in training
+    classifier: Literal["lenet", "mlp", "resnet18"] = "lenet"
+    hidden: tuple[int, ...] = (120, 84)  # widths of dense layers
+    rounds: int = 900  # steps of training
+    batch_size: int = 64  # images of a step
+    optimizer: Literal["adam", "sgd"] = "adam"  # Adam with cosine decay, SGD as in the paper
+    learning_rate: float = 2e-3  # at the start
+    weight_decay: float = 0.0  # decoupled for Adam, in the gradient for SGD
+    crop_flip: int = 0  # pixels of crops (and flips) that come before every method; 0 for none
+    shift: int = 2  # pixels of the crops of the method "crop_flip"
+    random_radius: float = 0.5  # standard deviation of "randomized" and "away"
+    random_norm: Literal["none", "l2", "linf"] = "none"  # of the ball that it is projected to
+    radius: float = 0.3  # of "adversarial"
+    step_size: float = 0.2  # of "adversarial"
+    attack_steps: int = 2  # of "adversarial" and "pgd"
+    attack_norm: Literal["l2", "linf"] = "linf"  # of "adversarial"
+    attack_labels: Literal["own", "true"] = "own"  # the classifier's "own" or the "true" ones
+    pgd_radius: float = 0.1  # L-infinity, of pixels; steps are 2.5 pgd_radius / attack_steps
+    vae_latents: int = 32  # d of the VAE
+    vae_radius: float = 0.5  # standard deviation in its latent space
+    vae_rounds: int = 1500  # steps of its training, on the flow's images
+    cutout_size: int = 8  # side of the square
+    mixup_alpha: float = 1.0  # of the Beta distribution
+    tested: int | None = None  # test images, None for all
+    num_seeds: int = 5  # repetitions, paired over methods
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "rounds batch_size vae_latents vae_rounds num_seeds", at_least=1)
+        check(self, "random_radius radius step_size pgd_radius vae_radius", at_least=0)
+        check(self, "attack_steps crop_flip shift cutout_size", at_least=0)
+        check(self, "methods", among=METHODS)
+        if "plain" not in self.methods:
+            raise ValueError(f"methods must hold plain, got {self.methods}")
+
+
+SMALL = _flow.SMALL | {
+    "classifier": "mlp",
+    "hidden": (4,),
+    "rounds": 2,
+    "batch_size": 4,
+    "methods": ("plain", *LATENT),
+    "tested": 20,
+    "num_seeds": 1,
+    "vae_rounds": 2,
+}
+DIGITS: dict[str, Any] = {
+    "dataset": "digits",
+    "flow_levels": 1,
+    "classifier": "mlp",
+    "hidden": (64,),
+    "learning_rate": 3e-3,
+    "random_radius": 0.3,
+    "radius": 0.5,
+    "step_size": 0.35,
+    "attack_norm": "l2",
+}
+
+
+class Classifier(NamedTuple):
+    """A network behind a layer that normalizes images in [0, 1]."""
+
+    init: Callable  # init(key) -> (params, extra)
+    predict: Callable  # predict(params, extra, x) -> logits
+    train: Callable  # train(params, extra, x, key) -> (logits, extra)
+
+
+def make_classifier(problem: Problem) -> Classifier:
+    """The classifier of a configuration; ``extra`` holds the batch statistics of a ResNet."""
+    hidden, network = problem.config.hidden, problem.config.classifier
+    model: Any = jc.models.MLP(problem.num_classes, hidden)
+    if network == "lenet":
+        model = jc.models.CNN(problem.num_classes, (6, 16), hidden)
+    elif network == "resnet18":
+        model = jc.models.ResNet18(problem.num_classes, width=hidden[0])
+    training = {"train": True} if network == "resnet18" else {}
+
+    def init(key: Array) -> tuple[Any, Any]:
+        found = model.init(key, jnp.zeros(problem.train.x[:1].shape))
+        return found["params"], {name: found[name] for name in found if name != "params"}
+
+    def predict(params: Any, extra: Any, x: Array, **options: Any) -> Any:
+        return model.apply({"params": params, **extra}, (x - problem.mean) / problem.std, **options)
+
+    def train(params: Any, extra: Any, x: Array, key: Array) -> tuple[Array, Any]:
+        return predict(params, extra, x, mutable=["batch_stats"], **training)
+
+    return Classifier(init, predict, train)
+
+
+def augmentation(
+    name: str, problem: Problem, classifier: Classifier, models: dict[str, Model]
+) -> Callable | None:
+    """The hook of a method; ``models`` are the flow and the VAE."""
+    config, predict, mean, unit = problem.config, classifier.predict, problem.mean, (0.0, 1.0)
+    norm = None if config.random_norm == "none" else config.random_norm
+    ball = {"radius": config.random_radius, "norm": norm, "clamp": unit}
+    size, steps = config.pgd_radius, config.attack_steps
+    pixels = {"radius": size, "step_size": 2.5 * size / max(1, steps), "num_steps": steps}
+    latents = _ascent(config) | {"labels": config.attack_labels, "clamp": unit}
+    hooks = {
+        "plain": lambda: None,
+        "crop_flip": lambda: functools.partial(jc.data.crop_and_flip, padding=config.shift),
+        "mixup": lambda: jc.data.mixup(problem.num_classes, config.mixup_alpha),
+        # a square of zeros after normalization
+        "cutout": lambda: lambda x, key: jc.data.cutout(x - mean, key, config.cutout_size) + mean,
+        "pgd": lambda: perturb.pgd(predict, **pixels),
+        "vae": lambda: perturb.randomized(*models["vae"], radius=config.vae_radius),
+        "away": lambda: perturb.away(*models["flow"], **ball),
+        "randomized": lambda: perturb.randomized(*models["flow"], **ball),
+        "adversarial": lambda: perturb.adversarial(predict, *models["flow"], **latents),
+    }
+    return hooks[name]()
+
+
+def _ascent(config: Config) -> dict[str, Any]:
+    return {
+        "radius": config.radius,
+        "step_size": config.step_size,
+        "num_steps": config.attack_steps,
+        "norm": config.attack_norm,
+    }
+
+
+def loss_of(
+    name: str, problem: Problem, classifier: Classifier, models: dict[str, Model]
+) -> Callable:
+    """Cross-entropy of images that go through a method, and before it through ``crop_flip``."""
+    hook = augmentation(name, problem, classifier, models)
+    if problem.config.crop_flip:
+        crop = functools.partial(jc.data.crop_and_flip, padding=problem.config.crop_flip)
+        hook = jc.objectives.in_turn(crop, *([hook] if hook else []))
+    return jc.objectives.classification(classifier.predict, augment=hook, train=classifier.train)
+
+
+def _optimizer(config: Config) -> optax.GradientTransformation:
+    if config.optimizer == "adam":
+        rate = optax.cosine_decay_schedule(config.learning_rate, config.rounds)
+        return optax.adamw(rate, weight_decay=config.weight_decay)
+    cuts = {int(config.rounds * share): 0.2 for share in (0.3, 0.6, 0.8)}
+    rate = optax.piecewise_constant_schedule(config.learning_rate, cuts)
+    decay = optax.add_decayed_weights(config.weight_decay)
+    return optax.chain(decay, optax.sgd(rate, momentum=0.9, nesterov=True))
+
+
+def _train_vae(problem: Problem, context: Context) -> Model:
+    config = problem.config
+    vae = jc.models.vae(problem.train.x.shape[1:], latents=config.vae_latents)
+    start = vae.init(jax.random.key(config.seed), problem.seen[:1])
+    algorithm = jc.centralized(vae.loss, optax.adam(1e-3))
+    return vae, _flow.minimize(problem, context, "VAE", algorithm, start, config.vae_rounds)
+
+
+def compare(
+    problem: Problem, context: Context, algorithm: Callable, n: int, data: Any, **options: Any
+) -> list[Row]:
+    """Trains ``algorithm(loss, optimizer)`` of n clients with every method, paired by seed.
+
+    Rows of kind ``flow`` (one) and ``classifier``, one for each method and seed. Seeds set initial
+    values and batches, the same ones for every method.
+    """
+    config, classifier = problem.config, make_classifier(problem)
+    models = {"flow": (problem.flow, _flow.train_flow(problem, context))}
+    if "vae" in config.methods and not context.stop.is_set():
+        models["vae"] = _train_vae(problem, context)
+    if context.stop.is_set():
+        return []
+    rows = [_flow.measure_flow(problem, models["flow"][1])]
+    # parameters of the models are arguments of the program and no constants in it
+    params = {name: own for name, (_, own) in models.items()}
+    settings = jax.tree.map(lambda leaf: leaf[None], params)
+    evaluate = jc.metrics.accuracy(
+        lambda trained, x: classifier.predict(*trained, x), *problem.test, batch_size=PART
+    )
+
+    def start(built: jc.Algorithm, key: Array) -> jc.State:
+        return built.init(key, *jc.replicate(classifier.init(key), n))
+
+    def measure(state: jc.State) -> Row:
+        extra = jax.tree.map(lambda leaf: leaf.mean(0), state.clients.extra)
+        trained = state.shared.params, extra
+        accuracy = evaluate(jc.replicate(trained, 1))["mean_accuracy"]
+        return {"accuracy": 100 * accuracy, "trained": trained}
+
+    for method in context.cases(config.methods):
+
+        def build(params: Any, method: str = method) -> jc.Algorithm:
+            own = {name: (model, params[name]) for name, (model, _) in models.items()}
+            return algorithm(loss_of(method, problem, classifier, own), _optimizer(config))
+
+        done = train_replicas(
+            context,
+            build,
+            start,
+            data,
+            rounds=config.rounds,
+            seeds=config.seed + np.arange(config.num_seeds),
+            settings=settings,
+            fold=1,
+            description=method,
+            tags={"method": method},
+            **options,
+        )
+        if not done.finished:
+            return rows
+        found, tail = done.measure(measure), max(1, config.rounds // 20)
+        if method == "plain":
+            plain = jax.tree.map(lambda leaf: leaf[0], found["trained"])
+        for i, seed in enumerate(done.seeds):
+            row = {"kind": "classifier", "method": method, "seed": seed}
+            row["accuracy"] = found["accuracy"][i]
+            if n == 1:
+                row["loss"] = done.log()["loss"][i, -tail:].mean()
+            rows.append(row)
+            context.log().write(row)
+    if not context.stop.is_set():
+        context.kept["flow"] = problem, params["flow"]
+        rows[0] |= _attack(problem, params["flow"], classifier, plain, context)
+    return rows
+
+
+def _attack(
+    problem: Problem, params: Any, classifier: Classifier, trained: Any, context: Context
+) -> Row:
+    """The cross-entropy of a trained classifier on perturbed held-out images, which are kept.
+
+    Random perturbations are scaled to the length of the adversarial ones.
+    """
+    flow, key = problem.flow, jax.random.key(problem.config.seed)
+    x, y = (jnp.asarray(part[:PART]) for part in problem.test)
+    noise = flow.noise(key, x)
+
+    def loss(x: Array) -> Array:
+        logits = classifier.predict(*trained, jnp.clip(x, 0, 1))
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+
+    @jax.jit
+    def attack(params: Any) -> tuple[Array, Array, Array]:
+        z, _ = flow.encode(params, x, noise)
+
+        def decode(delta: Array) -> Array:
+            return flow.decode(params, z + delta, noise)
+
+        options = _ascent(problem.config)
+        delta = flows.ascend(lambda delta: loss(decode(delta)).sum(), jnp.zeros_like(z), **options)
+        length, random = flows.lengths(delta), jax.random.normal(key, z.shape)
+        return decode(random * length / flows.lengths(random)), decode(delta), length
+
+    random, attacked, length = attack(params)
+    images = {"clean": x, "random": random, "adversarial": attacked}
+    blocks = images | {"difference": 0.5 + (attacked - x)}
+    context.kept["attack"] = {name: block[None, :COLUMNS] for name, block in blocks.items()}
+    row: Row = {f"ce_{name}": float(loss(own).mean()) for name, own in images.items()}
+    return row | {"latent_distance": float(length.mean())}
+
+
+def interval(differences: Any) -> tuple[float, float, float]:
+    """Mean of paired differences, and its 95 % interval by Student's t."""
+    values = np.asarray(differences, float)
+    mean, half = float(values.mean()), np.inf
+    if len(values) > 1:
+        half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+    return mean, float(mean - half), float(mean + half)
+
+
+def _gains(rows: list[Row], method: str, other: str = "plain") -> list[float]:
+    """Accuracy of a method over that of another one, seed by seed, in points."""
+    by = {(row["method"], row["seed"]): row["accuracy"] for row in rows if "method" in row}
+    return [by[method, seed] - by[other, seed] for name, seed in sorted(by) if name == method]
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """Means over seeds, and the paired difference to plain training with its interval."""
+    table = []
+    for name in config.methods:
+        own = [row["accuracy"] for row in rows if row.get("method") == name]
+        if own:
+            mean, low, high = interval(_gains(rows, name))
+            line: Row = {"method": name, "accuracy": f"{np.mean(own):.2f}"}
+            line |= {"std": f"{np.std(own, ddof=1):.2f}" if len(own) > 1 else None}
+            line |= {"over_plain": f"{mean:+.2f}", "interval": f"[{low:+.2f}, {high:+.2f}]"}
+            table.append(line)
+    return table
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """Latent perturbations help, adversarial ones no less; the flow has learned something."""
+    found = _flow.claims(config, rows)
+    for method, other in [(name, "plain") for name in LATENT] + [LATENT[::-1]]:
+        if not {method, other} <= {*config.methods}:
+            continue
+        mean, low, high = interval(_gains(rows, method, other))
+        text = f"{method} latent perturbations are more accurate than plain training (points)"
+        bound, holds = "95 % interval above 0", low > 0
+        if other != "plain":
+            text = "adversarial ones are not below randomised ones (points)"
+            bound, holds = ">= 0", mean >= 0
+        found.append(Claim(text, bound, f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", holds))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Pictures of the flow and of the attack, and accuracies over plain training, seed by seed."""
+    _flow.figures(config, rows, context)
+    title = "perturbations of the same length in latent space"
+    _flow.draw(context, "perturb", title, context.kept["attack"])
+    fig = plots.figure(figsize=(7, 0.45 * len(config.methods) + 1.4))
+    ax = fig.subplots()
+    for i, name in enumerate(config.methods):
+        gains = _gains(rows, name)
+        ax.plot(gains, [i] * len(gains), "o", color=plots.COLORS[0], alpha=0.5)
+        ax.plot(np.mean(gains), i, "|", color=plots.COLORS[1], markersize=18, markeredgewidth=3)
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(config.methods)), [name.replace("_", " ") for name in config.methods])
+    ax.invert_yaxis()
+    ax.set(xlabel="test accuracy over plain training, points", title=config.dataset)
+    context.save(fig, "accuracy")
