@@ -47,7 +47,8 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
     Only ``state.clients.params`` is looked at: other parts of a state may hold infinities. Models
     of different forms, in groups, are not numbered: the list is then empty.
     """
-    params = getattr(state.clients, "params", None)
+    lift = jax.vmap if replicas and jax.tree.leaves(state.clients) else lambda fn: fn
+    params = lift(lambda clients: getattr(clients, "params", ()))(state.clients)
     leaves = [x for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.inexact)]
     if not leaves:
         return None

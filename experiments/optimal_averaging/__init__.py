@@ -6,5 +6,4 @@ Learning, FL-ICML 2021.
 arXiv: 2110.12946
 Import: jc.averaging, jc.personal_average
 Preset: parabola
-Notebooks:
 """

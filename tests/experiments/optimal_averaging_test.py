@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from experiments.optimal_averaging import kinds, methods, multi_node, parabola, plug_in
+from experiments.optimal_averaging import models, multi_node, parabola, plug_in, population
 from jcollab import averaging
 
 
 def test_groups_see_labels_of_their_own():
-    config = kinds.Models(n=6, minority=2, examples=300, imbalance=4.0)
+    config = models.Config(n=6, minority=2, examples=300, imbalance=4.0)
     train, test = jc.data.load("digits"), jc.data.load("digits", "test")
-    groups = methods.make_groups(config, train, test, 3, seed=1)
+    groups = models.make_groups(config, train, test, 3, seed=1)
     assert groups.minority.sum() == 2 and groups.sizes.sum() == 300
     assert 3 <= groups.sizes.max() / groups.sizes.min() <= 5
     first, second = groups.labels
@@ -24,15 +24,15 @@ def test_groups_see_labels_of_their_own():
         for i in part:
             true = rows[groups.train.x[i].tobytes()]
             assert groups.train.y[i] == (names[true] if other else true)
-    again = methods.make_groups(config, train, test, 3, seed=1)
+    again = models.make_groups(config, train, test, 3, seed=1)
     np.testing.assert_array_equal(again.train.y, groups.train.y)
     with pytest.raises(ValueError, match="examples=6 leave a client with 1"):
-        small = kinds.Models(n=6, minority=2, examples=6, imbalance=1.0)
-        methods.make_groups(small, train, test, 3, seed=1)
+        small = models.Config(n=6, minority=2, examples=6, imbalance=1.0)
+        models.make_groups(small, train, test, 3, seed=1)
 
 
 def test_draws_have_the_moments_of_the_theory():
-    config = kinds.Parabola(repetitions=50_000)
+    config = parabola.Config(repetitions=50_000)
     own, others = parabola.draw(config)
     np.testing.assert_array_equal(own, parabola.draw(config)[0])
     assert abs(own.mean()) < 0.01 and abs(others.mean()) < 0.01
@@ -51,7 +51,7 @@ def test_the_band_is_where_all_rules_lose():
 
 
 def test_methods_of_many_nodes_are_averages():
-    config = kinds.MultiNode()
+    config = multi_node.Config()
     for biases in multi_node.patterns(config).values():
         assert biases[0] == 0 and sorted(abs(biases[1:])) == sorted(config.biases)
         for weights in multi_node.all_weights(np.array(config.variances), biases).values():
@@ -60,18 +60,22 @@ def test_methods_of_many_nodes_are_averages():
 
 def test_bad_configurations_are_named():
     for kind, message, fields in (
-        (kinds.Parabola, "repetitions must be at least 1, got 0", {"repetitions": 0}),
-        (kinds.Parabola, "biases must be in", {"biases": ()}),
-        (kinds.PlugInRisk, "num_biases must be at least 2, got 1", {"num_biases": 1}),
-        (kinds.PlugInRisk, "global_variances must be in", {"global_variances": (-1.0,)}),
-        (kinds.Population, r"n must be in \[2", {"n": 1}),
-        (kinds.Population, "spreads must be in", {"spreads": (-0.1,)}),
-        (kinds.MultiNode, "biases must be those of the 3 others", {"biases": (0.1,)}),
-        (kinds.MultiNode, "variances must be in", {"variances": (0.1, 0.1, 0.1, 0.0)}),
-        (kinds.Models, r"minority must be in \[1, 19\], got 20", {"minority": 20}),
-        (kinds.Models, "shifted must not hold 1", {"shifted": (1,)}),
-        (kinds.Models, "trained must be among FedAvg", {"trained": ("SCAFFOLD",)}),
-        (kinds.Models, "learning_rate must be positive", {"learning_rate": 0.0}),
+        (parabola.Config, "repetitions must be at least 1, got 0", {"repetitions": 0}),
+        (parabola.Config, "biases must hold at least one value", {"biases": ()}),
+        (plug_in.Config, "num_biases must be at least 2, got 1", {"num_biases": 1}),
+        (plug_in.Config, "global_variances must be at least 0", {"global_variances": (-1.0,)}),
+        (population.Config, "n must be at least 2, got 1", {"n": 1}),
+        (population.Config, "spreads must be at least 0", {"spreads": (-0.1,)}),
+        (multi_node.Config, "biases must be those of the 3 others", {"biases": (0.1,)}),
+        (
+            multi_node.Config,
+            "variances must be at least 1e-06",
+            {"variances": (0.1, 0.1, 0.1, 0.0)},
+        ),
+        (models.Config, "minority must be at least 1 and at most 19, got 20", {"minority": 20}),
+        (models.Config, "shifted must not be 1", {"shifted": (1,)}),
+        (models.Config, "trained must be among FedAvg", {"trained": ("SCAFFOLD",)}),
+        (models.Config, "learning_rate must be above 0", {"learning_rate": 0.0}),
     ):
         with pytest.raises(ValueError, match=message):
             kind(**fields)

@@ -1,0 +1,409 @@
+"""Two latent groups of clients that disagree about some labels: how much should they share?
+
+Optimal model averaging, arXiv 2110.12946, a question of our own.
+
+    python -m experiments optimal_averaging models
+
+Two latent groups of clients that disagree about labels: digits, 13 methods.
+Cost: 1 minute on 2 cores; --dataset mnist in 3.
+Expected: the right level of collaboration beats both extremes for both groups.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, above, at_least, below, check
+from experiments.training import train_replicas
+from jcollab import averaging, plots
+
+Dataset = jc.data.Dataset
+# made of models that were trained alone, and trained together
+AVERAGED = ("local", "global", "oracle", "oracle groups", "plug-in", "plug-in shared", "pre-test")
+TRAINED = ("FedAvg", "FedAvg + tuning", "Ditto", "APFL", "APFL adaptive", "plug-in updates")
+SCATTERED = ("global", "plug-in", "oracle", "FedAvg + tuning")
+SUMMARY = ("accuracy", "majority", "minority", "worst_client", "losers", "weight", "spread")
+GROUPS = {"majority": plots.COLORS[0], "minority": plots.COLORS[1]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Two groups of clients; all methods train with the same SGD."""
+
+    dataset: str = "digits"  # embedded, or "mnist" or another TFDS image set
+    n: int = 20
+    minority: int = 6  # clients of the second group
+    shifted: tuple[int, ...] = (0, 3, 6)  # classes whose labels the second group permutes
+    examples: int = 1400  # of all clients together
+    imbalance: float = 8.0  # examples of the largest client over those of the smallest
+    hidden: int = 0  # width of the MLP; 0 for a linear model
+    trained: tuple[str, ...] = TRAINED  # methods beside those that average trained models
+    learning_rate: float = 0.2
+    weight_decay: float = 1e-3
+    rounds: int = 400  # local steps
+    period: int = 10  # local steps between two averages of FedAvg, Ditto and APFL
+    tuning: int = 40  # local steps of fine-tuning after FedAvg
+    attraction: float = 0.3  # lambda of Ditto
+    weight_rate: float = 0.01  # eta of adaptive APFL's weights, which start at 0.5
+    batch_size: int = 32  # examples per client and step
+    num_weights: int = 21  # points of the grid of weights in [0, 1]
+    num_seeds: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "rounds period tuning batch_size num_seeds examples imbalance", at_least=1)
+        check(self, "n", at_least=3)
+        check(self, "num_weights", at_least=2)
+        check(self, "minority", at_least=1, at_most=self.n - 1)
+        check(self, "shifted", at_least=0, at_most=10)
+        check(self, "hidden weight_decay attraction weight_rate", at_least=0)
+        check(self, "learning_rate", above=0)
+        check(self, "trained", among=TRAINED, empty=True)
+        if 1 in self.shifted:
+            raise ValueError(f"shifted must not be 1, since labels are traded, got {self.shifted}")
+
+
+PRESETS = {"models": Config()}
+SMALL = {"n": 5, "minority": 2, "shifted": (3,), "examples": 200, "rounds": 6, "period": 2}
+SMOKE = {"models": SMALL | {"tuning": 2, "num_weights": 3, "trained": ("APFL",), "num_seeds": 1}}
+
+
+class Groups(NamedTuple):
+    """The data of all clients."""
+
+    train: Dataset  # labels as the client with the example sees them
+    parts: list[np.ndarray]  # examples of each client
+    minority: np.ndarray  # bool ``[n]``
+    labels: np.ndarray  # of the test examples as each group sees them, int ``[2, N]``
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Numbers of examples ``[n]``."""
+        return np.array([len(part) for part in self.parts])
+
+
+class Outcome(NamedTuple):
+    """What the methods give on some groups."""
+
+    groups: Groups
+    accuracy: dict[str, np.ndarray]  # of each client by method
+    weight: dict[str, np.ndarray]  # of the others, by method
+    levels: np.ndarray  # accuracies for each weight that is the same for all, ``[A, n]``
+
+
+def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, seed: int) -> Groups:
+    """Deals examples in unequal parts and permutes the second group's labels."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(train.y))[: config.examples]
+    x, y = np.asarray(train.x)[chosen], np.array(train.y)[chosen]
+    fractions = rng.permutation(np.geomspace(1, config.imbalance, config.n))
+    parts = jc.data.by_size(len(y), fractions, seed=seed)
+    if (smallest := min(map(len, parts))) < 2:
+        raise ValueError(
+            f"examples={config.examples} leave a client with {smallest}, of which no variance is "
+            "known; more examples or a smaller imbalance help"
+        )
+    minority = np.zeros(config.n, bool)
+    minority[rng.permutation(config.n)[: config.minority]] = True
+    names = np.arange(10)
+    classes = rng.permutation(10)[:shifted]
+    names[classes] = np.roll(classes, 1)
+    for part in itertools.compress(parts, minority):
+        y[part] = names[y[part]]
+    return Groups(Dataset(x, y), parts, minority, np.stack([test.y, names[test.y]]))
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Rows of kind ``method`` (means over seeds), ``level`` (a weight for all) and ``client``."""
+    train, test = jc.data.load(config.dataset), jc.data.load(config.dataset, "test")
+    seeds = config.seed + np.arange(config.num_seeds)
+    groups = [
+        make_groups(config, train, test, *case) for case in itertools.product(config.shifted, seeds)
+    ]
+    model = jc.models.MLP(10, (config.hidden,) if config.hidden else ())
+    states = _train(config, context, groups, model, seeds)
+    if context.stop.is_set():
+        return []
+    average = _averaging(config, model, jnp.asarray(test.x))
+    rows: list[Row] = []
+    for k, shifted in enumerate(config.shifted):
+        runs = range(k * len(seeds), (k + 1) * len(seeds))
+        own = [jax.tree.map(lambda leaf, r=r: leaf[r], states) for r in runs]
+        outcomes = [average(groups[r], state) for r, state in zip(runs, own, strict=True)]
+        rows += _rows(config, shifted, outcomes)
+    for row in rows:
+        context.log().write(row)
+    return rows
+
+
+def _train(
+    config: Config, context: Context, groups: list[Groups], model: Any, seeds: np.ndarray
+) -> dict[str, jc.State]:
+    """The last states of what is trained, all groups side by side, leaves ``[R, n, ...]``.
+
+    Of models that are trained alone, there are also two on halves of each client's data.
+    """
+    loss = jc.objectives.classification(model.apply)
+    sgd = optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.sgd(config.learning_rate)
+    )
+    alone = jc.decentralized(loss, sgd, jc.identity())
+    mean = jc.every(config.period, jc.all_reduce())
+    fedavg, updates = (
+        jc.decentralized(loss, sgd, mean),
+        jc.personal_average(averaging.positive_part),
+    )
+    algorithms: dict[str, jc.Algorithm] = {
+        "halves": alone,
+        "alone": alone,
+        "FedAvg": fedavg,
+        "FedAvg + tuning": jc.fine_tuning(loss, sgd),
+        "Ditto": jc.ditto(fedavg, loss, sgd, attraction=config.attraction),
+        "APFL": jc.apfl(loss, sgd, mean),
+        "APFL adaptive": jc.apfl(loss, sgd, mean, weight_rate=config.weight_rate),
+        "plug-in updates": jc.decentralized(loss, sgd, updates, strength=0.0),
+    }
+    examples = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(g.train for g in groups))
+
+    def data(halves: int) -> jc.data.ClientData:
+        """Of each run its own rows of the examples of all."""
+        parts = [
+            half + r * len(group.train.y)
+            for r, group in enumerate(groups)
+            for part in group.parts
+            for half in np.array_split(part, halves)
+        ]
+        flat = jc.data.client_data(examples, parts)
+        indices, mask = (leaf.reshape(len(groups), -1, leaf.shape[1]) for leaf in flat[1:])
+        return jc.data.ClientData(flat.examples, indices, mask)
+
+    states: dict[str, jc.State] = {}
+    first = ("FedAvg",) if "FedAvg + tuning" in config.trained else ()
+    for name in context.cases(dict.fromkeys(("halves", "alone", *first, *config.trained))):
+        algorithm, rounds, halves = algorithms[name], config.rounds, 1 + (name == "halves")
+
+        def start(algorithm: jc.Algorithm, key: Any, count: int = halves * config.n) -> jc.State:
+            return algorithm.init(key, jc.replicate(model.init(key, examples.x[:1]), count))
+
+        begin: Any = start
+        if name == "FedAvg + tuning":
+            keys = jax.vmap(jax.random.key)(np.tile(seeds, len(config.shifted)))
+            begin, rounds = jax.vmap(algorithm.init)(keys, states["FedAvg"]), config.tuning
+        done = train_replicas(
+            context,
+            lambda setting, algorithm=algorithm: algorithm,
+            begin,
+            data(halves),
+            rounds=rounds,
+            seeds=seeds,
+            settings={"shifted": config.shifted},
+            sample=jc.data.minibatches(config.batch_size),
+            description=name,
+            tags={"algorithm": name},
+        )
+        states[name] = done.result.state
+    return states
+
+
+def _averaging(config: Config, model: Any, x: jax.Array) -> Any:
+    """``average(groups, states) -> Outcome`` of one run; programs are compiled once for all."""
+
+    def measure(models: Any, labels: Any) -> tuple[Any, Any]:
+        """Accuracy and loss of each client's model on its group's test labels, ``[n]``."""
+
+        def one(params: Any, y: Any) -> tuple[Any, Any]:
+            logits = model.apply(params, x)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+            return jnp.mean(jnp.argmax(logits, -1) == y), loss
+
+        return jc.layout.per_client(one)(models, labels)
+
+    def mix(mixer: jc.Mixer, models: Any) -> tuple[Any, Any]:
+        return mixer.update(models, mixer.init(models), key=jax.random.key(0), step=jnp.int32(0))
+
+    @jax.jit
+    def measure_levels(local: Any, labels: Any, sizes: Any) -> tuple[Any, Any]:
+        grid = jnp.linspace(0.0, 1.0, config.num_weights)
+        personal = jc.personal_average
+        return jax.lax.map(
+            lambda a: measure(mix(personal(a, counts=sizes), local)[0], labels), grid
+        )
+
+    measure_once = jax.jit(measure)
+
+    def average(groups: Groups, states: dict[str, jc.State]) -> Outcome:
+        sizes, models = groups.sizes, {name: jc.params_of(state) for name, state in states.items()}
+        labels = jnp.asarray(groups.labels[groups.minority.astype(int)])
+        # the spread of models of two halves of a client's data tells that of the model of all
+        halves = (jax.tree.map(lambda leaf, i=i: leaf[i::2], models["halves"]) for i in (0, 1))
+        variance = np.asarray(jax.vmap(averaging.squared_distance)(*halves)) / 4
+        levels, losses = jax.device_get(
+            measure_levels(models["alone"], labels, jnp.asarray(sizes, float))
+        )
+        best = np.linspace(0, 1, config.num_weights)[losses.argmin(0)]
+        same = groups.minority[:, None] == groups.minority
+        matrix = same * sizes / (same * sizes).sum(1, keepdims=True)
+
+        def personal(rule: Any, **options: Any) -> jc.Mixer:
+            return jc.personal_average(rule, counts=sizes, **options)
+
+        positive = averaging.positive_part
+        mixers = {
+            "local": jc.identity(),
+            "global": personal(averaging.pooled_weight(sizes, sizes.sum() - sizes)),
+            "oracle": personal(best),
+            "oracle groups": jc.collaboration(matrix),
+            "plug-in": personal(positive, variance=variance),
+            "plug-in shared": personal(averaging.pooled(positive), variance=variance),
+            "pre-test": personal(averaging.pre_test, variance=variance),
+        }
+        accuracy, weight = {}, {}
+        for name, mixer in mixers.items():
+            mixed, state = mix(mixer, models["alone"])
+            accuracy[name] = np.asarray(measure_once(mixed, labels)[0])
+            if hasattr(state, "weight"):
+                weight[name] = np.asarray(state.weight)
+        for name in config.trained:
+            accuracy[name] = np.asarray(measure_once(models[name], labels)[0])
+            clients = states[name].clients
+            if name.startswith("APFL") or name == "plug-in updates":
+                own = clients if name.startswith("APFL") else clients.mixer
+                weight[name] = np.asarray(own.weight)
+        return Outcome(groups, accuracy, weight, levels)
+
+    return average
+
+
+def _by_group(values: np.ndarray, groups: Groups, ending: str = "") -> dict[str, float]:
+    """Means over the clients of each group."""
+    return {
+        f"{part}{ending}": float(values[groups.minority == (part == "minority")].mean())
+        for part in GROUPS
+    }
+
+
+def _rows(config: Config, shifted: int, outcomes: list[Outcome]) -> list[Row]:
+    found: list[Row] = []
+
+    def means(rows: list[Row]) -> Row:
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    for name in (*AVERAGED, *config.trained):
+        seeds = []
+        for groups, accuracies, weights, _ in outcomes:
+            accuracy = accuracies[name]
+            row = {"accuracy": accuracy.mean(), **_by_group(accuracy, groups)}
+            losers = (accuracy < accuracies["local"]).sum()
+            row |= {"worst_client": accuracy.min(), "losers": losers}
+            if name in weights:
+                row |= {"weight": weights[name].mean()}
+                row |= _by_group(weights[name], groups, "_weight")
+            seeds.append(row)
+        spread = float(np.ptp([row["accuracy"] for row in seeds]))
+        found.append({"kind": "method", "method": name} | means(seeds) | {"spread": spread})
+    for i, weight in enumerate(np.linspace(0, 1, config.num_weights)):
+        level = means([_by_group(own.levels[i], own.groups) for own in outcomes])
+        found.append({"kind": "level", "weight": float(weight)} | level)
+    for (seed, own), i in itertools.product(enumerate(outcomes, config.seed), range(config.n)):
+        client: Row = {"kind": "client", "seed": seed, "client": i}
+        client |= {"minority": bool(own.groups.minority[i]), "examples": int(own.groups.sizes[i])}
+        found.append(client | {name: float(values[i]) for name, values in own.accuracy.items()})
+    return [{"shifted": shifted} | row for row in found]
+
+
+def shown(config: Config, rows: list[Row]) -> list[Row]:
+    """The methods; clients and levels are in the figures."""
+    names = ("shifted", "method", *SUMMARY)
+    return [{key: row.get(key) for key in names} for row in rows if row["kind"] == "method"]
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """What a level of collaboration of one's own is worth."""
+    by = {(row["shifted"], row["method"]): row for row in rows if row["kind"] == "method"}
+
+    def margin(method: str, *others: str) -> float:
+        best = {s: max(by[s, other]["accuracy"] for other in others) for s in config.shifted}
+        return min(by[s, method]["accuracy"] - best[s] for s in config.shifted)
+
+    claim = "the oracle's weights beat learning alone and the common mean (accuracy, least margin)"
+    found = [above(claim, margin("oracle", "local", "global"), 0)]
+    for rule in ("plug-in", "plug-in shared"):
+        claim = f"the {rule} weights beat learning alone at every level (accuracy, least margin)"
+        found.append(above(claim, margin(rule, "local"), 0))
+    if most := max(config.shifted):
+        minority = {name: by[most, name]["minority"] for name in AVERAGED}
+        ending = f"the minority, {most} classes shifted (accuracy)"
+        lost = minority["global"] - minority["local"]
+        found.append(below(f"the common mean harms {ending}", lost, 0))
+        gain = minority["plug-in"] - minority["local"]
+        found.append(at_least(f"plug-in weights do not harm {ending}", gain, 0))
+        for method, name in (("oracle", "oracle"), ("plug-in", "plug-in rule")):
+            weights = [by[s, method]["weight"] for s in sorted(config.shifted)]
+            falls = all(a > b for a, b in itertools.pairwise(weights))
+            claim = f"the more classes are shifted, the less the {name} takes of others"
+            found.append(Claim(claim, "falling", ", ".join(f"{w:.2f}" for w in weights), falls))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Accuracy of both groups against the weight of the others; of each client, in one task."""
+    by: dict[tuple[int, str], list[Row]] = {}
+    for row in rows:
+        by.setdefault((row["shifted"], row["kind"]), []).append(row)
+    context.save(_levels(config, by), "levels")
+    middle = config.shifted[len(config.shifted) // 2]
+    context.save(_scatter(by[middle, "client"]), "clients")
+
+
+def _levels(config: Config, by: dict[tuple[int, str], list[Row]]) -> Any:
+    fig = plots.figure(figsize=(1.5 + 3.9 * len(config.shifted), 4.2))
+    panels = fig.subplots(1, len(config.shifted), sharey=True, squeeze=False)[0]
+    for ax, shifted in zip(panels, config.shifted, strict=True):
+        levels = by[shifted, "level"]
+        methods = {row["method"]: row for row in by[shifted, "method"]}
+        for part, color in GROUPS.items():
+            weights = [row["weight"] for row in levels]
+            ax.plot(weights, [row[part] for row in levels], color=color, label=part)
+            for method, marker, size in (("plug-in", "o", 9), ("oracle", "*", 14)):
+                row = methods[method]
+                style = {"ms": size, "color": color, "mec": "white", "zorder": 3}
+                style["label"] = f"{part}, {method}"
+                ax.plot(row[f"{part}_weight"], row[part], marker, **style)
+        ax.set(title=f"{shifted} of 10 labels differ", xlim=(-0.02, 1.02))
+        ax.set_xlabel("weight of the others $a$, same for all")
+    panels[0].set_ylabel("mean test accuracy")
+    panels[0].legend(fontsize=9)
+    return fig
+
+
+def _scatter(clients: list[Row]) -> Any:
+    names = [name for name in SCATTERED if name in clients[0]]
+    fig = plots.figure(figsize=(1 + 3.2 * len(names), 3.9))
+    panels = fig.subplots(1, len(names), sharex=True, sharey=True)
+    values = np.array([[row[name] for name in ("local", *names)] for row in clients])
+    low, high = values.min() - 0.02, min(1.0, values.max() + 0.02)
+    minority = np.array([row["minority"] for row in clients])
+    sizes = 8 + 0.5 * np.array([row["examples"] for row in clients])
+    for ax, name, after in zip(panels, names, values.T[1:], strict=True):
+        ax.plot([low, high], [low, high], color="black", lw=1, ls=":")
+        for part, color in GROUPS.items():
+            own = minority == (part == "minority")
+            style = {"s": sizes[own], "color": color, "alpha": 0.7, "lw": 0, "label": part}
+            ax.scatter(values[own, 0], after[own], **style)
+        title = {"global": "common mean"}.get(name, name)
+        ax.set(title=title, xlabel="accuracy alone", xlim=(low, high), ylim=(low, high))
+        text = f"{np.mean(after > values[:, 0]):.0%} of clients gain"
+        ax.text(0.97, 0.03, text, transform=ax.transAxes, ha="right", fontsize=9)
+    panels[0].set_ylabel("accuracy after")
+    style = {"fontsize": 9, "title": "size: examples", "title_fontsize": 8, "loc": (0.5, 0.13)}
+    panels[names.index("oracle")].legend(**style)
+    return fig

@@ -1,0 +1,159 @@
+"""Clients of a population: one weight for all, in theory and through the mixer.
+
+Optimal model averaging, arXiv 2110.12946, the case of many clients.
+
+    python -m experiments optimal_averaging population
+
+20 clients of a population: weights and risks, theory and the mixer.
+Cost: 15 s on 2 cores.
+Expected: spread .3: a* = .655 with MSE .069, alone .2, all together .105.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jcollab as jc
+from experiments.contract import Claim, Context, Row, above, at_most, check
+from jcollab import averaging, plots
+
+RULES = {
+    "plug-in each": averaging.positive_part,
+    "plug-in shared": averaging.pooled(averaging.positive_part),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Clients whose targets are drawn from a population, averaged by the mixer."""
+
+    n: int = 20
+    num_samples: int = 5  # of each client
+    variance: float = 1.0  # of a sample
+    # standard deviations of the clients' targets
+    spreads: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 1.0, 2.0)
+    num_weights: int = 101  # points of the grid of weights in [0, 1]
+    repetitions: int = 40_000  # of the Monte Carlo
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that could only fail later."""
+        check(self, "num_samples repetitions", at_least=1)
+        check(self, "n num_weights", at_least=2)
+        check(self, "variance spreads", at_least=0)
+
+    @property
+    def clients(self) -> tuple[int, int, float]:
+        """What the theory needs beside the spread."""
+        return self.n, self.num_samples, self.variance
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The grid."""
+        return np.linspace(0, 1, self.num_weights)
+
+
+PRESETS = {"population": Config()}
+SMOKE = {"population": {"repetitions": 500, "spreads": (0.0, 0.3), "num_weights": 11}}
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """One row for each spread of the targets."""
+    rows: list[Row] = []
+    simulate = make_simulation(config)
+    for i, spread in context.cases(list(enumerate(config.spreads))):
+        errors, ruled = simulate(jax.random.fold_in(jax.random.key(config.seed), i), spread)
+        context.kept[spread] = errors
+        best = averaging.population_weight(*config.clients, spread)
+        row = {"spread": spread, "a*": float(best), "a_mc": config.weights[errors.argmin()]}
+        for name, weight in (("local", 0), ("global", 1), ("best", best)):
+            row[name] = float(averaging.population_risk(weight, *config.clients, spread))
+        row |= {"local_mc": errors[0], "global_mc": errors[-1], "best_mc": errors.min(), **ruled}
+        context.log().write(row)
+        rows.append(row)
+    return rows
+
+
+def make_simulation(config: Config) -> Any:
+    """``simulate(key, spread)``: mean squared errors of each weight ``[A]``, and of the rules."""
+    size = config.n, config.repetitions
+    variance = config.variance / config.num_samples
+
+    def risk(mixer: jc.Mixer, key: Any, x: Any, targets: Any) -> Any:
+        mixed, _ = mixer.update(x, mixer.init(x), key=key, step=0)
+        return jnp.mean((mixed - targets) ** 2)
+
+    @jax.jit
+    def simulate(key: Any, spread: Any) -> Any:
+        target_key, noise_key = jax.random.split(key)
+        targets = spread * jax.random.normal(target_key, size)
+        local = targets + jnp.sqrt(variance) * jax.random.normal(noise_key, size)
+        fixed = jax.lax.map(
+            lambda a: risk(jc.personal_average(a), key, local, targets),
+            jnp.asarray(config.weights, jnp.float32),
+        )
+        ruled = {}
+        for name, rule in RULES.items():  # a repetition is one exchange, with weights of its own
+            mixer = jc.personal_average(rule, variance=variance)
+            ruled[name] = jax.vmap(risk, (None, None, 1, 1))(mixer, key, local, targets).mean()
+        return fixed, ruled
+
+    return lambda key, spread: jax.device_get(simulate(key, spread))
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The best weight, found and predicted, and what the rules make of it."""
+    within = max(abs(row["a_mc"] - row["a*"]) for row in rows)
+    names = ("local", "global", "best")
+    off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in names)
+    gain = min(min(row["local"], row["global"]) / row["best"] for row in rows if row["spread"])
+    shared, each = (max(row[name] / row["local"] for row in rows) for name in reversed(RULES))
+    step = 1 / (config.num_weights - 1)
+    beats = "the best weight beats both alone and all together (ratio of risks, least)"
+    never = "one weight estimated from all clients never loses to learning alone (risk ratio)"
+    loses = "a weight estimated by each client alone loses to learning alone at some spread"
+    return [
+        at_most("the best of the measured weights is the predicted one", within, 2 * step),
+        at_most("measured risks, largest deviation from theory", off, 0.01),
+        above(beats, gain, 1),
+        at_most(never, shared, 1),
+        above(loses, each, 1),
+    ]
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Errors against the weight, and against the spread."""
+    fig = plots.figure(figsize=(11, 4.4))
+    left, right = fig.subplots(1, 2)
+    chosen = config.spreads if len(config.spreads) <= 5 else config.spreads[:7:2]
+    for color, spread in zip(plots.COLORS, chosen, strict=False):
+        theory = averaging.population_risk(config.weights, *config.clients, spread)
+        left.plot(config.weights, theory, color=color, label=f"{spread:g}")
+        left.plot(config.weights[::5], context.kept[spread][::5], "o", ms=4, color=color)
+        best = averaging.population_weight(*config.clients, spread)
+        lowest = averaging.population_risk(best, *config.clients, spread)
+        left.plot(best, lowest, "*", ms=13, color=color)
+    local = rows[0]["local"]
+    left.set(title="One weight for all clients", ylim=(0, 2.2 * local), xlim=(0, 1))
+    left.set(xlabel="weight of the others $a$", ylabel="mean squared error")
+    left.legend(title="spread of the targets", title_fontsize=9, fontsize=9, ncol=2)
+    spreads = np.array([row["spread"] for row in rows])
+    fine = np.linspace(0, spreads.max(), 200)
+    right.axhline(1, color="black", lw=1, ls=":", label="alone")
+    optimal = averaging.population_weight(*config.clients, fine)
+    lines = {"all together": 1, "best weight": optimal}
+    for color, (name, weight) in zip(plots.COLORS, lines.items(), strict=False):
+        risks = averaging.population_risk(weight, *config.clients, fine)
+        right.plot(fine, risks / local, color=color, label=name)
+    for color, name in zip(plots.COLORS[2:], RULES, strict=False):
+        values = [row[name] / row["local"] for row in rows]
+        right.plot(spreads, values, "o--", ms=6, lw=1.2, color=color, label=name)
+    right.set(title="What the weight is worth", xlabel="spread of the targets", ylim=(0, 1.6))
+    right.set_ylabel("mean squared error / alone")
+    right.legend(fontsize=9, loc="lower right")
+    context.save(fig, "population")
