@@ -18,6 +18,7 @@ from jcollab import noise_scale, plots, second_moments
 
 GROWTH = 1.06  # between tests of a run; what lies between is interpolated
 MOST_SHIFTS = 4  # windows of learning rates
+KINDS = ("batch", "delay")
 # the exact slowdown by tau / (1 + M), T2: of M = 99 up to 2, of M = 9 beyond
 RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
 SLOWDOWNS = np.log([1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.2446, 7.70344, 13.7054])
@@ -27,12 +28,6 @@ CURVE = scipy.interpolate.PchipInterpolator(RATIOS, SLOWDOWNS)
 def columns(rows: list[Row], *names: str) -> np.ndarray:
     """Columns of a table, an array for each name."""
     return np.array([[row[name] for row in rows] for name in names], float)
-
-
-def ticks(axis: Any, values: Any) -> None:
-    """Ticks of a logarithmic axis at these values only."""
-    axis.set_ticks(values, [f"{value:g}" for value in values])
-    axis.set_ticks([], minor=True)
 
 
 def within(claim: str, deviation: float, bound: float, measured: Any, value: str = "") -> Claim:
@@ -97,12 +92,12 @@ class Problem(NamedTuple):
     name: str  # for rows and figures
     loss: Any  # of a model, a batch and a key
     examples: jc.data.Dataset
-    evaluated: jc.data.Dataset  # what the loss is measured on while runs go on
     start: Any  # a model
     lowest: float  # f*, or 0
     target: float  # of f - f*
     max_steps: int  # where runs end
     width: int = 7  # learning rates that are tried at a time, in steps of sqrt(2)
+    evaluated: Any = slice(None)  # the examples that the loss is measured on while runs go on
 
 
 class Found(NamedTuple):
@@ -110,14 +105,25 @@ class Found(NamedTuple):
 
     steps: float  # to the target, by the mean over seeds
     learning_rate: float  # the fastest
-    place: int  # among those that were tried at that time
     params: Any  # models at the target, leaves [S, ...]
 
 
-def convex(
-    name: str, loss: Any, examples: Any, outputs: int, share: float, max_steps: int
+def logistic(
+    name: str, examples: Any, outputs: int, l2: float, share: float, max_steps: int
 ) -> Problem:
-    """From zeros ``[d, outputs]`` to a share of their suboptimality; f* by L-BFGS in float64."""
+    """Logistic regression from zeros ``[d, outputs]`` to a share of their suboptimality.
+
+    f* is found by L-BFGS in float64. One output is for two classes.
+    """
+
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        scores = batch.x @ params
+        if outputs == 1:
+            fits = optax.sigmoid_binary_cross_entropy(scores[..., 0], batch.y)
+        else:
+            fits = optax.softmax_cross_entropy_with_integer_labels(scores, batch.y)
+        return fits.mean() + 0.5 * l2 * jnp.sum(params**2)
+
     start = jnp.zeros((examples.x.shape[1], outputs))
     with jax.enable_x64(True):
         exact = jc.data.Dataset(jnp.asarray(examples.x, float), jnp.asarray(examples.y))
@@ -126,7 +132,7 @@ def convex(
         zero = np.zeros(start.size)
         found = scipy.optimize.minimize(slope, zero, jac=True, method="L-BFGS-B", options=options)
     target = share * (float(loss(start, examples, None)) - found.fun)
-    return Problem(name, loss, examples, examples, start, found.fun, target, max_steps)
+    return Problem(name, loss, examples, start, found.fun, target, max_steps)
 
 
 def tune(
@@ -144,6 +150,7 @@ def tune(
     models. All learning rates see the same draws. None if the target was not reached.
     """
     data = jc.data.client_data(problem.examples, [np.arange(len(problem.examples.y))])
+    evaluated = jax.tree.map(lambda leaf: leaf[problem.evaluated], problem.examples)
     sample, params = jc.data.minibatches(batch), jc.replicate(problem.start, n)
 
     def advance(rate: Any, key: jax.Array, state: jc.State, count: jax.Array) -> tuple:
@@ -155,7 +162,7 @@ def tune(
 
         state = jax.lax.fori_loop(0, count, step, state)
         model = jax.tree.map(lambda leaf: leaf[0], jc.params_of(state))
-        value = problem.loss(model, problem.evaluated, jax.random.key(0))
+        value = problem.loss(model, evaluated, jax.random.key(0))
         return state, (value[0] if isinstance(value, tuple) else value) - problem.lowest
 
     race = jax.jit(jc.layout.per_replica(advance, in_axes=(0, 0, 0, None)), donate_argnums=2)
@@ -172,7 +179,7 @@ def tune(
         if found is None:
             break
         best = min(best or found, found, key=lambda one: one.steps)
-        center += {0: -1, len(rates) - 1: 1}.get(found.place, 0)
+        center += {rates[0]: -1, rates[-1]: 1}.get(found.learning_rate, 0)
     return best
 
 
@@ -192,10 +199,10 @@ def _race(
                 part = np.log(before / target) / np.log(before / np.maximum(gaps, 1e-30))
             part = np.where(np.isfinite(part) & (before > gaps), part, 1.0)
             place = int(np.argmin(np.where(gaps <= target, part, np.inf)))
-            lanes = [np.split(leaf, len(rates)) for leaf in jax.tree.leaves(states.shared.params)]
-            tree = jax.tree.structure(states.shared.params)
-            models = jax.tree.unflatten(tree, [lane[place] for lane in lanes])
-            return Found(step - count * (1 - part[place]), rates[place], place, models)
+            split = functools.partial(np.split, indices_or_sections=len(rates))
+            models = [split(leaf)[place] for leaf in jax.tree.leaves(states.shared.params)]
+            models = jax.tree.unflatten(jax.tree.structure(states.shared.params), models)
+            return Found(step - count * (1 - part[place]), rates[place], models)
         if step > 30 and not np.isfinite(gaps).any():
             break
         before = gaps
@@ -272,7 +279,7 @@ def knees(rows: list[Row]) -> list[Row]:
     """For every problem, the measured knees beside the estimate."""
     lines: dict[str, Row] = {r["problem"]: {"problem": r["problem"]} for r in rows}
     for name, line in lines.items():
-        for kind in ("batch", "delay"):
+        for kind in KINDS:
             sizes, steps = _reached(rows, name, kind)
             if len(sizes) >= 3:
                 line[f"{kind}_knee"] = fit(kind, sizes, steps)
@@ -291,7 +298,7 @@ def claims(config: Any, rows: list[Row]) -> list[Claim]:
     """Every estimate within a factor of 2 of the measured knees."""
     found = []
     for line in knees(rows):
-        for kind in ("batch", "delay"):
+        for kind in KINDS:
             knee = line.get(f"{kind}_knee")
             if knee and "estimated" in line:
                 claim = f"{line['problem']}: estimated critical parameter over the measured {kind}"
@@ -319,14 +326,10 @@ def figure(rows: list[Row]) -> Any:
     """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
     lines = knees(rows)
     fig = plots.figure(figsize=(4.8 * len(lines), 7))
-    axes = fig.subplots(2, len(lines), squeeze=False)
-    for (top, bottom), line in zip(axes.T, lines, strict=True):
-        gains(top, "batch", rows, line)
-        gains(bottom, "delay", rows, line)
-        top.set(title=line["problem"].replace("_", " "), xlabel="batch $b$")
-        bottom.set_xlabel(r"delay $\tau$")
-    axes[0, 0].set_ylabel("speed-up in steps")
-    axes[1, 0].set_ylabel("slowdown")
+    for panels, kind in zip(fig.subplots(2, len(lines), squeeze=False), KINDS, strict=True):
+        for ax, line in zip(panels, lines, strict=True):
+            gains(ax, kind, rows, line)
+            ax.set_title(line["problem"].replace("_", " "))
     return fig
 
 
@@ -335,19 +338,15 @@ def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
     sizes, steps = _reached(rows, line["problem"], kind)
     if not sizes.any():
         return
-    gain = steps[0] / steps if kind == "batch" else steps / steps[0]
-    x = sizes[sizes > 0]
-    ax.loglog(x, gain[sizes > 0], "o", **{"label": "measured", "color": plots.COLORS[0]} | style)
+    sign = -1 if kind == "batch" else 1
+    x, gain = sizes[sizes > 0], (steps / steps[0])[sizes > 0] ** sign
+    style = {"label": "measured", "color": plots.COLORS[0]} | style
+    ax.loglog(x, gain, "o", base=2, **style)
     dense = np.geomspace(max(x[0], 1), 1.3 * x[-1], 100)
-    color = ax.lines[-1].get_color()
     for name, key, dash in (("fit", f"{kind}_knee", "-"), ("predicted", "estimated", "--")):
         if key in line:
-            c, knee = line[key], line[key] + (kind == "delay")
-            curve = cost(kind, dense, c)
-            curve = cost(kind, 1, c) / curve if kind == "batch" else curve
-            ax.plot(dense, curve, dash, color=color, linewidth=1.6, label=f"{name}, C = {c:.3g}")
-            ax.axvline(knee, color=color, linestyle=dash, linewidth=0.8)
-    if kind == "delay":
-        ticks(ax.xaxis, x)
-        ticks(ax.yaxis, [t for t in (1, 1.5, 2, 3, 4, 6, 8, 12, 16) if t <= ax.get_ylim()[1]])
+            curve = (cost(kind, dense, line[key]) / cost(kind, sizes[0], line[key])) ** sign
+            label = f"{name}, C = {line[key]:.3g}"
+            ax.plot(dense, curve, dash, color=style["color"], linewidth=1.6, label=label)
+    ax.set(xlabel=kind, ylabel="speed-up in steps" if kind == "batch" else "slowdown")
     ax.legend(fontsize=8, loc="upper left")

@@ -21,18 +21,19 @@ from experiments.critical_params._common import columns, monte_carlo, within, wi
 from jcollab import plots, second_moments
 
 # the recorded tables: batches, and a column by batch
-POWERS, SOME = (1, 2, 4, 8, 16, 32, 64, 128, 4096), (1, 8, 32, 64, 128, 256, 1024)
+MANY, SOME = (1, 2, 4, 8, 16, 32, 64, 128, 4096), (1, 8, 32, 64, 128, 256, 1024)
 RECORDED = {
     ("T1", "M=9", "speed_up"): ((1, 8, 64), (1, 4.706, 8.767)),
     ("T1", "M=99", "speed_up"): ((1, 16, 128), (1, 13.91, 56.39)),
     ("T1b", "log-spaced", "steps"): (
-        POWERS,
+        MANY,
         (2848, 1472, 783, 441.7, 278.4, 207.1, 183.4, 179.5, 175.9),
     ),
-    ("T1b", "spiked", "speed_up"): (POWERS, (1, 1.8, 2.94, 4.23, 5.35, 6.13, 6.57, 6.81, 6.99)),
+    ("T1b", "spiked", "speed_up"): (MANY, (1, 1.8, 2.94, 4.23, 5.35, 6.13, 6.57, 6.81, 6.99)),
     ("T3", "M=9", "steps"): (SOME, (221.6, 27.9, 7.115, 3.663, 2.11, 1.498, 0.992)),
     ("T3", "M=99", "steps"): (SOME, (585.4, 74.59, 19.86, 10.74, 6.173, 3.852, 1.934)),
 }
+SPECTRA = ("log-spaced", "spiked")  # of the eigenvalues of T1b
 GRID = np.geomspace(1e-3, 2, 400)  # learning rates of the recorded T1b
 MONTE_CARLO = ((8, 1), (8, 4), (20, 5))  # dimension and batch
 
@@ -60,14 +61,6 @@ PRESETS = {"batch": Config()}
 SMOKE = {"batch": {"batches": (1, 8, 64), "runs": 50, "monte_carlo": 1, "noise_ratios": (9.0,)}}
 
 
-def spectra(condition: float) -> dict[str, np.ndarray]:
-    """Eigenvalues of the problems of T1b."""
-    return {
-        "log-spaced": np.geomspace(1, 1 / condition, 50),
-        "spiked": np.r_[1.0, np.full(49, 1 / condition)],
-    }
-
-
 def run(config: Config, context: Context) -> list[Row]:
     """Tuned steps for every problem and batch, then mini-batch SGD on Gaussian least squares."""
     rows = exact(config)
@@ -84,7 +77,8 @@ def run(config: Config, context: Context) -> list[Row]:
 def exact(config: Config) -> list[Row]:
     """Tuned steps for every problem and batch."""
     rows: list[Row] = []
-    sizes = sorted({1, *config.batches})
+    sizes, eps = sorted({1, *config.batches}), config.accuracy
+    few = np.full(49, 1 / config.condition)
 
     def add(table: str, problem: str, knee: float, steps: list[float]) -> None:
         for b, taken in zip(sizes, steps, strict=True):
@@ -94,11 +88,10 @@ def exact(config: Config) -> list[Row]:
     for m in config.noise_ratios:
         # steps per factor e at a small rate: 1 / gamma
         add("T1", f"M={m:g}", m, [1 + m / b for b in sizes])
-    for name, values in spectra(config.condition).items():
+    for name, values in zip(SPECTRA, (np.geomspace(1, few[0], 50), np.r_[1.0, few]), strict=True):
         best = [second_moments.tuned_gaussian(values, batch_size=b, grid=GRID) for b in sizes]
         add("T1b", name, jc.wall_clock.noise_ratio(values), [one.steps for one in best])
     for m in config.noise_ratios:
-        eps = config.accuracy
         best = [second_moments.tuned_additive(m, 1.0, eps, batch_size=b) for b in sizes]
         add("T3", f"M={m:g}", m + 1 / eps, [one.steps for one in best])
     return rows
@@ -116,11 +109,9 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             worst = max(off, key=abs)
             claim = f"{table}, {problem}: the recorded {name.replace('_', '-').rstrip('s')}s"
             found.append(within(claim, worst, 0.01, f"{worst:+.2%}"))
-    for row in rows:
-        if "measured" in row:
-            claim = f"T1, {row['problem']}, b={row['batch']}: Monte Carlo of the second moment"
-            found.append(within_errors(claim, row))
-    for problem in spectra(config.condition):
+    claim = "T1, {problem}, b={batch}: Monte Carlo of the second moment"
+    found += [within_errors(claim.format(**row), row) for row in rows if "measured" in row]
+    for problem in SPECTRA:
         last = _of(rows, "T1b", problem)[-1]
         claim = f"T1b, {problem}: largest speed-up over the predicted 1 + M"
         found.append(between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5))
@@ -143,13 +134,9 @@ def _of(rows: list[Row], table: str, problem: str) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Speed-ups of each table, and the predicted knees."""
-    titles = {
-        "T1": "multiplicative noise",
-        "T1b": f"least squares, condition {config.condition:g}",
-        "T3": f"additive noise too, $\\epsilon$ = {config.accuracy:g}",
-    }
+    titles = ("multiplicative noise", "least squares", "additive noise too")
     fig = plots.figure(figsize=(12.5, 4))
-    for ax, (table, title) in zip(fig.subplots(1, 3), titles.items(), strict=True):
+    for ax, table, title in zip(fig.subplots(1, 3), ("T1", "T1b", "T3"), titles, strict=True):
         own = [r for r in rows if r["table"] == table and r.get("speed_up")]
         for problem, color in zip({r["problem"]: 0 for r in own}, plots.COLORS, strict=False):
             sizes, gains, knees = columns(_of(own, table, problem), "batch", "speed_up", "knee")

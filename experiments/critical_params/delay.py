@@ -16,7 +16,7 @@ import dataclasses
 import numpy as np
 
 from experiments.contract import Claim, Context, Row, check
-from experiments.critical_params._common import columns, monte_carlo, ticks, within, within_errors
+from experiments.critical_params._common import columns, monte_carlo, within, within_errors
 from jcollab import plots, second_moments
 
 # recorded: M and tau to steps until E|x|^2 has fallen by 1e6
@@ -56,10 +56,12 @@ def run(config: Config, context: Context) -> list[Row]:
         rate, _, steps = second_moments.tuned(m, delay=tau)
         if tau == 0:
             first = steps
-        row = {"M": m, "delay": tau, "ratio": tau / (1 + m), "steps": steps}
-        row["rate_times_1_plus_M"] = rate * (1 + m)
-        row["slowdown"] = steps / first if m and first else None
-        row["speed_up"] = (tau + 1) * first / steps if m and first else None
+        slow = steps / first if m and first else None
+        row = {"M": m, "delay": tau, "ratio": tau / (1 + m), "steps": steps, "slowdown": slow}
+        row |= {
+            "rate_times_1_plus_M": rate * (1 + m),
+            "speed_up": (tau + 1) / slow if slow else None,
+        }
         rows.append(row)
         context.log().write(row)
     if not context.stop.is_set():
@@ -91,11 +93,8 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         claim = "without noise no delay is free: T = 6.9 (tau + 1)"
         fine = low >= 0.85 * 6.9 and high <= 1.15 * 6.9
         found.append(Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine))
-    for row in rows:
-        if "measured" in row:
-            claim = f"Monte Carlo of asynchronous SGD, M=9, tau=10, t={row['time']}"
-            found.append(within_errors(claim, row))
-    return found
+    claim = "Monte Carlo of asynchronous SGD, M=9, tau=10, t={time}"
+    return found + [within_errors(claim.format(**r), r) for r in rows if "measured" in r]
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -106,17 +105,14 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Slowdowns against the delay, and against the delay over 1 + M."""
     fig = plots.figure(figsize=(9.6, 4))
-    left, right = fig.subplots(1, 2)
     late = [r for r in rows if r.get("slowdown") and r["delay"]]
-    for m, color in zip(sorted({r["M"] for r in late}), plots.COLORS, strict=False):
-        x, ratio, y = columns([r for r in late if r["M"] == m], "delay", "ratio", "slowdown")
-        left.loglog(x, y, "o-", color=color, label=f"M = {m:g}", markersize=5)
-        left.axvline(1 + m, color=color, linestyle=":", linewidth=1.4)
-        right.loglog(ratio, y, "o--", color=color, label=f"M = {m:g}", markersize=5)
-    right.axvline(1, color="0.4", linestyle=":", linewidth=1.4)
-    left.set(xlabel=r"delay $\tau$ (dotted: $1 + M$)", ylabel="slowdown, tuned")
-    right.set(xlabel=r"$\tau\,/\,(1 + M)$", title="one curve for all")
-    for ax in (left, right):
-        ticks(ax.yaxis, (1, 2, 4, 8))
+    labels = {"delay": r"delay $\tau$ (dotted: $1 + M$)", "ratio": r"$\tau\,/\,(1 + M)$"}
+    for ax, (name, label) in zip(fig.subplots(1, 2), labels.items(), strict=True):
+        for m, color in zip(sorted({r["M"] for r in late}), plots.COLORS, strict=False):
+            x, y = columns([r for r in late if r["M"] == m], name, "slowdown")
+            ax.loglog(x, y, "o-", base=2, color=color, label=f"M = {m:g}", markersize=5)
+            knee = 1 + m if name == "delay" else 1
+            ax.axvline(knee, color=color, linestyle=":", linewidth=1.4)
+        ax.set(xlabel=label, ylabel="slowdown, tuned")
         ax.legend(loc="upper left")
     context.save(fig, "delay")

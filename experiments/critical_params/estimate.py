@@ -52,7 +52,7 @@ SMOKE = {"estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "
 
 def run(config: Config, context: Context) -> list[Row]:
     """Two batch sizes and per-sample covariance at a point, a regression along a trajectory."""
-    m, variance, d = config.dimension + 1.0, config.dimension * config.label_noise, config.dimension
+    d, m, variance = config.dimension, config.dimension + 1.0, config.dimension * config.label_noise
     problem = jc.data.gaussian_regression(np.ones(d), label_noise=config.label_noise)
     point, loss = jnp.full(d, np.sqrt(SQUARE / d)), jc.data.regression_loss
     keys = jax.random.split(jax.random.key(config.seed), 3)
@@ -67,11 +67,11 @@ def run(config: Config, context: Context) -> list[Row]:
     covariance = {"estimator": "covariance of samples", "ratio": full.ratio, "samples": fewer}
 
     part = jax.tree.map(lambda leaf: leaf[:20_000], examples)
-    algorithm = jc.centralized(loss, optax.sgd(0.02))
-    algorithm = jc.with_metrics(algorithm, noise_scale.measured(loss, part))
+    metrics = noise_scale.measured(loss, part)
+    algorithm = jc.with_metrics(jc.centralized(loss, optax.sgd(0.02)), metrics)
     options = {"num_rounds": config.trajectory, "sample": jc.data.regression_samples(1)}
     state = algorithm.init(keys[2], 3 * point[None])
-    _, log = jc.run(algorithm, state, problem, keys[2], **options)
+    log = jc.run(algorithm, state, problem, keys[2], **options)[1]
     signal, noise = (np.asarray(log[name], float) for name in ("signal", "noise"))
     context.kept["trajectory"] = signal, noise
     m, variance = noise_scale.fit(signal, noise, weights=1 / noise**2)

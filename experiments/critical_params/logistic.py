@@ -12,12 +12,9 @@ Expected: knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.datasets import load_breast_cancer
 
 import jcollab as jc
@@ -68,18 +65,12 @@ def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
 
 def run(config: Config, context: Context) -> list[Row]:
     """Knees of every data set."""
-
-    def loss(params: Any, batch: Any, key: Any) -> Any:
-        """Softmax cross-entropy of a linear model ``[d, C]`` with l2."""
-        fits = optax.softmax_cross_entropy_with_integer_labels(batch.x @ params, batch.y)
-        return fits.mean() + 0.5 * config.regularization * jnp.sum(params**2)
-
     rows: list[Row] = []
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for name in context.cases(config.datasets):
         examples = tabular(name, config.examples, config.seed)
-        outputs = int(examples.y.max()) + 1
-        problem = common.convex(name, loss, examples, outputs, config.target, config.max_steps)
+        outputs, l2 = int(examples.y.max()) + 1, config.regularization
+        problem = common.logistic(name, examples, outputs, l2, config.target, config.max_steps)
         rows += common.measure(problem, config, 0.1, seeds, context)
     return rows
 

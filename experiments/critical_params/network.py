@@ -57,17 +57,16 @@ def run(config: Config, context: Context) -> list[Row]:
     images = jc.data.load(config.dataset)
     chosen = np.random.default_rng(config.seed).permutation(len(images.y))[: config.examples]
     examples = jc.data.Dataset(images.x[chosen], images.y[chosen])
-    some = np.random.default_rng(0).permutation(len(chosen))[:EVALUATED]
-    part, first = (jc.data.Dataset(examples.x[i], examples.y[i]) for i in (some, slice(EVALUATED)))
     model = jc.models.CNN(10, channels=config.channels, hidden=(config.hidden,), kernel=3)
     fresh = model.init(jax.random.key(config.seed), examples.x[:1])
     loss = jc.objectives.classification(model.apply)
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     early, between, late = config.losses
+    part = np.random.default_rng(0).permutation(len(chosen))[:EVALUATED]
     name, steps = f"early: loss {early:g}", config.max_steps
-    stage = common.Problem(name, loss, examples, part, fresh, 0.0, early, steps, width=5)
+    stage = common.Problem(name, loss, examples, fresh, 0.0, early, steps, 5, part)
     rows = common.measure(stage, config, 0.05, seeds, context)
-    training = stage._replace(evaluated=first, target=between, width=3)
+    training = stage._replace(evaluated=slice(EVALUATED), target=between, width=3)
     build, batch = functools.partial(common.delayed_sgd, loss), min(16, len(chosen))
     trained = common.tune(training, build, 0.2, seeds[:1], context, batch=batch)
     if trained is None:

@@ -12,10 +12,10 @@ Expected: the sparser, the longer the delay that is free.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -74,12 +74,8 @@ def run(config: Config, context: Context) -> list[Row]:
     cases = context.cases(config.densities, sorted({0, *config.delays}), description="logistic")
     for density, delay in cases:
         if delay == 0:
-            problem, rate = logistic(config, density), 1.0
-        late = jc.local.coordinate_delays(jax.random.key(config.seed), delay)
-
-        def build(rate: Any, late: Any = late) -> jc.Algorithm:
-            return jc.centralized(loss, optax.chain(late, optax.sgd(rate)))
-
+            problem, rate = classification(config, density), 1.0
+        build = functools.partial(_hogwild, problem.loss, delay, config.seed)
         found = common.tune(problem, build, rate, seeds, context)
         rate = found.learning_rate if found else rate
         row = {"problem": "logistic", "density": density, "delay": delay, "rate": rate}
@@ -92,7 +88,12 @@ def run(config: Config, context: Context) -> list[Row]:
     return rows
 
 
-def logistic(config: Config, density: float) -> common.Problem:
+def _hogwild(loss: Any, delay: int, seed: int, rate: Any) -> jc.Algorithm:
+    late = jc.local.coordinate_delays(jax.random.key(seed), delay)
+    return jc.centralized(loss, optax.chain(late, optax.sgd(rate)))
+
+
+def classification(config: Config, density: float) -> common.Problem:
     """Logistic regression on positive features, as counts of words are.
 
     Each is not zero with probability ``density``. Their mean makes dense features agree on one
@@ -106,21 +107,13 @@ def logistic(config: Config, density: float) -> common.Problem:
     score = x @ rng.normal(size=config.features)
     y = score > np.median(score)
     examples = jc.data.Dataset(x.astype(np.float32), y.astype(np.int32))
-    return common.convex("", loss, examples, 1, TARGET, config.max_steps)
-
-
-def loss(params: Any, batch: Any, key: Any) -> Any:
-    """Binary logistic loss of ``w [d, 1]`` with l2."""
-    fits = optax.sigmoid_binary_cross_entropy((batch.x @ params)[..., 0], batch.y)
-    return fits.mean() + 0.5 * REGULARIZATION * jnp.sum(params**2)
+    return common.logistic("", examples, 1, REGULARIZATION, TARGET, config.max_steps)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded moments, the Monte Carlo, and knees that grow with sparsity."""
     found = []
-    for row in rows:
-        if row["problem"] != "one-hot":
-            continue
+    for row in (row for row in rows if row["problem"] == "one-hot"):
         label = f"one-hot, tau={row['delay']}, t={row['time']}"
         if config.dimension == 100:
             recorded = RECORDED[row["delay"], row["rate"]][(100, 300, 600).index(row["time"])]
