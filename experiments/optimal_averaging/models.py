@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
     groups: Groups
     accuracy: dict[str, np.ndarray]  # of each client by method
     weight: dict[str, np.ndarray]  # of the others, by method
-    levels: np.ndarray  # accuracies for each weight that is the same for all, ``[A, n]``
+    levels: list[np.ndarray]  # accuracies for each weight that is the same for all
 
 
 def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, seed: int) -> Groups:
@@ -126,20 +126,25 @@ def run(config: Config, context: Context) -> list[Row]:
     """Rows of kind ``method`` (means over seeds), ``level`` (a weight for all) and ``client``."""
     train, test = jc.data.load(config.dataset), jc.data.load(config.dataset, "test")
     seeds = config.seed + np.arange(config.num_seeds)
-    groups = [
-        make_groups(config, train, test, *case) for case in itertools.product(config.shifted, seeds)
-    ]
-    model = jc.models.MLP(10, (config.hidden,) if config.hidden else ())
+    cases = list(itertools.product(config.shifted, seeds))
+    groups = [make_groups(config, train, test, *case) for case in cases]
+    model, x = jc.models.MLP(10, (config.hidden,) if config.hidden else ()), jnp.asarray(test.x)
     states = _train(config, context, groups, model, seeds)
     if context.stop.is_set():
         return []
-    average = _averaging(config, model, jnp.asarray(test.x))
-    rows: list[Row] = []
-    for k, shifted in enumerate(config.shifted):
-        runs = range(k * len(seeds), (k + 1) * len(seeds))
-        own = [jax.tree.map(lambda leaf, r=r: leaf[r], states) for r in runs]
-        outcomes = [average(groups[r], state) for r, state in zip(runs, own, strict=True)]
-        rows += _rows(config, shifted, outcomes)
+
+    def measure(params: Any, y: Any) -> tuple[Any, Any]:
+        """Accuracy and loss of a model."""
+        logits = model.apply(params, x)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return jnp.mean(jnp.argmax(logits, -1) == y), loss
+
+    measure_all = jax.jit(jc.layout.per_client(measure))
+    outcomes: dict[int, list[Outcome]] = {}
+    for r, (shifted, _) in enumerate(cases):
+        own = jax.tree.map(lambda leaf, r=r: leaf[r], states)
+        outcomes.setdefault(shifted, []).append(_average(config, groups[r], own, measure_all))
+    rows = [row for shifted, own in outcomes.items() for row in _rows(config, shifted, own)]
     for row in rows:
         context.log().write(row)
     return rows
@@ -153,15 +158,12 @@ def _train(
     Of models that are trained alone, there are also two on halves of each client's data.
     """
     loss = jc.objectives.classification(model.apply)
-    sgd = optax.chain(
-        optax.add_decayed_weights(config.weight_decay), optax.sgd(config.learning_rate)
-    )
+    decay = optax.add_decayed_weights(config.weight_decay)
+    sgd = optax.chain(decay, optax.sgd(config.learning_rate))
     alone = jc.decentralized(loss, sgd, jc.identity())
     mean = jc.every(config.period, jc.all_reduce())
-    fedavg, updates = (
-        jc.decentralized(loss, sgd, mean),
-        jc.personal_average(averaging.positive_part),
-    )
+    fedavg = jc.decentralized(loss, sgd, mean)
+    updates = jc.personal_average(averaging.positive_part)
     algorithms: dict[str, jc.Algorithm] = {
         "halves": alone,
         "alone": alone,
@@ -214,73 +216,46 @@ def _train(
     return states
 
 
-def _averaging(config: Config, model: Any, x: jax.Array) -> Any:
-    """``average(groups, states) -> Outcome`` of one run; programs are compiled once for all."""
+def _average(config: Config, groups: Groups, states: dict[str, jc.State], measure: Any) -> Outcome:
+    """Accuracies ``measure(models, labels)[0]`` of one run, with losses for the oracle's choice."""
+    sizes, models = groups.sizes, {name: jc.params_of(state) for name, state in states.items()}
+    labels = jnp.asarray(groups.labels[groups.minority.astype(int)])
 
-    def measure(models: Any, labels: Any) -> tuple[Any, Any]:
-        """Accuracy and loss of each client's model on its group's test labels, ``[n]``."""
+    def share(mixer: jc.Mixer) -> tuple[np.ndarray, np.ndarray, Any]:
+        own, key = models["alone"], jax.random.key(0)
+        mixed, state = mixer.update(own, mixer.init(own), key=key, step=jnp.int32(0))
+        return *jax.device_get(measure(mixed, labels)), state
 
-        def one(params: Any, y: Any) -> tuple[Any, Any]:
-            logits = model.apply(params, x)
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-            return jnp.mean(jnp.argmax(logits, -1) == y), loss
+    def personal(rule: Any, **options: Any) -> jc.Mixer:
+        return jc.personal_average(rule, counts=sizes, **options)
 
-        return jc.layout.per_client(one)(models, labels)
-
-    def mix(mixer: jc.Mixer, models: Any) -> tuple[Any, Any]:
-        return mixer.update(models, mixer.init(models), key=jax.random.key(0), step=jnp.int32(0))
-
-    @jax.jit
-    def measure_levels(local: Any, labels: Any, sizes: Any) -> tuple[Any, Any]:
-        grid = jnp.linspace(0.0, 1.0, config.num_weights)
-        personal = jc.personal_average
-        return jax.lax.map(
-            lambda a: measure(mix(personal(a, counts=sizes), local)[0], labels), grid
-        )
-
-    measure_once = jax.jit(measure)
-
-    def average(groups: Groups, states: dict[str, jc.State]) -> Outcome:
-        sizes, models = groups.sizes, {name: jc.params_of(state) for name, state in states.items()}
-        labels = jnp.asarray(groups.labels[groups.minority.astype(int)])
-        # the spread of models of two halves of a client's data tells that of the model of all
-        halves = (jax.tree.map(lambda leaf, i=i: leaf[i::2], models["halves"]) for i in (0, 1))
-        variance = np.asarray(jax.vmap(averaging.squared_distance)(*halves)) / 4
-        levels, losses = jax.device_get(
-            measure_levels(models["alone"], labels, jnp.asarray(sizes, float))
-        )
-        best = np.linspace(0, 1, config.num_weights)[losses.argmin(0)]
-        same = groups.minority[:, None] == groups.minority
-        matrix = same * sizes / (same * sizes).sum(1, keepdims=True)
-
-        def personal(rule: Any, **options: Any) -> jc.Mixer:
-            return jc.personal_average(rule, counts=sizes, **options)
-
-        positive = averaging.positive_part
-        mixers = {
-            "local": jc.identity(),
-            "global": personal(averaging.pooled_weight(sizes, sizes.sum() - sizes)),
-            "oracle": personal(best),
-            "oracle groups": jc.collaboration(matrix),
-            "plug-in": personal(positive, variance=variance),
-            "plug-in shared": personal(averaging.pooled(positive), variance=variance),
-            "pre-test": personal(averaging.pre_test, variance=variance),
-        }
-        accuracy, weight = {}, {}
-        for name, mixer in mixers.items():
-            mixed, state = mix(mixer, models["alone"])
-            accuracy[name] = np.asarray(measure_once(mixed, labels)[0])
-            if hasattr(state, "weight"):
-                weight[name] = np.asarray(state.weight)
-        for name in config.trained:
-            accuracy[name] = np.asarray(measure_once(models[name], labels)[0])
-            clients = states[name].clients
-            if name.startswith("APFL") or name == "plug-in updates":
-                own = clients if name.startswith("APFL") else clients.mixer
-                weight[name] = np.asarray(own.weight)
-        return Outcome(groups, accuracy, weight, levels)
-
-    return average
+    grid = np.linspace(0, 1, config.num_weights)
+    levels, losses, _ = zip(*(share(personal(a)) for a in grid), strict=True)
+    # the spread of models of two halves of a client's data tells that of the model of all
+    halves = (jax.tree.map(lambda leaf, i=i: leaf[i::2], models["halves"]) for i in (0, 1))
+    variance = np.asarray(jax.vmap(averaging.squared_distance)(*halves)) / 4
+    same = groups.minority[:, None] == groups.minority
+    mixers = {
+        "local": jc.identity(),
+        "global": personal(averaging.pooled_weight(sizes, sizes.sum() - sizes)),
+        "oracle": personal(grid[np.argmin(losses, 0)]),
+        "oracle groups": jc.collaboration(same * sizes / (same * sizes).sum(1, keepdims=True)),
+        "plug-in": personal(averaging.positive_part, variance=variance),
+        "plug-in shared": personal(averaging.pooled(averaging.positive_part), variance=variance),
+        "pre-test": personal(averaging.pre_test, variance=variance),
+    }
+    accuracy, weight = {}, {}
+    for name, mixer in mixers.items():
+        accuracy[name], _, state = share(mixer)
+        if hasattr(state, "weight"):
+            weight[name] = np.asarray(state.weight)
+    for name in config.trained:
+        accuracy[name], clients = np.asarray(measure(models[name], labels)[0]), states[name].clients
+        if name.startswith("APFL"):
+            weight[name] = np.asarray(clients.weight)
+        if name == "plug-in updates":
+            weight[name] = np.asarray(clients.mixer.weight)
+    return Outcome(groups, accuracy, weight, levels)
 
 
 def _by_group(values: np.ndarray, groups: Groups, ending: str = "") -> dict[str, float]:

@@ -70,7 +70,7 @@ def test_bad_configurations_are_named():
         (
             multi_node.Config,
             "variances must be at least 1e-06",
-            {"variances": (0.1, 0.1, 0.1, 0.0)},
+            {"variances": (0.1, 0.1, 0.1, 0)},
         ),
         (models.Config, "minority must be at least 1 and at most 19, got 20", {"minority": 20}),
         (models.Config, "shifted must not be 1", {"shifted": (1,)}),
