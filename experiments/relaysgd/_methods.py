@@ -1,10 +1,13 @@
-"""The methods that the RelaySGD paper compares, by the names that its tables use."""
+"""The methods that the RelaySGD paper compares, and the numbers that it gives for them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import optax
@@ -14,9 +17,8 @@ import jcollab as jc
 # the paper's D2 on a ring lies exactly at the limit that is warned of
 warnings.filterwarnings("ignore", "D2 needs")
 
-Topology = jc.topology.Topology
 Build = Callable[..., jc.Algorithm]  # build(loss, learning_rate, momentum, mixer)
-GRAPHS: dict[str, Callable[[int], Topology]] = {
+GRAPHS: dict[str, Callable[[int], jc.topology.Topology]] = {
     "ring": jc.topology.ring,
     "chain": jc.topology.chain,
     "star": jc.topology.star,
@@ -33,12 +35,21 @@ class Method:
     topology: str
     build: Build
     mixer: Callable[[int], jc.Mixer]  # of n clients
-    # the factor by which learning rates are scaled up because relayed updates come late
-    correction: Callable[[int], float] = lambda n: 1.0
-    graph: Callable[[int], Topology] | None = None  # for drawings
 
     def __str__(self) -> str:
         return f"{self.name} {self.topology}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Fields of a row."""
+        return {"algorithm": self.name, "topology": self.topology}
+
+    def correction(self, n: int) -> float:
+        """The factor by which learning rates are scaled up because relayed updates come late."""
+        if not self.name.startswith("RelaySGD"):
+            return 1.0
+        tree = GRAPHS.get(self.topology, jc.topology.binary_tree)
+        return jc.topology.learning_rate_correction(tree(n))
 
 
 def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:
@@ -65,40 +76,28 @@ def double_trees(n: int, **options: Any) -> jc.Mixer:
     return jc.interleave(*(jc.relay_sum(tree, **options) for tree in trees))
 
 
-def tree_correction(n: int) -> float:
-    """The correction of RelaySGD on one tree, or two."""
-    return jc.topology.learning_rate_correction(jc.topology.binary_tree(n))
+one_peer = functools.partial(jc.one_peer_exponential, rounds=2)
 
 
-def _gossip(name: str, build: Build, graph: str) -> Method:
-    make = GRAPHS[graph]
-    return Method(name, graph, build, lambda n: jc.gossip(make(n)), graph=make)
-
-
-def _relay(name: str, build: Build, graph: str, **options: Any) -> Method:
-    make = GRAPHS[graph]
-    return Method(
-        name,
-        graph,
-        build,
-        lambda n: jc.relay_sum(make(n), **options),
-        lambda n: jc.topology.learning_rate_correction(make(n)),
-        make,
-    )
+def _on(graphs: Iterable[str], name: str, build: Build, mix: Any, **options: Any) -> list[Method]:
+    return [
+        Method(name, graph, build, lambda n, make=GRAPHS[graph]: mix(make(n), **options))
+        for graph in graphs
+    ]
 
 
 METHODS = {
     str(method): method
     for method in (
         Method("all-reduce", "complete", shared_models, lambda n: jc.all_reduce()),
-        Method("SGP", "exponential", shared_models, lambda n: jc.one_peer_exponential(n, rounds=2)),
-        Method("RelaySGD", "double trees", shared_models, double_trees, tree_correction),
-        *(_relay("RelaySGD", shared_models, tree) for tree in TREES),
-        *(_relay("RelaySGD/Grad", shared_updates, tree, fill="zero") for tree in TREES),
-        *(_gossip("D-PSGD", shared_models, graph) for graph in GRAPHS),
-        *(_gossip("D-PSGD + QGM", quasi_global, graph) for graph in GRAPHS),
-        *(_gossip("D2", d2, graph) for graph in GRAPHS),
-        *(_gossip("gradient tracking", gradient_tracking, graph) for graph in GRAPHS),
+        Method("SGP", "exponential", shared_models, one_peer),
+        Method("RelaySGD", "double trees", shared_models, double_trees),
+        *_on(TREES, "RelaySGD", shared_models, jc.relay_sum),
+        *_on(TREES, "RelaySGD/Grad", shared_updates, jc.relay_sum, fill="zero"),
+        *_on(GRAPHS, "D-PSGD", shared_models, jc.gossip),
+        *_on(GRAPHS, "D-PSGD + QGM", quasi_global, jc.gossip),
+        *_on(GRAPHS, "D2", d2, jc.gossip),
+        *_on(GRAPHS, "gradient tracking", gradient_tracking, jc.gossip),
     )
 }
 # in Table 2 of the paper
@@ -111,3 +110,11 @@ PAPER_METHODS = (
     "D2 ring",
     "D-PSGD ring",
 )
+
+
+def published(*path: Any) -> Any:
+    """What ``published.json`` has below a table or figure; None where it has nothing."""
+    found = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
+    for key in path:
+        found = (found or {}).get(key if isinstance(key, str) else f"{key:g}")
+    return found

@@ -1,9 +1,16 @@
-"""Problems and error curves of the paper's experiments on quadratics."""
+"""The paper's experiments on quadratics: error curves, and its searches for a learning rate.
+
+A run of a search is tested at rounds that are evenly spaced on a logarithmic scale. What happens
+first decides how the interval of learning rates shrinks; both searches follow the decisions of the
+original code, so that tuned numbers can be compared digit for digit. This includes a habit of its
+search for the fastest rate: the learning rate that it reports for an improvement is half the one
+that was run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +21,18 @@ from experiments.relaysgd._methods import METHODS
 from jcollab.data import Quadratics, quadratics
 
 Build = Callable[[Any], jc.Algorithm]
+# what a test of a run can find
+ON, REACHED, SLOW, DIVERGED, RISING, PLATEAU, EXHAUSTED = range(7)
+TARGET = 1e-6  # suboptimality that is asked for
+LARGEST = 20.0  # learning rate at which the searches begin
+MOST_TRIALS = 30
+TESTS = 1000  # in a run, before rounding
 
 
 def method(name: str, n: int, *, noise: float = 0.0, mixer: jc.Mixer | None = None) -> Build:
-    """``build(learning_rate) -> Algorithm`` of a method of the paper without momentum.
+    """``build(learning_rate) -> Algorithm`` of a method by name, without momentum.
 
-    Args:
-        name: of the method and its topology, for example "RelaySGD chain".
-        n: number of clients.
-        noise: sigma of the gradients.
-        mixer: another one than the method's.
+    The gradients have noise of this sigma; another mixer may take the place of the method's.
     """
     loss, mixer = quadratics.quadratic_loss(noise), mixer or METHODS[name].mixer(n)
     return lambda rate: METHODS[name].build(loss, rate, 0.0, mixer)
@@ -45,12 +54,7 @@ def error_curves(
 ) -> jax.Array:
     """``F(mean x) - F*`` before each round and after the last, ``[S, T + 1]``, in one program.
 
-    Args:
-        build: the method.
-        problems: ``A [S, n, d, d]``, ``b [S, n, d]``.
-        rates: learning rate on each problem, ``[S]``, or one for all.
-        rounds: T.
-        keys: of the gradient noise, ``[S]``.
+    On stacked problems, with their learning rates ``[S]`` or one for all, and keys of the noise.
     """
     count, n, d = problems.b.shape
 
@@ -66,3 +70,117 @@ def error_curves(
 
     every = np.broadcast_to(rates, count)
     return jax.jit(jax.vmap(one))(problems, optimal_values(problems), every, keys)
+
+
+class Best(NamedTuple):
+    """What a search finds."""
+
+    steps: jax.Array  # 0 where no learning rate reaches the target
+    learning_rate: jax.Array
+
+
+class _Interval(NamedTuple):
+    low: jax.Array  # NaN until some rate is known to be too small
+    high: jax.Array
+    rate: jax.Array  # the next one to try while there is no lower end
+    best: Best
+    trial: jax.Array
+
+
+class _Run(NamedTuple):
+    state: jc.State
+    step: jax.Array
+    tests: jax.Array
+    errors: jax.Array  # the last three, newest last
+    first: jax.Array
+    event: jax.Array
+
+
+def tune(
+    build: Build, problems: Quadratics, *, max_steps: int = 10_000, plateau: bool = False
+) -> Best:
+    """Tunes one method on stacked problems: steps and learning rates, ``[S]``.
+
+    A run is given up after ``max_steps``. With ``plateau``, the search looks for the learning rate
+    whose error comes to rest at the target; else for the one that reaches the target first.
+    """
+    width = 1e-6 if plateau else 1e-4
+    attempt = _attempt(build, max_steps, plateau)
+
+    def search(problem: Quadratics, least: jax.Array) -> Best:
+        def wide(s: _Interval) -> jax.Array:
+            open_below = jnp.isnan(s.low)
+            return (s.trial < MOST_TRIALS) & (open_below | (s.high - s.low > width))
+
+        def trial(s: _Interval) -> _Interval:
+            first = s.high / 2 if plateau else s.rate
+            rate = jnp.where(jnp.isnan(s.low), first, (s.low + s.high) / 2)
+            end = attempt(problem, least, rate, s.best.steps)
+            return _shrink(s, rate, end, plateau)._replace(trial=s.trial + 1)
+
+        high = jnp.asarray(LARGEST, least.dtype)
+        nothing = Best(jnp.zeros((), int), high * jnp.nan)
+        start = _Interval(high * jnp.nan, high, high, nothing, jnp.int32(0))
+        return jax.lax.while_loop(wide, trial, start).best
+
+    return jax.jit(jax.vmap(search))(problems, optimal_values(problems))
+
+
+def _shrink(s: _Interval, rate: jax.Array, end: _Run, plateau: bool) -> _Interval:
+    """The interval after a run with a learning rate."""
+    event, rests = end.event, end.event == PLATEAU
+    error = jnp.where(rests, end.errors.mean(), end.errors[-1])
+    reached = (event == REACHED) | (rests & (error < TARGET))
+    better = reached & ((s.best.steps == 0) | (end.step < s.best.steps))
+    too_large = (event == DIVERGED) | (event == RISING) | (rests & ~reached)
+    close = reached & (error > TARGET / 1.1) & plateau
+    behind = reached & ~close if plateau else reached & ~better
+    too_small = behind | (event == SLOW) | (event == EXHAUSTED)
+    low = jnp.where(too_small, jnp.minimum(rate, s.high), s.low)
+    high = jnp.where(too_large, jnp.fmax(s.low, rate), s.high)
+    following = rate
+    if not plateau:
+        high = jnp.where(behind, jnp.minimum(4 * rate, s.high), high)
+        following = jnp.where(too_large | better, rate / 2, rate)
+    found = Best(end.step, following)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, s.best)
+    low = jnp.where(close, high, low)  # ends the search
+    return s._replace(low=low, high=high, rate=following, best=best)
+
+
+def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]:
+    """``run(problem, least, rate, best) -> _Run`` with one rate until something happens."""
+    grid = np.logspace(0, np.log2(max_steps), TESTS, base=2).round().astype(int)
+    gaps = np.diff(np.unique(grid[grid < max_steps]), prepend=0)
+    tolerance = TARGET / (100 if plateau else 10)
+
+    def run(problem: Quadratics, least: jax.Array, rate: jax.Array, best: jax.Array) -> _Run:
+        algorithm, key = build(rate), jax.random.key(0)
+
+        def advance(r: _Run) -> _Run:
+            """On to the next test, and what it finds."""
+            gap = jnp.asarray(gaps)[r.tests]
+            state = jax.lax.fori_loop(
+                0, gap, lambda _, state: algorithm.update(state, problem, key)[0], r.state
+            )
+            step, tests = r.step + gap, r.tests + 1
+            error = quadratics.objective_value(problem, jc.params_of(state).mean(0)) - least
+            errors = jnp.concatenate([r.errors[1:], error[None]])
+            first = jnp.where(tests == 1, error, r.first)
+            found = {
+                REACHED: (error < TARGET) & (not plateau),
+                SLOW: (best > 0) & (step > best * 10),
+                DIVERGED: ~(error <= first),
+                RISING: (tests >= 2) & (error > jnp.maximum(errors[-2], TARGET)),
+                PLATEAU: (tests >= 3) & (jnp.abs(errors - errors.mean()) < tolerance).all(),
+                EXHAUSTED: tests == len(gaps),
+            }
+            event = jnp.select(list(found.values()), list(found), ON)
+            return _Run(state, step, tests, errors, first, event)
+
+        start = algorithm.init(key, jnp.zeros(problem.b.shape, least.dtype))
+        none, count = jnp.zeros(3, least.dtype), jnp.zeros((), gaps.dtype)
+        begin = _Run(start, count, count, none, none[0], jnp.asarray(ON))
+        return jax.lax.while_loop(lambda r: r.event == ON, advance, begin)
+
+    return run

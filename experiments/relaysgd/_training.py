@@ -31,7 +31,6 @@ class Config:
     eval_examples: int = 2000  # test examples that the curves are drawn from (the table uses all)
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "n num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
         check(self, "learning_rates", above=0)
 
@@ -66,14 +65,7 @@ def train(
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """Trains with every learning rate and seed: the row of the best rate, and its curves.
 
-    Args:
-        context: of the experiment.
-        config: of the experiment.
-        task: data and model.
-        parts: a partition of the training data for each seed.
-        method: what to train with.
-        momentum: of its local SGD.
-        tags: fields of the row and of every line of the log.
+    ``parts`` are partitions of the training data, one for each seed; tags are fields of the row.
     """
     loss = jc.objectives.classification(task.model.apply)
     mixer = method.mixer(config.n)
@@ -91,9 +83,6 @@ def train(
         evaluate=task.evaluate,
         evaluations=config.evaluations,
         tune=Tune("validation_worst_accuracy"),
-        description=", ".join(
-            f"{value:g}" if isinstance(value, float) else str(value) for value in tags.values()
-        ),
         tags=tags,
     )
     final = done.measure(jc.metrics.accuracy(task.model.apply, *task.test))

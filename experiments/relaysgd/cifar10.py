@@ -18,34 +18,19 @@ Expected: that it runs: no accuracy of the paper is to be expected at this size.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check
-from experiments.relaysgd._methods import METHODS, PAPER_METHODS, Method
+from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, published
+from experiments.training import Replicas, partitions, train_replicas
 from jcollab import plots
 from jcollab.data import Dataset, augment
 
-# worst-client accuracy and base learning rate in the paper's Table 2 (mean of 3 seeds), by method,
-# momentum and alpha
-PAPER = {
-    ("all-reduce complete", 0.0): {1.0: (0.870, 0.1), 0.1: (0.870, 0.1), 0.01: (0.870, 0.1)},
-    ("all-reduce complete", 0.9): {1.0: (0.902, 0.1), 0.1: (0.902, 0.1), 0.01: (0.902, 0.1)},
-    ("RelaySGD double trees", 0.0): {1.0: (0.874, 1.2), 0.1: (0.869, 0.6), 0.01: (0.846, 0.3)},
-    ("RelaySGD double trees", 0.9): {1.0: (0.902, 0.6), 0.1: (0.895, 0.3), 0.01: (0.891, 0.15)},
-    ("RelaySGD chain", 0.0): {1.0: (0.873, 2.0), 0.1: (0.872, 2.0), 0.01: (0.865, 1.0)},
-    ("RelaySGD chain", 0.9): {1.0: (0.895, 0.5), 0.1: (0.892, 0.5), 0.01: (0.884, 0.125)},
-    ("D-PSGD ring", 0.0): {1.0: (0.874, 0.4), 0.1: (0.799, 0.1), 0.01: (0.539, 0.2)},
-    ("D-PSGD + QGM ring", 0.9): {1.0: (0.895, 0.1), 0.1: (0.848, 0.025), 0.01: (0.633, 0.05)},
-    ("D2 ring", 0.0): {1.0: (0.872, 0.2), 0.1: (0.840, 0.2), 0.01: (0.382, 0.1)},
-    ("D2 ring", 0.9): {1.0: (0.882, 0.05), 0.1: (0.885, 0.05), 0.01: (0.610, 0.0126)},
-    ("SGP exponential", 0.0): {1.0: (0.874, 0.4), 0.1: (0.867, 0.2), 0.01: (0.867, 0.2)},
-    ("SGP exponential", 0.9): {1.0: (0.895, 0.1), 0.1: (0.892, 0.1), 0.01: (0.875, 0.025)},
-}
 WEIGHT_DECAY = 1e-4
 PARTITION_SEED = 100  # the paper's partition has the seed of the run plus this
 
@@ -56,7 +41,10 @@ class Config:
 
     dataset: str = "cifar10"  # a TFDS image set (other sizes than 32 x 32 x 3 are enlarged)
     methods: tuple[str, ...] = PAPER_METHODS
-    momenta: tuple[float, ...] = (0.0, 0.9)  # Nesterov momenta; pairs not in PAPER are left out
+    momenta: tuple[float, ...] = (
+        0.0,
+        0.9,
+    )  # Nesterov momenta; those missing in the paper are left out
     alphas: tuple[float, ...] = (1.0, 0.1, 0.01)  # Dirichlet concentrations of the labels
     n: int = 16  # clients
     epochs: int = 200  # passes over a client's data; warm-up and decays scale along
@@ -70,9 +58,8 @@ class Config:
     eval_examples: int = 10_000  # test examples to evaluate on
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "n epochs batch_size width num_seeds evaluations eval_examples", at_least=1)
-        check(self, "examples", at_least=1)
+        counts = "n epochs batch_size width num_seeds evaluations eval_examples examples"
+        check(self, counts, at_least=1)
         check(self, "alphas learning_rate", above=0)
         check(self, "momenta", at_least=0, below=1)
         check(self, "methods", among=METHODS)
@@ -127,28 +114,25 @@ SMOKE = {
 def run(config: Config, context: Context) -> list[Row]:
     """Trains the methods one after the other."""
     train, test = config.load("train"), config.load("test")
+    seen = Dataset(test.x[: config.eval_examples], test.y[: config.eval_examples])
     rows: list[Row] = []
     for name, momentum, alpha in context.cases(config.methods, config.momenta, config.alphas):
-        method, known = METHODS[name], PAPER.get((name, momentum), {}).get(alpha)
+        method, known = METHODS[name], published("table2", name, momentum, alpha)
         if known is None and config.learning_rate is None:
             continue
-        if method.graph:
-            context.graph(method.topology, method.graph(config.n))
-        for seed in context.cases(range(config.seed, config.seed + config.num_seeds)):
-            tags = {
-                "algorithm": method.name,
-                "topology": method.topology,
-                "momentum": momentum,
-                "alpha": alpha,
-                "seed": seed,
-            }
-            rate = config.learning_rate or known[1]
-            curves = _train(config, context, train, test, method, rate, tags)
-            context.kept[f"{name}, momentum {momentum:g}, alpha {alpha:g}"] = curves
+        if method.topology in GRAPHS:
+            context.graph(method.topology, GRAPHS[method.topology](config.n))
+        tags = method.tags | {"momentum": momentum, "alpha": alpha}
+        rate = config.learning_rate or known[1]
+        done = _train(config, context, (train, seen), method, rate, tags)
+        context.kept[f"{name}, momentum {momentum:g}, alpha {alpha:g}"] = done.curves()
+        last = done.last()
+        for i, seed in enumerate(done.seeds):
             row = {
+                "seed": seed,
                 "learning_rate": rate,
-                "mean_accuracy": curves["mean_accuracy"][-1],
-                "worst_accuracy": curves["worst_accuracy"][-1],
+                "mean_accuracy": last["mean_accuracy"][i],
+                "worst_accuracy": last["worst_accuracy"][i],
                 "paper_worst": known[0] if known and config.is_paper else None,
             }
             rows.append(tags | row)
@@ -156,15 +140,9 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def _train(
-    config: Config,
-    context: Context,
-    train: Dataset,
-    test: Dataset,
-    method: Method,
-    rate: float,
-    tags: Row,
-) -> dict[str, np.ndarray]:
-    """Evaluations of one run."""
+    config: Config, context: Context, data: Any, method: Method, rate: float, tags: Row
+) -> Replicas:
+    (train, test), x = data, data[0].x[:1]
     model = jc.models.VGG11(num_classes=10, width=config.width)
 
     def predict(params: Any, x: Any, **options: Any) -> Any:
@@ -174,66 +152,60 @@ def _train(
     def dropping(params: Any, x: Any, key: Any) -> Any:
         return predict(params, x, train=True, rngs={"dropout": key})
 
-    loss = jc.objectives.classification(predict, augment=augment.crop_and_flip, train=dropping)
+    plain = jc.objectives.classification(predict, augment=augment.crop_and_flip, train=dropping)
 
-    def decayed(params: Any, batch: Any, key: Any) -> Any:
-        value, metrics = loss(params, batch, key)
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        value, metrics = plain(params, batch, key)
         return value + WEIGHT_DECAY / 2 * optax.tree.norm(params, squared=True), metrics
 
     steps_per_epoch = max(1, len(train.y) // config.n // config.batch_size)
-    rounds = config.epochs * steps_per_epoch
+    warmup, *milestones = (share * config.epochs for share in (1 / 40, 0.75, 0.9))
     schedule = jc.schedules.warmup_step_decay(
-        rate,
-        steps_per_epoch,
-        warmup_epochs=config.epochs / 40,
-        milestones=(0.75 * config.epochs, 0.9 * config.epochs),
+        rate, steps_per_epoch, warmup_epochs=warmup, milestones=milestones
     )
-    algorithm = method.build(decayed, schedule, tags["momentum"], method.mixer(config.n))
-    key, seed = jax.random.key(tags["seed"]), tags["seed"] + PARTITION_SEED
-    parts = jc.data.dirichlet(train.y, config.n, tags["alpha"], seed=seed)
-    params = model.init(key, train.x[:1])
-    return context.fit(
-        algorithm,
-        algorithm.init(key, jc.replicate(params, config.n)),
-        jc.data.client_data(train, parts),
-        key,
-        num_rounds=rounds,
+    seeds = config.seed + np.arange(config.num_seeds)
+    split = functools.partial(jc.data.dirichlet, train.y, config.n, tags["alpha"])
+    return train_replicas(
+        context,
+        lambda _: method.build(loss, schedule, tags["momentum"], method.mixer(config.n)),
+        lambda algorithm, key: algorithm.init(key, jc.replicate(model.init(key, x), config.n)),
+        partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
+        rounds=config.epochs * steps_per_epoch,
+        seeds=seeds,
         sample=jc.data.minibatches(config.batch_size),
-        evaluate=jc.metrics.accuracy(
-            predict, test.x[: config.eval_examples], test.y[: config.eval_examples]
-        ),
-        eval_every=max(1, rounds // config.evaluations),
-        tags=tags,
+        evaluate=jc.metrics.accuracy(predict, *test),
+        evaluations=config.evaluations,
         tolerant=True,
-        description=", ".join(f"{name} {value}" for name, value in tags.items()),
-    ).evaluations
+        tags=tags,
+    )
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's numbers; a reduced set-up is too small for any of them, and makes no claim."""
-    groups: dict[tuple, list[float]] = {}
+    groups: dict[tuple[str, float], list[float]] = {}
     for row in rows:
         if row["paper_worst"] is not None:
-            case = (row["algorithm"], row["topology"], row["momentum"], row["alpha"])
-            groups.setdefault((*case, row["paper_worst"]), []).append(row["worst_accuracy"])
+            where = f"momentum {row['momentum']:g}, alpha {row['alpha']:g}"
+            sentence = f"{row['algorithm']} on {row['topology']}, {where}: worst client"
+            groups.setdefault((sentence, row["paper_worst"]), []).append(row["worst_accuracy"])
     return [
         Claim(
-            f"{name} on {topology}, momentum {momentum:g}, alpha {alpha:g}: worst client",
+            sentence,
             f"paper {paper:.3f}, within 0.02 or above",
             np.mean(values),
             np.mean(values) >= paper - 0.02,
         )
-        for (name, topology, momentum, alpha, paper), values in groups.items()
+        for (sentence, paper), values in groups.items()
     ]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Worst-client accuracy against rounds, of the last seed."""
+    """Worst-client accuracy against rounds."""
     fig = plots.figure(figsize=(8.5, 4.5))
     ax = fig.add_subplot()
     for i, (label, curves) in enumerate(context.kept.items()):
         color = plots.COLORS[i % len(plots.COLORS)]
-        ax.plot(curves["round"], curves["worst_accuracy"], color=color, label=label)
+        plots.band(ax, curves["round"], curves["worst_accuracy"], color=color, label=label)
     ax.set(xlabel="communication rounds", ylabel="worst-client test accuracy", ylim=(0, 1))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     context.save(fig, "cifar10")

@@ -30,20 +30,14 @@ import numpy as np
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, check
 from experiments.relaysgd import _training as training
-from experiments.relaysgd._methods import METHODS, PAPER_METHODS, Method
+from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS
 from experiments.tasks import make_task
 from jcollab import plots
 
 # from best to worst with momentum at alpha = 0.01 in Table 2 of the paper
 PAPER_ORDER = ("all-reduce", "RelaySGD", "SGP", "D-PSGD + QGM", "D2")
-COLORS = {
-    "all-reduce": plots.COLORS[2],
-    "D-PSGD": plots.COLORS[1],
-    "RelaySGD": plots.COLORS[0],
-    "SGP": plots.COLORS[4],
-    "D-PSGD + QGM": plots.COLORS[3],
-    "D2": plots.COLORS[6],
-}
+NAMES = ("RelaySGD", "D-PSGD", "all-reduce", "D-PSGD + QGM", "SGP", "gradient tracking", "D2")
+COLORS = dict(zip(NAMES, plots.COLORS, strict=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +50,6 @@ class Config(training.Config):
     examples: int | None = None  # number of training examples to use; None for all
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "examples", at_least=1)
         check(self, "alphas", above=0)
@@ -95,9 +88,8 @@ def run(config: Config, context: Context) -> list[Row]:
     """Trains every method for every alpha and momentum."""
     task = make_task(config.dataset, config.hidden, config.eval_examples, config.examples)
     rows: list[Row] = []
-    for method in (METHODS[name] for name in config.methods):
-        if method.graph:
-            context.graph(method.topology, method.graph(config.n))
+    for topology in {METHODS[name].topology for name in config.methods} & {*GRAPHS}:
+        context.graph(topology, GRAPHS[topology](config.n))
     for alpha in context.cases(config.alphas):
         parts = config.partition(task.train.y, alpha)
         counts = np.stack([np.bincount(task.train.y[part], minlength=10) for part in parts[0]])
@@ -106,15 +98,10 @@ def run(config: Config, context: Context) -> list[Row]:
             method = METHODS[name]
             if method.name == "D-PSGD + QGM" and momentum == 0:
                 continue  # it is plain D-PSGD then
-            tags = {
-                "algorithm": method.name,
-                "topology": method.topology,
-                "momentum": momentum,
-                "alpha": alpha,
-            }
+            tags = method.tags | {"momentum": momentum, "alpha": alpha}
             row, curves = training.train(context, config, task, parts, method, momentum, tags)
             rows.append(row)
-            context.kept[alpha, _label(method, momentum, config)] = curves
+            context.kept[alpha, f"{name}, momentum {momentum:g}"] = curves
     return rows
 
 
@@ -122,54 +109,47 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's statements about heterogeneous data; each needs its methods in the run."""
     momentum, least, most = max(config.momenta), min(config.alphas), max(config.alphas)
     worst = {
-        (row["algorithm"], row["topology"], row["alpha"]): row["worst_accuracy"]
+        (f"{row['algorithm']} {row['topology']}", row["alpha"]): row["worst_accuracy"]
         for row in rows
         if row["momentum"] == momentum
     }
-    relay = {alpha: worst.get(("RelaySGD", "chain", alpha)) for alpha in config.alphas}
-    gossip = {alpha: worst.get(("D-PSGD", "chain", alpha)) for alpha in config.alphas}
-    exact = worst.get(("all-reduce", "complete", least))
-    found: list[Claim] = []
-    where = f"worst client, alpha {least:g}"
-    if config.dataset == "digits" and relay[least] is not None:
-        found.append(
-            at_least(f"RelaySGD's clients all learn the task ({where})", relay[least], 0.95)
-        )
-    if relay[least] is not None and gossip[least] is not None:
-        sentence = f"RelaySGD is ahead of D-PSGD on the same chain ({where})"
-        found.append(at_least(sentence, relay[least] - gossip[least], 0.1))
-    if relay[least] is not None and exact is not None:
-        sentence = f"RelaySGD is close to all-reduce ({where})"
-        found.append(at_most(sentence, exact - relay[least], 0.03))
-    if most >= 1 > least and relay[least] is not None and gossip[least] is not None:
-        span = f"from alpha {most:g} to {least:g}"
-        lost = relay[most] - relay[least]
-        found.append(at_most(f"RelaySGD on the chain loses little {span}", lost, 0.03))
-        lost = gossip[most] - gossip[least]
-        found.append(at_least(f"D-PSGD on the same chain loses much {span}", lost, 0.1))
-    if len({name for name, topology, _ in worst if topology != "chain"} & {*PAPER_ORDER}) > 2:
-        found.append(_order(worst, least))
-    return found
 
+    def of(name: str, alpha: float = least) -> float:
+        return worst.get((name, alpha), np.nan)
 
-def _order(worst: dict[tuple[str, str, float], float], alpha: float) -> Claim:
+    where, span = f"worst client, alpha {least:g}", f"from alpha {most:g} to {least:g}"
+    relay, gossip = of("RelaySGD chain"), of("D-PSGD chain")
+    behind = of("all-reduce complete") - relay
+    found = [
+        at_least(f"RelaySGD's clients all learn the task ({where})", relay, 0.95),
+        at_least(f"RelaySGD is ahead of D-PSGD on the same chain ({where})", relay - gossip, 0.1),
+        at_most(f"RelaySGD is close to all-reduce ({where})", behind, 0.03),
+    ]
+    if config.dataset != "digits":
+        found = found[1:]
+    if most >= 1 > least:
+        lost = {name: of(f"{name} chain", most) - of(f"{name} chain") for name in NAMES}
+        found += [
+            at_most(f"RelaySGD on the chain loses little {span}", lost["RelaySGD"], 0.03),
+            at_least(f"D-PSGD on the same chain loses much {span}", lost["D-PSGD"], 0.1),
+        ]
+    found = [claim for claim in found if not np.isnan(claim.measured)]
     best: dict[str, float] = {}
-    for (name, topology, at), value in worst.items():
-        if at == alpha and topology != "chain":
-            best[name] = max(value, best.get(name, 0.0))
+    for row in rows:
+        if (row["momentum"], row["alpha"]) == (momentum, least) and row["topology"] != "chain":
+            name = row["algorithm"]
+            best[name] = max(row["worst_accuracy"], best.get(name, 0.0))
     present = [name for name in PAPER_ORDER if name in best]
-    return Claim(
-        f"the order of the paper's Table 2 (worst client, momentum, alpha {alpha:g})",
-        " >= ".join(present),
-        ", ".join(f"{name} {best[name]:.3f}" for name in present),
-        all(best[a] >= best[b] for a, b in itertools.pairwise(present)),
-    )
-
-
-def _label(method: Method, momentum: float, config: Config) -> str:
-    several = sum(name.startswith(f"{method.name} ") for name in config.methods) > 1
-    name = str(method) if several else method.name
-    return name + (f", momentum {momentum:g}" if len(config.momenta) > 1 else "")
+    if len(present) > 2:
+        found.append(
+            Claim(
+                f"the order of the paper's Table 2 (worst client, momentum, alpha {least:g})",
+                " >= ".join(present),
+                ", ".join(f"{name} {best[name]:.3f}" for name in present),
+                all(best[a] >= best[b] for a, b in itertools.pairwise(present)),
+            )
+        )
+    return found
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
@@ -184,10 +164,9 @@ def _curves(config: Config, kept: dict[Any, Any]) -> Any:
     grid = fig.add_gridspec(2, len(config.alphas), height_ratios=(3, 1.9))
     for column, alpha in enumerate(config.alphas):
         ax = fig.add_subplot(grid[0, column])
-        for (at, name), curve in kept.items():
-            if at != alpha:
-                continue
-            color = COLORS.get(name.split(",")[0], "gray")
+        curves = {name: curve for (at, name), curve in kept.items() if at == alpha}
+        for name, curve in curves.items():
+            color = COLORS.get(METHODS[name.partition(",")[0]].name, "gray")
             plots.band(ax, curve["round"], curve["test_worst_accuracy"], color=color, label=name)
             mean = curve["test_mean_accuracy"].mean(0)
             ax.plot(curve["round"], mean, color=color, lw=1.2, ls=(0, (4, 2)))
@@ -206,15 +185,11 @@ def _worst_clients(config: Config, rows: list[Row]) -> Any:
     fig = plots.figure(figsize=(5.2 * len(config.momenta), 4.6))
     panels = fig.subplots(1, len(config.momenta), sharey=True, squeeze=False)[0]
     for ax, momentum in zip(panels, config.momenta, strict=True):
-        lines: dict[tuple[str, str], list[Row]] = {}
-        for row in rows:
-            if row["momentum"] == momentum:
-                lines.setdefault((row["algorithm"], row["topology"]), []).append(row)
-        for (name, topology), line in lines.items():
+        own = [row for row in rows if row["momentum"] == momentum]
+        for name, topology in dict.fromkeys((row["algorithm"], row["topology"]) for row in own):
+            line = [r for r in own if (r["algorithm"], r["topology"]) == (name, topology)]
             ax.errorbar(
-                [row["alpha"] for row in line],
-                [row["worst_accuracy"] for row in line],
-                [row["worst_std"] for row in line],
+                *([r[column] for r in line] for column in ("alpha", "worst_accuracy", "worst_std")),
                 color=COLORS.get(name, "gray"),
                 ls="--" if topology == "chain" else "-",
                 marker="o",

@@ -39,7 +39,6 @@ class Config:
     seed: int = 0  # of all samples
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "ns rounds num_seeds", at_least=1)
 
 

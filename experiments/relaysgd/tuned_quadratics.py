@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -35,9 +36,8 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_most, check
-from experiments.relaysgd._methods import GRAPHS, METHODS
-from experiments.relaysgd._quadratics import error_curves, method, stack
-from experiments.relaysgd._search import tune
+from experiments.relaysgd._methods import GRAPHS, METHODS, published
+from experiments.relaysgd._quadratics import error_curves, method, stack, tune
 from jcollab import plots
 from jcollab.data import Quadratics
 
@@ -45,37 +45,11 @@ from jcollab.data import Quadratics
 PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig7_8_10.npz"
 # by figure, the methods, and the largest learning rate of the final runs
 COMPARED = {
-    "fig7": {
-        "D-PSGD ring": 0.02,
-        "D2 ring": 0.02,
-        "gradient tracking ring": 0.02,
-        "RelaySGD chain": 0.2,
-    },
+    "fig7": dict.fromkeys(("D-PSGD ring", "D2 ring", "gradient tracking ring"), 0.02)
+    | {"RelaySGD chain": 0.2},
     "fig8": dict.fromkeys(("D2 star", "gradient tracking star", "RelaySGD star"), np.inf),
     "fig10": dict.fromkeys(("D-PSGD ring", "RelaySGD/Grad chain", "RelaySGD chain"), np.inf),
 }
-# steps and learning rates recorded for the original's three heterogeneities
-RECORDED = {
-    ("fig7", "D-PSGD"): ((13, 1469, 19818), (1.25, 0.0103759765625, 0.000762939453125)),
-    ("fig7", "D2"): ((18, 34, 54), (0.394287109375, 0.1953125, 0.15625)),
-    ("fig7", "gradient tracking"): (
-        (10, 301, 641),
-        (0.4345703125, 0.019330978393554688, 0.0095367431640625),
-    ),
-    ("fig7", "RelaySGD"): ((51, 51, 54), (0.869140625, 0.869140625, 0.8984375)),
-    ("fig8", "D2"): ((65, 65, 65), (0.078125, 0.078125, 0.078125)),
-    ("fig8", "gradient tracking"): (
-        (9, 280, 295),
-        (0.72265625, 0.01781463623046875, 0.017242431640625),
-    ),
-    ("fig8", "RelaySGD"): ((8, 8, 8), (0.78125, 0.78125, 0.78125)),
-    ("fig10", "RelaySGD/Grad"): (
-        (134, 132, 282),
-        (0.0653076171875, 0.06549835205078125, 0.0390625),
-    ),
-    ("fig10", "RelaySGD"): ((51, 51, 50), (0.869140625, 0.869140625, 0.8837890625)),
-}
-UNKNOWN = ((None,) * 3,) * 2
 GOSSIP_WEIGHT = 1 / 3 - 0.01  # keeps D2's mixing matrix on a ring away from its limit of -1/3
 
 
@@ -94,24 +68,8 @@ class Config:
     recorded_problems: bool = True  # the original's, where n, d and the zetas are its own
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "rounds n d max_steps", at_least=1)
         check(self, "zetas noise", at_least=0)
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether the original's problems are used."""
-        return self.recorded_problems and (self.n, self.d, len(self.zetas)) == (32, 10, 3)
-
-    def problem(self, zeta2: float) -> Quadratics:
-        """The original's problem, or one that is drawn."""
-        if not self.is_recorded:
-            return jc.data.random_quadratics(self.n, self.d, zeta2=zeta2, seed=self.seed)
-        stored = np.load(PROBLEMS)
-        if f"A_zeta{zeta2:g}" not in stored:
-            known = sorted(key.removeprefix("A_zeta") for key in stored if key.startswith("A"))
-            raise ValueError(f"zetas must be among {', '.join(known)} with recorded problems")
-        return Quadratics(stored[f"A_zeta{zeta2:g}"], stored[f"B_zeta{zeta2:g}"][..., 0])
 
 
 PRESETS = {
@@ -125,35 +83,32 @@ SMOKE = {name: {"n": 4, "d": 3, "rounds": 20, "max_steps": 100} for name in PRES
 @jax.enable_x64(True)
 def run(config: Config, context: Context) -> list[Row]:
     """Tunes every method on every problem, then runs it with the learning rate found."""
-    problems = stack([config.problem(zeta2) for zeta2 in config.zetas])
+    recorded = config.recorded_problems and (config.n, config.d) == (32, 10)
+    stored = np.load(PROBLEMS) if recorded else {}
+    problems = stack([_problem(config, zeta2, stored) for zeta2 in config.zetas])
     keys = jax.random.split(jax.random.key(config.seed), len(config.zetas))
+    plateaus = {"D-PSGD": 7.0, "RelaySGD/Grad": 0.3}  # times max_steps
     rows: list[Row] = []
     for label, largest in context.cases(COMPARED[config.figure].items(), description="tuning"):
-        name, graph = METHODS[label].name, METHODS[label].topology
-        most = {"D-PSGD": 7.0, "RelaySGD/Grad": 0.3}  # times max_steps, where a plateau is tuned
-        best = tune(
-            method(label, config.n),
-            problems,
-            max_steps=int(most.get(name, 1) * config.max_steps),
-            plateau=name in most,
-        )
+        name, _, graph = label.rpartition(" ")
+        most = int(plateaus.get(name, 1) * config.max_steps)
+        build = method(label, config.n)
+        best = tune(build, problems, max_steps=most, plateau=name in plateaus)
         rates = np.nan_to_num(np.minimum(best.learning_rate, largest))
         mixer = None
         if config.noise and name in ("D2", "gradient tracking"):
             mixer = jc.gossip(jc.topology.constant_weights(GRAPHS[graph](config.n), GOSSIP_WEIGHT))
         final = method(label, config.n, noise=config.noise, mixer=mixer)
         errors = np.asarray(error_curves(final, problems, rates, config.rounds, keys))
-        context.kept[f"{name} ({graph})"] = errors
-        known = RECORDED.get((config.figure, name), UNKNOWN) if config.is_recorded else UNKNOWN
+        context.kept[label] = errors
         for i, zeta2 in enumerate(config.zetas):
-            row = {
-                "algorithm": name,
-                "topology": graph,
+            known = (recorded and published(config.figure, name, zeta2)) or (None, None)
+            row = METHODS[label].tags | {
                 "zeta2": zeta2,
-                "steps": int(best.steps[i]),
-                "learning_rate": float(best.learning_rate[i]),
-                "recorded_steps": known[0][i],
-                "recorded_learning_rate": known[1][i],
+                "steps": best.steps[i].item(),
+                "learning_rate": best.learning_rate[i].item(),
+                "recorded_steps": known[0],
+                "recorded_learning_rate": known[1],
                 "final_learning_rate": rates[i],
                 "final_error": errors[i, -1],
             }
@@ -162,25 +117,28 @@ def run(config: Config, context: Context) -> list[Row]:
     return rows
 
 
+def _problem(config: Config, zeta2: float, stored: Mapping[str, np.ndarray]) -> Quadratics:
+    if (name := f"A_zeta{zeta2:g}") in stored:
+        return Quadratics(stored[name], stored[f"B_zeta{zeta2:g}"][..., 0])
+    return jc.data.random_quadratics(config.n, config.d, zeta2=zeta2, seed=config.seed)
+
+
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Digit for digit where the original recorded its numbers; independence of heterogeneity."""
     found = []
     for name in dict.fromkeys(row["algorithm"] for row in rows):
         own = [row for row in rows if row["algorithm"] == name]
-        if any(row["recorded_steps"] is None for row in own):
-            continue
-        recorded, tuned = (
+        tuned, recorded = (
             [(row[f"{kind}steps"], row[f"{kind}learning_rate"]) for row in own]
-            for kind in ("recorded_", "")
+            for kind in ("", "recorded_")
         )
-        found.append(
-            Claim(
-                f"{name}: tuned steps and learning rates are those of the original",
-                "; ".join(f"{steps} at {rate:.6g}" for steps, rate in recorded),
-                "; ".join(f"{steps} at {rate:.6g}" for steps, rate in tuned),
-                np.allclose(tuned, recorded, rtol=1e-9, atol=0),
-            )
-        )
+        if (None, None) not in recorded:
+            sentence = f"{name}: tuned steps and learning rates are those of the original"
+            texts = [
+                "; ".join(f"{n} at {rate:.6g}" for n, rate in case) for case in (recorded, tuned)
+            ]
+            same = np.allclose(tuned, recorded, rtol=1e-9, atol=0)
+            found.append(Claim(sentence, *texts, same))
     relay = [row["steps"] for row in rows if row["algorithm"] == "RelaySGD"]
     sentence = "heterogeneity does not slow RelaySGD down (most steps / fewest)"
     return [*found, at_most(sentence, max(relay) / min(relay), 1.1)]

@@ -12,21 +12,15 @@ Expected: RelaySGD with the refreshed fill loses at most 1 point; initial fill m
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, check
 from experiments.relaysgd import _methods as methods
 from experiments.relaysgd import _training as training
+from experiments.relaysgd._methods import Method, published
 from experiments.tasks import make_task
 from jcollab import plots
-
-# mean accuracy in the paper's Table 5 (VGG-11 on CIFAR-10, alpha .01, one seed), by loss
-PAPER = {
-    "RelaySGD, refreshed fill": {0.0: 0.892, 0.01: 0.893, 0.1: 0.893},
-    "D-PSGD + QGM": {0.0: 0.693},
-    "D2": {0.0: 0.874},
-    "SGP": {0.0: 0.885, 0.01: 0.886, 0.1: 0.881},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +32,6 @@ class Config(training.Config):
     momentum: float = 0.9  # Nesterov momentum of the local SGD
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "alpha", above=0)
         check(self, "losses", at_least=0, below=1)
@@ -51,30 +44,24 @@ SMOKE = {
 }
 
 
-def _compared(loss: float) -> list[methods.Method]:
+def _compared(loss: float) -> list[Method]:
     lossy = jc.channels.drop(loss)
-
-    def relay(fill: str) -> methods.Method:
-        return methods.Method(
-            f"RelaySGD, {'refreshed' if fill == 'previous' else fill} fill",
-            "double trees",
-            methods.shared_models,
-            lambda n: methods.double_trees(n, fill=fill, channel=lossy),
-            methods.tree_correction,
-        )
 
     def ring(n: int) -> jc.Mixer:
         return jc.neighborhood(jc.topology.ring(n), jc.aggregators.weighted(), lossy)
 
-    def push(n: int) -> jc.Mixer:
-        return jc.one_peer_exponential(n, rounds=2, channel=lossy)
-
+    fills = {"refreshed": "previous", "initial": "initial"}
+    relays = {
+        f"RelaySGD, {name} fill": functools.partial(methods.double_trees, fill=fill, channel=lossy)
+        for name, fill in fills.items()
+    }
+    peers = functools.partial(methods.one_peer, channel=lossy)
+    shared = methods.shared_models
     return [
-        relay("previous"),
-        relay("initial"),
-        methods.Method("D-PSGD + QGM", "ring", methods.quasi_global, ring),
-        methods.Method("D2", "ring", methods.d2, ring),
-        methods.Method("SGP", "exponential", methods.shared_models, push),
+        *(Method(name, "double trees", shared, mixer) for name, mixer in relays.items()),
+        Method("D-PSGD + QGM", "ring", methods.quasi_global, ring),
+        Method("D2", "ring", methods.d2, ring),
+        Method("SGP", "exponential", shared, peers),
     ]
 
 
@@ -89,7 +76,7 @@ def run(config: Config, context: Context) -> list[Row]:
             row, context.kept[loss, method.name] = training.train(
                 context, config, task, parts, method, config.momentum, tags
             )
-            rows.append(row | {"paper_cifar10": PAPER.get(method.name, {}).get(loss)})
+            rows.append(row | {"paper_cifar10": published("table5", method.name, loss)})
     return rows
 
 

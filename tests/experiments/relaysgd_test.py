@@ -11,8 +11,7 @@ import pytest
 
 import jcollab as jc
 from experiments.relaysgd._delay_matrix import smallest_rho
-from experiments.relaysgd._quadratics import method, stack
-from experiments.relaysgd._search import tune
+from experiments.relaysgd._quadratics import method, stack, tune
 from jcollab.data import quadratics
 from tests import REFERENCE, ROOT
 
