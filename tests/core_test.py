@@ -41,9 +41,10 @@ def test_a_run_in_pieces_is_the_same_run():
 def test_donation_spends_the_state_only_when_asked():
     state = start()
     jc.run(ALGORITHM, state, BATCHES, KEY)
-    assert not state.clients.params.is_deleted()
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     kept, _ = jc.run(ALGORITHM, start(), BATCHES, KEY)
     spent, _ = jc.run(ALGORITHM, state, BATCHES, KEY, donate=True)
+    assert state.clients.params.is_deleted() and state.step.is_deleted()
     chex.assert_trees_all_equal(kept, spent)
 
 

@@ -5,7 +5,6 @@ values are drawn by hypothesis. Nothing here may compile, and an error from insi
 failure.
 """
 
-import time
 import traceback
 
 import jax
@@ -183,7 +182,6 @@ CASES = {
 def test_nonsense_is_refused_by_name(name, draw):
     call, argument, values = CASES[name]
     value = draw.draw(values)
-    begun = time.monotonic()
     with pytest.raises((ValueError, TypeError)) as caught:
         call(value)
     message, frames = str(caught.value), traceback.extract_tb(caught.value.__traceback__)
@@ -191,4 +189,3 @@ def test_nonsense_is_refused_by_name(name, draw):
     # the error is ours, not one of jax or networkx on the way
     raised = frames[-1].filename
     assert "/jcollab/" in raised, f"{value!r} passed until {raised}: {message}"
-    assert time.monotonic() - begun < 30

@@ -28,7 +28,6 @@ def test_noise_is_that_of_the_mechanism():
 
 def test_epsilon_is_that_of_one_gaussian():
     """T uses with noise z are one with noise z / sqrt(T), whose profile is known."""
-    pytest.importorskip("dp_accounting")
     z, rounds, delta = 20.0, 50, 1e-5
     mu = np.sqrt(2 * rounds) / z
 

@@ -74,6 +74,7 @@ def test_a_sweep_over_whole_runs():
         return {"loss": log["loss"][-1]}
 
     table = jc.sweep(final, {"lr": [0.1, 0.3]}, 2)
+    assert len(table) == 4
     for lr, rows in table.groupby("lr"):
         alone = final({"lr": jnp.float32(lr)}, jax.random.key(0))["loss"]
         np.testing.assert_allclose(rows.loss, alone, rtol=1e-5)

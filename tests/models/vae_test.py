@@ -68,6 +68,6 @@ def test_statistics_change_in_training_only():
     _, once = train(params, extra, seen.x, KEY)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new, once)
     moved = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (extra, new)), strict=True)]
-    assert all(moved)
+    assert moved and all(moved)
     with pytest.raises(TypeError, match="model must be a flax module, got int"):
         jc.models.with_statistics(3)

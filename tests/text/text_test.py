@@ -184,15 +184,21 @@ def test_vectors_are_looked_up_saved_and_loaded(tmp_path):
         vectors.similarity("king", "prince")
 
 
-def test_gensim_reads_what_is_written(tmp_path):
-    models = pytest.importorskip("gensim.models")
-    vectors = text.WordVectors(("a", "b"), np.array([[1, 2], [3, 4.5]]))
-    for binary in (False, True):
+def test_files_have_the_format_of_word2vec(tmp_path):
+    """``V d``, then each word, a space and its numbers; a line end after binary rows is optional."""
+    vectors = text.WordVectors(("a", "b"), np.array([[1, 2], [3, 4.5]], np.float32))
+    rows = [np.array(row, "<f4").tobytes() for row in ([1, 2], [3, 4.5])]
+    lines = b"2 2\n" + b"".join(
+        word + row + b"\n" for word, row in zip([b"a ", b"b "], rows, strict=True)
+    )
+    packed = b"2 2\n" + b"a " + rows[0] + b"b " + rows[1]
+    for binary, content in ((False, b"2 2\na 1 2\nb 3 4.5\n"), (True, lines)):
         vectors.save_word2vec(tmp_path / "v", binary=binary)
-        theirs = models.KeyedVectors.load_word2vec_format(tmp_path / "v", binary=binary)
-        np.testing.assert_array_equal(theirs["b"], vectors["b"])
-        theirs.save_word2vec_format(tmp_path / "w", binary=binary)
-        assert text.load_word2vec(tmp_path / "w", binary=binary).words == ("a", "b")
+        assert (tmp_path / "v").read_bytes() == content
+    (tmp_path / "w").write_bytes(packed)
+    loaded = text.load_word2vec(tmp_path / "w", binary=True)
+    assert loaded.words == ("a", "b")
+    np.testing.assert_array_equal(loaded.table, vectors.table)
 
 
 def test_vectors_are_judged(tmp_path):
