@@ -165,8 +165,23 @@ def between(claim: str, measured: Any, low: float, high: float, *, note: str = "
     return Claim(claim, expected, measured, low <= measured <= high)
 
 
+def within(
+    claim: str, deviation: float, bound: float, measured: Any = None, *, note: str = ""
+) -> Claim:
+    """A relative deviation of at most ``bound``; measured is the deviation if nothing is given."""
+    expected = f"within {bound:.0%}" + (f" ({note})" if note else "")
+    shown = f"{deviation:+.2%}" if measured is None else measured
+    return Claim(claim, expected, shown, abs(deviation) <= bound)
+
+
 def _expected(relation: str, bound: float, note: str) -> str:
     return f"{relation} {bound:g}" + (f" ({note})" if note else "")
+
+
+def columns(rows: Iterable[Row], names: str) -> np.ndarray:
+    """Columns of numbers, an array for each of the names with spaces between them."""
+    table = list(rows)
+    return np.array([[row[name] for row in table] for name in names.split()], float)
 
 
 def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
