@@ -185,7 +185,7 @@ def test_vectors_are_looked_up_saved_and_loaded(tmp_path):
 
 
 def test_files_have_the_format_of_word2vec(tmp_path):
-    """``V d``, then each word, a space and its numbers; a line end after binary rows is optional."""
+    """``V d``, then each word with its numbers; a line end after binary rows is optional."""
     vectors = text.WordVectors(("a", "b"), np.array([[1, 2], [3, 4.5]], np.float32))
     rows = [np.array(row, "<f4").tobytes() for row in ([1, 2], [3, 4.5])]
     lines = b"2 2\n" + b"".join(
