@@ -13,7 +13,7 @@ import scipy.interpolate
 import scipy.optimize
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between
+from experiments.contract import Claim, Context, Row, between, columns
 from jcollab import noise_scale, plots, second_moments
 
 GROWTH = 1.06  # between tests of a run; what lies between is interpolated
@@ -23,16 +23,6 @@ KINDS = ("batch", "delay")
 RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
 SLOWDOWNS = np.log([1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.2446, 7.70344, 13.7054])
 CURVE = scipy.interpolate.PchipInterpolator(RATIOS, SLOWDOWNS)
-
-
-def columns(rows: list[Row], *names: str) -> np.ndarray:
-    """Columns of a table, an array for each name."""
-    return np.array([[row[name] for row in rows] for name in names], float)
-
-
-def within(claim: str, deviation: float, bound: float, measured: Any, value: str = "") -> Claim:
-    """A relative deviation is at most ``bound``; ``value`` is what it refers to."""
-    return Claim(claim, f"{value} within {bound:.0%}".strip(), measured, abs(deviation) <= bound)
 
 
 def within_errors(claim: str, row: Row) -> Claim:
@@ -49,36 +39,23 @@ def delayed_sgd(loss: Any, rate: Any, delay: int = 0) -> jc.Algorithm:
 
 
 def monte_carlo(
-    config: Any,
-    d: int,
-    rate: float,
-    times: Any,
-    batch: int = 1,
-    delay: int = 0,
-    sparse: bool = False,
+    config: Any, d: int, rate: float, times: Any, b: int = 1, delay: int = 0, sparse: bool = False
 ) -> list[Row]:
-    """``E|x|^2`` from ``|x|^2 = 1`` at some times: exact, and the mean of ``config.runs`` runs.
-
-    Features are Gaussian (M = d + 1) or sparse, with one that is not zero (M = d - 1).
-    """
+    """``E|x|^2`` from ``|x|^2 = 1``, exact and by SGD on Gaussian or one-hot (sparse) features."""
     problem = jc.data.one_hot_regression(d) if sparse else jc.data.gaussian_regression(np.ones(d))
-    algorithm = jc.with_metrics(
-        delayed_sgd(jc.data.regression_loss, rate, delay),
-        lambda state: {"square": jnp.sum(state.shared.params**2)},
-    )
-    sample = jc.data.regression_samples(batch)
+    algorithm = delayed_sgd(jc.data.regression_loss, rate, delay)
+    algorithm = jc.with_metrics(algorithm, lambda state: {"x2": jnp.sum(state.shared.params**2)})
+    sample = jc.data.regression_samples(b)
 
     def squares(key: jax.Array) -> jax.Array:
         state = algorithm.init(key, jnp.ones((delay + 1, d)) / np.sqrt(d))
         _, log = jc.run(algorithm, state, problem, key, num_rounds=times[-1], sample=sample)
-        return log["square"][np.array(times) - 1]
+        return log["x2"][np.array(times) - 1]
 
     keys = jax.random.split(jax.random.key(config.seed), config.runs)
     values = np.asarray(jax.jit(jc.layout.per_replica(squares))(keys), float)
-    m, gamma = (d - 1, rate / d) if sparse else (d + 1, rate)
-    exact = second_moments.delayed_moments(
-        gamma, times[-1], noise_ratio=m, batch_size=batch, delay=delay
-    )
+    options = {"noise_ratio": d - 1 if sparse else d + 1, "batch_size": b, "delay": delay}
+    exact = second_moments.delayed_moments(rate / d if sparse else rate, times[-1], **options)
     errors = values.std(0) / np.sqrt(len(values))
     return [
         {"time": t, "exact": exact[t], "measured": mean, "standard_error": error}
@@ -111,10 +88,7 @@ class Found(NamedTuple):
 def logistic(
     name: str, examples: Any, outputs: int, l2: float, share: float, max_steps: int
 ) -> Problem:
-    """Logistic regression from zeros ``[d, outputs]`` to a share of their suboptimality.
-
-    f* is found by L-BFGS in float64. One output is for two classes.
-    """
+    """Logistic regression from zeros to a share of their suboptimality; f* by L-BFGS in float64."""
 
     def loss(params: Any, batch: Any, key: Any) -> Any:
         scores = batch.x @ params
@@ -136,22 +110,15 @@ def logistic(
 
 
 def tune(
-    problem: Problem,
-    build: Any,
-    guess: float,
-    seeds: Any,
-    context: Context,
-    n: int = 1,
-    batch: int = 1,
+    problem: Problem, build: Any, guess: float, seeds: Any, context: Any, n: int = 1, b: int = 1
 ) -> Found | None:
     """The fewest steps over learning rates around a guess, moved until the best is inside.
 
-    ``build(learning_rate)`` makes an algorithm with one model, ``state.shared.params``, from n
-    models. All learning rates see the same draws. None if the target was not reached.
+    All rates see the same draws. ``build(learning_rate)`` makes an algorithm with one model.
     """
     data = jc.data.client_data(problem.examples, [np.arange(len(problem.examples.y))])
     evaluated = jax.tree.map(lambda leaf: leaf[problem.evaluated], problem.examples)
-    sample, params = jc.data.minibatches(batch), jc.replicate(problem.start, n)
+    sample, params = jc.data.minibatches(b), jc.replicate(problem.start, n)
 
     def advance(rate: Any, key: jax.Array, state: jc.State, count: jax.Array) -> tuple:
         algorithm = build(rate)
@@ -235,10 +202,9 @@ def measure(
 
 
 def estimate(problem: Problem, models: Any) -> Row:
-    """Noise, signal and smoothness at the target, means over the first four of models ``[S, ...]``.
+    """The critical parameter ``E|xi|^2 / (2 L (f - f*))`` at the target, means over four models.
 
-    The critical parameter at suboptimality ``f - f*`` is ``E|xi|^2 / (2 L (f - f*))``, since the
-    squared gradient is at most ``2 L (f - f*)``; ``pointwise`` is ``E|xi|^2 / |grad f|^2``.
+    ``2 L (f - f*)`` bounds the squared gradient; ``pointwise`` is ``E|xi|^2 / |grad f|^2``.
     """
     loss, examples = problem.loss, jax.tree.map(jnp.asarray, problem.examples)
 
@@ -291,7 +257,7 @@ def knees(rows: list[Row]) -> list[Row]:
 
 def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
     own = [r for r in rows if (r["problem"], r["kind"]) == (problem, kind) and r["steps"]]
-    return columns(own, "size", "steps")
+    return columns(own, "size steps")
 
 
 def claims(config: Any, rows: list[Row]) -> list[Claim]:

@@ -15,8 +15,8 @@ import dataclasses
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, check
-from experiments.critical_params._common import columns, monte_carlo, within, within_errors
+from experiments.contract import Claim, Context, Row, check, columns, within
+from experiments.critical_params._common import monte_carlo, within_errors
 from jcollab import plots, second_moments
 
 # recorded: M and tau to steps until E|x|^2 has fallen by 1e6
@@ -58,10 +58,7 @@ def run(config: Config, context: Context) -> list[Row]:
             first = steps
         slow = steps / first if m and first else None
         row = {"M": m, "delay": tau, "ratio": tau / (1 + m), "steps": steps, "slowdown": slow}
-        row |= {
-            "rate_times_1_plus_M": rate * (1 + m),
-            "speed_up": (tau + 1) / slow if slow else None,
-        }
+        row |= {"rate_times_1_plus_M": rate * (1 + m), "speed_up": slow and (tau + 1) / slow}
         rows.append(row)
         context.log().write(row)
     if not context.stop.is_set():
@@ -109,10 +106,9 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     labels = {"delay": r"delay $\tau$ (dotted: $1 + M$)", "ratio": r"$\tau\,/\,(1 + M)$"}
     for ax, (name, label) in zip(fig.subplots(1, 2), labels.items(), strict=True):
         for m, color in zip(sorted({r["M"] for r in late}), plots.COLORS, strict=False):
-            x, y = columns([r for r in late if r["M"] == m], name, "slowdown")
+            x, y = columns([r for r in late if r["M"] == m], f"{name} slowdown")
             ax.loglog(x, y, "o-", base=2, color=color, label=f"M = {m:g}", markersize=5)
-            knee = 1 + m if name == "delay" else 1
-            ax.axvline(knee, color=color, linestyle=":", linewidth=1.4)
+            ax.axvline(1 + m if name == "delay" else 1, color=color, linestyle=":", linewidth=1.4)
         ax.set(xlabel=label, ylabel="slowdown, tuned")
         ax.legend(loc="upper left")
     context.save(fig, "delay")

@@ -20,8 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check
-from experiments.critical_params._common import within, within_errors
+from experiments.contract import Claim, Context, Row, check, within
+from experiments.critical_params._common import within_errors
 from jcollab import noise_scale, plots
 
 SQUARE = 5.858  # |x|^2 of the recorded case
@@ -85,13 +85,12 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) -> Row:
     """The estimate from the mean gradients of small and large batches, and its error."""
-    gradient = jax.grad(jc.data.regression_loss)
     size = config.large // config.small * config.small
 
     def means(key: jax.Array) -> jax.Array:
         """Mean gradients of the small batches of one large batch, which they make up."""
         batch = jc.data.regression_samples(1, n=config.large)(problem, key, 0)
-        each = jax.vmap(lambda b: gradient(point, b, key))(batch)
+        each = jax.vmap(lambda b: jax.grad(jc.data.regression_loss)(point, b, key))(batch)
         return each[:size].reshape(-1, config.small, config.dimension).mean(1)
 
     count = config.samples // config.large
@@ -112,13 +111,12 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     exact = rows[0]["ratio"]
     found = []
     if (config.dimension, config.label_noise) == (20, 0.25):
-        off = exact / RECORDED - 1
-        found.append(within("C of the recorded case", off, 0.01, exact, f"{RECORDED}"))
+        note = f"of {RECORDED}"
+        found.append(within("C of the recorded case", exact / RECORDED - 1, 0.01, exact, note=note))
     for row in rows[1:]:
-        claim = f"{row['estimator']}: C"
-        off = row["ratio"] / exact - 1
-        measured = f"{row['ratio']:.3f} ({off:+.1%})"
-        found.append(within(claim, off, 0.05, measured, f"{exact:.3f}"))
+        claim, off = f"{row['estimator']}: C", row["ratio"] / exact - 1
+        measured, note = f"{row['ratio']:.3f} ({off:+.1%})", f"of {exact:.3f}"
+        found.append(within(claim, off, 0.05, measured, note=note))
         if "standard_error" in row:
             found.append(within_errors(claim, row | {"measured": row["ratio"], "exact": exact}))
         if "variance" in row:

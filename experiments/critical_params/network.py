@@ -58,9 +58,8 @@ def run(config: Config, context: Context) -> list[Row]:
     chosen = np.random.default_rng(config.seed).permutation(len(images.y))[: config.examples]
     examples = jc.data.Dataset(images.x[chosen], images.y[chosen])
     model = jc.models.CNN(10, channels=config.channels, hidden=(config.hidden,), kernel=3)
-    fresh = model.init(jax.random.key(config.seed), examples.x[:1])
-    loss = jc.objectives.classification(model.apply)
-    seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
+    loss, key = jc.objectives.classification(model.apply), jax.random.key(config.seed)
+    fresh, seeds = model.init(key, examples.x[:1]), jax.random.split(key, config.num_seeds)
     early, between, late = config.losses
     part = np.random.default_rng(0).permutation(len(chosen))[:EVALUATED]
     name, steps = f"early: loss {early:g}", config.max_steps
@@ -68,7 +67,7 @@ def run(config: Config, context: Context) -> list[Row]:
     rows = common.measure(stage, config, 0.05, seeds, context)
     training = stage._replace(evaluated=slice(EVALUATED), target=between, width=3)
     build, batch = functools.partial(common.delayed_sgd, loss), min(16, len(chosen))
-    trained = common.tune(training, build, 0.2, seeds[:1], context, batch=batch)
+    trained = common.tune(training, build, 0.2, seeds[:1], context, b=batch)
     if trained is None:
         return rows
     start = jax.tree.map(lambda leaf: leaf[0], trained.params)

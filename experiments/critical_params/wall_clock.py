@@ -16,8 +16,7 @@ import dataclasses
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, check
-from experiments.critical_params._common import columns
+from experiments.contract import Claim, Context, Row, between, check, columns, pivot
 from jcollab import plots
 
 TWICE = 1.25  # tau / (1 + M) at which the exact slowdown is 2
@@ -80,15 +79,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
     knee = jc.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
-    if 0 in config.links and config.spread and most > 1:
-        claim, method = f"random job times, free links, n={most}", first[0, most]
-        fine = method == "asynchronous"
-        found.append(Claim(f"{claim}: first at the target", "asynchronous", method, fine))
     few = min((n for n in config.clients if 1 < n <= knee), default=None)
+    contests = {}
+    if 0 in config.links and config.spread and most > 1:
+        contests[0, most] = "random job times, free links", "asynchronous"
     if slow >= 1 and few:
-        claim, method = f"links of {slow:g} jobs, n={few}", first[slow, few]
-        fine = method.startswith("local")
-        found.append(Claim(f"{claim}: first at the target", "local SGD", method, fine))
+        contests[slow, few] = f"links of {slow:g} jobs", "local SGD"
+    for (link, n), (where, expected) in contests.items():
+        claim, method = f"{where}, n={n}: first at the target", first[link, n]
+        found.append(Claim(claim, expected, method, method.split()[0] == expected.split()[0]))
     # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
     for method, predicted in (("synchronous", knee + 2), ("asynchronous", 1 + TWICE * (1 + knee))):
         own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
@@ -101,8 +100,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 
 def half_as_useful(rows: list[Row], method: str) -> float | None:
     """The n at which a client saves half of the steps that the first one does, between points."""
-    reached = sorted((r for r in rows if r["steps"]), key=lambda r: r["n"])
-    n, steps = columns(reached, "n", "steps")
+    n, steps = columns((r for r in rows if r["steps"]), "n steps")
     worth = steps[0] / steps / (n if method == "synchronous" else 1)
     if len(n) < 2 or worth.min() > 0.5:
         return None
@@ -112,13 +110,8 @@ def half_as_useful(rows: list[Row], method: str) -> float | None:
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """Seconds, a line for each link and number of clients."""
-    lines: dict[tuple, Row] = {}
-    for row in rows:
-        line = lines.setdefault((row["link"], row["n"]), {"link": row["link"], "n": row["n"]})
-        line[row["method"]] = row["seconds"]
-        if row["place"] == 1:
-            line["first"] = row["method"]
-    return list(lines.values())
+    first = [r | {"seconds": r["method"], "method": "first"} for r in rows if r["place"] == 1]
+    return pivot(rows + first, "link n", "method", "seconds")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
@@ -128,7 +121,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for ax, link in zip(panels, config.links, strict=True):
         for method, color in zip({r["method"]: 0 for r in rows}, plots.COLORS, strict=False):
             own = [r for r in rows if (r["link"], r["method"]) == (link, method) and r["seconds"]]
-            n, gains = columns(own, "n", "speed_up")
+            n, gains = columns(own, "n speed_up")
             ax.loglog(n, gains, "o-", base=2, markersize=4, color=color, label=method)
         knee = 1 + jc.wall_clock.noise_ratio(config.spectrum)
         ax.axvline(knee, color="0.4", linestyle=":", linewidth=1.4)
