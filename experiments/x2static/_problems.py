@@ -96,20 +96,19 @@ def make_problem(config: Config, context: Context) -> Problem:
         raise FileNotFoundError(f"data must hold corpus_en/imdb*, and {folder} does not")
     cache = config.cache or platformdirs.user_cache_path("jcollab") / "contexts"
     questions, topics = folder / "analogy" / "google-analogies.csv", folder / "sib200"
-    parts = [topics / f"eng_Latn.{part}.tsv" for part in ("train", "test")]
+    labeled = None
+    if topics.exists():
+        files = [topics / f"eng_Latn.{part}.tsv" for part in ("train", "test")]
+        parts = map(jc.data.corpora.labelled_tsv, files)
+        labeled = tuple((list(map(text.tokenize, part.text)), part.label) for part in parts)
     return Problem(
         list(text.paragraphs(text.read_lines(corpora[0]), max_tokens=config.tokens)),
         text.load_teacher(config.teacher),
         {name: text.read_pairs(folder / "wordsim" / file) for name, file in SETS.items()},
         text.read_analogies(questions)[1:] if questions.exists() else [],
-        tuple(map(_read_topics, parts)) if topics.exists() else None,
+        labeled,
         {"cache": pathlib.Path(cache), "progress": context.progress},
     )
-
-
-def _read_topics(path: pathlib.Path) -> tuple[list[list[str]], list[str]]:
-    rows = jc.data.corpora.labelled_tsv(path)
-    return [text.tokenize(sentence) for sentence in rows.text], rows.label
 
 
 def _synthetic(config: Config, context: Context) -> Problem:

@@ -14,8 +14,12 @@ from experiments.contract import Context, Row
 from experiments.x2static._problems import SETS, Config
 from jcollab import objectives, plots, row_sparse, text
 
-BAGS = ("CBOW", "skip-gram", "sent2vec")
-SENTENCE = 30  # words on each side that sent2vec looks at
+# words on each side that sent2vec looks at: as many as there are in a sentence
+BAGS: dict[str, Row] = {
+    "CBOW": {},
+    "skip-gram": {"skip_gram": True},
+    "sent2vec": {"window": 30, "shrink": False},
+}
 
 
 def index(config: Config, clients: Sequence[Any]) -> tuple[list, jc.text.Vocabulary, list]:
@@ -38,34 +42,22 @@ def train(
     mixer: jc.Mixer | None = None,
 ) -> list[jc.text.WordVectors]:
     """X2Static of n clients with the contexts of each; without contexts the method ``label``."""
-    threshold, epochs, rate = config.threshold, config.epochs, config.learning_rate
+    given = {"threshold": config.threshold, "epochs": config.epochs, "contexts": contexts}
     if contexts is None:
-        threshold, epochs, rate = config.bag_threshold, config.bag_epochs, config.bag_rate
+        given |= {"threshold": config.bag_threshold, "epochs": config.bag_epochs}
     data = text.client_texts(
-        corpora,
-        vocabulary,
-        contexts=contexts,
-        threshold=threshold,
-        batch_size=config.batch_size,
-        epochs=epochs,
-        seed=config.seed,
+        corpora, vocabulary, batch_size=config.batch_size, seed=config.seed, **given
     )
     n, rounds = data.positions.shape[:2]
     key, size = jax.random.key(config.seed), len(vocabulary)
     if contexts is None:
-        whole = label == "sent2vec"
-        buckets = config.buckets if whole else 0
-        sample = text.bag_batches(
-            config.negatives,
-            window=SENTENCE if whole else config.window,
-            skip_gram=label == "skip-gram",
-            buckets=buckets,
-            shrink=not whole,
-        )
+        buckets = config.buckets if label == "sent2vec" else 0
+        options = {"window": config.window, "buckets": buckets} | BAGS[label]
+        sample, rate = text.bag_batches(config.negatives, **options), config.bag_rate
         loss, rows = objectives.bag_loss, objectives.bag_rows
         tables = {"sources": _draw(key, size + buckets, width), "words": jnp.zeros((size, width))}
     else:
-        most = text.sentences_per_batch(data)
+        most, rate = text.sentences_per_batch(data), config.learning_rate
         sample = text.x2static_batches(config.negatives, most_sentences=most)
         loss, rows = objectives.x2static_loss, objectives.x2static_rows
         tables = {"words": _draw(key, size, contexts[0].shape[1])}

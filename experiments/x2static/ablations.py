@@ -64,15 +64,11 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def variants(config: Config) -> dict[str, Config]:
     """The configurations by name; two of them are trained with other contexts."""
-    fields = {
-        "as it is": {},
-        **{f"clip {clip:g}": {"clip": clip} for clip in config.clips},
-        **{f"{n} negatives": {"negatives": n} for n in config.negative_counts},
-        **{f"t = {t:g}": {"threshold": t} for t in config.thresholds},
-        **{f"rate {rate:g}": {"learning_rate": rate} for rate in config.rates},
-        PARAGRAPHS: {},
-        CENTERED: {},
-    }
+    fields = {"as it is": {}} | {f"clip {clip:g}": {"clip": clip} for clip in config.clips}
+    fields |= {f"{n} negatives": {"negatives": n} for n in config.negative_counts}
+    fields |= {f"t = {t:g}": {"threshold": t} for t in config.thresholds}
+    fields |= {f"rate {rate:g}": {"learning_rate": rate} for rate in config.rates}
+    fields |= {PARAGRAPHS: {}, CENTERED: {}}
     return {name: dataclasses.replace(config, **own) for name, own in fields.items()}
 
 

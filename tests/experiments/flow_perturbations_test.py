@@ -19,7 +19,7 @@ def smoke(name="digits", **fields):
 @pytest.mark.parametrize("name", _training.METHODS)
 def test_every_method_makes_a_batch_of_images(name):
     problem = _flow.make_problem(smoke())
-    classifier = _training.make_classifier(problem)
+    classifier = _training.Classifier(problem)
     model = jc.models.vae((8, 8, 1), latents=2, hidden=(4,))
     x = jnp.asarray(problem.train.x[:8])
     models = {"flow": (problem.flow, problem.start), "vae": (model, model.init(KEY, x))}
