@@ -206,6 +206,8 @@ def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
 def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
     """Means over seeds: a line for each combination of the keys, with the means of all numbers.
 
+    A mean is None where one of the numbers is: what is not finite is written as null.
+
     Args:
         rows: of a run.
         keys: names of columns, with spaces between them.
@@ -219,7 +221,8 @@ def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
         line = {key: own[0][key] for key in keys.split()}
         for name, value in own[0].items():
             if name not in {"seed", *line} and isinstance(value, (int, float, np.number)):
-                line[name] = np.mean([row[name] for row in own])
+                values = [row[name] for row in own]
+                line[name] = None if None in values else np.mean(values)
         table.append(line | ({"std": np.std([row[std] for row in own])} if std else {}))
     return table
 
