@@ -67,7 +67,7 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
     fit, held_out = train_test_split(
         np.arange(len(known.y)), test_size=VALIDATION_FRACTION, random_state=0, stratify=known.y
     )
-    train, validation = (Dataset(known.x[i], known.y[i]) for i in (fit, held_out))
+    train, validation = (select(known, rows) for rows in (fit, held_out))
     model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
     return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
 
@@ -79,6 +79,11 @@ def load_normalized(dataset: str) -> tuple[Dataset, Dataset]:
         images = [np.asarray(jc.data.normalize(part.x, *STATISTICS[dataset])) for part in parts]
         parts = [Dataset(x, part.y) for x, part in zip(images, parts, strict=True)]
     return parts[0], parts[1]
+
+
+def select(data: Dataset, rows: np.ndarray) -> Dataset:
+    """Some of the examples, by number or by mask."""
+    return Dataset(np.asarray(data.x[rows]), np.asarray(data.y[rows]))
 
 
 def average_squares(x: np.ndarray, factor: int) -> np.ndarray:
