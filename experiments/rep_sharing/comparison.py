@@ -1,0 +1,136 @@
+"""Accuracy of all methods for several numbers of clients.
+
+Representation sharing, arXiv 2211.10943, Table 1.
+
+    python -m experiments rep_sharing digits
+
+All methods on scikit-learn's digits, 10 clients with 30 examples each.
+Cost: 5 minutes on 2 cores.
+Expected: ours .78, FD .80, independent learning .70, FedAvg .89.
+
+    python -m experiments rep_sharing mnist
+
+Table 1: the first 1200 images of MNIST over 2, 5 and 10 clients, LeNet5.
+Cost: 40 minutes on 2 cores.
+Expected: N=10: ours .86, FD .85, IL .78 (paper: .82, .78, .73).
+
+    python -m experiments rep_sharing fashion_mnist
+
+6000 images of Fashion-MNIST in 20 rounds, LeNet5 (paper: --model resnet9).
+Cost: 50 minutes on 2 cores.
+Expected: N=10: ours .70, FD .66, IL .66, FedAvg .70.
+
+    python -m experiments rep_sharing cifar10
+
+10000 images of CIFAR-10 in 20 rounds, with ResNet18 [GPU].
+Cost: one GPU; not run yet.
+Expected: paper, N=2, 5, 10: ours .635, .473, .378; IL .599, .465, .385.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from experiments.contract import Claim, Context, Row, above, at_least, below, check
+from experiments.drawing import draw_curves
+from experiments.rep_sharing import _training
+from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
+
+METHODS = ("CL", "FL", "IL", "FD", "FD others", "FedProto", "ours", "ours paper", "ours others")
+# Table 1, one run each, by data, model and number of clients; centralized learning for 1
+PAPER = {
+    ("mnist", "lenet5", 1): {"CL": 0.9400},
+    ("mnist", "lenet5", 2): {"FL": 0.9264, "IL": 0.9146, "FD": 0.9445, "ours": 0.9419},
+    ("mnist", "lenet5", 5): {"FL": 0.8679, "IL": 0.8526, "FD": 0.9055, "ours": 0.9063},
+    ("mnist", "lenet5", 10): {"FL": 0.7006, "IL": 0.7286, "FD": 0.7790, "ours": 0.8207},
+    ("fashion_mnist", "resnet9", 1): {"CL": 0.8777},
+    ("fashion_mnist", "resnet9", 2): {"FL": 0.8979, "IL": 0.8604, "FD": 0.8717, "ours": 0.8791},
+    ("fashion_mnist", "resnet9", 5): {"FL": 0.8928, "IL": 0.8361, "FD": 0.8332, "ours": 0.8444},
+    ("fashion_mnist", "resnet9", 10): {"FL": 0.8821, "IL": 0.8052, "FD": 0.7944, "ours": 0.8077},
+    ("cifar10", "resnet18", 1): {"CL": 0.6615},
+    ("cifar10", "resnet18", 2): {"FL": 0.6799, "IL": 0.5985, "FD": 0.5675, "ours": 0.6349},
+    ("cifar10", "resnet18", 5): {"FL": 0.5918, "IL": 0.4646, "FD": 0.4491, "ours": 0.4728},
+    ("cifar10", "resnet18", 10): {"FL": 0.5105, "IL": 0.3851, "FD": 0.3143, "ours": 0.3778},
+}
+LEAST = {5: 0.89, 10: 0.79}  # of ours on MNIST
+GAINS = {5: 0.03, 10: 0.05}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_training.Config):
+    """All methods for several numbers of clients."""
+
+    clients: tuple[int, ...] = (10,)  # numbers of clients N
+    methods: tuple[str, ...] = METHODS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "clients", at_least=2, at_most=self.examples)
+        check(self, "methods", among=METHODS)
+
+
+MNIST = Config(dataset="mnist", clients=(2, 5, 10), examples=1200, batch_size=32, eval_examples=500)
+SHORT = dataclasses.replace(MNIST, rounds=20)
+PRESETS = {
+    "digits": Config(),
+    "mnist": MNIST,
+    "fashion_mnist": dataclasses.replace(SHORT, dataset="fashion_mnist", examples=6000),
+    "cifar10": dataclasses.replace(
+        SHORT, dataset="cifar10", examples=10_000, model="resnet18", num_features=256
+    ),
+}
+SMOKE = dict.fromkeys(PRESETS, TINY | {"clients": (3,), "methods": ("CL", "IL", "FD", "ours")})
+
+
+def run(config: Config, context: Context) -> list[Row]:
+    """Trains every method for every number of clients, centralized learning once."""
+    rows: list[Row] = []
+    runs = [("CL", 1)] if "CL" in config.methods else []
+    runs += [(name, n) for n in config.clients for name in config.methods if name != "CL"]
+    for name, n in context.cases(runs):
+        options, clients = methods(config, n)[name], {config.model: np.arange(n)}
+        (accuracy,), done = train(config, context, clients, options, method=name)
+        row = {"method": name, "clients": n} | summary(accuracy) | traffic(config, options, n)
+        paper = PAPER.get((config.dataset, config.model, n))
+        rows.append(row | ({"paper": paper.get(name)} if paper else {}))
+        for count in config.clients if n == 1 else [n]:
+            panel = context.kept.setdefault(f"{config.dataset}, {count} clients", {})
+            panel[name] = curves_of(done)
+    return rows
+
+
+def claims(config: Config, rows: list[Row]) -> list[Claim]:
+    """The paper's statements about sharing, and its own numbers where the model is the same."""
+    found: list[Claim] = []
+    table = (config.dataset, config.model) == ("mnist", "lenet5")
+    for n in config.clients:
+        by_name = {row["method"]: row for row in rows if row["clients"] == n}
+        if "ours" not in by_name:
+            continue
+        ours, paper = by_name["ours"], PAPER.get((config.dataset, config.model, n), {})
+        accuracy = ours["accuracy"]
+        if table and n in LEAST:
+            sentence = f"N={n}: ours reaches the paper's accuracy but for noise"
+            found.append(at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}"))
+        if alone := by_name.get("IL"):
+            sentence, gain = f"N={n}: gain over independent", accuracy - alone["accuracy"]
+            note = f"paper {paper['ours'] - paper['IL']:.3f}" if paper else ""
+            more = at_least if table and n in GAINS else above
+            found.append(more(sentence, gain, GAINS[n] if more is at_least else 0, note=note))
+        if table and alone:
+            sentence = f"N={n}: clients differ less than independent ones"
+            found.append(below(sentence, ours["std_of_clients"], alone["std_of_clients"]))
+        if table and "FD" in by_name and n == 10:
+            gain = accuracy - by_name["FD"]["accuracy"]
+            found.append(at_least(f"N={n}: not below federated distillation", gain, 0))
+        if "FL" in by_name:
+            ratio = by_name["FL"]["bytes_up"] / ours["bytes_up"]
+            found.append(above(f"N={n}: sends less than FedAvg", ratio, 1, note="times"))
+    return found
+
+
+def figures(config: Config, rows: list[Row], context: Context) -> None:
+    """Accuracy against rounds, a panel for each number of clients."""
+    context.save(draw_curves(context.kept, "mean_test_accuracy"), "accuracy")
