@@ -1,31 +1,191 @@
-"""Ensembles for several seeds and conditions: common first members, then the later ones at once."""
+"""Data with shortcuts, networks, training of ensembles, and how results are shown."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context
+from experiments.contract import Context, Row, check, check_choices
+from experiments.tasks import average_squares, select
 from experiments.training import Replicas, train_replicas
+from jcollab import ensembles, plots
+from jcollab.objectives.disagreement import EPSILON
+
+Dataset = jc.data.Dataset
+SPLIT_SEED = 42  # the pools are the same for all seeds
+Pool = Literal["test", "different"]  # from the test distribution, or different
+TESTS = ("test_accuracy", "shortcut_broken", "feature_broken")
+# data sets of both halves, their classes in the pairs of labels 0 and 1, other lower classes
+HALVES = {
+    "digits": ("digits", "digits", [(0, 3), (1, 8)], [2, 4, 5, 6, 7, 9]),
+    "dominoes": ("mnist", "fashion_mnist", [(0, 4), (1, 3)], [0, 1, 2, 5, 6, 7, 8, 9]),
+    "cifar_dominoes": ("mnist", "cifar10", [(0, 1), (1, 9)], [0, 2, 3, 4, 5, 6, 7, 8]),
+}
 
 
-class Condition(NamedTuple):
-    """How later members are trained."""
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What experiments on images with a shortcut share: data, network, and sizes."""
 
-    name: str  # of the method
-    alpha: float = 0.0  # weight of the agreement
-    pool: str = "unlabeled"  # name of the unlabeled set
+    # one logit for dominoes, one per class for colors
+    problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
+    batch_size: int = 256  # labeled, and unlabeled, examples of a round
+    weight_decay: float = 1e-6  # of AdamW
+    network: Literal["lenet", "mlp"] = "lenet"
+    channels: tuple[int, ...] = (6, 16)  # of the two convolutions of LeNet
+    hidden: tuple[int, ...] = (120, 84)  # widths of the dense layers
+    variance: float = 1.0  # of LeNet's first weights, times their inputs
+    shrink: int = 1  # images are averaged over squares of so many pixels
+    anchor: Literal["frozen", "trained"] = "frozen"  # multi-class form: released, of the paper
+    logarithm: Literal["released", "stable"] = "released"  # the released one adds 1e-7
+    examples: int | None = None  # of each data set that are used; None for all
+    num_seeds: int = 3
+    seed: int = 0
 
-    def __str__(self) -> str:
-        """The method with its unlabeled set, where that plays a part."""
-        return f"{self.name} ({self.pool})" if self.alpha else self.name
+    def __post_init__(self) -> None:
+        check(self, "batch_size shrink num_seeds examples", at_least=1)
+        check(self, "variance", above=0)
+        check_choices(self)
+        if len(self.channels) != 2:
+            raise ValueError(f"channels must be two values, got {self.channels}")
+
+    @property
+    def disagreement(self) -> dict[str, Any]:
+        """Options of the agreement."""
+        return {"anchor": self.anchor, "epsilon": EPSILON if self.logarithm == "released" else None}
+
+
+DIGITS: Any = {"problem": "digits", "network": "mlp", "hidden": (64,), "batch_size": 64}
+TINY = DIGITS | {"hidden": (4,), "channels": (2, 2), "shrink": 1, "batch_size": 4, "num_seeds": 1}
+
+
+class LeNet(nn.Module):
+    """Two 5 x 5 convolutions with pooling, the first one padded, then dense layers."""
+
+    outputs: int  # 1 for two classes, else C
+    channels: Sequence[int] = (6, 16)
+    hidden: Sequence[int] = (120, 84)
+    dropout: float = 0.0  # fraction of the dense layers' units that is dropped in training
+    variance: float = 1.0  # of the first weights, times their inputs; 1/3 in the original code
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits ``[b, outputs]`` of images ``[b, height, width, channels]``."""
+        init = nn.initializers.variance_scaling(self.variance, "fan_in", "truncated_normal")
+        batch_last = jc.layout.loops()
+        own = {"kernel_init": init, "batch_last": batch_last}
+        x = x.transpose(3, 1, 2, 0) if batch_last else x
+        for width, padding in zip(self.channels, (((2, 2), (2, 2)), "VALID"), strict=True):
+            x = jc.models.Conv(width, (5, 5), padding=padding, **own)(x)
+            x = nn.relu(jc.models.max_pool(x))
+        x = x.transpose(3, 1, 2, 0) if batch_last else x
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width, kernel_init=init)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.outputs, kernel_init=init)(x)
+
+
+class Problem(NamedTuple):
+    """What an experiment with images is about."""
+
+    train: Dataset  # labeled images
+    pools: dict[str, np.ndarray]  # unlabeled images: as in the test, and different ones
+    tests: dict[str, Dataset]  # as in training, shortcut broken, other feature broken if any
+    outputs: int  # of the network
+
+    def network(self, config: Config) -> Any:
+        """The network of the configuration."""
+        if config.network == "mlp":
+            return jc.models.MLP(self.outputs, config.hidden)
+        return LeNet(self.outputs, config.channels, config.hidden, variance=config.variance)
+
+    def rows(self, config: Config, done: Replicas, k: int, groups: Row, **tags: Any) -> list[Row]:
+        """Percent on each test: a row for each seed and group of members, or the ensemble (-1).
+
+        Groups are ``{column: {text in the column: number or slice}}``.
+        """
+        logits_of = ensembles.member_logits(self.network(config).apply)
+        ((column, members),) = groups.items()
+        rows = []
+        for seed, state in zip(done.seeds, done.each(k), strict=True):
+            scores = {
+                name: 100 * np.append(*ensembles.accuracies(logits_of(state, test.x), test.y))
+                for name in TESTS
+                if (test := self.tests.get(name))
+            }
+            for name, own in members.items():
+                means = {test: values[own].mean() for test, values in scores.items()}
+                rows.append(tags | {"seed": seed, column: name} | means)
+        return rows
+
+
+def smaller(problem: Problem, factor: int) -> Problem:
+    """The problem with images averaged over squares of ``factor`` pixels."""
+    return jax.tree.map(
+        lambda leaf: average_squares(leaf, factor) if np.ndim(leaf) == 4 else leaf, problem
+    )
+
+
+def dominoes(config: Config) -> Problem:
+    """Images above images, with both unlabeled sets; the upper halves are the shortcut."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    top, bottom, pairs, others = HALVES[config.problem]
+    tops, bottoms = _split(top, config, rng), _split(bottom, config, rng)
+    if config.problem == "cifar_dominoes":
+        frame = ((0, 0), (2, 2), (2, 2), (0, 0))
+        tops = [Dataset(np.repeat(np.pad(x, frame), 3, -1), y) for x, y in tops]
+    above, below = zip(*pairs, strict=True)
+    train = jc.data.dominoes(tops[1], bottoms[1], pairs, rng)
+    test = jc.data.dominoes(tops[2], bottoms[2], pairs, rng)
+    pools = {
+        "test": jc.data.unlabelled_dominoes(tops[0], bottoms[0], (above, below), rng),
+        "different": jc.data.unlabelled_dominoes(tops[0], bottoms[0], (above, others), rng),
+    }
+    tests = {
+        "test_accuracy": test,
+        "shortcut_broken": Dataset(jc.data.permute_half(test.x, rng, "top"), test.y),
+        "feature_broken": Dataset(jc.data.permute_half(test.x, rng, "bottom"), test.y),
+    }
+    return smaller(Problem(train, pools, tests, 1), config.shrink)
+
+
+def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]:
+    """Images for the pools (a sixth, of digits a quarter), for training, and for testing."""
+    known = jc.data.load(name, "train")
+    order = rng.permutation(len(known.y))[: config.examples]
+    share = len(order) // (4 if name == "digits" else 6)
+    parts = [select(known, rows) for rows in (order[:share], order[share:])]
+    return [*parts, jc.data.load(name, "test")]
+
+
+def figure(lines: list[Row], labels: list[str], agreements: dict[str, np.ndarray]) -> Any:
+    """Accuracies of each line, a group of bars with a label, and agreements ``[S, T]`` by name."""
+    fig = plots.figure(figsize=(12, 4.4))
+    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
+    tests = [name for name in TESTS if name in lines[0]]
+    width = 0.8 / len(tests)
+    for j, name in enumerate(tests):
+        at = np.arange(len(lines)) + (j - (len(tests) - 1) / 2) * width
+        color, label = plots.COLORS[j], name.replace("_", " ")
+        left.bar(at, [line[name] for line in lines], width, color=color, label=label)
+    left.set_xticks(range(len(lines)), labels, fontsize=8)
+    left.set(title="accuracy (%)", ylim=(0, 119))
+    left.legend(ncols=3, loc="upper center", fontsize=9)
+    for color, (label, values) in zip(plots.COLORS, agreements.items(), strict=False):
+        plots.band(right, np.arange(values.shape[1]), values, color=color, label=label)
+    right.set(title="agreement", xlabel="rounds", yscale="log")
+    right.legend(fontsize=9)
+    return fig
 
 
 def cross_entropy(predict: Callable) -> Callable:
@@ -50,7 +210,7 @@ def train(
     model: Any,
     labeled: jc.data.Dataset,
     pools: dict[str, np.ndarray],
-    conditions: Sequence[Condition],
+    conditions: Sequence[tuple[float, str]],
     *,
     optimizers: Sequence[optax.GradientTransformation],
     members: int = 2,
@@ -59,10 +219,10 @@ def train(
 ) -> tuple[Replicas, Replicas | None]:
     """Trains one first member for each seed, then the others for each condition and seed.
 
-    First members do not depend on the condition, so they are trained once. The second result, whose
-    settings are the conditions, is None without conditions and after Ctrl-C. Pairs of rounds and of
-    optimizers are those of the first member and of each later one, the loss is cross-entropy if
-    None, and options go to :func:`jcollab.dbat`.
+    A condition is a weight of the agreement and the name of an unlabeled set; first members do not
+    depend on it. The second result, whose settings are the conditions, is None without them and
+    after Ctrl-C. Pairs of rounds and optimizers are of the first member and of each later one, the
+    loss is cross-entropy if None, and options go to :func:`jcollab.dbat`.
     """
     rounds = np.broadcast_to(config.rounds, 2).tolist()
     seeds = config.seed + np.arange(config.num_seeds)
@@ -86,8 +246,8 @@ def train(
         each = jax.vmap(lambda key: model.init(key, labeled.x[:1]))
         return algorithm.init(key, each(jax.random.split(key, members)))
 
-    def train_stage(stage: int, start: Any, conditions: Sequence[Condition]) -> Replicas:
-        which = np.repeat([names.index(condition.pool) for condition in conditions], len(seeds))
+    def train_stage(stage: int, start: Any, conditions: Sequence[tuple[float, str]]) -> Replicas:
+        which = np.repeat([names.index(pool) for _, pool in conditions], len(seeds))
         return train_replicas(
             context,
             functools.partial(build, stage),
@@ -95,14 +255,14 @@ def train(
             jax.tree.map(jnp.asarray, arrays | {"start": starts[which], "size": sizes[which]}),
             rounds=(1, members)[stage] * rounds[stage],
             seeds=seeds,
-            settings={"alpha": [condition.alpha for condition in conditions]},
+            settings={"alpha": [alpha for alpha, _ in conditions]},
             sample=sample,
             data_axes={"x": None, "y": None, "pool": None, "start": 0, "size": 0},
             fold=stage,
             tags={"stage": ("first members", "later members")[stage]},
         )
 
-    first = train_stage(0, draw, [Condition("first", 0.0, names[0])])
+    first = train_stage(0, draw, [(0.0, names[0])])
     if not conditions or not first.finished:
         return first, None
     init = functools.partial(build(1, {"alpha": 0.0}).init, jax.random.key(0))

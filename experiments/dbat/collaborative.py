@@ -20,8 +20,8 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, averages, check
-from experiments.dbat import _pictures
-from experiments.dbat._training import cross_entropy
+from experiments.dbat import _training
+from experiments.dbat._training import DIGITS, TINY, cross_entropy
 from experiments.training import PARTITIONED, partitions, train_replicas
 
 METHODS = ("alone", "disagreeing")
@@ -29,35 +29,34 @@ HALVES = ("first half", "second half")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_pictures.Config):
+class Config(_training.Config):
     """Clients with labeled examples of their own, half of which disagree with the other half."""
 
     clients: int = 4  # n, an even number; the first half learn freely
-    pool: _pictures.Pool = "test"  # the public unlabeled set
+    pool: _training.Pool = "test"  # the public unlabeled set
     alpha: float = 0.5  # weight of the agreement
     rounds: int = 600  # T
     warmup: int = 200  # rounds before disagreement counts
     learning_rate: float = 1e-3  # of AdamW
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "clients rounds", at_least=1)
         check(self, "warmup", at_least=0, at_most=self.rounds)
         check(self, "alpha", at_least=0)
         check(self, "learning_rate", above=0)
-        check(self, "problem", among=_pictures.HALVES)
+        check(self, "problem", among=_training.HALVES)
         if self.clients % 2:
             raise ValueError(f"clients must be even, got {self.clients}")
 
 
-PRESETS = {"collaborative": Config(problem="digits", network="mlp", batch_size=64, hidden=(64,))}
-SMOKE = {"collaborative": _pictures.SMALL | {"rounds": 2, "warmup": 1, "clients": 2}}
+PRESETS = {"collaborative": Config(**DIGITS)}
+SMOKE = {"collaborative": TINY | {"rounds": 2, "warmup": 1, "clients": 2}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each method, seed and half of the clients."""
-    problem = _pictures.dominoes(config)
+    problem = _training.dominoes(config)
     model, n, half = problem.network(config), config.clients, config.clients // 2
     batches = jc.data.minibatches(config.batch_size)
     seeds = config.seed + np.arange(config.num_seeds)
@@ -136,4 +135,4 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Accuracies of both halves on each test, and their agreement."""
     lines = shown(config, rows)
     labels = [f"{line['method']}\n{line['half']}" for line in lines]
-    context.save(_pictures.figure(lines, labels, context.kept), "collaborative")
+    context.save(_training.figure(lines, labels, context.kept), "collaborative")

@@ -37,9 +37,9 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, averages, check
-from experiments.dbat import _pictures
-from experiments.dbat._pictures import SMALL, Dataset, Pool, Problem, select
-from experiments.dbat._training import Condition, train
+from experiments.dbat import _training
+from experiments.dbat._training import DIGITS, TINY, Dataset, Pool, Problem, train
+from experiments.tasks import select
 
 # percent where the shortcut is broken: ERM at most, D-BAT at least with each unlabeled set
 BOUNDS = {
@@ -51,7 +51,7 @@ BOUNDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_pictures.Config):
+class Config(_training.Config):
     """Members one after the other; pairs of values are of the first one and of each later one."""
 
     pools: tuple[Pool, ...] = ("test", "different")  # unlabeled sets
@@ -63,7 +63,6 @@ class Config(_pictures.Config):
     optimizers: tuple[Literal["adamw", "sgd"], ...] = ("adamw", "adamw")  # momentum of SGD is .9
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "members", at_least=2)
         check(self, "rounds", at_least=1)
@@ -78,14 +77,7 @@ class Config(_pictures.Config):
 
 
 PRESETS = {
-    "digits": Config(
-        problem="digits",
-        network="mlp",
-        rounds=(300, 600),
-        batch_size=64,
-        hidden=(64,),
-        learning_rates=(1e-3, 1e-3),
-    ),
+    "digits": Config(**DIGITS, rounds=(300, 600), learning_rates=(1e-3, 1e-3)),
     "dominoes": Config(batch_size=128, shrink=2),
     "colored_mnist": Config(
         problem="colored_mnist",
@@ -104,7 +96,7 @@ PRESETS = {
         hidden=(512, 256),
     ),
 }
-SMOKE = {name: SMALL | {"rounds": (2, 2)} for name in PRESETS}
+SMOKE = dict.fromkeys(PRESETS, TINY | {"rounds": (2, 2)})
 
 
 def run(config: Config, context: Context) -> list[Row]:
@@ -112,45 +104,41 @@ def run(config: Config, context: Context) -> list[Row]:
     rows: list[Row] = []
     alphas = dict(zip(config.pools, config.alphas, strict=True))
     members = {str(m + 1): m for m in range(config.members)} | {"mean": -1}
-    decay = config.weight_decay
-    optimizers = [
+    decay, options = config.weight_decay, config.disagreement | {"members": config.members}
+    options["optimizers"] = [
         optax.sgd(rate, momentum=0.9) if name == "sgd" else optax.adamw(rate, weight_decay=decay)
         for name, rate in zip(config.optimizers, config.learning_rates, strict=True)
     ]
     for problem in context.cases(make(config)):
         names = list(problem.pools)
-        conditions = [Condition("D-BAT", alphas[name], name) for name in names]
+        conditions = [("D-BAT", alphas[name], name) for name in names]
         if "deep ensemble" in config.methods:
-            conditions.append(Condition("deep ensemble", 0.0, names[0]))
-        _, later = train(
-            context,
-            config,
-            problem.network(config),
-            problem.train,
-            problem.pools,
-            conditions,
-            optimizers=optimizers,
-            members=config.members,
-            **config.disagreement,
-        )
+            conditions.append(("deep ensemble", 0.0, names[0]))
+        model, data = problem.network(config), (problem.train, problem.pools)
+        _, later = train(context, config, model, *data, [own[1:] for own in conditions], **options)
         if later is None:
             return rows
-        for k, condition in enumerate(conditions):
+        for k, (method, alpha, name) in enumerate(conditions):
             # without agreement, the unlabeled set matters only where it comes with its own data
-            pool = condition.pool if condition.alpha or len(names) == 1 else "none"
-            tags = {"unlabelled": pool, "method": condition.name}
+            pool = name if alpha or len(names) == 1 else "none"
+            tags = {"unlabelled": pool, "method": method}
             rows += problem.rows(config, later, k, {"member": members}, **tags)
-            label = f"{condition}, {names[0]}" if len(names) == 1 else str(condition)
+            label = label_of(method, alpha, name) + (f", {name}" if len(names) == 1 else "")
             context.kept[label] = later.log(k)["agreement"]
     return rows
+
+
+def label_of(method: str, alpha: float, pool: str) -> str:
+    """Name of a method with its unlabeled set, where that plays a part."""
+    return f"{method} ({pool})" if alpha else method
 
 
 def make(config: Config) -> list[Problem]:
     """The problem for each unlabeled set, where they differ in their labeled data."""
     if config.problem == "colored_mnist":
-        rng = np.random.default_rng(_pictures.SPLIT_SEED)
+        rng = np.random.default_rng(_training.SPLIT_SEED)
         return [_colored(config, pool, rng) for pool in config.pools]
-    problem = _pictures.dominoes(config)
+    problem = _training.dominoes(config)
     return [problem._replace(pools={name: problem.pools[name] for name in config.pools})]
 
 
@@ -174,7 +162,7 @@ def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
     }
     labeled = Dataset(jc.data.colored(train.x, train.y), train.y)
     problem = Problem(labeled, {pool: painted(free)}, tests, classes)
-    return _pictures.smaller(problem, config.shrink)
+    return _training.smaller(problem, config.shrink)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -208,4 +196,4 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Accuracies of members on each test, and how members come to disagree."""
     lines = [line for line in shown(config, rows) if line["member"] != "mean"]
     labels = [f"{line['method']} {line['member']}\n({line['unlabelled']})" for line in lines]
-    context.save(_pictures.figure(lines, labels, context.kept), config.problem)
+    context.save(_training.figure(lines, labels, context.kept), config.problem)

@@ -38,7 +38,6 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "rounds num_seeds", at_least=1)
 
 
@@ -76,10 +75,9 @@ def run(config: Config, context: Context) -> list[Row]:
         start = np.zeros((2, 2)) if i == 0 else rng.normal(size=(2, 2))
         p, context.kept[i] = solve(config, start)
         row: Row = {"seed": config.seed + i, "start": "zeros" if i == 0 else "normal"}
-        row |= dict(zip(CELLS, p, strict=True))
         row |= {"distance_to_s": np.abs(p - [0, 1, 0, 1]).max(), "loss": context.kept[i][-1]}
-        context.log().write(row)
-        rows.append(row)
+        rows.append(row | dict(zip(CELLS, p, strict=True)))
+        context.log().write(rows[-1])
     return rows
 
 
@@ -99,8 +97,9 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for (c, s), value in np.ndenumerate(table):
         kind = "labeled" if c == s else "unlabeled"
         left.text(s, c, f"{value:.4f}\n{kind}", ha="center", va="center", color="white")
-    left.set(title="second member: P(label 1)", xlabel="s", ylabel="c")
-    left.set(xticks=[0, 1], yticks=[0, 1])
+    left.set(
+        title="second member: P(label 1)", xlabel="s", ylabel="c", xticks=[0, 1], yticks=[0, 1]
+    )
     left.grid(visible=False)
     curves = np.stack(list(context.kept.values()))
     plots.band(right, np.arange(config.rounds), curves, color=plots.COLORS[0], label="loss")

@@ -20,8 +20,8 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_least, at_most, below, check
-from experiments.dbat._pictures import LeNet, select
-from experiments.dbat._training import Condition, cross_entropy, train
+from experiments.dbat._training import LeNet, cross_entropy, train
+from experiments.tasks import select
 from jcollab import ensembles, plots
 
 POOL_SEED = 42
@@ -50,7 +50,6 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         check(self, "rounds batch_size draws pairs steps num_seeds", at_least=1)
         check(self, "dataset", among=("mnist", "digits"))
         check(self, "dropout", above=0, below=1)
@@ -80,8 +79,8 @@ def run(config: Config, context: Context) -> list[Row]:
 
     optimizer = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     options: Any = {"optimizers": [optimizer] * 2}
-    data = known, {"unlabeled": pool}
-    conditions = [Condition(METHODS[0], config.alpha), Condition(METHODS[1])]
+    data = known, {"others": pool}
+    conditions = [(config.alpha, "others"), (0.0, "others")]
     first, later = train(context, config, model, *data, conditions, **options)
     if later is None:
         return []
@@ -186,11 +185,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         plots.band(ax, context.kept["t"], context.kept[name], color=color, label=name)
     ax.axhline(CHANCE, color="gray", lw=1, ls=":")
     ax.axvspan(0, 1, color="gray", alpha=0.1)
-    ax.set(
-        title="entropy between and beyond a 0 and a 1",
-        xlabel=r"$t$ in $t\,x_1 + (1-t)\,x_0$",
-        ylabel="entropy (nats)",
-        ylim=(0, 0.75),
-    )
+    ax.set(title="entropy between and beyond a 0 and a 1", ylim=(0, 0.75))
+    ax.set(xlabel=r"$t$ in $t\,x_1 + (1-t)\,x_0$", ylabel="entropy (nats)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     context.save(fig, "entropy")

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import jcollab as jc
-from experiments.dbat import _pictures, images, theorem, toy2d, uncertainty
-from experiments.dbat._training import Condition
+from experiments.dbat import _training, images, theorem, toy2d, uncertainty
 from tests import REFERENCE
 
 REFS = json.loads((REFERENCE / "dbat/losses.json").read_text())
@@ -22,7 +21,7 @@ def test_the_second_member_of_the_theorem_is_the_recorded_one():
 def test_shrinking_averages_squares():
     x = np.arange(2 * 5 * 4, dtype=np.float32).reshape(2, 5, 4, 1)
     data = jc.data.Dataset(x, np.arange(2))
-    small = _pictures.smaller(_pictures.Problem(data, {"test": x}, {"test_accuracy": data}, 1), 2)
+    small = _training.smaller(_training.Problem(data, {"test": x}, {"test_accuracy": data}, 1), 2)
     expected = [[x[1, i : i + 2, j : j + 2].mean() for j in (0, 2)] for i in (0, 2)]
     for part in (small.train.x, small.pools["test"], small.tests["test_accuracy"].x):
         np.testing.assert_allclose(part[1, ..., 0], expected)
@@ -70,8 +69,8 @@ def test_claims_are_computed_from_rows():
 
 
 def test_labels_of_conditions():
-    assert str(Condition("D-BAT", 0.5, "test")) == "D-BAT (test)"
-    assert str(Condition("deep ensemble", 0.0, "test")) == "deep ensemble"
+    assert images.label_of("D-BAT", 0.5, "test") == "D-BAT (test)"
+    assert images.label_of("deep ensemble", 0.0, "test") == "deep ensemble"
 
 
 def test_bad_input_is_named():
