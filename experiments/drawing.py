@@ -12,23 +12,29 @@ from jcollab import plots
 Curves = Mapping[str, np.ndarray]
 
 
-def draw_curves(panels: Mapping[str, Mapping[str, Curves]], metric: str, **properties: Any) -> Any:
+def draw_curves(
+    panels: Mapping[str, Mapping[str, Curves]], *metrics: str, **properties: Any
+) -> Any:
     """A figure of curves against rounds, as bands over seeds.
 
     Args:
         panels: by title and label, the curves of replicas: ``round [E]`` and the metric ``[S, E]``.
-        metric: its name.
+        *metrics: its name, or one name for each panel.
         **properties: of all axes.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    fig = plots.figure(figsize=(4 * columns + 2, 3.8 * rows))
+    fig = plots.figure(figsize=(4.2 * columns + 2, 3.8 * rows))
     grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
-    for ax, (title, curves) in zip(grid.flat, panels.items(), strict=False):
+    if len(metrics) == 1:
+        metrics *= len(panels)
+    for ax, (title, curves), metric in zip(grid.flat, panels.items(), metrics, strict=False):
         for i, (label, curve) in enumerate(curves.items()):
             color, dash = plots.COLORS[i % len(plots.COLORS)], plots.DASHES[i % len(plots.DASHES)]
             plots.band(ax, curve["round"], curve[metric], color=color, label=label, ls=dash)
-        ax.set(title=title, xlabel="communication rounds", **properties)
+        ax.set(title=title, xlabel="communication rounds", ylabel=metric.replace("_", " "))
+        ax.set(**properties)
+        ax.label_outer(remove_inner_ticks=True)
     for ax in grid.flat[len(panels) :]:
         ax.axis("off")
     grid[0, -1].legend(loc="center left", bbox_to_anchor=(1, 0.5))

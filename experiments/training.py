@@ -96,10 +96,8 @@ class Replicas:
         """The algorithm's metrics, ``[S, T]``."""
         return {name: values[self._rows(k)] for name, values in self.result.log.items()}
 
-    def measure(
-        self, fn: Callable[[jc.State], dict[str, Any]], k: int | None = None
-    ) -> dict[str, np.ndarray]:
-        """What ``fn(state of one run) -> dict`` says of the last states, ``[S, ...]``."""
+    def measure(self, fn: Callable[[jc.State], Any], k: int | None = None) -> Any:
+        """What ``fn(state of one run)`` computes from the last states, leaves ``[S, ...]``."""
         state = jax.device_get(self.state(k))  # the runs lie on all devices, a setting's on some
         return jax.device_get(_compiled(fn)(state))
 
@@ -154,8 +152,8 @@ def train_replicas(
         tune: how the best of several settings is chosen; the choice gets into the log.
         tolerant: whether runs that diverge go on; those that are tuned always do.
         fold: the key of a run is ``fold_in(key of its seed, fold)``; None for the key itself.
-        description: for the progress bar; the tags by default.
-        tags: fields of every line of the log.
+        description: for the progress bar; by default the tags that all runs share.
+        tags: fields of every line of the log; of a list, each run has its own value.
     """
     seeds = np.asarray(seeds)
     settings = None if settings is None else jax.tree.map(np.asarray, settings, is_leaf=_is_list)
@@ -172,6 +170,9 @@ def train_replicas(
     def one(own: Any, key: jax.Array) -> jc.State:
         return start(build(own), key)
 
+    shared = [
+        str(value) for value in (tags or {}).values() if not isinstance(value, (list, np.ndarray))
+    ]
     state = start
     if not isinstance(start, jc.State):
         state = jax.vmap(one, (None if every is None else 0, 0))(every, keys)
@@ -189,7 +190,7 @@ def train_replicas(
         sample=sample,
         evaluate=evaluate,
         eval_every=max(1, rounds // max(1, evaluations)),
-        description=description or ", ".join(map(str, (tags or {}).values())) or "training",
+        description=description or ", ".join(shared) or "training",
     )
     best = None
     if tune is not None:

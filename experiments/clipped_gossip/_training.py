@@ -22,7 +22,6 @@ from jcollab.models import Conv, max_pool
 
 Network = Literal["cnn", "mlp", "vgg"]
 NEED_A_MODEL = {"BF", "LF", "Noise", "none"}  # attacks for which byzantine clients train
-Curves = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,24 +83,19 @@ def load(config: Config) -> tuple[jc.data.Dataset, jc.data.Dataset, nn.Module]:
     return train, test, models[config.network]
 
 
-def iid(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
-    """Equal parts of shuffled examples."""
-    return jc.data.iid(len(labels), n, seed=seed)
-
-
 def build_rule(name: str, *, score: Any = None, learning_rate: float = 0.0) -> Any:
     """A rule by its name in the paper's figures and a number, such as ``"TM 2 + bucketing"``."""
     plain, _, extra = name.partition(" + ")
     adaptive = aggregators.second_largest_distance()
-    rules: dict[str, Callable[[Any], Any]] = {
-        "Gossip": lambda _: aggregators.weighted(),
-        "SCClip": lambda v: aggregators.self_centered_clip(adaptive if v is None else v),
-        "CP": lambda v: aggregators.centered_clip(1.0 if v is None else v),
-        "CM": lambda _: aggregators.coordinate_median(),
-        "TM": lambda v: aggregators.trimmed_mean(int(v or 1), shrink=True),
-        "GM": lambda _: aggregators.geometric_median(),
-        "Krum": lambda v: aggregators.krum(int(v or 0)),
-        "MOZI": lambda v: aggregators.ubar(score, v or 0.4, learning_rate=learning_rate),
+    rules: dict[str, Callable[..., Any]] = {
+        "Gossip": aggregators.weighted,
+        "SCClip": lambda radius=adaptive: aggregators.self_centered_clip(radius),
+        "CP": lambda radius=1.0: aggregators.centered_clip(radius),
+        "CM": aggregators.coordinate_median,
+        "TM": lambda trim=1: aggregators.trimmed_mean(int(trim), shrink=True),
+        "GM": aggregators.geometric_median,
+        "Krum": lambda byzantine=0: aggregators.krum(int(byzantine)),
+        "MOZI": lambda ratio=0.4: aggregators.ubar(score, ratio, learning_rate=learning_rate),
     }
     rule = _find("rule", rules, plain if extra in ("", "bucketing") else name)
     return aggregators.bucketing(2, rule) if extra else rule
@@ -114,41 +108,38 @@ def build_attack(name: str, rule: str) -> Any:
     def honest(own: Any, received: Any, weights: Any, byzantine: Any) -> Any:
         return received
 
-    attacks: dict[str, Callable[[Any], Any]] = {
-        "Dissensus": lambda v: jc.attacks.dissensus(v or 1.5, uniform=uniform),
-        "ALIE": lambda v: jc.attacks.alie(v or 10.0),
-        "IPM": lambda v: jc.attacks.inner_product_manipulation(v or 0.1),
-        "BF": lambda _: jc.attacks.bit_flip(),
-        "Noise": lambda v: jc.attacks.gaussian(v or 1.0),
-        "Mimic": lambda _: jc.attacks.mimic(),
-        "LF": lambda _: honest,  # the labels are wrong, not the messages
-        "none": lambda _: honest,
+    attacks: dict[str, Callable[..., Any]] = {
+        "Dissensus": lambda strength=1.5: jc.attacks.dissensus(strength, uniform=uniform),
+        "ALIE": lambda z=10.0: jc.attacks.alie(z),
+        "IPM": jc.attacks.inner_product_manipulation,
+        "BF": jc.attacks.bit_flip,
+        "Noise": lambda scale=1.0: jc.attacks.gaussian(scale),
+        "Mimic": jc.attacks.mimic,
+        "LF": lambda: honest,  # the labels are wrong, not the messages
+        "none": lambda: honest,
     }
     return _find("attack", attacks, name)
 
 
-def _find(what: str, known: dict[str, Callable[[Any], Any]], name: str) -> Any:
-    kind, *number = name.split()
-    if kind not in known or len(number) > 1:
+def _find(what: str, known: dict[str, Callable[..., Any]], name: str) -> Any:
+    kind, *numbers = name.split()
+    if kind not in known or len(numbers) > 1:
         raise ValueError(f"{what} must be one of {', '.join(known)} with a number, got {name!r}")
-    return known[kind](float(number[0]) if number else None)
+    return known[kind](*map(float, numbers))
 
 
 def train(
     context: Context,
     config: Config,
     graph: jc.topology.Contested,
-    deal: Callable[[np.ndarray, int, int], list[np.ndarray]],
+    deal: Callable[..., Any] | None,
     rule: str,
     attacks: Sequence[str],
     tags: Row,
-) -> tuple[list[Row], dict[str, Curves]]:
-    """Trains with every attack and seed: a row and curves for each attack.
-
-    ``deal(labels, n, seed)`` gives the examples of every client; tags are fields of the rows and of
-    every line of the log.
-    """
+) -> tuple[list[Row], dict[str, Any]]:
+    """A row and curves for each attack; ``deal(labels, n, seed=...)`` is iid where it is None."""
     examples, test, model = load(config)
+    deal = deal or (lambda labels, n, seed: jc.data.iid(len(labels), n, seed=seed))
     n, seeds = graph.topology.n, config.seed + np.arange(config.num_seeds)
     seen = np.random.default_rng(0).permutation(len(test.y))[: config.eval_examples]
     measure = jc.metrics.accuracy(model.apply, *(np.asarray(part)[seen] for part in test))
@@ -166,16 +157,13 @@ def train(
             found[f"clique{group + 1}_accuracy"] = average(measure, graph.group == group, state)
         return found
 
-    def final(state: jc.State) -> Row:
-        return {"global_accuracy": average(whole, graph.honest, state)}
-
     done = train_replicas(
         context,
         _builder(config, graph, rule, attacks),
         lambda algorithm, key: algorithm.init(
             key, jc.replicate(model.init(key, examples.x[:1]), n)
         ),
-        partitions([deal(examples.y, n, int(seed)) for seed in seeds], examples),
+        partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
         rounds=config.rounds,
         seeds=seeds,
         settings=np.arange(len(attacks)),
@@ -184,12 +172,12 @@ def train(
         evaluate=evaluate,
         evaluations=config.evaluations,
         tolerant=True,
-        description=", ".join(map(str, (rule, *tags.values()))),
         tags=tags | {"rule": rule, "attack": np.repeat(attacks, len(seeds)).tolist()},
     )
+    final = functools.partial(average, whole, graph.honest)
     rows, curves = [], {attack: done.curves(k) for k, attack in enumerate(attacks)}
     for k, (attack, curve) in enumerate(curves.items()):
-        last = done.last(k) | done.measure(final, k)
+        last = done.last(k) | {"global_accuracy": done.measure(final, k)}
         row = {name: values.mean() for name, values in last.items() if values.ndim == 1}
         row["spread"] = np.ptp(last["global_accuracy"])
         row["best_accuracy"] = curve["global_accuracy"].mean(0).max()
@@ -201,7 +189,7 @@ def _builder(
     config: Config, graph: jc.topology.Contested, rule: str, attacks: Sequence[str]
 ) -> Callable[[Any], jc.Algorithm]:
     """``build(number of the attack) -> Algorithm``."""
-    (examples, _, model), size = load(config), config.batch_size
+    (examples, _, model), size, liars = load(config), config.batch_size, graph.byzantine
     kinds = [name.split()[0] for name in attacks]
     flips, last_label = jnp.array([kind == "LF" for kind in kinds]), examples.y.max()
     steps = {int(at * config.rounds): 0.1 for at in getattr(config, "decays", ())}
@@ -222,10 +210,8 @@ def _builder(
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch.y[size:]).mean()
 
     def build(attack: Any) -> jc.Algorithm:
-        channel = None
-        if graph.byzantine.any():
-            messages = jc.attacks.choose([build_attack(name, rule) for name in attacks], attack)
-            channel = jc.channels.byzantine(messages, graph.byzantine)
+        messages = jc.attacks.choose([build_attack(name, rule) for name in attacks], attack)
+        channel = jc.channels.byzantine(messages, liars) if liars.any() else None
         aggregate = build_rule(rule, score=score, learning_rate=config.learning_rate)
         algorithm = jc.decentralized(
             loss,
@@ -236,7 +222,7 @@ def _builder(
         )
 
         def update(state: jc.State, batch: Any, key: Any) -> tuple[jc.State, Any]:
-            flipped = flips[attack] & jnp.asarray(graph.byzantine)[:, None]
+            flipped = flips[attack] & jnp.asarray(liars)[:, None]
             y = jnp.where(flipped, last_label - batch.y, batch.y)
             return algorithm.update(state, batch._replace(y=y), key)
 

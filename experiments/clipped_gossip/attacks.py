@@ -12,6 +12,7 @@ Expected: gossip breaks under several attacks, SCClip 0.1 under none.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -28,6 +29,7 @@ GRAPHS = {  # of n clients and a seed
     "small world": lambda n, seed: jc.topology.small_world(n, 4, 0.2, seed=seed),
     "random regular": lambda n, seed: jc.topology.random_regular(n, 4, seed=seed),
     "complete": lambda n, seed: jc.topology.complete(n),
+    "malicious ring": lambda n, seed: jc.topology.malicious_ring(n),
 }
 
 
@@ -59,7 +61,7 @@ class Config(_training.Config):
         super().__post_init__()
         check(self, "n", at_least=1)
         check(self, "byzantine", at_least=0, below=self.n)
-        check(self, "graph", among=(*GRAPHS, "malicious ring"))
+        check(self, "graph", among=GRAPHS)
         if self.graph == "torus" and math.isqrt(self.n) ** 2 != self.n:
             raise ValueError(f"n must be a square for the torus, got {self.n}")
 
@@ -71,19 +73,13 @@ SMOKE = {"attacks": _training.SMALL | SMALL | {"byzantine": 1, "alpha": None}}
 
 def run(config: Config, context: Context) -> list[Row]:
     """Trains every rule under every attack."""
-    if config.graph == "malicious ring":
-        graph = jc.topology.malicious_ring(config.n)
-    else:
-        topology = GRAPHS[config.graph](config.n, config.seed)
-        graph = jc.topology.choose_byzantine(topology, config.byzantine, seed=config.seed)
-
-    def dirichlet(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
-        return jc.data.dirichlet(labels, n, config.alpha, seed=seed)
-
-    deal = _training.iid if config.alpha is None else dirichlet
-    rows: list[Row] = []
+    graph: Any = GRAPHS[config.graph](config.n, config.seed)
+    if config.graph != "malicious ring":
+        graph = jc.topology.choose_byzantine(graph, config.byzantine, seed=config.seed)
+    dirichlet = functools.partial(jc.data.dirichlet, alpha=config.alpha)
+    deal = None if config.alpha is None else dirichlet
+    rows, tags = [], {"graph": config.graph}
     for rule in context.cases(config.rules):
-        tags = {"graph": config.graph}
         rows += _training.train(context, config, graph, deal, rule, config.attacks, tags)[0]
     return rows
 
@@ -113,7 +109,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     shape = len(config.rules), len(config.attacks)
     values = np.reshape([row["mean_accuracy"] for row in rows], shape)
     fig = plots.figure(figsize=(1.5 + 0.95 * shape[1], 1.2 + 0.5 * shape[0]))
-    ax: Any = fig.subplots()
+    ax = fig.subplots()
     image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(shape[1]), config.attacks, rotation=30, ha="right")
     ax.set_yticks(range(shape[0]), config.rules)
@@ -122,6 +118,5 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         color = "white" if value < 0.6 else "black"
         ax.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=9)
     fig.colorbar(image, label="mean test accuracy of honest clients")
-    byzantine = f"{config.byzantine} of {config.n} byzantine"
-    ax.set_title(f"{config.dataset}, {config.graph}, {byzantine}", fontsize=11)
+    ax.set_title(f"{config.dataset}, {config.graph}, {config.byzantine} of {config.n} byzantine")
     context.save(fig, "attacks")

@@ -12,7 +12,6 @@ Expected: SCClip reaches the mean where delta_max is small beside gamma^2; media
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -69,7 +68,7 @@ def _repeated(own: Any, received: Any, weights: Any) -> tuple[Any, Any]:
     return values[order], jnp.cumsum(jnp.floor(COPIES * shares)[order])
 
 
-DEFENSES: dict[str, Callable[[], aggregators.Rule]] = {
+DEFENSES = {
     "SCClip": lambda: aggregators.self_centered_clip(aggregators.oracle_radius(BYZANTINE)),
     "Gossip": aggregators.weighted,
     "Median": aggregators.coordinate_median,
@@ -108,12 +107,8 @@ SMOKE = {"consensus": {"deltas": (0.1, 0.4), "betas": (0.267, 0.12), "rounds": 1
 
 def run(config: Config, context: Context) -> list[Row]:
     """All cases of a defense in one program."""
-    cases = [
-        (delta, beta, matrix)
-        for delta in config.deltas
-        for beta in config.betas
-        if (matrix := chain_matrix(beta, delta)) is not None
-    ]
+    cases = [(d, b, chain_matrix(b, d)) for d in config.deltas for b in config.betas]
+    cases = [case for case in cases if case[-1] is not None]
     rows: list[Row] = []
     for defense in context.cases(config.defenses, description="consensus"):
         with jax.enable_x64(True):
@@ -132,9 +127,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndarray:
     """Values of the honest clients after each round, ``[cases, T + 1, 4]``."""
-    graph = nx.empty_graph(6)
-    graph.add_edges_from(EDGES)
-    chain = jc.topology.from_networkx(graph)
+    chain = jc.topology.from_networkx(nx.compose(nx.empty_graph(6), nx.Graph(EDGES)))
     weights = np.stack([jc.topology.with_weights(chain, matrix).weights for matrix in matrices])
     mixer = jc.neighborhood(
         chain,
@@ -159,7 +152,7 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """The last errors, a line for each defense and beta, a column for each delta."""
-    return pivot(rows, "defense beta spectral_gap", "delta_max", "error")
+    return pivot(rows, "defense beta", "delta_max", "error")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -191,19 +184,18 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Errors against delta_max / gamma^2, and those of the first defense against gamma."""
     fig = plots.figure(figsize=(9.5, 4.4))
     left, right = fig.subplots(1, 2)
+    rows = [row | {"error": max(row["error"], 1e-20)} for row in rows]  # for the log scale
     for color, defense in zip(plots.COLORS, config.defenses, strict=False):
-        own = [row for row in rows if row["defense"] == defense]
-        error = [max(row["error"], 1e-20) for row in own]
-        left.scatter([_ratio(row) for row in own], error, s=22, color=color, label=defense)
+        points = [(_ratio(row), row["error"]) for row in rows if row["defense"] == defense]
+        left.scatter(*zip(*points, strict=True), s=22, color=color, label=defense)
     for color, delta in zip(plots.COLORS, config.deltas, strict=False):
         own = [r for r in rows if (r["defense"], r["delta_max"]) == (config.defenses[0], delta)]
-        error = [max(row["error"], 1e-20) for row in own]
+        error = [row["error"] for row in own]
         label = rf"$\delta_{{max}}$ = {delta:g}"
         right.plot([r["spectral_gap"] for r in own], error, "o-", color=color, label=label)
-    left.set(xlabel=r"$\delta_{max} / \gamma^2$", title="all cases")
-    left.set_ylabel(f"error after {config.rounds} rounds")
-    right.set(xlabel=r"spectral gap $\gamma$", title=config.defenses[0])
-    for ax in (left, right):
-        ax.set(xscale="log", yscale="log", ylim=(1e-21, 1e9))
+    left.set(xlabel=r"$\delta_{max} / \gamma^2$", ylabel=f"error after {config.rounds} rounds")
+    right.set(xlabel=r"spectral gap $\gamma$")
+    for ax, title in ((left, "all cases"), (right, config.defenses[0])):
+        ax.set(title=title, xscale="log", yscale="log", ylim=(1e-21, 1e9))
         ax.legend(fontsize=9)
     context.save(fig, "consensus")

@@ -113,19 +113,18 @@ def run(config: Config, context: Context) -> list[Row]:
     remedies = {"iid": ("none",), "noniid": config.remedies}
     places = [(split, remedy) for split in config.splits for remedy in remedies[split]]
     rows: list[Row] = []
-    for place, rule in context.cases(places, config.rules):
-        split, remedy = place
+    for (split, remedy), rule in context.cases(places, config.rules):
         edges = int(remedy in ("random edge", "both"))
         graph = jc.topology.dumbbell(config.clique, 0, edges, seed=config.seed)
         tags = {"split": split, "remedy": remedy, "topology": f"dumbbell, {edges} random edges"}
         context.graph(tags["topology"], graph.topology)
-        deal = _training.iid if split == "iid" else split_by_clique
+        deal = None if split == "iid" else split_by_clique
         used = rule + " + bucketing" * (remedy in ("bucketing", "both"))
         (row,), curves = _training.train(context, config, graph, deal, used, ("none",), tags)
         del row["attack"], row["topology"]
         known = RULES.index(rule) if config.dataset == "mnist" and rule in RULES else None
-        row["paper_clique1"] = None if known is None else PAPER_CLIQUE1[place][known]
-        row["paper_global"] = None if known is None else PAPER_ALL[place][known]
+        row["paper_clique1"] = None if known is None else PAPER_CLIQUE1[split, remedy][known]
+        row["paper_global"] = None if known is None else PAPER_ALL[split, remedy][known]
         rows.append(row | {"rule": rule})
         title = split + f" + {remedy}" * (remedy != "none")
         context.kept.setdefault(title, {})[rule] = curves["none"]
@@ -152,5 +151,4 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Curves of clique 1, a panel for each split and remedy."""
     fig = draw_curves(context.kept, "clique1_accuracy", ylim=(0, 1.02))
-    fig.axes[0].set_ylabel("test accuracy, average of clique 1")
     context.save(fig, "dumbbell")

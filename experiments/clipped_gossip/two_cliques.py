@@ -14,8 +14,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import numpy as np
-
 import jcollab as jc
 from experiments.clipped_gossip import _training
 from experiments.contract import Claim, Context, Row, at_least, check
@@ -49,26 +47,19 @@ SMOKE = {"two_cliques": _training.SMALL | {"strengths": (0.0, 1.0), "clique": 3}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Trains at every strength of the byzantine link."""
-
-    def deal(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
-        return jc.data.by_label(labels, n)  # sorted, as in the paper
-
+    """Trains at every strength of the byzantine link, on data sorted by label as in the paper."""
+    train, deal = _training.train, jc.data.by_label
     rows: list[Row] = []
     for rule, strength in context.cases(config.rules, config.strengths):
         graph = jc.topology.two_cliques(config.clique, 1, strength)
         delta = jc.topology.delta_max(graph.topology, graph.byzantine)
         attacks = config.attacks[: None if strength == max(config.strengths) else 1]
-        tags = {"delta_max": delta}
-        found, curves = _training.train(context, config, graph, deal, rule, attacks, tags)
+        found, curves = train(context, config, graph, deal, rule, attacks, {"delta_max": delta})
         for row in found:
             known = PAPER.get(strength) if row["attack"] == "Dissensus 1.5" else None
             rows.append(row | {"paper_global": known})
         label = rf"$\delta_{{max}}$ = {delta:g}" + f", {rule}" * (len(config.rules) > 1)
-        curve = curves[config.attacks[0]]
-        for name in METRICS:
-            lines = context.kept.setdefault(name.replace("_", " "), {})
-            lines[label] = curve | {"accuracy": curve[name]}
+        context.kept[label] = curves[config.attacks[0]]
     return rows
 
 
@@ -92,6 +83,6 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Curves at every strength."""
-    fig = draw_curves(context.kept, "accuracy", ylim=(0, 1.02))
-    fig.axes[0].set_ylabel(f"test accuracy under {config.attacks[0]}")
-    context.save(fig, "two_cliques")
+    panels = {name.replace("_", " "): context.kept for name in METRICS}
+    label = f"test accuracy under {config.attacks[0]}"
+    context.save(draw_curves(panels, *METRICS, ylabel=label, ylim=(0, 1.02)), "two_cliques")
