@@ -14,12 +14,12 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.contract import Claim, Context, Row, check
-from experiments.x2static import _problems, _training
+from experiments.x2static import _vectors
 from jcollab import text
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_problems.Config):
+class Config(_vectors.Config):
     """X2Static with one choice changed at a time."""
 
     tokens: int = 200_000
@@ -33,10 +33,10 @@ class Config(_problems.Config):
         check(self, "clips negative_counts thresholds rates", above=0, empty=True)
 
 
-figures = _training.figures
+figures = _vectors.figures
 PRESETS = {"ablations": Config()}
 SMOKE = {
-    "ablations": _problems.SMALL
+    "ablations": _vectors.SMALL
     | {"clips": (), "negative_counts": (), "thresholds": (), "rates": ()}
 }
 CENTERED, PARAGRAPHS = "contexts less their mean", "paragraphs"
@@ -44,8 +44,8 @@ CENTERED, PARAGRAPHS = "contexts less their mean", "paragraphs"
 
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each variant."""
-    problem = _problems.make_problem(config, context)
-    (sentences,), vocabulary, corpora = _training.index(config, [problem.paragraphs])
+    problem = _vectors.make_problem(config, context)
+    (sentences,), vocabulary, corpora = _vectors.index(config, [problem.paragraphs])
     teacher, options, rows = problem.teacher, problem.options, []
     _, contexts = text.occurrences(teacher, sentences, **options)
     for name, changed in context.cases(variants(config).items()):
@@ -54,10 +54,10 @@ def run(config: Config, context: Context) -> list[Row]:
             used = contexts - contexts.mean(0)
         elif name == PARAGRAPHS:
             used = text.paragraph_contexts(teacher, problem.paragraphs, **options)
-        (vectors,) = _training.train(changed, context, name, corpora, vocabulary, [used])
+        (vectors,) = _vectors.train(changed, context, name, corpora, vocabulary, [used])
         if context.stop.is_set():
             break
-        rows.append({"variant": name, **_problems.evaluate(problem, vectors)})
+        rows.append({"variant": name, **_vectors.evaluate(problem, vectors)})
         context.log().write(rows[-1])
     return rows
 

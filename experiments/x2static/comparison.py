@@ -21,16 +21,16 @@ import dataclasses
 import time
 
 from experiments.contract import Claim, Context, Row, above, at_least, check
-from experiments.x2static import _problems, _training
-from experiments.x2static._problems import SMALL
+from experiments.x2static import _vectors
+from experiments.x2static._vectors import SMALL
 from jcollab import plots, text
 
 TEACHER = ("X2Static", "ASE")  # use contexts of sentences
-METHODS = ("X2Static", "X2Static paragraph", *_training.BAGS, "ASE", "decontextualised")
+METHODS = ("X2Static", "X2Static paragraph", *_vectors.BAGS, "ASE", "decontextualised")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_problems.Config):
+class Config(_vectors.Config):
     """Methods on the same text, and on parts of it."""
 
     methods: tuple[str, ...] = METHODS
@@ -68,12 +68,12 @@ SMOKE = {
 
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each method and amount of text."""
-    problem = _problems.make_problem(config, context)
+    problem = _vectors.make_problem(config, context)
     teacher, options, rows = problem.teacher, problem.options, []
     for share in context.cases((*config.shares, 1.0)):
         paragraphs = problem.paragraphs[: max(1, round(share * len(problem.paragraphs)))]
         methods = [name for name in config.methods if share == 1 or name in TEACHER]
-        (sentences,), vocabulary, corpora = _training.index(config, [paragraphs])
+        (sentences,), vocabulary, corpora = _vectors.index(config, [paragraphs])
         about = {"tokens": sum(map(len, sentences)), "words": len(vocabulary)}
         clock = time.perf_counter()
         if {*TEACHER} & {*methods}:
@@ -86,17 +86,17 @@ def run(config: Config, context: Context) -> list[Row]:
                 vectors = text.aggregated(found, vocabulary.words, teacher)
             elif method == "decontextualised":
                 vectors = text.decontextualized(teacher, vocabulary.words)
-            elif method in _training.BAGS:
-                (vectors,) = _training.train(*given, width=config.width or teacher.width)
+            elif method in _vectors.BAGS:
+                (vectors,) = _vectors.train(*given, width=config.width or teacher.width)
             elif method == "X2Static":
-                (vectors,) = _training.train(*given, [contexts])
+                (vectors,) = _vectors.train(*given, [contexts])
             else:
                 used = text.paragraph_contexts(teacher, paragraphs, **options)
-                (vectors,) = _training.train(*given, [used])
+                (vectors,) = _vectors.train(*given, [used])
             if context.stop.is_set():
                 return rows
             seconds = time.perf_counter() - clock + (reading if method in TEACHER else 0.0)
-            scores = _problems.evaluate(problem, vectors)
+            scores = _vectors.evaluate(problem, vectors)
             rows.append({"method": method, **about, **scores, "minutes": seconds / 60})
             context.log().write(rows[-1])
     return rows
@@ -131,7 +131,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     fig = plots.figure(figsize=(12, 4.2))
     left, right = fig.subplots(1, 2)
     most = max(row["tokens"] for row in rows)
-    sets = _training.draw_bars(left, [row for row in rows if row["tokens"] == most])
+    sets = _vectors.draw_bars(left, [row for row in rows if row["tokens"] == most])
     left.set(title=f"{most:,} words of text")
     plain = [name for name in sets if name != "RG65"]  # few of its words are in little text
     for i, method in enumerate(TEACHER):

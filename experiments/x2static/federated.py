@@ -17,14 +17,14 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, check
-from experiments.x2static import _problems, _training
+from experiments.x2static import _vectors
 from jcollab import text
 
 ALONE, CENTRAL = "alone", "all text in one place"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_problems.Config):
+class Config(_vectors.Config):
     """Clients with texts of their own that share word tables."""
 
     tokens: int = 200_000
@@ -36,16 +36,16 @@ class Config(_problems.Config):
         check(self, "clients period", at_least=1)
 
 
-figures = _training.figures
+figures = _vectors.figures
 PRESETS = {"federated": Config()}
-SMOKE = {"federated": _problems.SMALL | {"clients": 2, "period": 2}}
+SMOKE = {"federated": _vectors.SMALL | {"clients": 2, "period": 2}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each way of sharing, with means over clients."""
-    problem, n, rows = _problems.make_problem(config, context), config.clients, []
+    problem, n, rows = _vectors.make_problem(config, context), config.clients, []
     paragraphs = [problem.paragraphs[i::n] for i in range(n)]
-    texts, vocabulary, corpora = _training.index(config, paragraphs)
+    texts, vocabulary, corpora = _vectors.index(config, paragraphs)
     contexts = [
         text.sentence_contexts(problem.teacher, sentences, **problem.options) for sentences in texts
     ]
@@ -57,10 +57,10 @@ def run(config: Config, context: Context) -> list[Row]:
             corpora = [text.index_corpus([s for own in texts for s in own], vocabulary)]
             contexts = [np.concatenate(contexts)]
         given = config, context, name, corpora, vocabulary, contexts
-        vectors = _training.train(*given, mixer=mixers.get(name))
+        vectors = _vectors.train(*given, mixer=mixers.get(name))
         if context.stop.is_set():
             break
-        scores = [_problems.evaluate(problem, own) for own in vectors]
+        scores = [_vectors.evaluate(problem, own) for own in vectors]
         means = {key: np.mean([score[key] for score in scores]) for key in scores[0]}
         rows.append({"sharing": name, **means})
         context.log().write(rows[-1])
