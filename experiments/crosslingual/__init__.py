@@ -1,1 +1,10 @@
-"""Cross-lingual sentence encoders (Mao et al. 2021)."""
+"""Cross-lingual sentences.
+
+Mao, Gupta, Wang, Chu, Jaggi, Kurohashi: Lightweight Cross-Lingual Sentence Representation Learning,
+ACL 2021.
+
+arXiv: 2105.13856
+Import: jc.dual_encoder, jc.objectives.crosslingual
+Preset: tatoeba
+Notebooks: 07_words_and_sentences
+"""
