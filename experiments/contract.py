@@ -69,6 +69,7 @@ def check(
     at_most: float | None = None,
     below: float | None = None,
     among: Iterable[Any] = (),
+    length: int | None = None,
     empty: bool = False,
 ) -> None:
     """Refuses values of fields that are out of range; of a tuple, every entry counts.
@@ -81,6 +82,7 @@ def check(
         at_most: largest value.
         below: values must be smaller.
         among: all values that are allowed.
+        length: of a tuple.
         empty: whether a tuple may hold nothing.
 
     Raises:
@@ -103,6 +105,8 @@ def check(
         values = value if isinstance(value, tuple) else () if value is None else (value,)
         if isinstance(value, tuple) and not value and not empty:
             raise ValueError(f"{name} must hold at least one value, got none")
+        if length is not None and len(values) != length:
+            raise ValueError(f"{name} must be {length} values, got {value!r}")
         if not all(holds(one) for one in values for holds in rules.values()):
             raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
 
