@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -36,7 +35,6 @@ HALVES = {
 class Config:
     """What experiments on images with a shortcut share: data, network, and sizes."""
 
-    # one logit for dominoes, one per class for colors
     problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
     batch_size: int = 256  # labeled, and unlabeled, examples of a round
     weight_decay: float = 1e-6  # of AdamW
@@ -55,8 +53,13 @@ class Config:
         check(self, "batch_size shrink num_seeds examples", at_least=1)
         check(self, "variance", above=0)
         check_choices(self)
-        if len(self.channels) != 2:
-            raise ValueError(f"channels must be two values, got {self.channels}")
+        check(self, "channels", length=2)
+
+    def make_network(self, outputs: int) -> Any:
+        """The network with one output for two classes, or C."""
+        if self.network == "mlp":
+            return jc.models.MLP(outputs, self.hidden)
+        return LeNet(outputs, self.channels, self.hidden, variance=self.variance)
 
     @property
     def disagreement(self) -> dict[str, Any]:
@@ -101,21 +104,11 @@ class Problem(NamedTuple):
     train: Dataset  # labeled images
     pools: dict[str, np.ndarray]  # unlabeled images: as in the test, and different ones
     tests: dict[str, Dataset]  # as in training, shortcut broken, other feature broken if any
-    outputs: int  # of the network
+    model: Any  # flax module
 
-    def network(self, config: Config) -> Any:
-        """The network of the configuration."""
-        if config.network == "mlp":
-            return jc.models.MLP(self.outputs, config.hidden)
-        return LeNet(self.outputs, config.channels, config.hidden, variance=config.variance)
-
-    def rows(self, config: Config, done: Replicas, k: int, groups: Row, **tags: Any) -> list[Row]:
-        """Percent on each test: a row for each seed and group of members, or the ensemble (-1).
-
-        Groups are ``{column: {text in the column: number or slice}}``.
-        """
-        logits_of = ensembles.member_logits(self.network(config).apply)
-        ((column, members),) = groups.items()
+    def rows(self, done: Replicas, k: int, column: str, groups: Row, **tags: Any) -> list[Row]:
+        """Percent on each test: a row for each seed and group, numbers of members (-1 the mean)."""
+        logits_of = ensembles.member_logits(self.model.apply)
         rows = []
         for seed, state in zip(done.seeds, done.each(k), strict=True):
             scores = {
@@ -123,7 +116,7 @@ class Problem(NamedTuple):
                 for name in TESTS
                 if (test := self.tests.get(name))
             }
-            for name, own in members.items():
+            for name, own in groups.items():
                 means = {test: values[own].mean() for test, values in scores.items()}
                 rows.append(tags | {"seed": seed, column: name} | means)
         return rows
@@ -156,7 +149,7 @@ def dominoes(config: Config) -> Problem:
         "shortcut_broken": Dataset(jc.data.permute_half(test.x, rng, "top"), test.y),
         "feature_broken": Dataset(jc.data.permute_half(test.x, rng, "bottom"), test.y),
     }
-    return smaller(Problem(train, pools, tests, 1), config.shrink)
+    return smaller(Problem(train, pools, tests, config.make_network(1)), config.shrink)
 
 
 def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]:
@@ -164,12 +157,11 @@ def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]
     known = jc.data.load(name, "train")
     order = rng.permutation(len(known.y))[: config.examples]
     share = len(order) // (4 if name == "digits" else 6)
-    parts = [select(known, rows) for rows in (order[:share], order[share:])]
-    return [*parts, jc.data.load(name, "test")]
+    return [select(known, order[:share]), select(known, order[share:]), jc.data.load(name, "test")]
 
 
-def figure(lines: list[Row], labels: list[str], agreements: dict[str, np.ndarray]) -> Any:
-    """Accuracies of each line, a group of bars with a label, and agreements ``[S, T]`` by name."""
+def figure(lines: list[Row], agreements: dict[str, np.ndarray]) -> Any:
+    """Accuracies of each line, a group of bars, and agreements ``[S, T]`` by name."""
     fig = plots.figure(figsize=(12, 4.4))
     left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
     tests = [name for name in TESTS if name in lines[0]]
@@ -178,6 +170,7 @@ def figure(lines: list[Row], labels: list[str], agreements: dict[str, np.ndarray
         at = np.arange(len(lines)) + (j - (len(tests) - 1) / 2) * width
         color, label = plots.COLORS[j], name.replace("_", " ")
         left.bar(at, [line[name] for line in lines], width, color=color, label=label)
+    labels = ["\n".join(v for v in line.values() if isinstance(v, str)) for line in lines]
     left.set_xticks(range(len(lines)), labels, fontsize=8)
     left.set(title="accuracy (%)", ylim=(0, 119))
     left.legend(ncols=3, loc="upper center", fontsize=9)
@@ -193,12 +186,11 @@ def cross_entropy(predict: Callable) -> Callable:
 
     def loss(params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         logits, y = predict(params, batch["x"]), batch["y"]
+        right = jnp.argmax(ensembles.probabilities(logits), -1) == y
         if logits.shape[-1] == 1:
             value = optax.sigmoid_binary_cross_entropy(logits[:, 0], y)
-            right = (logits[:, 0] > 0) == (y == 1)
         else:
             value = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-            right = jnp.argmax(logits, -1) == y
         return value.mean(), {"accuracy": right.mean()}
 
     return loss
@@ -250,7 +242,7 @@ def train(
         which = np.repeat([names.index(pool) for _, pool in conditions], len(seeds))
         return train_replicas(
             context,
-            functools.partial(build, stage),
+            lambda setting: build(stage, setting),
             start,
             jax.tree.map(jnp.asarray, arrays | {"start": starts[which], "size": sizes[which]}),
             rounds=(1, members)[stage] * rounds[stage],
@@ -265,10 +257,9 @@ def train(
     first = train_stage(0, draw, [(0.0, names[0])])
     if not conditions or not first.finished:
         return first, None
-    init = functools.partial(build(1, {"alpha": 0.0}).init, jax.random.key(0))
-    state = jax.vmap(init)(jc.params_of(first.state()))
+    init, key = build(1, {"alpha": 0.0}).init, jax.random.key(0)
+    state = jax.vmap(lambda params: init(key, params))(jc.params_of(first.state()))
     state = state._replace(step=jnp.full_like(state.step, rounds[1]))
-    copies = len(conditions)
-    state = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * copies), state)
+    state = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(conditions)), state)
     later = train_stage(1, state, conditions)
     return first, later if later.finished else None

@@ -57,11 +57,9 @@ SMOKE = {"collaborative": TINY | {"rounds": 2, "warmup": 1, "clients": 2}}
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each method, seed and half of the clients."""
     problem = _training.dominoes(config)
-    model, n, half = problem.network(config), config.clients, config.clients // 2
-    batches = jc.data.minibatches(config.batch_size)
+    model, n, half = problem.model, config.clients, config.clients // 2
     seeds = config.seed + np.arange(config.num_seeds)
-    weights = np.zeros((n, n), np.float32)
-    weights[half:, :half] = 1  # the second half disagree with the first half
+    weights = np.kron([[0, 0], [1, 0]], np.ones((half, half)))  # the second half with the first
 
     def deal(seed: int) -> list[np.ndarray]:
         order = np.random.default_rng(seed).permutation(len(problem.train.y))
@@ -70,7 +68,7 @@ def run(config: Config, context: Context) -> list[Row]:
     def sample(data: Any, key: jax.Array, step: jax.Array) -> dict[str, jax.Array]:
         clients, pool = data
         own, public = jax.random.split(key)
-        batch = batches(clients, own, step)
+        batch = jc.data.minibatches(config.batch_size)(clients, own, step)
         points = pool[jax.random.randint(public, (config.batch_size,), 0, len(pool))]
         return {"x": batch.x, "y": batch.y, "unlabelled": jc.replicate(points, n)}
 
@@ -100,15 +98,14 @@ def run(config: Config, context: Context) -> list[Row]:
         settings={"alpha": [0.0, config.alpha]},
         sample=sample,
         data_axes=(PARTITIONED, None),
-        description="clients",
     )
     if not done.finished:
         return []
     rows: list[Row] = []
+    halves = dict(zip(HALVES, (slice(0, half), slice(half, n)), strict=True))
     for k, method in enumerate(METHODS):
         context.kept[method] = done.log(k)["agreement"]
-        halves = {"half": dict(zip(HALVES, (slice(0, half), slice(half, n)), strict=True))}
-        rows += problem.rows(config, done, k, halves, method=method)
+        rows += problem.rows(done, k, "half", halves, method=method)
     return rows
 
 
@@ -133,6 +130,4 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Accuracies of both halves on each test, and their agreement."""
-    lines = shown(config, rows)
-    labels = [f"{line['method']}\n{line['half']}" for line in lines]
-    context.save(_training.figure(lines, labels, context.kept), "collaborative")
+    context.save(_training.figure(shown(config, rows), context.kept), "collaborative")

@@ -30,7 +30,7 @@ Expected: MNIST shuffled: ERM 50.0 %, D-BAT 73.3 % and 58.0 %.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optax
@@ -66,34 +66,24 @@ class Config(_training.Config):
         super().__post_init__()
         check(self, "members", at_least=2)
         check(self, "rounds", at_least=1)
+        check(self, "rounds learning_rates optimizers", length=2)
         check(self, "learning_rates", above=0)
         if "D-BAT" not in self.methods:
             raise ValueError(f"methods must include D-BAT, got {self.methods}")
         if len(self.alphas) != len(self.pools) or min(self.alphas) < 0:
             raise ValueError(f"alphas must be at least 0, one for each pool, got {self.alphas}")
-        for name in ("rounds", "learning_rates", "optimizers"):
-            if len(getattr(self, name)) != 2:
-                raise ValueError(f"{name} must be two values, got {getattr(self, name)}")
 
 
+CIFAR: Any = {"problem": "cifar_dominoes", "channels": (32, 56), "hidden": (512, 256)}
+COLORED: Any = {"problem": "colored_mnist", "optimizers": ("adamw", "sgd"), "variance": 0.333}
 PRESETS = {
     "digits": Config(**DIGITS, rounds=(300, 600), learning_rates=(1e-3, 1e-3)),
     "dominoes": Config(batch_size=128, shrink=2),
     "colored_mnist": Config(
-        problem="colored_mnist",
-        alphas=(2.0, 2.0),
-        rounds=(1477, 1477),
-        learning_rates=(5e-3, 5e-3),
-        optimizers=("adamw", "sgd"),
-        variance=0.333,
+        **COLORED, alphas=(2.0, 2.0), rounds=(1477, 1477), learning_rates=(5e-3, 5e-3)
     ),
     "cifar_dominoes": Config(
-        problem="cifar_dominoes",
-        alphas=(0.1, 1.0),
-        rounds=(1350, 1350),
-        learning_rates=(1e-3, 1e-3),
-        channels=(32, 56),
-        hidden=(512, 256),
+        **CIFAR, alphas=(0.1, 1.0), rounds=(1350, 1350), learning_rates=(1e-3, 1e-3)
     ),
 }
 SMOKE = dict.fromkeys(PRESETS, TINY | {"rounds": (2, 2)})
@@ -114,15 +104,14 @@ def run(config: Config, context: Context) -> list[Row]:
         conditions = [("D-BAT", alphas[name], name) for name in names]
         if "deep ensemble" in config.methods:
             conditions.append(("deep ensemble", 0.0, names[0]))
-        model, data = problem.network(config), (problem.train, problem.pools)
-        _, later = train(context, config, model, *data, [own[1:] for own in conditions], **options)
+        data, own = (problem.train, problem.pools), [own[1:] for own in conditions]
+        _, later = train(context, config, problem.model, *data, own, **options)
         if later is None:
             return rows
         for k, (method, alpha, name) in enumerate(conditions):
             # without agreement, the unlabeled set matters only where it comes with its own data
             pool = name if alpha or len(names) == 1 else "none"
-            tags = {"unlabelled": pool, "method": method}
-            rows += problem.rows(config, later, k, {"member": members}, **tags)
+            rows += problem.rows(later, k, "member", members, unlabelled=pool, method=method)
             label = label_of(method, alpha, name) + (f", {name}" if len(names) == 1 else "")
             context.kept[label] = later.log(k)["agreement"]
     return rows
@@ -161,7 +150,7 @@ def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
         "shortcut_broken": Dataset(painted(random), random.y),
     }
     labeled = Dataset(jc.data.colored(train.x, train.y), train.y)
-    problem = Problem(labeled, {pool: painted(free)}, tests, classes)
+    problem = Problem(labeled, {pool: painted(free)}, tests, config.make_network(classes))
     return _training.smaller(problem, config.shrink)
 
 
@@ -195,5 +184,4 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Accuracies of members on each test, and how members come to disagree."""
     lines = [line for line in shown(config, rows) if line["member"] != "mean"]
-    labels = [f"{line['method']} {line['member']}\n({line['unlabelled']})" for line in lines]
-    context.save(_training.figure(lines, labels, context.kept), config.problem)
+    context.save(_training.figure(lines, context.kept), config.problem)

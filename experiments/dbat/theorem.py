@@ -23,7 +23,6 @@ from experiments.contract import Claim, Context, Row, at_most, check
 from experiments.dbat._training import cross_entropy
 from jcollab import plots
 
-CERTAIN = 40.0  # logit of a member that is as sure as float32 can tell
 CELLS = ("00", "01", "10", "11")
 
 
@@ -54,10 +53,9 @@ def predict(table: jax.Array, x: jax.Array) -> jax.Array:
 def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of label 1 in all cells and losses of all rounds, from logits ``[2, 2]``."""
     cells, key = jc.data.theorem_cells(), jax.random.key(config.seed)
-    adam = optax.adam(config.learning_rate)
     own = {"alpha": config.alpha, "member_rounds": config.rounds}
-    algorithm = jc.dbat(cross_entropy(predict), predict, adam, **own)
-    first = [[-CERTAIN, -CERTAIN], [CERTAIN, CERTAIN]]  # h(c, s) = c
+    algorithm = jc.dbat(cross_entropy(predict), predict, optax.adam(config.learning_rate), **own)
+    first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can tell
     state = algorithm.init(key, jnp.asarray(np.stack([first, start]), jnp.float32))
     state = state._replace(step=jnp.int32(config.rounds))
     batch = {"x": cells.x, "y": cells.y, "unlabelled": cells.unlabelled}
@@ -97,9 +95,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for (c, s), value in np.ndenumerate(table):
         kind = "labeled" if c == s else "unlabeled"
         left.text(s, c, f"{value:.4f}\n{kind}", ha="center", va="center", color="white")
-    left.set(
-        title="second member: P(label 1)", xlabel="s", ylabel="c", xticks=[0, 1], yticks=[0, 1]
-    )
+    left.set(title="second member: P(1)", xlabel="s", ylabel="c", xticks=[0, 1], yticks=[0, 1])
     left.grid(visible=False)
     curves = np.stack(list(context.kept.values()))
     plots.band(right, np.arange(config.rounds), curves, color=plots.COLORS[0], label="loss")

@@ -49,8 +49,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check(self, "points hidden rounds batch_size steps grid num_seeds", at_least=1)
-        if len(self.rounds) != 2:
-            raise ValueError(f"rounds must be two positive values, got {self.rounds}")
+        check(self, "rounds", length=2)
 
 
 PRESETS = {"toy2d": Config()}
@@ -72,13 +71,15 @@ def run(config: Config, context: Context) -> list[Row]:
     logits_of = ensembles.member_logits(model.apply, batch_size=10_000)
     axis = np.linspace(-SIDE, SIDE, config.grid)
     plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(np.float32)
-    flipped = data.x * np.array([-1, 1], np.float32)
     rows: list[Row] = []
     for k, method in enumerate(("D-BAT", "deep ensemble")):
         agreement = later.log(k)["agreement"][:, -100:].mean(1)
         for i, state in enumerate(later.each(k)):
             row: Row = {"method": method, "seed": config.seed + i}
-            for name, x in (("accuracy", data.x), ("flipped_accuracy", flipped)):
+            for name, x in (
+                ("accuracy", data.x),
+                ("flipped_accuracy", data.x * np.float32([-1, 1])),
+            ):
                 for m, value in enumerate(ensembles.accuracies(logits_of(state, x), data.y)[0]):
                     row[f"{name}_{m + 1}"] = 100 * float(value)
             grid = logits_of(state, plane)
@@ -97,8 +98,7 @@ def torch_like(params: Any, key: jax.Array) -> Any:
     leaves, form = jax.tree.flatten_with_path(params)
     drawn = []
     for i, (path, leaf) in enumerate(leaves):
-        layer = next(str(p.key) for p in path if "Dense" in str(p.key))
-        fan_in = params["params"][layer]["kernel"].shape[0]
+        fan_in = params["params"][path[1].key]["kernel"].shape[0]
         own = jax.random.fold_in(key, i)
         drawn.append(jax.random.uniform(own, leaf.shape, leaf.dtype, -1, 1) / jnp.sqrt(fan_in))
     return jax.tree.unflatten(form, drawn)
@@ -107,13 +107,15 @@ def torch_like(params: Any, key: jax.Array) -> Any:
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The first member knows x only, the second does without it, on every seed."""
 
-    def column(name: str, method: str = "D-BAT") -> list[float]:
+    def values(name: str, method: str = "D-BAT") -> list[float]:
         return [row[name] for row in rows if row["method"] == method]
 
-    fit = min(column("accuracy_1") + column("accuracy_2"))
-    first, second = max(column("flipped_accuracy_1")), min(column("flipped_accuracy_2"))
-    alone = max(column("flipped_accuracy_2", "deep ensemble"))
-    gap = min(column("disagree_on_plane"))
+    fit = min(values("accuracy_1") + values("accuracy_2"))
+    first, second = max(values("flipped_accuracy_1")), min(values("flipped_accuracy_2"))
+    alone, gap = (
+        max(values("flipped_accuracy_2", "deep ensemble")),
+        min(values("disagree_on_plane")),
+    )
     return [
         at_least("both members fit the data (every seed)", fit, 99.5, note="%"),
         at_most("first member after x changes its sign", first, 2, note="recorded 0 %"),
@@ -132,8 +134,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for i, (ax, title) in enumerate(zip(fig.subplots(1, 3), titles, strict=True)):
         values = np.asarray(context.kept["plane"][i]).reshape(config.grid, config.grid)
         cmap, most = ("RdBu_r", 1) if i < 2 else ("viridis", np.log(2))
-        box = (-SIDE, SIDE, -SIDE, SIDE)
-        image = ax.imshow(values, cmap, origin="lower", extent=box, vmin=0, vmax=most)
+        image = ax.imshow(values, cmap, origin="lower", extent=(-SIDE, SIDE) * 2, vmin=0, vmax=most)
         fig.colorbar(image, ax=ax, shrink=0.8)
         ax.scatter(*data.x[:600].T, s=5, color=colors, edgecolor="black", linewidth=0.4)
         if i < 2:
