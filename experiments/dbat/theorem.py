@@ -69,9 +69,8 @@ def run(config: Config, context: Context) -> list[Row]:
     """One row for each initial table: zeros, and then normal ones."""
     rows: list[Row] = []
     for i in context.cases(range(config.num_seeds)):
-        rng = np.random.default_rng(config.seed + i)
-        start = np.zeros((2, 2)) if i == 0 else rng.normal(size=(2, 2))
-        p, context.kept[i] = solve(config, start)
+        normal = np.random.default_rng(config.seed + i).normal(size=(2, 2))
+        p, context.kept[i] = solve(config, normal if i else np.zeros((2, 2)))
         row: Row = {"seed": config.seed + i, "start": "zeros" if i == 0 else "normal"}
         row |= {"distance_to_s": np.abs(p - [0, 1, 0, 1]).max(), "loss": context.kept[i][-1]}
         rows.append(row | dict(zip(CELLS, p, strict=True)))

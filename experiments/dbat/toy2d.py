@@ -71,15 +71,13 @@ def run(config: Config, context: Context) -> list[Row]:
     logits_of = ensembles.member_logits(model.apply, batch_size=10_000)
     axis = np.linspace(-SIDE, SIDE, config.grid)
     plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(np.float32)
+    tests = {"accuracy": data.x, "flipped_accuracy": data.x * np.float32([-1, 1])}
     rows: list[Row] = []
     for k, method in enumerate(("D-BAT", "deep ensemble")):
         agreement = later.log(k)["agreement"][:, -100:].mean(1)
         for i, state in enumerate(later.each(k)):
             row: Row = {"method": method, "seed": config.seed + i}
-            for name, x in (
-                ("accuracy", data.x),
-                ("flipped_accuracy", data.x * np.float32([-1, 1])),
-            ):
+            for name, x in tests.items():
                 for m, value in enumerate(ensembles.accuracies(logits_of(state, x), data.y)[0]):
                     row[f"{name}_{m + 1}"] = 100 * float(value)
             grid = logits_of(state, plane)
