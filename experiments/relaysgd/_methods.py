@@ -76,9 +76,6 @@ def double_trees(n: int, **options: Any) -> jc.Mixer:
     return jc.interleave(*(jc.relay_sum(tree, **options) for tree in trees))
 
 
-one_peer = functools.partial(jc.one_peer_exponential, rounds=2)
-
-
 def _on(graphs: Iterable[str], name: str, build: Build, mix: Any, **options: Any) -> list[Method]:
     return [
         Method(name, graph, build, lambda n, make=GRAPHS[graph]: mix(make(n), **options))
@@ -86,6 +83,7 @@ def _on(graphs: Iterable[str], name: str, build: Build, mix: Any, **options: Any
     ]
 
 
+one_peer = functools.partial(jc.one_peer_exponential, rounds=2)
 METHODS = {
     str(method): method
     for method in (

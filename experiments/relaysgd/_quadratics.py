@@ -157,8 +157,7 @@ def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]
     def run(problem: Quadratics, least: jax.Array, rate: jax.Array, best: jax.Array) -> _Run:
         algorithm, key = build(rate), jax.random.key(0)
 
-        def advance(r: _Run) -> _Run:
-            """On to the next test, and what it finds."""
+        def advance(r: _Run) -> _Run:  # on to the next test
             gap = jnp.asarray(gaps)[r.tests]
             state = jax.lax.fori_loop(
                 0, gap, lambda _, state: algorithm.update(state, problem, key)[0], r.state

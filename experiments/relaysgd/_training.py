@@ -65,7 +65,7 @@ def train(
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """Trains with every learning rate and seed: the row of the best rate, and its curves.
 
-    ``parts`` are partitions of the training data, one for each seed; tags are fields of the row.
+    There is a partition of the training data for each seed; the tags are fields of the row.
     """
     loss = jc.objectives.classification(task.model.apply)
     mixer = method.mixer(config.n)

@@ -114,7 +114,6 @@ SMOKE = {
 def run(config: Config, context: Context) -> list[Row]:
     """Trains the methods one after the other."""
     train, test = config.load("train"), config.load("test")
-    seen = Dataset(test.x[: config.eval_examples], test.y[: config.eval_examples])
     rows: list[Row] = []
     for name, momentum, alpha in context.cases(config.methods, config.momenta, config.alphas):
         method, known = METHODS[name], published("table2", name, momentum, alpha)
@@ -124,7 +123,7 @@ def run(config: Config, context: Context) -> list[Row]:
             context.graph(method.topology, GRAPHS[method.topology](config.n))
         tags = method.tags | {"momentum": momentum, "alpha": alpha}
         rate = config.learning_rate or known[1]
-        done = _train(config, context, (train, seen), method, rate, tags)
+        done = _train(config, context, (train, test), method, rate, tags)
         context.kept[f"{name}, momentum {momentum:g}, alpha {alpha:g}"] = done.curves()
         last = done.last()
         for i, seed in enumerate(done.seeds):
@@ -173,7 +172,7 @@ def _train(
         rounds=config.epochs * steps_per_epoch,
         seeds=seeds,
         sample=jc.data.minibatches(config.batch_size),
-        evaluate=jc.metrics.accuracy(predict, *test),
+        evaluate=jc.metrics.accuracy(predict, *(part[: config.eval_examples] for part in test)),
         evaluations=config.evaluations,
         tolerant=True,
         tags=tags,
@@ -188,15 +187,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             where = f"momentum {row['momentum']:g}, alpha {row['alpha']:g}"
             sentence = f"{row['algorithm']} on {row['topology']}, {where}: worst client"
             groups.setdefault((sentence, row["paper_worst"]), []).append(row["worst_accuracy"])
-    return [
-        Claim(
-            sentence,
-            f"paper {paper:.3f}, within 0.02 or above",
-            np.mean(values),
-            np.mean(values) >= paper - 0.02,
-        )
-        for (sentence, paper), values in groups.items()
-    ]
+    found = []
+    for (sentence, paper), values in groups.items():
+        ours, expected = np.mean(values), f"paper {paper:.3f}, within 0.02 or above"
+        found.append(Claim(sentence, expected, ours, ours >= paper - 0.02))
+    return found
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -24,15 +24,6 @@ from experiments.relaysgd._quadratics import method, stack, tune
 from jcollab import plots
 from jcollab.data import Quadratics
 
-COMPARED = (
-    "RelaySGD chain",
-    "RelaySGD tree",
-    "D2 ring",
-    "gradient tracking ring",
-    "gradient tracking tree",
-    "SGP exponential",
-    "all-reduce complete",
-)
 # the original's ten problems for each n and zeta2
 PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
 
@@ -79,7 +70,7 @@ def run(config: Config, context: Context) -> list[Row]:
     rows: list[Row] = []
     problems = {n: config.problems(n) for n in config.ns}
     is_paper = (config.d, config.r0) == (10, 100)
-    for n, label in context.cases(config.ns, COMPARED, description="tuning"):
+    for n, label in context.cases(config.ns, published("fig2"), description="tuning"):
         best = tune(method(label, n), problems[n], max_steps=config.max_steps)
         steps, rates = (np.reshape(part, (len(config.zetas), -1)) for part in best)
         for i, zeta2 in enumerate(config.zetas):
@@ -102,7 +93,7 @@ def run(config: Config, context: Context) -> list[Row]:
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's numbers: RelaySGD within 5 %, others within 15 %; and how steps grow with n."""
     found = []
-    for label in COMPARED:
+    for label in published("fig2"):
         off = [
             (row["steps"] / row["paper_steps"] - 1, f"n={row['n']}, zeta2={row['zeta2']:g}")
             for row in _of(rows, label)
@@ -139,7 +130,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     fig = plots.figure(figsize=(5 * len(config.zetas), 4.4))
     panels = fig.subplots(1, len(config.zetas), sharey=True, squeeze=False)[0]
     for ax, zeta2 in zip(panels, config.zetas, strict=True):
-        for color, label in zip(plots.COLORS, COMPARED, strict=False):
+        for color, label in zip(plots.COLORS, published("fig2"), strict=False):
             own = [row for row in _of(rows, label) if row["zeta2"] == zeta2]
             n = [row["n"] for row in own]
             ax.plot(n, [row["steps"] for row in own], "o-", color=color, label=label)

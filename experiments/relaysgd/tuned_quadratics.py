@@ -27,8 +27,8 @@ so that their plateau is tuned.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -85,15 +85,22 @@ def run(config: Config, context: Context) -> list[Row]:
     """Tunes every method on every problem, then runs it with the learning rate found."""
     recorded = config.recorded_problems and (config.n, config.d) == (32, 10)
     stored = np.load(PROBLEMS) if recorded else {}
-    problems = stack([_problem(config, zeta2, stored) for zeta2 in config.zetas])
+    drawn = functools.partial(jc.data.random_quadratics, config.n, config.d, seed=config.seed)
+    problems = stack(
+        [
+            Quadratics(stored[f"A_zeta{zeta2:g}"], stored[f"B_zeta{zeta2:g}"][..., 0])
+            if f"A_zeta{zeta2:g}" in stored
+            else drawn(zeta2=zeta2)
+            for zeta2 in config.zetas
+        ]
+    )
     keys = jax.random.split(jax.random.key(config.seed), len(config.zetas))
     plateaus = {"D-PSGD": 7.0, "RelaySGD/Grad": 0.3}  # times max_steps
     rows: list[Row] = []
     for label, largest in context.cases(COMPARED[config.figure].items(), description="tuning"):
         name, _, graph = label.rpartition(" ")
         most = int(plateaus.get(name, 1) * config.max_steps)
-        build = method(label, config.n)
-        best = tune(build, problems, max_steps=most, plateau=name in plateaus)
+        best = tune(method(label, config.n), problems, max_steps=most, plateau=name in plateaus)
         rates = np.nan_to_num(np.minimum(best.learning_rate, largest))
         mixer = None
         if config.noise and name in ("D2", "gradient tracking"):
@@ -115,12 +122,6 @@ def run(config: Config, context: Context) -> list[Row]:
             rows.append(row)
             context.log().write(row | {"errors": errors[i, ::10]})
     return rows
-
-
-def _problem(config: Config, zeta2: float, stored: Mapping[str, np.ndarray]) -> Quadratics:
-    if (name := f"A_zeta{zeta2:g}") in stored:
-        return Quadratics(stored[name], stored[f"B_zeta{zeta2:g}"][..., 0])
-    return jc.data.random_quadratics(config.n, config.d, zeta2=zeta2, seed=config.seed)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

@@ -46,22 +46,21 @@ SMOKE = {
 
 def _compared(loss: float) -> list[Method]:
     lossy = jc.channels.drop(loss)
+    peers = functools.partial(methods.one_peer, channel=lossy)
 
     def ring(n: int) -> jc.Mixer:
         return jc.neighborhood(jc.topology.ring(n), jc.aggregators.weighted(), lossy)
 
-    fills = {"refreshed": "previous", "initial": "initial"}
-    relays = {
-        f"RelaySGD, {name} fill": functools.partial(methods.double_trees, fill=fill, channel=lossy)
-        for name, fill in fills.items()
-    }
-    peers = functools.partial(methods.one_peer, channel=lossy)
-    shared = methods.shared_models
+    def relay(name: str, fill: str) -> Method:
+        mixer = functools.partial(methods.double_trees, fill=fill, channel=lossy)
+        return Method(f"RelaySGD, {name} fill", "double trees", methods.shared_models, mixer)
+
     return [
-        *(Method(name, "double trees", shared, mixer) for name, mixer in relays.items()),
+        relay("refreshed", "previous"),
+        relay("initial", "initial"),
         Method("D-PSGD + QGM", "ring", methods.quasi_global, ring),
         Method("D2", "ring", methods.d2, ring),
-        Method("SGP", "exponential", shared, peers),
+        Method("SGP", "exponential", methods.shared_models, peers),
     ]
 
 
