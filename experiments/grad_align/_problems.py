@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Context, Row, columns
 from jcollab import plots
 
 FILES = pathlib.Path(__file__).parent / "problems"
@@ -95,9 +95,9 @@ def draw(rows: list[Row], lines: dict[str, tuple[str, Any, int | None]], **optio
     """Columns against the first one; ``lines`` has their labels, colors and expected orders."""
     fig = plots.figure(figsize=(6.2, 4.6))
     ax = fig.subplots()
-    across = np.array([next(iter(row.values())) for row in rows])
+    (across,) = columns(rows, next(iter(rows[0])))
     for name, (label, color, order) in lines.items():
-        values = np.array([row[name] for row in rows])
+        (values,) = columns(rows, name)
         ax.plot(across, values, "o-", color=color, label=label)
         if order:
             guide, text = 0.6 * values[0] * (across / across[0]) ** order, f"order {order}"

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, below, check
+from experiments.contract import Claim, Context, Row, below, check, columns
 from experiments.training import train_replicas
 from jcollab import plots
 
@@ -160,7 +160,6 @@ def train(
         evaluate=evaluate,
         evaluations=config.evaluations,
         tolerant=True,
-        description=names[0],
         tags={"method": names[0]},
     )
     rows: list[Row] = []
@@ -189,30 +188,14 @@ def by_case(rows: Iterable[Row], *fields: str) -> dict[tuple, list[Row]]:
     return cases
 
 
-def means(rows: list[Row], names: tuple[str, ...] = MEASURES) -> Row:
-    """Means over rows (None where one is not finite), and how many of them are broken."""
-    found: Row = {}
-    for name in names:
-        values = [row[name] for row in rows]  # what is not finite is written as null
-        found[name] = None if None in values else float(np.mean(values))
-    return found | {"broken": sum(row["broken"] for row in rows)}
-
-
-def table(rows: list[Row], fields: str, names: tuple[str, ...] = MEASURES) -> list[Row]:
-    """Means over the rows of every combination of fields."""
-    cases = by_case(rows, *fields.split()).items()
-    return [dict(zip(fields.split(), case, strict=True)) | means(own, names) for case, own in cases]
-
-
 def accuracy(rows: list[Row]) -> float:
-    """The mean over rows."""
-    return float(np.mean([row["test_accuracy"] for row in rows]))
+    """The mean over seeds."""
+    return columns(rows, "test_accuracy").mean()
 
 
 def gain(left: list[Row], right: list[Row]) -> tuple[float, float, str]:
     """How much more accurate a method is, seed by seed: mean, standard error, and both in words."""
-    pairs = zip(left, right, strict=True)
-    difference = np.array([a["test_accuracy"] - b["test_accuracy"] for a, b in pairs])
+    difference = np.subtract(*(columns(rows, "test_accuracy")[0] for rows in (left, right)))
     mean, error = float(difference.mean()), np.inf
     if len(difference) > 1:
         error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
@@ -231,9 +214,9 @@ def alignment_claims(
 ) -> list[Claim]:
     """Alignment lowers the variance and raises the accuracy, by beta."""
     found = []
-    trained = [line for line in map(means, (plain, *aligned.values())) if not line["broken"]]
-    if len(trained) > 1:
-        pairs = itertools.pairwise(line["gradient_variance"] for line in trained)
+    lines = [own for own in (plain, *aligned.values()) if not any(row["broken"] for row in own)]
+    if len(lines) > 1:
+        pairs = itertools.pairwise(columns(own, "gradient_variance").mean() for own in lines)
         claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
         found.append(below(claim, max(b / a for a, b in pairs), 1))
     for beta, own in aligned.items():

@@ -21,13 +21,12 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, below, check
+from experiments.contract import Claim, Context, Row, above, averages, below, check, columns
 from experiments.grad_align import _training as training
 from experiments.training import train_replicas
 from jcollab import plots
 
 Dataset = jc.data.Dataset
-SUMMARY = ("test_accuracy", "train_loss", "mean_variance", "final_variance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,6 @@ def run(config: Config, context: Context) -> list[Row]:
             sample=jc.data.whole,
             data_axes=0,
             tolerant=True,
-            description=method,
             tags={"method": method},
         )
         if not done.finished:
@@ -166,7 +164,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """Means over seeds, and how many of them broke."""
-    return training.table(rows, "method K gamma beta c", SUMMARY)
+    return averages(rows, "method K gamma beta c")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -195,7 +193,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
     """Claims on cases of rising c; ``line [cases][seeds]``."""
-    finals = np.array([[row["final_variance"] for row in own] for own in line])
+    finals = np.array([columns(own, "final_variance")[0] for own in line])
     ratio = (finals[1:].mean(1) / finals[:-1].mean(1)).max()
     rises = finals[1:] >= finals[:-1]
     step = min(training.gain(right, left)[0] for left, right in itertools.pairwise(line))
@@ -237,17 +235,16 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         for label, methods, color, form in FAMILIES:
             trained = [row for row in rows if row["method"] in methods and not row["broken"]]
             cases = training.by_case(sorted(trained, key=lambda row: row["c"]), "c")
-            if not cases:
-                continue
-            points = [np.array([row[column] for row in own]) for own in cases.values()]
+            points = [columns(own, column)[0] for own in cases.values()]
             errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
             style = {"fmt": form, "color": color, "label": label, "capsize": 3}
             bars = errors if column == "gain" else None
-            ax.errorbar([c for (c,) in cases], [v.mean() for v in points], bars, **style)
+            if points:  # none where all training failed
+                ax.errorbar([c for (c,) in cases], [v.mean() for v in points], bars, **style)
         ax.set_xlabel("coefficient c of the variance")
     second.set(yscale="log", title="variance of gradients at the end")
     third.axhline(0, color="gray", lw=1)
     third.set(title="test accuracy, minus gradient descent's", ylabel="points")
-    if second.has_data():  # nothing is drawn where all training failed
+    if second.has_data():
         second.legend(fontsize=9)
     context.save(fig, "clusters")

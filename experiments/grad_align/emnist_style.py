@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check
+from experiments.contract import Claim, Context, Row, averages, check
 from experiments.grad_align import _training as training
 
 METHODS = ("large-batch SGD", "FedProx", "SCAFFOLD", "FedGA")
@@ -87,7 +87,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """Means over seeds."""
-    return training.table(rows, "method beta mu c")
+    return averages(rows, "method beta mu c")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

@@ -21,13 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.contract import Claim, Context, Row, at_most, between, check
+from experiments.contract import Claim, Context, Row, at_most, between, check, columns, pivot
 from experiments.grad_align import _problems as problems
 from experiments.grad_align._training import by_case, check_displacements, local_method
 from jcollab import plots
 
 EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
-CASE = ("method", "K", "beta_over_gamma")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +87,16 @@ run = functools.partial(problems.run, measure)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """A line for each method, K and beta: the coefficients and errors at every gamma."""
-    table = []
-    for own in by_case(rows, *CASE).values():
-        line = {name: own[0][name] for name in CASE} | {"c/gamma": own[0]["predicted"]}
-        errors = {f"error {row['gamma']:g}": row["relative_error"] for row in own}
-        table.append(line | {"measured": own[-1]["measured"]} | errors)
-    return table
+    """A line for each method, K and beta: the errors of the predicted coefficient by gamma."""
+    keys = "method K beta_over_gamma predicted"
+    return pivot(rows, keys, "gamma", "relative_error")
 
 
 def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
     """(SCAFFOLD - GD) / (FedAvg - GD) in norm, for every gamma."""
     cases = by_case(rows, "method", "K")
-    pairs = zip(cases["SCAFFOLD", steps], cases["FedAvg", steps], strict=True)
-    return [near["distance"] / far["distance"] for near, far in pairs if far["distance"] > 0]
+    near, far = (columns(cases[name, steps], "distance")[0] for name in ("SCAFFOLD", "FedAvg"))
+    return [*(near[far > 0] / far[far > 0])]
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -109,11 +104,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     found, exact, halvings = [], [], []
     measured = [row for row in rows if row["relative_error"] is not None]
     for (steps, ratio), own in by_case(measured, "K", "beta_over_gamma").items():
-        errors = [row["relative_error"] for row in own]
+        errors = columns(own, "relative_error")[0]
         if steps == 1 or (steps == 2 and ratio == 0):
-            exact += errors
+            exact += [*errors]
         else:
-            halvings += [a / b for a, b in itertools.pairwise(errors)]
+            halvings += [*(errors[:-1] / errors[1:])]
     if exact:
         claim = "K = 1, and K = 2 with beta = 0: the expansion is exact (largest relative error)"
         found.append(at_most(claim, max(exact), EXACT))

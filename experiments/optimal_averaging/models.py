@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, below, check
+from experiments.contract import Claim, Context, Row, above, at_least, below, check, columns
 from experiments.training import train_replicas
 from jcollab import averaging, plots
 
@@ -209,7 +209,6 @@ def _train(
             seeds=seeds,
             settings={"shifted": config.shifted},
             sample=jc.data.minibatches(config.batch_size),
-            description=name,
             tags={"algorithm": name},
         )
         states[name] = done.result.state
@@ -346,8 +345,7 @@ def _levels(config: Config, by: dict[tuple[int, str], list[Row]]) -> Any:
         levels = by[shifted, "level"]
         methods = {row["method"]: row for row in by[shifted, "method"]}
         for part, color in GROUPS.items():
-            weights = [row["weight"] for row in levels]
-            ax.plot(weights, [row[part] for row in levels], color=color, label=part)
+            ax.plot(*columns(levels, f"weight {part}"), color=color, label=part)
             for method, marker, size in (("plug-in", "o", 9), ("oracle", "*", 14)):
                 row = methods[method]
                 style = {"ms": size, "color": color, "mec": "white", "zorder": 3}
@@ -366,14 +364,13 @@ def _scatter(clients: list[Row]) -> Any:
     panels = fig.subplots(1, len(names), sharex=True, sharey=True)
     values = np.array([[row[name] for name in ("local", *names)] for row in clients])
     low, high = values.min() - 0.02, min(1.0, values.max() + 0.02)
-    minority = np.array([row["minority"] for row in clients])
-    sizes = 8 + 0.5 * np.array([row["examples"] for row in clients])
+    minority, sizes = columns(clients, "minority examples")
     for ax, name, after in zip(panels, names, values.T[1:], strict=True):
         ax.plot([low, high], [low, high], color="black", lw=1, ls=":")
         for part, color in GROUPS.items():
             own = minority == (part == "minority")
-            style = {"s": sizes[own], "color": color, "alpha": 0.7, "lw": 0, "label": part}
-            ax.scatter(values[own, 0], after[own], **style)
+            style = {"color": color, "alpha": 0.7, "lw": 0, "label": part}
+            ax.scatter(values[own, 0], after[own], 8 + 0.5 * sizes[own], **style)
         title = {"global": "common mean"}.get(name, name)
         ax.set(title=title, xlabel="accuracy alone", xlim=(low, high), ylim=(low, high))
         text = f"{np.mean(after > values[:, 0]):.0%} of clients gain"

@@ -73,7 +73,8 @@ def run(config: Config, context: Context) -> list[Row]:
     rows: list[Row] = []
     variances = np.array(config.variances)
     noise = np.random.default_rng(config.seed).normal(size=(len(variances), config.repetitions))
-    for (pattern, sizes), scale in context.cases(patterns(config).items(), config.scales):
+    cases = context.cases(patterns(config).items(), config.scales, description="multi-node")
+    for (pattern, sizes), scale in cases:
         biases = scale * sizes
         estimates = jnp.asarray(biases[:, None] + np.sqrt(variances)[:, None] * noise)
         row: Row = {"pattern": pattern, "scale": scale}

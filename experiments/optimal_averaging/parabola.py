@@ -15,7 +15,7 @@ import dataclasses
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, at_most, below, check
+from experiments.contract import Claim, Context, Row, above, at_most, below, check, columns, pivot
 from jcollab import averaging, plots
 
 CHUNK = 20_000
@@ -54,7 +54,7 @@ def run(config: Config, context: Context) -> list[Row]:
     """One row for each bias and weight."""
     rows: list[Row] = []
     own, others = draw(config)
-    for bias, r in context.cases(config.biases, config.ratios):
+    for bias, r in context.cases(config.biases, config.ratios, description="parabola"):
         best = averaging.optimal_weight(*config.variances, bias)
         a = r * best
         losses = ((1 - a) * own + a * (others + bias)) ** 2
@@ -88,18 +88,15 @@ def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """A line for each bias."""
-    table: dict[float, Row] = {}
-    for row in rows:
-        line = table.setdefault(row["bias"], {"bias": row["bias"], "a*": row["a*"]})
-        if name := {0.0: "alone", 1.0: "best", 2.0: "twice"}.get(row["r"]):
-            line |= {f"risk_{name}": row["risk"], f"mc_{name}": row["risk_mc"]}
-    return list(table.values())
+    """A line for each bias: risks at multiples r of the best weight."""
+    few = [row for row in rows if row["r"] in (0, 1, 2)]
+    return pivot(few, "bias a*", "r", "risk")
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Theory against Monte Carlo, and what follows from the theory."""
-    off = max(abs(row["risk_mc"] / row["risk"] - 1) for row in rows)
+    risk, measured = columns(rows, "risk risk_mc")
+    off = abs(measured / risk - 1).max()
     found = [at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)]
     best = {row["bias"]: row["benefit"] for row in rows if row["r"] == 1}
     if best:
@@ -135,12 +132,12 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         left.plot(best, lowest, "*", ms=13, color=color, zorder=3, label=f"{bias:g}")
         own = [row for row in rows if row["bias"] == bias]
         inside = [row for row in own if 0 < row["weight"] < 1 and row["r"] != 1]
-        risks = [row["risk_mc"] / v_l for row in inside]
-        left.plot([row["weight"] for row in inside], risks, "o", ms=4.5, color=color)
+        weights, risks = columns(inside, "weight risk_mc")
+        left.plot(weights, risks / v_l, "o", ms=4.5, color=color)
         scale = averaging.benefit(best, v_l, v_g, bias)
-        gains = [row["benefit_mc"] / scale for row in own]
+        ratios, gains = columns(own, "r benefit_mc")
         style = {"ms": max(3, 13 - 2.5 * i), "zorder": 2 + i}  # one within the other
-        right.plot([row["r"] for row in own], gains, "o", color=color, **style)
+        right.plot(ratios, gains / scale, "o", color=color, **style)
     left.axhline(1, color="black", lw=1, ls=":", label="alone")
     left.set(title="Risk against the weight of the others", xlim=(0, 1), ylim=(0, 2))
     left.set(xlabel="weight of the others $a$", ylabel="mean squared error / $V_l$")

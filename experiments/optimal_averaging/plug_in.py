@@ -52,7 +52,7 @@ def run(config: Config, context: Context) -> list[Row]:
     """One row for each variance and bias, risks over that of learning alone."""
     rows: list[Row] = []
     own, noise = np.random.default_rng(config.seed).normal(size=(2, config.repetitions))
-    for v_g in context.cases(config.global_variances):
+    for v_g in context.cases(config.global_variances, description="plug-in rules"):
         exact = {
             name: averaging.plug_in_risk(rule, 1.0, v_g, config.biases)
             for name, rule in averaging.RULES.items()

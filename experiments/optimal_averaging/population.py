@@ -66,7 +66,7 @@ def run(config: Config, context: Context) -> list[Row]:
     """One row for each spread of the targets."""
     rows: list[Row] = []
     simulate = make_simulation(config)
-    for i, spread in context.cases(list(enumerate(config.spreads))):
+    for i, spread in context.cases(enumerate(config.spreads), description="population"):
         errors, ruled = simulate(jax.random.fold_in(jax.random.key(config.seed), i), spread)
         context.kept[spread] = errors
         best = averaging.population_weight(*config.clients, spread)
