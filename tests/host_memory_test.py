@@ -10,7 +10,11 @@ import pytest
 import jcollab as jc
 
 KEY = jax.random.key(3)
+
+
 SGD = optax.sgd(0.05)
+
+
 CORRECTED = optax.chain(jc.local.control_variate(), SGD)
 
 
@@ -53,28 +57,6 @@ def test_clients_in_host_memory_train_as_on_the_device(form, num_sampled):
         np.testing.assert_allclose(np.concatenate([first[name], rest[name]]), values, rtol=1e-5)
 
 
-@pytest.mark.parametrize("replace", [True, False])
-def test_clients_draw_from_their_own_examples(replace):
-    examples, owners = examples_of_users()
-    data = jc.data.client_data(examples, jc.data.by_user(owners))
-    source = jc.sources.local_batches(2, replace=replace)
-    rows, common = source.rows(data, jnp.array([1, 3]), 4)
-    for place, owner in enumerate((1, 3)):
-        row = jax.tree.map(lambda leaf: leaf[place], rows)  # noqa: B023
-        batches = [source.pick(row, common, KEY, k) for k in range(4)]
-        assert all((batch["owner"] == owner).all() for batch in batches)
-        if owner == 1 and not replace:  # four examples: two steps are a pass over them
-            seen = np.concatenate([batch["x"] for batch in batches[:2]])
-            own = examples["x"][owners == 1]
-            np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(own, axis=0))
-            np.testing.assert_array_equal(batches[0]["x"], batches[2]["x"])
-    ranges = jc.data.client_ranges(examples, owners)
-    np.testing.assert_array_equal(ranges.size, [2, 4, 2, 1, 2])
-    if not replace:
-        with pytest.raises(ValueError, match="replace must be True for ClientRanges"):
-            source.rows(ranges, None, 1)
-
-
 def test_states_on_the_device_are_not_taken_for_host_memory():
     cohort = jc.federated_cohort(squares, SGD, source=jc.sources.repeated())
     state = cohort.init(KEY, jnp.ones((5, 4)))
@@ -82,29 +64,6 @@ def test_states_on_the_device_are_not_taken_for_host_memory():
         jc.run_offloaded(cohort, state, {}, KEY, num_rounds=1)
     with pytest.raises(ValueError, match="num_rounds must be at least 1, got 0"):
         jc.run_offloaded(cohort, jc.offload(state), {}, KEY, num_rounds=0)
-
-
-@pytest.mark.parametrize(
-    "make", [jc.data.by_user, lambda owners: jc.data.client_ranges({"x": np.ones(3)}, owners)]
-)
-@pytest.mark.parametrize("owners", [np.zeros((0,)), np.zeros((2, 2))])
-def test_owners_that_do_not_fit_are_named(make, owners):
-    with pytest.raises(ValueError, match=r"owners must have shape \[N"):
-        make(owners)
-
-
-@pytest.mark.parametrize("sizes", [[], [1, 0, 2], [-1, 4], [1, 1], [[3]]])
-def test_sizes_that_do_not_fit_are_named(sizes):
-    with pytest.raises(ValueError, match="sizes must be at least 1 each and sum to N=3"):
-        jc.data.client_ranges({"x": np.ones(3)}, sizes=sizes)
-
-
-def test_ranges_by_size_hold_what_they_say():
-    ranges = jc.data.client_ranges({"x": np.arange(6)}, sizes=[1, 3, 2])
-    np.testing.assert_array_equal(ranges.start, [0, 1, 4])
-    np.testing.assert_array_equal(ranges.size, [1, 3, 2])
-    with pytest.raises(ValueError, match="owners or sizes must be given"):
-        jc.data.client_ranges({"x": np.arange(6)})
 
 
 def test_memory_is_set_by_the_chunk_and_not_by_the_number_of_sampled_clients():

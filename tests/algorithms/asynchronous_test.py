@@ -1,7 +1,5 @@
 """Asynchronous learning and delays against plain Python simulations of events."""
 
-import heapq
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +9,14 @@ import pytest
 import jcollab as jc
 
 N, D, T = 4, 3, 24
+
+
 KEY = jax.random.key(0)
+
+
 RNG = np.random.default_rng(0)
+
+
 START = RNG.normal(size=D)
 
 
@@ -29,46 +33,6 @@ def data(rounds=T, n=N, b=2, extra=()):
 def slope(x, batch):
     a, y = batch["a"], batch["y"]
     return a.T @ (a @ x - y) / len(y)
-
-
-def simulate_arrivals(times, joins, leaves):
-    """An event queue: (time, client)."""
-    events = [(joins[i] + t, i) for i, t in enumerate(times) if joins[i] + t <= leaves[i]]
-    heapq.heapify(events)
-    while events:
-        now, i = heapq.heappop(events)
-        yield i, now
-        if now + times[i] <= leaves[i]:
-            heapq.heappush(events, (now + times[i], i))
-
-
-def test_arrivals_equal_an_event_queue():
-    times, link = np.array([1.0, 1.5, 2.25, 4.0]), 0.5
-    joins, leaves = np.array([0.0, 0, 5, 0]), np.array([np.inf, 9, np.inf, 12])
-    found = jc.arrivals.simulate(KEY, 40, times, link_time=link, joins=joins, leaves=leaves)
-    queue = simulate_arrivals(times + link, joins, leaves)
-    expected = [next(queue) for _ in range(40)]
-    assert np.asarray(found.client).tolist() == [i for i, _ in expected]
-    np.testing.assert_allclose(found.time, [t for _, t in expected], rtol=1e-6)
-    late = np.asarray(found.client)[np.asarray(found.time) > 12]
-    assert set(late) == {0, 2} and 2 not in np.asarray(found.client)[:3]
-
-
-def test_random_speeds_are_drawn_by_client():
-    draw = jc.arrivals.straggling(0.1, 5.0, jc.arrivals.exponential())
-    few = jc.arrivals.compute_times(KEY, 3, draw)
-    many = jc.arrivals.compute_times(KEY, 5, draw)
-    np.testing.assert_array_equal(few, many[:3])
-    for kind, spread in (
-        (jc.arrivals.exponential(), 1),
-        (jc.arrivals.gamma(4.0), 1 / 4),
-        (jc.arrivals.lognormal(0.5), np.exp(0.25) - 1),
-        (jc.arrivals.straggling(0.2, 6.0), 4.0),
-    ):
-        values = np.asarray(jc.arrivals.compute_times(KEY, 4000, kind))
-        mean = 2.0 if spread == 4.0 else 1.0
-        assert abs(values.mean() - mean) < 4 * np.sqrt(spread / 4000)
-        assert values.var() == pytest.approx(spread, rel=0.25)
 
 
 def plain(clients, batches, *, rate=0.1, momentum=0.0, buffer_size=1, weigh=None, local=None):
@@ -178,64 +142,6 @@ def test_relabelled_clients_and_the_arriving_clients_batch_alone():
     np.testing.assert_array_equal(final(schedule, alone), expected)
 
 
-def test_minibatches_of_the_arriving_client_are_those_of_all():
-    examples = {"a": RNG.normal(size=(40, D)), "y": RNG.normal(size=40)}
-    held = jc.data.client_data(examples, np.split(np.arange(40), [5, 11, 30]))
-    schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
-    everyone = jc.data.minibatches(2)(held, KEY, 5)
-    alone = jc.arrivals.minibatches(2)((held, schedule), KEY, jnp.int32(5))
-    for name in examples:
-        np.testing.assert_array_equal(alone[name][0], everyone[name][schedule.client[5]])
-
-
-def shift(updates, delays):
-    """What arrives at each step, one update after the other."""
-    out = np.zeros_like(updates)
-    for s, update in enumerate(updates):
-        for place in np.ndindex(update.shape):
-            arrival = s + np.broadcast_to(delays[s], update.shape)[place]
-            if arrival < len(out):
-                out[arrival][place] += update[place]
-    return out
-
-
-def pushed(transform, updates):
-    def one(state, update):
-        out, state = transform.update(update, state)
-        return state, out
-
-    return jax.lax.scan(one, transform.init(updates[0]), updates)[1]
-
-
-def test_delays_shift_updates():
-    updates = jnp.asarray(RNG.normal(size=(10, D)))
-    for delay in (0, 1, 3):
-        expected = shift(np.asarray(updates), [delay] * 10)
-        np.testing.assert_array_equal(pushed(jc.local.delay_updates(delay), updates), expected)
-        held = pushed(jc.local.delay_updates(delay, first="repeat"), updates)
-        np.testing.assert_array_equal(held[delay:], expected[delay:])
-        np.testing.assert_array_equal(held[:delay], np.repeat(updates[:1], delay, 0))
-    # a traced delay up to a static maximum
-    swept = jax.vmap(lambda d: pushed(jc.local.delay_updates(d, 4), updates))(jnp.arange(5))
-    np.testing.assert_array_equal(swept[3], pushed(jc.local.delay_updates(3), updates))
-
-    def table(key, delay, shape):  # the same draws on both sides
-        return jax.random.randint(key, shape, 0, delay + 1)
-
-    steps = [jax.random.fold_in(KEY, s) for s in range(10)]
-    common = [np.asarray(table(key, 3, ())) for key in steps]
-    own = [np.asarray(table(jax.random.fold_in(key, 0), 3, (D,))) for key in steps]
-    for build, delays in (
-        (jc.local.random_delays, common),
-        (jc.local.coordinate_delays, own),
-    ):
-        found = pushed(build(KEY, 3, 5), updates)
-        np.testing.assert_allclose(found, shift(np.asarray(updates), delays), atol=1e-6)
-        assert len({str(d) for d in delays}) > 1
-    never = pushed(jc.local.random_delays(KEY, 0, 5, draw=lambda *_: 9), updates)
-    np.testing.assert_array_equal(never[5:], updates[:5])  # held to the maximum
-
-
 def test_a_delay_is_a_ring_of_equal_clients(x64):
     """delay_updates on a deterministic problem = round robin of d + 1 clients, d traced."""
     value = {"a": np.eye(D)[None, None] * np.ones((T, 1, 1, 1)), "y": np.zeros((T, 1, D))}
@@ -253,28 +159,6 @@ def test_a_delay_is_a_ring_of_equal_clients(x64):
         state, _ = jc.run(algorithm, algorithm.init(KEY, params[:1]), value, KEY)
         np.testing.assert_allclose(models[d], jc.params_of(state)[0], rtol=1e-12)
         assert set(np.asarray(delays[d, 4:])) == {d}
-
-
-def test_smaller_steps_for_later_gradients():
-    u = jnp.ones(2)
-    for rule, expected in (
-        (None, 1 / 4),
-        (jc.local.polynomial_staleness(0.5), 1 / 2),
-        (jc.local.critical_staleness(2.0), 1 / 3),
-        (jc.local.drop_stale(2), 0),
-        (jc.local.drop_stale(3), 1),
-    ):
-        late = jc.local.scale_by_delay(rule)
-        np.testing.assert_allclose(late.update(u, late.init(u), delay=3)[0], expected, rtol=1e-6)
-    optimizer = optax.chain(jc.local.scale_by_delay(), optax.sgd(0.1))
-    schedule = jc.arrivals.round_robin(T, N)
-    algorithm = jc.asynchronous(loss, optimizer, schedule)
-    weighed = jc.asynchronous(loss, optax.sgd(0.1), schedule, weigh=lambda d: 1 / (1.0 + d))
-    params = jc.replicate(jnp.asarray(START), N)
-    found, expected = (
-        jc.params_of(jc.run(a, a.init(KEY, params), data(), KEY)[0]) for a in (algorithm, weighed)
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_nobody_comes_once_everybody_has_left():

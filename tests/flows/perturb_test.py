@@ -1,6 +1,5 @@
 """Perturbations in latent space: recorded traces, exact balls, and hooks in any algorithm."""
 
-import functools
 import json
 from typing import NamedTuple
 
@@ -12,58 +11,27 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab import flows
 from jcollab.data import Dataset
 from jcollab.flows import ascent, perturb
-from jcollab.flows.torch_weights import to_dtype
-from tests import REFERENCE
-from tests.reference import flows as oracle
-from tests.reference.flows import conv
+from tests.flows.recorded import (
+    HERE,
+    KEY,
+    TAG,
+    cross_entropy,
+    first,
+    last,
+    predict,
+    recorded,
+    recorded_problem,
+)
 
-HERE = REFERENCE / "flows"
-KEY = jax.random.key(0)
-TAG = "mnistlike_L1K2"
 RECORDED = json.loads((HERE / "reference.json").read_text())[TAG]
+
+
 SETTINGS = {
     "l2": {"radius": 1.0, "step_size": 0.5, "num_steps": 3, "norm": "l2"},
     "linf": {"radius": 0.3, "step_size": 0.1, "num_steps": 5, "norm": "linf"},
 }
-
-
-def recorded(name):
-    return dict(np.load(HERE / f"{TAG}_{name}.npz"))
-
-
-def last(x, dtype=None):
-    return jnp.asarray(np.moveaxis(x, 1, -1), dtype)
-
-
-def first(x):
-    return np.moveaxis(np.asarray(x), -1, 1)
-
-
-@functools.cache
-def recorded_problem(dtype=jnp.float32):
-    """The recorded flow and classifier (convolution, ReLU, linear on channels first)."""
-    flow = flows.glow(levels=1, steps=2, width=8)
-    flow_params = to_dtype(flows.glow_from_torch(recorded("weights")), dtype)
-    own = {name: jnp.asarray(value, dtype) for name, value in recorded("clf").items()}
-
-    def predict(params, x):
-        kernel = params["0.weight"].transpose(2, 3, 1, 0)
-        y = jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        y = jax.nn.relu(y + params["0.bias"])
-        flat = jnp.moveaxis(y, -1, 1).reshape(len(x), -1)
-        return flat @ params["3.weight"].T + params["3.bias"]
-
-    io = recorded("io")
-    return flow, flow_params, predict, own, last(io["x"], dtype), last(io["dequant_u"], dtype)
-
-
-def cross_entropy(logits, labels):
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 @pytest.mark.parametrize("start", ["zero", "rs"])
@@ -88,39 +56,6 @@ def test_attacks_are_the_recorded_ones(norm, start):
     np.testing.assert_allclose(jnp.abs(delta).max((1, 2, 3)), said["delta_linf"], rtol=1e-5)
 
 
-def predict_numpy(w, x):
-    y = conv(x, w["0.weight"]) + w["0.bias"][None, :, None, None]
-    flat = np.maximum(y, 0).reshape(len(x), -1)
-    return flat @ w["3.weight"].T + w["3.bias"]
-
-
-def test_a_step_ascends_along_the_gradient_by_differences(x64):
-    """One L2 step and one L-infinity step against finite differences in NumPy."""
-    flow, flow_params, predict, own, x, noise = recorded_problem(jnp.float64)
-    x, noise = x[:1], noise[:1]
-    labels = jnp.argmax(predict(own, x), -1)
-    z, _ = flow.encode(flow_params, x, noise)
-    w = {name: np.asarray(v, float) for name, v in recorded("clf").items()}
-    decode = jax.jit(lambda z: flow.decode(flow_params, z))
-
-    def loss_numpy(delta):
-        logits = predict_numpy(w, first(decode(z + delta)))[0]
-        return np.log(np.exp(logits).sum()) - logits[labels[0]]
-
-    basis = np.eye(16).reshape(16, *x.shape)
-    slope = [(loss_numpy(1e-5 * e) - loss_numpy(-1e-5 * e)) / 2e-5 for e in basis]
-    slope = np.array(slope).reshape(x.shape)
-
-    def loss(delta):
-        return cross_entropy(predict(own, flow.decode(flow_params, z + delta)), labels).sum()
-
-    for norm, direction in (("l2", slope / np.linalg.norm(slope)), ("linf", np.sign(slope))):
-        delta = ascent.ascend(
-            loss, jnp.zeros_like(z), radius=1.0, step_size=0.1, num_steps=1, norm=norm
-        )
-        np.testing.assert_allclose(delta, 0.1 * direction, atol=1e-7)
-
-
 @pytest.mark.parametrize("name", ["gauss_std0.2_noproj", "gauss_std20_l2proj20"])
 def test_random_perturbations_are_the_recorded_ones(name):
     flow, flow_params, _, _, x, noise = recorded_problem()
@@ -132,40 +67,6 @@ def test_random_perturbations_are_the_recorded_ones(name):
     np.testing.assert_allclose(first(decoded), traces[f"rand_{name}"], rtol=1e-5, atol=1e-6)
     sizes = np.asarray(ascent.lengths(delta)).ravel()
     np.testing.assert_allclose(sizes, RECORDED["rand"][name]["delta_l2"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_projections_are_exact(norm):
-    rng = np.random.default_rng(0)
-    for scale in (1e-20, 1e-3, 1.0, 30.0):
-        delta = (scale * rng.normal(size=(5, 3, 4))).astype(np.float32)
-        delta[0] = 0
-        ours = np.asarray(ascent.project(jnp.asarray(delta), 0.7, norm))
-        np.testing.assert_allclose(ours, oracle.project(delta, 0.7, norm), rtol=1e-6)
-        flat = ours.reshape(5, -1)
-        size = np.linalg.norm(flat, axis=1) if norm == "l2" else np.abs(flat).max(1)
-        assert (size <= 0.7 * (1 + 1e-6)).all()
-    np.testing.assert_array_equal(ascent.project(jnp.ones((2, 3)), 0.0, norm), np.zeros((2, 3)))
-
-
-def test_directions_are_of_each_sample_and_zero_stays_zero():
-    gradient = jnp.array([[3.0, -4.0], [0.0, 0.0], [3e-30, 4e-30], [1e30, 0.0]])
-    expected = [[0.6, -0.8], [0, 0], [0.6, 0.8], [1, 0]]
-    np.testing.assert_allclose(ascent.steepest(gradient, "l2"), expected, rtol=1e-6)
-    signs = [[1, -1], [0, 0], [1, 1], [1, 0]]
-    np.testing.assert_array_equal(ascent.steepest(gradient, "linf"), signs)
-
-
-def test_random_starts_lie_inside_the_ball():
-    for norm, size in (
-        ("l2", lambda s: np.linalg.norm(s, axis=1)),
-        ("linf", lambda s: abs(s).max(1)),
-    ):
-        start = np.asarray(ascent.random_start(KEY, (64, 5), 0.5, norm))
-        assert (size(start) <= 0.5 * (1 + 1e-6)).all() and size(start).max() > 0.45
-
-
-# ---- hooks, with a linear map for a flow, so that they can be looked through
 
 
 class Doubling(NamedTuple):
@@ -184,10 +85,6 @@ class Doubling(NamedTuple):
 
 
 FLOW, TWO = Doubling(), jnp.float32(2.0)
-
-
-def predict(params, x):
-    return x.reshape(len(x), -1) @ params
 
 
 def example(b=4, d=3, classes=2, seed=0):

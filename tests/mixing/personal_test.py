@@ -10,8 +10,14 @@ import jcollab as jc
 from jcollab import averaging
 
 KEY = jax.random.key(0)
+
+
 N, D, T = 5, 3, 4
+
+
 COUNTS = np.array([3.0, 1, 4, 1, 5])
+
+
 rng = np.random.default_rng(0)
 
 
@@ -160,142 +166,6 @@ def test_collaboration_is_a_matrix_product(x64):
 
 def quadratic(params, batch, key):
     return 0.5 * jnp.sum(batch["h"] * (params - batch["c"]) ** 2), {"norm": jnp.sum(params**2)}
-
-
-def problem():
-    params = rng.normal(size=(N, D))
-    batches = {"h": rng.uniform(0.5, 1.5, size=(T, N, D)), "c": rng.normal(size=(T, N, D))}
-    return params, batches
-
-
-def train(algorithm, params, batches):
-    state = algorithm.init(KEY, jnp.asarray(params))
-    return jc.run(algorithm, state, jax.tree.map(jnp.asarray, batches), KEY)
-
-
-@pytest.mark.parametrize("attraction", [0.0, 0.7])
-@pytest.mark.parametrize("local_steps", [1, 2])
-def test_ditto_equals_a_loop_over_clients(x64, attraction, local_steps):
-    params, batches = problem()
-    rate, rate_v = 0.1, 0.2
-    common = jc.decentralized(quadratic, optax.sgd(rate), jc.every(2, jc.all_reduce()))
-    algorithm = jc.ditto(
-        common, quadratic, optax.sgd(rate_v), attraction=attraction, local_steps=local_steps
-    )
-    state, log = train(algorithm, params, batches)
-    w, v, losses = params.copy(), params.copy(), []
-    for t in range(T):
-        h, c = batches["h"][t], batches["c"][t]
-        losses.append(0.5 * np.sum(h * (v - c) ** 2, 1).mean())
-        for i in range(N):
-            for _ in range(local_steps):
-                v[i] = v[i] - rate_v * (h[i] * (v[i] - c[i]) + attraction * (v[i] - w[i]))
-        w = w - rate * h * (w - c)
-        if t % 2 == 1:
-            w = np.tile(w.mean(0), (N, 1))
-    np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
-    np.testing.assert_allclose(state.clients.common.params, w, atol=1e-12)
-    np.testing.assert_allclose(log["loss"], losses, atol=1e-12)
-    assert {"common_loss", "common_norm", "norm"} < set(log)
-
-
-def test_ditto_beside_one_shared_model(x64):
-    params, batches = problem()
-    algorithm = jc.ditto(
-        jc.centralized(quadratic, optax.sgd(0.1)), quadratic, optax.sgd(0.2), attraction=1.0
-    )
-    params = np.tile(params[:1], (N, 1))
-    state, _ = train(algorithm, params, batches)
-    w, v = params[0], params.copy()
-    for h, c in zip(batches["h"], batches["c"], strict=True):
-        v = v - 0.2 * (h * (v - c) + v - w)
-        w = w - 0.1 * (h * (w - c)).mean(0)
-    np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
-
-
-def test_ditto_beside_federated_averaging(x64):
-    """H local steps of both models, each on its own batch; the server's model is the centre."""
-    params, batches = problem()
-    params = np.tile(params[:1], (N, 1))
-    steps = jax.tree.map(lambda leaf: leaf.reshape(2, 2, N, D).swapaxes(1, 2), batches)
-    common = jc.federated(quadratic, optax.sgd(0.1), local_steps=2)
-    algorithm = jc.ditto(
-        common,
-        quadratic,
-        optax.sgd(0.2),
-        attraction=0.5,
-        local_steps=2,
-        source=jc.sources.stacked(),
-    )
-    state, _ = train(algorithm, params, steps)
-    w, v = params[0], params.copy()
-    for h, c in zip(steps["h"], steps["c"], strict=True):
-        y = np.tile(w, (N, 1))
-        for k in range(2):
-            v = v - 0.2 * (h[:, k] * (v - c[:, k]) + 0.5 * (v - w))
-            y = y - 0.1 * h[:, k] * (y - c[:, k])
-        w = y.mean(0)
-    np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
-    tuning = jc.fine_tuning(quadratic, optax.sgd(0.2), n=N)
-    one, _ = train(common, params, steps)
-    np.testing.assert_allclose(tuning.init(KEY, one).clients.params, np.tile(w, (N, 1)), atol=1e-12)
-
-
-@pytest.mark.parametrize("weight_rate", [0.0, 0.2])
-def test_apfl_equals_a_loop_over_clients(x64, weight_rate):
-    params, batches = problem()
-    a = np.linspace(0.1, 0.9, N)
-    algorithm = jc.apfl(
-        quadratic,
-        optax.sgd(0.1),
-        jc.every(2, jc.all_reduce()),
-        weight=a,
-        weight_rate=weight_rate,
-    )
-    state, log = train(algorithm, params, batches)
-    w, v, a = params.copy(), params.copy(), a.copy()
-    for t in range(T):
-        h, c = batches["h"][t], batches["c"][t]
-        for i in range(N):
-            p = (1 - a[i]) * v[i] + a[i] * w[i]
-            slope = h[i] * (p - c[i])
-            moved = np.clip(a[i] - weight_rate * slope @ (w[i] - v[i]), 0, 1)
-            v[i] = v[i] - 0.1 * (1 - a[i]) * slope
-            w[i] = w[i] - 0.1 * h[i] * (w[i] - c[i])
-            a[i] = moved
-        if t % 2 == 1:
-            w = np.tile(w.mean(0), (N, 1))
-    np.testing.assert_allclose(state.clients.weight, a, atol=1e-12)
-    expected = (1 - a)[:, None] * v + a[:, None] * w
-    np.testing.assert_allclose(jc.params_of(state), expected, atol=1e-12)
-    np.testing.assert_allclose(log["collaboration"][-1], a.mean(), atol=1e-12)
-
-
-def test_fine_tuning_goes_on_from_what_a_run_has_left(x64):
-    params, batches = problem()
-    common = jc.decentralized(quadratic, optax.sgd(0.1), jc.all_reduce())
-    state, _ = train(common, params, batches)
-    tuning = jc.fine_tuning(quadratic, optax.sgd(0.2))
-    tuned, _ = train_from(tuning, state, batches)
-    x = np.asarray(jc.params_of(state))
-    np.testing.assert_allclose(x, np.tile(x.mean(0), (N, 1)), atol=1e-12)
-    for h, c in zip(batches["h"], batches["c"], strict=True):
-        x = x - 0.2 * h * (x - c)
-    np.testing.assert_allclose(jc.params_of(tuned), x, atol=1e-12)
-    assert tuned.step == T
-
-    one, _ = train(jc.centralized(quadratic, optax.sgd(0.1)), np.tile(params[:1], (N, 1)), batches)
-    start = jc.fine_tuning(quadratic, optax.sgd(0.2), n=N).init(KEY, one)
-    np.testing.assert_array_equal(start.clients.params, np.tile(jc.params_of(one), (N, 1)))
-    with pytest.raises(ValueError, match="n is 3, but there are models of 5 clients"):
-        jc.fine_tuning(quadratic, optax.sgd(0.2), n=3).init(KEY, state)
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        jc.fine_tuning(quadratic, optax.sgd(0.2), n=0)
-
-
-def train_from(algorithm, state, batches):
-    start = algorithm.init(KEY, state)
-    return jc.run(algorithm, start, jax.tree.map(jnp.asarray, batches), KEY)
 
 
 def test_bad_input_is_named():

@@ -46,28 +46,3 @@ def test_a_vae_learns():
     start = algorithm.init(KEY, jc.replicate(model.init(KEY, data.x), 1))
     _, log = jc.run(algorithm, start, parts, KEY, num_rounds=100, sample=jc.data.minibatches(32))
     assert log["loss"][-10:].mean() < 0.8 * log["loss"][:10].mean()
-
-
-def test_resnet18_has_the_parameters_of_the_paper():
-    shapes = jax.eval_shape(jc.models.ResNet18().init, KEY, jnp.zeros((1, 32, 32, 3)))
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == 11_173_962
-
-
-def test_statistics_change_in_training_only():
-    """An attack evaluates the classifier S + 1 times, and the step moves the averages once."""
-    model = jc.models.ResNet18(3, width=2, blocks=(1, 1))
-    predict, train = jc.models.with_statistics(model)
-    x = images()
-    variables = model.init(KEY, x)
-    params, extra = variables["params"], variables["batch_stats"]
-    batch = jc.data.Dataset(x, jnp.arange(6) % 3)
-    attack = perturb.pgd(predict, radius=0.1, step_size=0.05, num_steps=2)
-    loss = jax.jit(jc.objectives.classification(predict, augment=attack, train=train))
-    _, (new, _) = loss(params, extra, batch, KEY)
-    seen = attack(batch, params, jax.random.split(KEY)[0], extra=extra)
-    _, once = train(params, extra, seen.x, KEY)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new, once)
-    moved = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (extra, new)), strict=True)]
-    assert moved and all(moved)
-    with pytest.raises(TypeError, match="model must be a flax module, got int"):
-        jc.models.with_statistics(3)

@@ -1,0 +1,97 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from jcollab import layout
+from jcollab.core import State
+
+
+def test_results_do_not_depend_on_the_chunk():
+    x = jnp.arange(14.0).reshape(7, 2)
+
+    def fn(row, key):
+        return {"y": row.sum() + jax.random.normal(key), "z": row}
+
+    keys = layout.client_keys(jax.random.key(1), 7)
+    expected = jax.vmap(fn)(x, keys)
+    for chunk in (None, 1, 3, 7, 100):
+        got = layout.per_client(fn, chunk)(x, keys)
+        jax.tree.map(np.testing.assert_array_equal, got, expected)
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        layout.per_client(fn, 0)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 4, 6])
+def test_replicas_on_several_devices_equal_vmap(runs):
+    def fn(x, shared, key):
+        return x["a"] @ shared["m"] + jax.random.normal(key, (2,))
+
+    x = {"a": jax.random.normal(jax.random.key(0), (runs, 3))}
+    shared = {"m": jnp.arange(6.0).reshape(3, 2)}
+    keys = jax.random.split(jax.random.key(1), runs)
+    expected = jax.vmap(fn, (0, None, 0))(x, shared, keys)
+    for chunk in (None, 1):
+        got = jax.jit(layout.per_replica(fn, (0, None, 0), chunk))(x, shared, keys)
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 6, 7])
+def test_clients_that_the_devices_do_not_divide(n):
+    mesh, x = layout.mesh(4), jnp.arange(2.0 * n).reshape(n, 2)
+    with layout.use(mesh):
+        state = layout.place(State(x, (), jnp.int32(0)), mesh)
+        got = jax.jit(layout.per_client(lambda row: row + 1))(state.clients)
+    np.testing.assert_array_equal(got, x + 1)
+
+
+def test_several_devices_work_on_each_client():
+    """Two devices share the batch of a client; the compiler adds up their gradients."""
+    n, topology, key = 4, jc.topology.ring(4), jax.random.key(1)
+
+    def loss(w, batch, key):
+        return jnp.mean((batch @ w) ** 2)
+
+    algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology, sparse=True))
+    batches = jax.random.normal(jax.random.key(0), (3, n, 8, 2))
+    state = algorithm.init(None, jnp.ones((n, 2)))
+    expected, _ = jc.run(algorithm, state, batches, key)
+    mesh = layout.mesh(4, inner=2)
+    assert mesh.shape == {"clients": 2, "inner": 2}
+    spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "clients", "inner"))
+    with layout.use(mesh):
+        spread = jax.device_put(batches, spec)
+        got, _ = jc.run(algorithm, layout.place(state, mesh), spread, key)
+        text = jax.jit(algorithm.update).lower(layout.place(state, mesh), spread[0], key).compile()
+    np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
+    assert "all-reduce" in text.as_text()
+    with pytest.raises(ValueError, match="inner must divide the 4 devices, got 3"):
+        layout.mesh(4, inner=3)
+
+
+@pytest.mark.parametrize("n", [1, 6, 8, 11])
+def test_sums_over_clients(n):
+    def fn(row, shared, key):
+        return {"y": row * shared + jax.random.normal(key), "z": row.sum()}
+
+    def keeping(row, shared, key):
+        return fn(row, shared, key), row * 2
+
+    x, shared = jax.random.normal(jax.random.key(0), (n, 3)), jnp.float32(2.0)
+    keys, axes = layout.client_keys(jax.random.key(1), n), (0, None, 0)
+    expected = jax.tree.map(lambda leaf: leaf.sum(0), jax.vmap(fn, axes)(x, shared, keys))
+    for chunk in (None, 1, 3):
+        summed = layout.client_sum(fn, chunk, in_axes=axes)
+        got = jax.jit(summed)(x, shared, keys)
+        np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+        with layout.use(layout.mesh(4)):
+            got = jax.jit(layout.client_sum(fn, chunk, in_axes=axes))(x, shared, keys)
+            pair = jax.jit(layout.client_sum(keeping, chunk, in_axes=axes, keep=True))
+            also, kept = pair(x, shared, keys)
+        np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+        np.testing.assert_allclose(also["z"], expected["z"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(kept, 2 * x)
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        layout.client_sum(fn, 0)
