@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from experiments.crosslingual import kinds, toy
+from experiments.crosslingual import _common
 from jcollab import pair_training, retrieval
 
 Pairs = jc.data.Pairs
@@ -18,7 +18,7 @@ Pairs = jc.data.Pairs
 
 @pytest.fixture(scope="module")
 def trained():
-    said = toy.sentences()
+    said = _common.sentences()
     pairs = Pairs(said["en"], said["de"])
     words = jc.data.train_subwords(pairs.source + pairs.target, 200)
     encoder = jc.dual_encoder(
@@ -135,12 +135,6 @@ def test_bad_input_is_named(trained, tmp_path):
         jc.data.epochs(np.random.default_rng(0), [np.arange(0)], 1, 1)
     with pytest.raises(ValueError, match="b1, b2 must be in"):
         jc.local.scale_by_raw_amsgrad(1.0)
-    with pytest.raises(ValueError, match="data must be a folder with a/b"):
-        kinds.Text().folder("a/b")
-    with pytest.raises(ValueError, match="methods must be among bag, SMLM"):
-        kinds.Losses(methods=("MLM",))
-    with pytest.raises(ValueError, match=r"drop must be in \[0, 1\), got 1"):
-        kinds.Tatoeba(drop=1)
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_path):

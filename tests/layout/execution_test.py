@@ -24,6 +24,23 @@ def test_results_do_not_depend_on_the_chunk():
         layout.per_client(fn, 0)
 
 
+def test_small_clients_are_vectorised_together_and_large_ones_follow_one_another():
+    """On a CPU 256 KiB of clients go together, elsewhere all of them."""
+    seen = []
+
+    def fn(row):
+        return jax.pure_callback(look, row[:1], row[:1], vmap_method="expand_dims")
+
+    def look(rows):
+        seen.append(rows.size)
+        return rows
+
+    for kib, together in ((32, [4]), (128, [2, 2]), (256, [1] * 4), (512, [1] * 4)):
+        seen.clear()
+        jax.block_until_ready(layout.per_client(fn)(jnp.zeros((4, kib * 256))))
+        assert seen == together, kib
+
+
 @pytest.mark.parametrize("runs", [1, 3, 4, 6])
 def test_replicas_on_several_devices_equal_vmap(runs):
     def fn(x, shared, key):

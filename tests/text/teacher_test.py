@@ -121,6 +121,8 @@ def test_a_checkpoint_equals_a_loop_by_hand(tmp_path, prefix):
     assert model.apply(params, ids[None]).shape == (1, 5, 4)
     fresh = model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
     assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, params)
+    plain = Bert(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    assert jax.tree.map(jnp.shape, plain) == jax.tree.map(jnp.shape, params)
 
 
 def test_bad_checkpoints_are_named(tmp_path):
