@@ -63,6 +63,13 @@ def test_stability_limits():
     assert sm.stability_limit(0, noise_ratio=9) == pytest.approx(0.2)
 
 
+def test_steps_follow_from_the_rate():
+    for reduction in (1.5, 2.0, 1e6):
+        best = sm.tuned(1.0, batch_size=2, reduction=reduction)
+        assert best.learning_rate == pytest.approx(1 / 1.5)
+        assert best.steps == pytest.approx(np.log(reduction) / -np.log(best.rate))
+
+
 def test_slowdown_depends_on_the_ratio_of_delay_to_noise_only():
     for delay, wide in ((1, 10), (3, 30)):
         few = sm.tuned(9, delay=delay).steps / sm.tuned(9).steps
