@@ -5,10 +5,8 @@ Cross-lingual sentences, arXiv 2105.13856; the question is in no paper.
     python -m experiments crosslingual federated
 
 Multi30k: clients with en-de, en-fr, en-cs share one encoder; de-fr is never seen.
-Cost: 1 minute on 2 cores, Multi30k in DIR.
+Cost: 1 minute on 2 cores, Multi30k in --data DIR.
 Expected: sharing finds translations between languages that no client pairs.
-
---data DIR names the folder with the data.
 """
 
 from __future__ import annotations
@@ -20,10 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, averages, check
-from experiments.crosslingual import _corpus, _training
+from experiments.crosslingual import _common as common
 from jcollab import pair_training
 
 MIXERS = {
@@ -31,11 +30,10 @@ MIXERS = {
     "chain": lambda n: jc.gossip(jc.topology.chain(n)),
     "all": lambda n: jc.all_reduce(),
 }
-ENGLISH = "en"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_corpus.Config):
+class Config(common.Config):
     """Clients, and how they share their encoders."""
 
     languages: tuple[str, ...] = ("de", "fr", "cs")  # beside English; one client for each
@@ -44,7 +42,6 @@ class Config(_corpus.Config):
     examples: int | None = None  # captions that are dealt to the clients, None for all
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "local_rounds", at_least=1)
         check(self, "mixers", among=MIXERS)
@@ -53,74 +50,53 @@ class Config(_corpus.Config):
 
 
 PRESETS = {"federated": Config(batch_size=256, epochs=8, max_len=20)}
-SMOKE = {"federated": _corpus.SMALL | {"languages": ("de", "fr")}}
+SMOKE = {"federated": common.SMALL | {"languages": ("de", "fr")}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """Every mixer: P@1 of each client on its own pair, and on pairs that nobody has."""
-    texts = _corpus.captions(config, (ENGLISH, *config.languages))
-    n = len(config.languages)
-    parts = [  # captions of different images
-        jc.data.Pairs(texts["train"][ENGLISH][i::n], texts["train"][lang][i::n])
-        for i, lang in enumerate(config.languages)
-    ]
+    texts, n = common.captions(config, ("en", *config.languages)), len(config.languages)
+    own = texts["train"]  # clients have captions of different images
+    parts = [jc.data.Pairs(own["en"][i::n], own[x][i::n]) for i, x in enumerate(config.languages)]
+    pairs, sizes = jc.data.corpora.joined(parts), [len(part.source) for part in parts]
     # the vocabulary is agreed on beforehand; sentences stay where they are
-    words = _training.vocabulary(jc.data.corpora.joined(parts), config.pieces)
-    rows: list[Row] = []
+    words = jc.data.train_subwords([*pairs.source, *pairs.target], config.pieces)
+    model = jc.models.BagEncoder(words.size, config.width)
+    loss = pair_training.pair_loss(model, words, ("contrastive",), temperature=config.temperature)
+    pieces = jc.data.piece_data(words, pairs, config.max_len)
+    examples = jc.objectives.PairBatch(*map(jnp.asarray, pieces))
+    owned = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    rounds = config.epochs * max(1, sizes[0] // config.batch_size)
+    options = {"num_rounds": rounds, "sample": jc.data.in_order, "eval_every": max(1, rounds // 4)}
+    rate, rows = config.learning_rate, []
+    optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
-        encoders = share(config, mixer, parts, words, seed, context)
-        for lang, encoder in zip(config.languages, encoders, strict=True):
-            row = {"mixer": mixer, "seed": seed, "client": f"{ENGLISH}-{lang}"}
+        exchange = jc.every(config.local_rounds, MIXERS[mixer](n))
+        algorithm, key = jc.decentralized(loss, optimizer, exchange), jax.random.key(seed)
+        params = jc.replicate(model.init(key, jnp.zeros((1, 4), jnp.int32)), n)
+        order = jc.data.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
+        data, state = jc.data.Ordered(examples, jnp.asarray(order)), algorithm.init(key, params)
+        tags = {"mixer": mixer, "seed": seed}
+        params = context.fit(algorithm, state, data, key, tags=tags, **options).state.clients.params
+        for i, lang in enumerate(config.languages):
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
+            encoder = jc.sentences.SentenceEncoder(words, model, own)
+            row = tags | {"client": f"en-{lang}"}
             rows.append(row | measure(encoder, texts["test"], lang, config.languages))
             context.log().write(rows[-1])
     return rows
 
 
-def share(
-    config: Config, mixer: str, parts: list[Any], words: Any, seed: int, context: Context
-) -> list[Any]:
-    """The encoders of all clients after training."""
-    n = len(parts)
-    model = jc.models.BagEncoder(words.size, config.width)
-    data = jc.data.piece_data(words, jc.data.corpora.joined(parts), config.max_len)
-    examples = jc.objectives.PairBatch(*(jnp.asarray(leaf) for leaf in data))
-    ends = np.cumsum([0, *(len(part.source) for part in parts)])
-    owned = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
-    rounds = config.epochs * max(1, len(owned[0]) // config.batch_size)
-    order = jc.data.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
-    algorithm = jc.decentralized(
-        pair_training.pair_loss(model, words, ("contrastive",), temperature=config.temperature),
-        _training.falling(config.learning_rate, rounds),
-        jc.every(config.local_rounds, MIXERS[mixer](n)),
-    )
-    key = jax.random.key(seed)
-    params = jc.replicate(model.init(key, jnp.zeros((1, 4), jnp.int32)), n)
-    result = context.fit(
-        algorithm,
-        algorithm.init(key, params),
-        jc.data.Ordered(examples, jnp.asarray(order)),
-        key,
-        num_rounds=rounds,
-        sample=jc.data.in_order,
-        eval_every=max(1, rounds // 4),
-        tags={"mixer": mixer, "seed": seed},
-    )
-    models = [
-        jax.tree.map(lambda leaf, i=i: leaf[i], result.state.clients.params) for i in range(n)
-    ]
-    return [jc.sentences.SentenceEncoder(words, model, params) for params in models]
-
-
 def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple[str, ...]) -> Row:
     """Means over both directions; unseen are all pairs of languages other than English."""
-    vectors = {lang: encoder.encode(test[lang]) for lang in (ENGLISH, *languages)}
+    vectors = {lang: encoder.encode(test[lang]) for lang in ("en", *languages)}
 
     def both(a: str, b: str) -> float:
         there = jc.retrieval.precision_at_1(vectors[a], vectors[b], test[b], test[b])
         return (there + jc.retrieval.precision_at_1(vectors[b], vectors[a], test[a], test[a])) / 2
 
     unseen = np.mean([both(a, b) for a, b in itertools.combinations(languages, 2)])
-    return {"own_pair": both(ENGLISH, own), "unseen_pairs": unseen, "keys": len(test[own])}
+    return {"own_pair": both("en", own), "unseen_pairs": unseen, "keys": len(test[own])}
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
@@ -139,4 +115,4 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """P@1 of every mixer."""
     values = {line["mixer"]: line for line in averages(rows, "mixer")}
-    context.save(_training.bars(values, ("own_pair", "unseen_pairs")), "federated")
+    context.save(common.bars(values, ("own_pair", "unseen_pairs")), "federated")

@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, check
-from experiments.crosslingual import _corpus, _training
-
-LARGEST = 8  # catalogs whose messages are classified
+from experiments.contract import Claim, Context, Row, at_least, averages, check
+from experiments.crosslingual import _common as common
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_corpus.Config):
+class Config(common.Config):
     """Which messages are used."""
 
     language: str = "fr"  # beside English
@@ -33,42 +31,37 @@ class Config(_corpus.Config):
     min_words: int = 3  # English words that a pair must have
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "held_out min_words", at_least=1)
 
 
 PRESETS = {"gettext": Config(epochs=6, max_len=20)}
-SMOKE = {"gettext": _corpus.SMALL | {"held_out": 40}}
+SMOKE = {"gettext": common.SMALL | {"held_out": 40}}
 
 
 def messages(config: Config) -> Any:
     """Unique pairs with enough words; ValueError if there are too few to hold some out."""
     if config.corpus == "toy":
-        texts = _corpus.sentences()
+        texts = common.sentences()
         pairs = jc.data.Pairs(texts["en"], texts["fr"], texts["topic"])
     else:
         pairs = jc.data.corpora.unique(jc.data.corpora.gettext_pairs(config.language))
     pairs = pairs.keep([len(text.split()) >= config.min_words for text in pairs.source])
     if len(pairs.source) < config.held_out + config.batch_size:
-        raise ValueError(
-            f"held_out must leave a batch of {config.batch_size} of {len(pairs.source)} messages, "
-            f"got {config.held_out}"
-        )
+        count = f"a batch of {config.batch_size} of {len(pairs.source)} messages"
+        raise ValueError(f"held_out must leave {count}, got {config.held_out}")
     return pairs
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """P@1 of held-out messages, alone and among the others, and transfer of a classifier."""
     pairs = messages(config)
-    count = len(pairs.source)
     rows: list[Row] = []
     for seed in context.cases(config.seeds):
-        mixed = pairs.take(np.random.default_rng(seed).permutation(count))
-        test, rest = mixed.take(range(config.held_out)), mixed.take(range(config.held_out, count))
+        order = np.random.default_rng(seed).permutation(len(pairs.source))
+        test, rest = pairs.take(order[: config.held_out]), pairs.take(order[config.held_out :])
         train = jc.data.corpora.disjoint(rest, *test[:2])
-        words = _training.vocabulary(train, config.pieces)
-        encoder = _training.bag(context, config, train, words, seed, seed=seed)
+        encoder = common.bag(context, {"seed": seed}, config, train, seed)
         there, back = jc.retrieval.retrieval(encoder, *test[:2])
         many, keys = jc.retrieval.among_many(encoder, *test[:2], train.target)
         row = {"language": config.language, "seed": seed, "pairs": len(train.source)}
@@ -79,8 +72,8 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def catalogs(encoder: Any, train: Any, test: Any) -> Row:
-    """Which of the largest catalogs a message is of: learned in English, asked in the other one."""
-    largest = {name for name, _ in collections.Counter(train.origin).most_common(LARGEST)}
+    """Which of the eight largest catalogs a message is of: learned in English."""
+    largest = {name for name, _ in collections.Counter(train.origin).most_common(8)}
     some = np.random.default_rng(0).permutation(len(train.source))[:4000]
     known = train.take([i for i in some if train.origin[i] in largest])
     asked = test.keep([name in largest for name in test.origin])
@@ -91,11 +84,9 @@ def catalogs(encoder: Any, train: Any, test: Any) -> Row:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Held-out messages are found, and the catalog is known in the other language."""
-    means = {name: np.mean([row[name] for row in rows]) for name in rows[0] if name != "language"}
-    worst, gain = (
-        min(means["P@1"], means["P@1_back"]),
-        means["catalog_accuracy"] - means["majority"],
-    )
+    (means,) = averages(rows, "language")
+    worst = min(means["P@1"], means["P@1_back"])
+    gain = means["catalog_accuracy"] - means["majority"]
     claim = "catalogs learnt in English are known in the other language"
     return [
         at_least("held-out messages are found", worst, 0.75, note="P@1"),
@@ -105,6 +96,6 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """P@1 and the accuracy about catalogs, by seed."""
-    names = ("P@1", "P@1_back", "among_many", "catalog_accuracy")
     values = {f"seed {row['seed']}": row for row in rows}
-    context.save(_training.bars(values, names), "gettext")
+    names = ("P@1", "P@1_back", "among_many", "catalog_accuracy")
+    context.save(common.bars(values, names), "gettext")

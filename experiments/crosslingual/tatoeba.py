@@ -5,10 +5,8 @@ Cross-lingual sentences, arXiv 2105.13856, its question on LASER's test sets of 
     python -m experiments crosslingual tatoeba
 
 Tatoeba en-de and en-fr at once, LASER's test sets, also among 150,000 keys.
-Cost: 7 minutes on 2 cores, Tatoeba's pairs and LASER's sets in DIR.
+Cost: 7 minutes on 2 cores, Tatoeba's pairs and LASER's sets in --data DIR.
 Expected: P@1 by cosine .97 (de) and .94 (fr), with hubs counted less .98 and .95.
-
---data DIR names the folder with the data.
 """
 
 from __future__ import annotations
@@ -20,18 +18,17 @@ from typing import Any, Literal
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, averages, check
-from experiments.crosslingual import _corpus, _training
+from experiments.crosslingual import _common as common
 
 BOUNDS = {"deu": 0.97, "fra": 0.95}  # LASER itself: about .99 and .957
 MARGIN = 4  # nearest queries of a key by which hubs are known; as in arXiv 1811.01136
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_corpus.Config):
+class Config(common.Config):
     """Languages, and the best encoder beside a bag for each of them."""
 
-    # beside English; one encoder for all of them
-    languages: tuple[Literal["deu", "fra"], ...] = ("deu", "fra")
+    languages: tuple[Literal["deu", "fra"], ...] = ("deu", "fra")  # beside English
     best_pieces: int = 16_000  # V of the best encoder
     best_width: int = 256  # its d
     best_epochs: int = 6  # its passes
@@ -42,7 +39,6 @@ class Config(_corpus.Config):
     examples: int | None = None  # training pairs of each language that are used, None for all
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         super().__post_init__()
         check(self, "best_width best_epochs best_batch group", at_least=1)
         check(self, "drop", at_least=0, below=1)
@@ -51,30 +47,29 @@ class Config(_corpus.Config):
 
 PRESETS = {"tatoeba": Config(max_len=20)}
 SMALL = {"best_pieces": 150, "best_width": 8, "best_batch": 32, "best_epochs": 2}
-SMOKE = {"tatoeba": _corpus.SMALL | SMALL}
+SMOKE = {"tatoeba": common.SMALL | SMALL}
 
 
 def run(config: Config, context: Context) -> list[Row]:
     """The bag for each language alone, and the best encoder for all of them."""
-    train, test = _corpus.tatoeba(config)
-    every = jc.data.corpora.joined(list(train.values()))
-    sizes = {"width": config.best_width, "batch_size": config.best_batch}
-    wide = dataclasses.replace(config, epochs=config.best_epochs, **sizes)
+    train, test = common.tatoeba(config)
+    sizes = {"pieces": config.best_pieces, "width": config.best_width}
+    sizes |= {"batch_size": config.best_batch, "epochs": config.best_epochs}
     options = {name: getattr(config, name) for name in ("drop", "margin", "group")}
     rows: list[Row] = []
     for seed, lang in context.cases(config.seeds, (*config.languages, None)):
         began = time.perf_counter()
+        languages = [lang] if lang else config.languages
+        pairs = jc.data.corpora.joined([train[language] for language in languages])
         if lang:
             tags = {"method": "bag", "language": lang}
-            words = _training.vocabulary(train[lang], config.pieces)
-            encoder = _training.bag(context, config, train[lang], words, seed, **tags)
+            encoder = common.bag(context, tags, config, pairs, seed)
         else:
-            tags = {"method": "best"}
-            words = _training.vocabulary(every, config.best_pieces)
-            encoder = _training.bag(context, wide, every, words, seed, **options, **tags)
+            tags, wide = {"method": "best"}, dataclasses.replace(config, **sizes)
+            encoder = common.bag(context, tags, wide, pairs, seed, **options)
             encoder.save(context.out / f"encoder-{seed}")
         seconds = time.perf_counter() - began
-        for language in [lang] if lang else config.languages:
+        for language in languages:
             row = tags | {"language": language, "seed": seed, "seconds": seconds}
             row |= measure(encoder, train[language].target, test[language])
             rows.append(row)
@@ -83,10 +78,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def measure(encoder: Any, known: list[str], test: Any) -> Row:
-    """P@1 on a test set, and among all sentences of the training set as well.
-
-    By plain cosines, and with a margin that makes hubs count less.
-    """
+    """P@1 on a test set, also among all training sentences, and with hubs counting less."""
     names = [*dict.fromkeys(known), *test.target]
     english, every = encoder.encode(test.source), encoder.encode(names)
     other = every[-len(test.target) :]
@@ -120,4 +112,4 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """P@1 of every encoder and language."""
     values = {f"{r['method']} {r['language']}": r for r in rows if r["seed"] == config.seed}
-    context.save(_training.bars(values, ("P@1", "P@1_back", "among_many")), "tatoeba")
+    context.save(common.bars(values, ("P@1", "P@1_back", "among_many")), "tatoeba")

@@ -1,0 +1,158 @@
+"""What the experiments share: texts, or sentences of a toy grammar, and bags of embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+from typing import Any, Literal
+
+import numpy as np
+import optax
+
+import jcollab as jc
+from experiments.contract import Context, Row, check, check_choices
+from jcollab import pair_training, plots
+
+corpora = jc.data.corpora
+HELD_OUT = 60  # sentences of the toy grammar
+# topic, subjects, verbs and objects, each in English, German and French
+WORDS = """animals
+the cat/die Katze/le chat, the dog/der Hund/le chien, a bird/ein Vogel/un oiseau
+sees/sieht/voit, follows/verfolgt/poursuit, likes/mag/aime
+a mouse/eine Maus/une souris, the horse/das Pferd/le cheval, fish/Fische/des poissons
+kitchen
+my mother/meine Mutter/ma mère, the cook/der Koch/le cuisinier, she/sie/elle
+cooks/kocht/prépare, eats/isst/mange, buys/kauft/achète
+the soup/die Suppe/la soupe, bread/Brot/du pain, an apple/einen Apfel/une pomme
+travel
+the traveller/der Reisende/le voyageur, we/wir/nous, they/sie alle/ils
+visit/besuchen/visitent, leave/verlassen/quittent, reach/erreichen/atteignent
+the town/die Stadt/la ville, Paris/Paris/Paris, an island/eine Insel/une île""".splitlines()
+TIMES = "today/heute/aujourd'hui, in summer/im Sommer/en été, every day/jeden Tag/chaque jour"
+# fields with which experiments end in seconds, without any files
+SMALL = {"corpus": "toy", "pieces": 120, "width": 8, "batch_size": 32, "epochs": 2, "max_len": 12}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What all experiments share: data, vocabulary and the bag of embeddings."""
+
+    data: str = ""  # folder of text data, see the README
+    corpus: Literal["files", "toy"] = "files"  # of that folder, or sentences of a toy grammar
+    pieces: int = 8000  # V, size of the vocabulary
+    width: int = 128  # d of the bag
+    batch_size: int = 512  # pairs in a batch
+    epochs: int = 5  # passes of the bag
+    learning_rate: float = 5e-3  # of Adam, which falls to a twentieth of it
+    temperature: float = 0.05  # of cosines
+    max_len: int = 24  # longest sentence while training, in pieces
+    num_seeds: int = 1
+    seed: int = 0  # the first one
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self, "width batch_size epochs max_len num_seeds", at_least=1)
+        check(self, "pieces", at_least=4)
+        check(self, "learning_rate temperature", above=0)
+
+    @property
+    def seeds(self) -> range:
+        """All seeds."""
+        return range(self.seed, self.seed + self.num_seeds)
+
+    def file(self, name: str) -> pathlib.Path:
+        """A file of the data folder; ValueError if that was not given or lacks it."""
+        path = pathlib.Path(self.data, name)
+        if not self.data or not path.exists():
+            raise ValueError(f"data must be a folder with {name} (--data DIR), got {self.data!r}")
+        return path
+
+
+def sentences(seed: int = 0) -> dict[str, list[str]]:
+    """243 sentences by language, in the same order, with their topics as ``"topic"``."""
+    rows = []
+    for topic, *parts in (WORDS[i : i + 4] for i in range(0, len(WORDS), 4)):
+        options = [[w.split("/") for w in part.split(", ")] for part in (*parts, TIMES)]
+        for chosen in itertools.product(*options):
+            texts = [" ".join(words) + "." for words in zip(*chosen, strict=True)]
+            rows.append((*texts, topic))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    columns = zip(*(rows[i] for i in order), strict=True)
+    return dict(zip(("en", "de", "fr", "topic"), map(list, columns), strict=True))
+
+
+def toy(languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
+    """Sentences and topics of the toy grammar by split and language; other languages are French."""
+    texts = sentences()
+    codes = {lang: lang if lang in texts else lang[:2] for lang in (*languages, "topic")}
+    every = {lang: texts.get(code, texts["fr"]) for lang, code in codes.items()}
+    parts = {"train": slice(HELD_OUT, None), "test": slice(HELD_OUT)}
+    return {split: {lang: every[lang][part] for lang in every} for split, part in parts.items()}
+
+
+def captions(config: Any, languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
+    """Aligned captions of Multi30k by split and language."""
+    if config.corpus == "toy":
+        return toy(languages)
+    train, test = (
+        {lang: corpora.lines(config.file(f"multi30k/{name}.{lang}.gz")) for lang in languages}
+        for name in ("train", "test_2016_flickr")
+    )
+    return {"train": {lang: train[lang][: config.examples] for lang in train}, "test": test}
+
+
+def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training and test pairs of English with each language, no sentence of which is in both."""
+    if config.corpus == "toy":
+        parts = toy(("eng", *config.languages)).values()
+        pairs = [
+            {x: jc.data.Pairs(part["eng"], part[x]) for x in config.languages} for part in parts
+        ]
+        return pairs[0], pairs[1]
+    train, test = {}, {}
+    for lang in config.languages:
+        names = (f"tatoeba_laser/tatoeba.{lang}-eng.{side}" for side in ("eng", lang))
+        test[lang] = corpora.parallel_lines(*map(config.file, names))
+    held_out = [side for pairs in test.values() for side in pairs[:2]]
+    for lang in config.languages:
+        pairs = corpora.tsv_pairs(config.file(f"tatoeba_pairs/eng-{lang}.tsv.xz"))
+        pairs = corpora.disjoint(pairs, *held_out)
+        train[lang] = pairs.take(range(len(pairs.source))[: getattr(config, "examples", None)])
+    return train, test
+
+
+def train(context: Context, tags: Row, *arguments: Any, **options: Any) -> Any:
+    """``dual_encoder`` with the log, the bar and the checkpoints of this run."""
+    options |= context.fit_options(**tags)
+    del options["on_divergence"]  # the training ends
+    return jc.dual_encoder(*arguments, stop=context.stop, **options)
+
+
+def bag(
+    context: Context, tags: Row, config: Any, pairs: Any, seed: int, words: Any = None, **loss: Any
+) -> Any:
+    """A bag of embeddings, trained by in-batch contrast of cosines."""
+    words = words or jc.data.train_subwords([*pairs.source, *pairs.target], config.pieces)
+    model = jc.models.BagEncoder(words.size, config.width)
+    rate, rounds = config.learning_rate, config.epochs * (len(pairs.source) // config.batch_size)
+    options = {"num_epochs": config.epochs, "group": loss.pop("group", None), "seed": seed}
+    options |= {"batch_size": config.batch_size, "max_len": config.max_len}
+    options["optimizer"] = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
+    loss["temperature"] = config.temperature
+    options["loss"] = pair_training.pair_loss(model, words, ("contrastive",), **loss)
+    return train(context, tags, pairs, words, model, **options)
+
+
+def bars(rows: dict[str, Row], names: tuple[str, ...], label: str = "P@1") -> Any:
+    """One group of bars for each row, one bar for each of the named values."""
+    figure = plots.figure(figsize=(max(5.0, 1.6 + 1.1 * len(rows)), 3.6))
+    ax, width, places = figure.subplots(), 0.8 / len(names), np.arange(len(rows))
+    for i, name in enumerate(names):
+        heights = [row[name] for row in rows.values()]
+        shown = ax.bar(places + i * width, heights, width, color=plots.COLORS[i], label=name)
+        ax.bar_label(shown, fmt="{:.3f}", fontsize=7)
+    ax.set_xticks(places + 0.4 - width / 2, list(rows), rotation=20, ha="right")
+    ax.set(ylim=(0, 1.05), ylabel=label)
+    ax.legend(ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
+    return figure
