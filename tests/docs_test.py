@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from experiments import contract
+from experiments import headers
 from tests import ROOT
 from tests.readme_test import understood
 
@@ -69,10 +69,10 @@ def test_commands_exist():
         for path in DOCS.rglob("*.md")
         for command in re.findall(r"python -m experiments ([^`\n]+)", path.read_text())
     ]
-    assert len(commands) > 30
+    assert len(commands) > 10
     for words in commands:
         if len(words) == 1 and words != ["table"]:
-            assert contract.presets(words[0])
+            assert headers.find_paper(words[0]).presets
         else:
             understood(words)
 
