@@ -4,6 +4,7 @@ He, Karimireddy, Jaggi: Byzantine-Robust Decentralized Learning via ClippedGossi
 
 arXiv: 2202.01545
 Import: jc.neighborhood, jc.aggregators, jc.attacks
-Preset: two_cliques
+Preset: consensus
+Claim: SCClip: the mean is reached
 Notebooks: 02_byzantine_sweep
 """

@@ -6,5 +6,5 @@ and Asynchronous Updates, AISTATS 2021.
 arXiv: 2103.02351
 Import: jc.noise_scale, jc.second_moments
 Preset: batch
-Notebooks:
+Claim: T1b, log-spaced: largest speed-up
 """

@@ -6,5 +6,6 @@ Generalization, ICCV 2021.
 arXiv: 2108.07958
 Import: jc.flows
 Preset: mnist_low_data
+Claim: adversarial latent perturbations
 Notebooks: 06_flows_and_disagreement
 """

@@ -5,5 +5,6 @@ Dandi, Barba, Jaggi: Implicit Gradient Alignment in Distributed and Federated Le
 arXiv: 2106.13897
 Import: jc.grad_align, jc.local.gradient_alignment
 Preset: emnist_style
+Claim: FedGA with beta = 0.225
 Notebooks: 03_many_clients
 """

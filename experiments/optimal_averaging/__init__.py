@@ -6,4 +6,5 @@ Learning, FL-ICML 2021.
 arXiv: 2110.12946
 Import: jc.averaging, jc.personal_average
 Preset: parabola
+Claim: the measured benefit over the best one
 """
