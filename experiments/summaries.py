@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from experiments import contract, headers
 
 MOST_BYTES = 60_000
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 FOLDER = pathlib.Path(__file__).parent.parent / "docs" / "results"
 
 
@@ -123,6 +125,29 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
             f"now ({error!r}); run the preset again"
         ) from None
     return [plain(dataclasses.asdict(claim)) for claim in claims]
+
+
+def same_claim(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two claims are equal but for rounding, which differs between processors.
+
+    Numbers may differ by 1e-10 of their size, numbers in a text by one in their last digit.
+    """
+    if any(one[part] != other[part] for part in ("claim", "expected", "holds")):
+        return False
+    ours, theirs = one["measured"], other["measured"]
+    if not isinstance(ours, str) or not isinstance(theirs, str):
+        numbers = all(isinstance(value, (int, float)) for value in (ours, theirs))
+        return ours == theirs or (numbers and math.isclose(ours, theirs, rel_tol=1e-10))
+    pairs = zip(NUMBER.findall(ours), NUMBER.findall(theirs), strict=False)
+    return NUMBER.split(ours) == NUMBER.split(theirs) and all(
+        abs(float(a) - float(b)) <= 1.01 * _last_digit(b) for a, b in pairs
+    )
+
+
+def _last_digit(number: str) -> float:
+    """What one in the last digit is worth, ``0.01`` for ``"1.25"``."""
+    digits, _, exponent = number.lower().partition("e")
+    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
 def command(summary: dict[str, Any]) -> str:

@@ -55,8 +55,11 @@ def main(arguments: Sequence[str]) -> list[pathlib.Path]:
     for path in sorted(summaries.FOLDER.rglob("*.json")):
         summary = summaries.read(path)
         summaries.check(summary, path)
-        summary["claims"] = summaries.claims_of(summary, path)
-        changed += _write(path, summaries.dumps(summary))
+        claims = summaries.claims_of(summary, path)
+        if len(claims) != len(summary["claims"]) or not all(
+            map(summaries.same_claim, claims, summary["claims"])
+        ):
+            changed += _write(path, summaries.dumps(summary | {"claims": claims}))
     for path, text in render().items():
         changed += _write(path, text)
     return changed
