@@ -15,7 +15,6 @@ from experiments.contract import Context, Row, check, check_choices
 from jcollab import pair_training, plots
 
 corpora = jc.data.corpora
-HELD_OUT = 60  # sentences of the toy grammar
 # topic, subjects, verbs and objects, each in English, German and French
 WORDS = """animals
 the cat/die Katze/le chat, the dog/der Hund/le chien, a bird/ein Vogel/un oiseau
@@ -85,9 +84,8 @@ def sentences(seed: int = 0) -> dict[str, list[str]]:
 def toy(languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
     """Sentences and topics of the toy grammar by split and language; other languages are French."""
     texts = sentences()
-    codes = {lang: lang if lang in texts else lang[:2] for lang in (*languages, "topic")}
-    every = {lang: texts.get(code, texts["fr"]) for lang, code in codes.items()}
-    parts = {"train": slice(HELD_OUT, None), "test": slice(HELD_OUT)}
+    every = {x: texts.get(x, texts.get(x[:2], texts["fr"])) for x in (*languages, "topic")}
+    parts = {"train": slice(60, None), "test": slice(60)}
     return {split: {lang: every[lang][part] for lang in every} for split, part in parts.items()}
 
 
@@ -106,10 +104,7 @@ def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and test pairs of English with each language, no sentence of which is in both."""
     if config.corpus == "toy":
         parts = toy(("eng", *config.languages)).values()
-        pairs = [
-            {x: jc.data.Pairs(part["eng"], part[x]) for x in config.languages} for part in parts
-        ]
-        return pairs[0], pairs[1]
+        return tuple({x: jc.data.Pairs(p["eng"], p[x]) for x in config.languages} for p in parts)
     train, test = {}, {}
     for lang in config.languages:
         names = (f"tatoeba_laser/tatoeba.{lang}-eng.{side}" for side in ("eng", lang))

@@ -16,7 +16,6 @@ import itertools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -34,7 +33,7 @@ MIXERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config(common.Config):
-    """Clients, and how they share their encoders."""
+    """Clients, and how they share encoders; they agree on one vocabulary beforehand."""
 
     languages: tuple[str, ...] = ("de", "fr", "cs")  # beside English; one client for each
     mixers: tuple[str, ...] = tuple(MIXERS)  # how encoders are shared
@@ -59,24 +58,22 @@ def run(config: Config, context: Context) -> list[Row]:
     own = texts["train"]  # clients have captions of different images
     parts = [jc.data.Pairs(own["en"][i::n], own[x][i::n]) for i, x in enumerate(config.languages)]
     pairs, sizes = jc.data.corpora.joined(parts), [len(part.source) for part in parts]
-    # the vocabulary is agreed on beforehand; sentences stay where they are
     words = jc.data.train_subwords([*pairs.source, *pairs.target], config.pieces)
     model = jc.models.BagEncoder(words.size, config.width)
     loss = pair_training.pair_loss(model, words, ("contrastive",), temperature=config.temperature)
-    pieces = jc.data.piece_data(words, pairs, config.max_len)
-    examples = jc.objectives.PairBatch(*map(jnp.asarray, pieces))
+    examples = jc.objectives.PairBatch(*jc.data.piece_data(words, pairs, config.max_len))
     owned = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     rounds = config.epochs * max(1, sizes[0] // config.batch_size)
     options = {"num_rounds": rounds, "sample": jc.data.in_order, "eval_every": max(1, rounds // 4)}
     rate, rows = config.learning_rate, []
     optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
-        exchange = jc.every(config.local_rounds, MIXERS[mixer](n))
-        algorithm, key = jc.decentralized(loss, optimizer, exchange), jax.random.key(seed)
-        params = jc.replicate(model.init(key, jnp.zeros((1, 4), jnp.int32)), n)
+        key, tags = jax.random.key(seed), {"mixer": mixer, "seed": seed}
+        mix = jc.every(config.local_rounds, MIXERS[mixer](n))
+        algorithm = jc.decentralized(loss, optimizer, mix)
+        params = jc.replicate(model.init(key, np.zeros((1, 4), np.int32)), n)
         order = jc.data.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
-        data, state = jc.data.Ordered(examples, jnp.asarray(order)), algorithm.init(key, params)
-        tags = {"mixer": mixer, "seed": seed}
+        data, state = jc.data.Ordered(examples, order), algorithm.init(key, params)
         params = context.fit(algorithm, state, data, key, tags=tags, **options).state.clients.params
         for i, lang in enumerate(config.languages):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)

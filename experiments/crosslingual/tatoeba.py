@@ -61,19 +61,16 @@ def run(config: Config, context: Context) -> list[Row]:
         began = time.perf_counter()
         languages = [lang] if lang else config.languages
         pairs = jc.data.corpora.joined([train[language] for language in languages])
-        if lang:
-            tags = {"method": "bag", "language": lang}
-            encoder = common.bag(context, tags, config, pairs, seed)
-        else:
-            tags, wide = {"method": "best"}, dataclasses.replace(config, **sizes)
-            encoder = common.bag(context, tags, wide, pairs, seed, **options)
+        tags = {"method": "bag", "language": lang} if lang else {"method": "best"}
+        own, loss = (config, {}) if lang else (dataclasses.replace(config, **sizes), options)
+        encoder = common.bag(context, tags, own, pairs, seed, **loss)
+        if not lang:
             encoder.save(context.out / f"encoder-{seed}")
         seconds = time.perf_counter() - began
         for language in languages:
             row = tags | {"language": language, "seed": seed, "seconds": seconds}
-            row |= measure(encoder, train[language].target, test[language])
-            rows.append(row)
-            context.log().write(row)
+            rows.append(row | measure(encoder, train[language].target, test[language]))
+            context.log().write(rows[-1])
     return rows
 
 
@@ -85,11 +82,9 @@ def measure(encoder: Any, known: list[str], test: Any) -> Row:
     row: Row = {"keys": len(names)}
     for suffix, margin in (("", 0), ("_margin", min(MARGIN, len(english)))):
         find = functools.partial(jc.retrieval.precision_at_1, margin=margin)
-        row |= {
-            f"P@1{suffix}": find(english, other, test.target, test.target),
-            f"P@1_back{suffix}": find(other, english, test.source, test.source),
-            f"among_many{suffix}": find(english, every, test.target, names),
-        }
+        row[f"P@1{suffix}"] = find(english, other, test.target, test.target)
+        row[f"P@1_back{suffix}"] = find(other, english, test.source, test.source)
+        row[f"among_many{suffix}"] = find(english, every, test.target, names)
     return row
 
 
