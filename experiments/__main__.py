@@ -176,15 +176,19 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
                 f"unknown field {argument!r}; {paper} {name} has "
                 + ", ".join(f"--{f}" for f in [*fields, *options])
             )
-    asked = tyro.cli(
-        tuple[type(default), Options],  # type: ignore[misc]
-        default=(default, Options(pathlib.Path("runs") / paper / name)),
+    # the names of the fields are the titles of the help
+    asked = dataclasses.make_dataclass(
+        "Asked", [("experiment", type(default)), ("run", Options)], frozen=True
+    )
+    given = tyro.cli(
+        asked,
+        default=asked(default, Options(pathlib.Path("runs") / paper / name)),
         args=arguments,
         prog=f"python -m experiments {paper} {name}",
         description=headers.find(paper, name).about,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return asked
+    return given.experiment, given.run
 
 
 def _list(console: Console, papers: dict[str, headers.Paper]) -> None:
