@@ -245,6 +245,20 @@ def test_what_is_predicted_from_what(task):
         assert (x == 2).sum() == (y == 2).sum() == 1 and q_x.max() == q_y.max() == 1
 
 
+def test_unknown_pieces_are_not_masked_unless_asked_for():
+    batch = cl.PairBatch(jnp.array([[1, 5]] * 8), jnp.array([[1, 7]] * 8))
+    seen = []
+
+    def apply(params, ids, train, rngs):
+        seen.append(np.asarray(ids))
+        return jnp.zeros((16, 2)), jnp.zeros((16, 10))
+
+    obj.crosslingual(apply, 10, "smlm")({}, batch, jax.random.key(0))
+    obj.crosslingual(apply, 10, "smlm", maskable=np.arange(10) == 1)({}, batch, jax.random.key(0))
+    np.testing.assert_array_equal(seen[0], [[1, 2]] * 16)
+    np.testing.assert_array_equal(seen[1], [[2, 5]] * 8 + [[2, 7]] * 8)
+
+
 def test_sides_of_different_lengths_are_padded():
     x, y = jnp.array([[5, 6, 7], [8, 9, 0]]), jnp.array([[4, 0], [7, 8]])
     params = MODEL.init(jax.random.key(0), x)
