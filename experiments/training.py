@@ -107,7 +107,8 @@ class Replicas:
             k = self.best
         if k is None:
             if total != count:
-                raise ValueError(f"k must be given where nothing was tuned, in 0..{total // count}")
+                last = total // count - 1
+                raise ValueError(f"k must be given where nothing was tuned, in 0..{last}")
             k = 0
         return slice(k * count, (k + 1) * count)
 

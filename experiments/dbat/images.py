@@ -171,7 +171,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     second = {pool: means["D-BAT", "2", pool] for pool in config.pools}
     for pool, (bound, note) in zip(("test", "different"), least, strict=True):
         if pool in second:
-            sentence = f"the second member does not (unlabelled: {pool})"
+            sentence = f"the second member does not go by the shortcut (unlabelled: {pool})"
             found.append(at_least(sentence, second[pool], bound, note=note))
     plain = [value for key, value in means.items() if key[:2] == ("deep ensemble", "2")]
     if plain:

@@ -1,7 +1,6 @@
 """The harness of experiments against one run after the other."""
 
 import json
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import pytest
 from rich.progress import Progress
 
 import jcollab as jc
-from experiments.contract import Context, check
+from experiments.contract import Context
 from experiments.training import Tune, partitions, train_replicas
 
 N, ROUNDS, SEEDS = 3, 4, (5, 7)
@@ -146,46 +145,18 @@ def test_what_cannot_be_is_refused(context):
         Tune("test_accuracy")
     with pytest.raises(ValueError, match="last must be at least 1, got 0"):
         Tune("validation", last=0)
-    with pytest.raises(ValueError, match="metric must be one of client_error, validation, got 'other'"):
+    with pytest.raises(
+        ValueError, match="metric must be one of client_error, validation, got 'other'"
+    ):
         train(context, tune=Tune("other"), rounds=2)
     done = train(context, rounds=2, tolerant=True)
     with pytest.raises(ValueError, match=r"k must be given where nothing was tuned, in 0\.\.2"):
         done.state()
 
 
-def test_cases_end_when_the_run_is_stopped(tmp_path):
-    context = Context(tmp_path, None, smoke=True, stop=threading.Event())
-    seen = []
-    for case in context.cases("ab", (1, 2)):
-        seen.append(case)
-        if case == ("a", 2):
-            context.stop.set()
-    assert seen == [("a", 1), ("a", 2)] and list(context.cases("ab")) == []
-
-
-@pytest.mark.parametrize(
-    ("value", "bounds", "message"),
-    [
-        (0, {"at_least": 1}, "x must be at least 1, got 0"),
-        (float("nan"), {"above": 0}, "x must be above 0, got nan"),
-        ((0.5, 1.0), {"at_least": 0, "below": 1}, r"x must be at least 0 and below 1, got \(0.5"),
-        (2, {"at_most": 1}, "x must be at most 1, got 2"),
-        ("c", {"among": ("a", "b")}, "x must be among a, b, got 'c'"),
-        ((), {"at_least": 1}, "x must hold at least one value, got none"),
-    ],
-)
-def test_fields_out_of_range_are_refused(value, bounds, message):
-    class Config:
-        x = value
-
-    with pytest.raises(ValueError, match=message):
-        check(Config, "x", **bounds)
-
-
-def test_fields_in_range_pass():
-    class Config:
-        n, rates, none, empty = 1, (0.1, 1.0), None, ()
-
-    check(Config, "n none", at_least=1)
-    check(Config, "rates", above=0, at_most=1)
-    check(Config, "empty", at_least=1, empty=True)
+def test_the_last_state_of_every_seed(context):
+    done = train(context, settings={"rate": (0.4,)}, rounds=2)
+    each = done.each()
+    assert len(each) == len(SEEDS)
+    for s, state in enumerate(each):
+        np.testing.assert_array_equal(jc.params_of(state), jc.params_of(done.state())[s])
