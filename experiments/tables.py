@@ -86,7 +86,7 @@ def render() -> dict[pathlib.Path, str]:
 
     def filled(path: pathlib.Path) -> str:
         def put(match: re.Match[str]) -> str:
-            return match[1] + table(path, match[2]).strip() + "\n" + match[3]
+            return f"{match[1]}\n{table(path, match[2]).strip()}\n\n{match[3]}"
 
         return TABLE.sub(put, path.read_text())
 
