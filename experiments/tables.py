@@ -133,7 +133,7 @@ def headline(paper: headers.Paper, found: dict[str, Any]) -> dict[str, Any] | No
 
 def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
     """A row for each preset and for each committed run of it."""
-    columns = ("paper", "run", "what it runs", "takes", "claims that hold", "hardware", "software")
+    columns = ("paper", "run", "what it runs", "takes", "claims that hold")
     rows = []
     for paper in papers.values():
         for preset in paper.presets.values():
@@ -146,29 +146,29 @@ def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
                         cell(preset.about),
                         cell(preset.cost),
                         _count(run["claims"]) if run else "not run in full",
-                        summaries.hardware(run["versions"]) if run else "",
-                        _software(run["versions"]) if run else "",
                     ]
                 )
     return markdown(columns, _without_repeats(rows))
 
 
 def claims_sections(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
-    """A section for each paper, with a row for each claim of its runs."""
-    columns = ("run", "claim", "expected (paper's number)", "measured", "holds", "command")
+    """A section for each paper, with a table of claims for each of its runs."""
+    columns = ("claim", "expected (paper's number)", "measured", "holds")
     parts = []
     for paper in papers.values():
-        rows = []
+        if found[paper.name]:
+            parts.append(f"## {paper.title} {{#{paper.name}}}")
+            if paper.arxiv:
+                parts.append(f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})")
         for stem, run in found[paper.name].items():
-            command = f"`{summaries.command(run)}`"
-            for claim in run["claims"]:
-                texts = [cell(claim[part]) for part in ("claim", "expected", "measured")]
-                rows.append([stem, *texts, "yes" if claim["holds"] else "**no**", command])
-                stem = command = ""
-        if rows:
-            link = f"\n[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})\n"
-            head = f"## {paper.title} {{#{paper.name}}}\n{link if paper.arxiv else ''}\n"
-            parts.append(head + markdown(columns, rows))
+            where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
+            parts.append(f"### {stem}\n\n`{summaries.command(run)}`, on {where}:")
+            rows = [
+                [cell(claim[part]) for part in ("claim", "expected", "measured")]
+                + ["yes" if claim["holds"] else "**no**"]
+                for claim in run["claims"]
+            ]
+            parts.append(markdown(columns, rows))
     return "\n\n".join(parts)
 
 

@@ -97,12 +97,13 @@ def test_rows_of_a_table(tmp_path):
     found = {"dbat": summaries.of_paper(paper, tmp_path)}
     page = tables.claims_sections({"dbat": paper}, found)
     command = "`python -m experiments dbat theorem --rounds 7`"
-    assert f"| theorem_seven | a \\| b | >= 1 | 1.235 | yes | {command} |" in page
-    assert "|  | c | \\< 1 (paper .5) | 2 | **no** |  |" in page
+    assert f"### theorem_seven\n\n{command}, on 2 CPU devices, jax 0.1, Python 3.12:\n" in page
+    assert "| a \\| b | >= 1 | 1.235 | yes |" in page
+    assert "| c | \\< 1 (paper .5) | 2 | **no** |" in page
     assert "## D-BAT {#dbat}\n\n[arXiv 2202.04414](https://arxiv.org/abs/2202.04414)" in page
     runs = tables.runs_table({"dbat": paper}, found)
-    assert "| 1 of 2 | 2 CPU devices | jax 0.1, Python 3.12 |" in runs
-    assert "not run in full" in runs
+    assert "| seconds, no download | 1 of 2 |" in runs
+    assert "| not run in full |" in runs
 
 
 def test_the_claim_that_stands_for_a_paper_must_exist():
