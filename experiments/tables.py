@@ -133,7 +133,7 @@ def headline(paper: headers.Paper, found: dict[str, Any]) -> dict[str, Any] | No
 
 def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
     """A row for each preset and for each committed run of it."""
-    columns = ("paper", "run", "what it runs", "takes", "claims that hold")
+    columns = ("paper", "run", "what it runs", "claims that hold")
     rows = []
     for paper in papers.values():
         for preset in paper.presets.values():
@@ -144,7 +144,6 @@ def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
                         paper.title,
                         f"[{stem}](#{paper.name})" if run else stem,
                         cell(preset.about),
-                        cell(preset.cost),
                         _count(run["claims"]) if run else "not run in full",
                     ]
                 )
@@ -174,14 +173,14 @@ def claims_sections(papers: dict[str, headers.Paper], found: dict[str, Any]) -> 
 
 def presets_table(paper: headers.Paper, found: dict[str, Any]) -> str:
     """A row for each preset of a paper."""
-    columns = ("command", "from", "what it runs", "takes", "expected", "claims that hold")
+    columns = ("preset", "from", "what it runs", "takes", "expected", "claims that hold")
     rows = []
     for one in paper.experiments:
         for preset in one.presets:
             claims = found[preset.name]["claims"] if preset.name in found else None
             rows.append(
                 [
-                    f"`{paper.name} {preset.name}`",
+                    f"`{preset.name}`",
                     cell(one.source.rpartition(", ")[2] if "arXiv" in one.source else ""),
                     cell(preset.about),
                     cell(preset.cost),
