@@ -30,6 +30,10 @@ def test_dominoes_pair_classes_and_shuffled_tops_tell_nothing():
     assert 0.2 < matching < 0.8  # what an oracle of tops scores; one of bottoms has 1
     down = data.permute_half(made.x, rng, "bottom")
     np.testing.assert_array_equal(down[:, :2], made.x[:, :2])
+    for height in (1, 3):  # the least and the most that leave two parts
+        moved = data.permute_half(made.x, rng, height=height)
+        np.testing.assert_array_equal(moved[:, height:], made.x[:, height:])
+        assert (moved[:, :height] != made.x[:, :height]).any()
 
 
 def test_unlabelled_dominoes_repeat_the_smaller_set():
