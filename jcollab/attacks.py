@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import scipy.stats
 
 from jcollab.aggregators.common import weighted_sum
 from jcollab.core import Array, PyTree, offer
@@ -108,10 +107,12 @@ def alie_z(n: int, byzantine: int) -> float:
         >>> round(jc.attacks.alie_z(20, 4), 4)
         0.1573
     """
+    from scipy.special import ndtri  # slow to import
+
     if not 0 <= 2 * byzantine < n:
         raise ValueError(f"byzantine must be in 0..{(n - 1) // 2}, got {byzantine} for n={n}")
     supporters = math.floor(n / 2 + 1) - byzantine
-    return float(scipy.stats.norm.ppf((n - byzantine - supporters) / (n - byzantine)))
+    return float(ndtri((n - byzantine - supporters) / (n - byzantine)))
 
 
 def inner_product_manipulation(strength: Any = 0.1) -> Attack:

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.optimize
 
 from jcollab.averaging.closed_form import optimal_weight, risk
 from jcollab.averaging.common import (
@@ -169,6 +168,8 @@ def _positive(v: Any, b: Any) -> np.ndarray:
     ``min u'Au + (1'u - 1)^2`` over u >= 0 has the same direction as the programme, since for each
     sum of u the first term is smallest there.
     """
+    import scipy.optimize  # slow to import
+
     v, b = np.asarray(v, float), np.asarray(b, float)
     found = np.zeros(v.shape, bool)
     for place in np.ndindex(v.shape[:-1]):

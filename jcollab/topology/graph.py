@@ -8,7 +8,6 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import scipy.sparse
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,6 +84,8 @@ class Topology:
     @functools.cached_property
     def distances(self) -> np.ndarray:
         """Hops between all clients, int ``[n, n]``."""
+        import scipy.sparse.csgraph  # slow to import
+
         adjacency = nx.to_scipy_sparse_array(self.graph, nodelist=range(self.n), weight=None)
         return scipy.sparse.csgraph.shortest_path(adjacency, unweighted=True).astype(np.int64)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import scipy.sparse
 
 from jcollab.topology.graph import Topology, as_topology, require_tree
 
@@ -54,6 +53,8 @@ def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray
     topology = as_topology(topology)
     if topology.n <= DENSE_EIGENVALUES_UP_TO:
         return np.linalg.eigvalsh(mixing_matrix(topology))
+    import scipy.sparse.linalg  # slow to import
+
     rows = np.repeat(np.arange(topology.n), topology.degrees)
     weights = topology.weights[topology.mask]
     columns = topology.neighbors[topology.mask]
