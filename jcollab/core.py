@@ -117,13 +117,13 @@ class Clients(NamedTuple):
 
     Attributes:
         params: model parameters.
-        extra: what the loss carries along (batch statistics, an EMA teacher, ``()``).
+        model_state: what the loss carries along (batch statistics, an EMA teacher, ``()``).
         opt_state: state of the local optimiser.
         mixer: state of the mixer.
     """
 
     params: PyTree
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     mixer: PyTree
 
@@ -156,7 +156,7 @@ def required_arguments(fn: Callable) -> list[str]:
 
 
 def lift(loss: Callable) -> Objective:
-    """Full form of a loss: ``loss(params, extra, batch, key) -> (value, (extra, metrics))``.
+    """``loss(params, model_state, batch, key) -> (value, (model_state, metrics))`` from any form.
 
     Args:
         loss: a function of four arguments, returned unchanged, or of three,
@@ -175,22 +175,22 @@ def lift(loss: Callable) -> Objective:
         return loss
     if len(positional) != 3:
         raise TypeError(
-            "loss must take (params, batch, key) or (params, extra, batch, key), got "
+            "loss must take (params, batch, key) or (params, model_state, batch, key), got "
             f"({', '.join(positional)})"
         )
 
     def lifted(
-        params: PyTree, extra: PyTree, batch: PyTree, key: Array
+        params: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         value = loss(params, batch, key)
         value, metrics = value if isinstance(value, tuple) else (value, {})
-        return value, (extra, metrics)
+        return value, (model_state, metrics)
 
     return lifted
 
 
 def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Array]:
-    """``predict(params, extra, x)`` from that, or from ``predict(params, x)``.
+    """``predict(params, model_state, x)`` from that, or from ``predict(params, x)``.
 
     Raises:
         TypeError: if ``predict`` is not callable or has no such form.
@@ -202,9 +202,9 @@ def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Array]:
     if len(named) == 3 and not variadic:
         return predict
     if len(named) == 2 or variadic:
-        return lambda params, extra, x: predict(params, x)
+        return lambda params, model_state, x: predict(params, x)
     raise TypeError(
-        f"predict must take (params, x) or (params, extra, x), got ({', '.join(named)})"
+        f"predict must take (params, x) or (params, model_state, x), got ({', '.join(named)})"
     )
 
 

@@ -57,8 +57,9 @@ def accuracy(
     """Builds an evaluation of every client's model on common test data.
 
     Args:
-        predict: ``predict(params, x) -> logits [N, C]`` for one model; or ``predict(params, extra,
-            x)``, with ``extra`` from the state of the clients (batch statistics).
+        predict: ``predict(params, x) -> logits [N, C]`` for one model; or ``predict(params,
+            model_state, x)``, with ``model_state`` from the state of the clients (batch
+            statistics).
         x: inputs ``[N, ...]``.
         y: labels, int ``[N]``.
         batch_size: examples that a model sees at a time, which bounds the memory.
@@ -89,9 +90,9 @@ def accuracy(
 
     @jax.jit
     def judge(models: PyTree, x: Array, labels: Array) -> Metrics:
-        def correct(params: PyTree, extra: PyTree) -> Array:
+        def correct(params: PyTree, model_state: PyTree) -> Array:
             def right(part: tuple[Array, Array]) -> Array:
-                return jnp.sum(jnp.argmax(look(params, extra, part[0]), -1) == part[1])
+                return jnp.sum(jnp.argmax(look(params, model_state, part[0]), -1) == part[1])
 
             if whole == 1:
                 return right((x[0], labels[0])) / total
@@ -108,7 +109,7 @@ def accuracy(
     def evaluate(state: State | PyTree) -> Metrics:
         clients = state.clients if isinstance(state, State) else ()
         own = hasattr(clients, "params")  # not one model of a server
-        carried = getattr(clients, "extra", ()) if own else ()
+        carried = getattr(clients, "model_state", ()) if own else ()
         # the test data is an argument of the compiled function, not a constant inside it
         return judge((_models(state), carried), x, labels)
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from jax.flatten_util import ravel_pytree
 
 from jcollab import layout
@@ -59,7 +58,7 @@ def per_sample(
     params: PyTree,
     examples: PyTree,
     *,
-    extra: PyTree = (),
+    model_state: PyTree = (),
     key: Array | None = None,
     unbiased: bool = False,
     chunk: int | None = None,
@@ -70,7 +69,7 @@ def per_sample(
         loss: loss of ONE client, see :func:`jcollab.lift`, given batches of one example.
         params: a model, without a client axis.
         examples: leaves ``[N, ...]``.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         key: for losses that draw; example i gets ``fold_in(key, i)``.
         unbiased: whether the examples are themselves a sample of what the noise is asked of; then
             the noise is multiplied by ``N / (N - 1)`` and ``noise / N`` is taken off the signal.
@@ -91,7 +90,7 @@ def per_sample(
 
     def one(example: PyTree, key: Array) -> tuple[PyTree, Array]:
         batch = jax.tree.map(lambda leaf: leaf[None], example)
-        grads = gradient(params, extra, batch, key)
+        grads = gradient(params, model_state, batch, key)
         return grads, _square(grads)
 
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
@@ -143,7 +142,7 @@ def from_batches(
     small: int,
     large: int,
     repeats: int,
-    extra: PyTree = (),
+    model_state: PyTree = (),
 ) -> NoiseScale:
     """Draws batches of two sizes and applies :func:`two_batches`.
 
@@ -155,7 +154,7 @@ def from_batches(
         small: size of the small batches, at least 1.
         large: size of the large batches, above ``small``.
         repeats: number of batches of either size, at least 1.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
 
     Returns:
         Scalars.
@@ -172,7 +171,7 @@ def from_batches(
     def squares(size: int, key: Array) -> Array:
         def one(key: Array) -> Array:
             draw, use = jax.random.split(key)
-            return _square(gradient(params, extra, sample(draw, size), use))
+            return _square(gradient(params, model_state, sample(draw, size), use))
 
         return jax.lax.map(one, jax.random.split(key, repeats))
 
@@ -181,20 +180,20 @@ def from_batches(
 
 
 def measured(
-    loss: Callable, examples: PyTree, *, extra: PyTree = (), chunk: int | None = None
+    loss: Callable, examples: PyTree, *, model_state: PyTree = (), chunk: int | None = None
 ) -> Callable[[State], Metrics]:
     """A metric for :func:`jcollab.with_metrics`: ``signal`` and ``noise`` of the mean model.
 
     Args:
         loss: as for :func:`per_sample`.
         examples: leaves ``[N, ...]``; all that there are.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         chunk: as for :func:`per_sample`.
     """
 
     def noise_scale(state: State) -> Metrics:
         model = jax.tree.map(lambda leaf: leaf.mean(0), params_of(state))
-        found = per_sample(loss, model, examples, extra=extra, chunk=chunk)
+        found = per_sample(loss, model, examples, model_state=model_state, chunk=chunk)
         return {"signal": found.signal, "noise": found.noise}
 
     return noise_scale
@@ -212,6 +211,8 @@ def fit(signal: Any, noise: Any, *, weights: Any = None) -> Fit:
     Raises:
         ValueError: if there are fewer than 2 points, or lengths differ.
     """
+    import scipy.optimize  # slow to import
+
     x, y = np.asarray(signal, float), np.asarray(noise, float)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise ValueError(
@@ -232,7 +233,7 @@ def smoothness(
     examples: PyTree,
     key: Array,
     *,
-    extra: PyTree = (),
+    model_state: PyTree = (),
     iterations: int = 50,
 ) -> Array:
     """L: the eigenvalue of the Hessian at params that is largest in size, by power iteration.
@@ -242,7 +243,7 @@ def smoothness(
         params: a model.
         examples: leaves ``[N, ...]``.
         key: of the first direction.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         iterations: products with the Hessian, at least 1.
 
     Raises:
@@ -254,7 +255,7 @@ def smoothness(
     flat, restore = ravel_pytree(params)
 
     def slope(flat: Array, direction: Array) -> Array:
-        grads = gradient(restore(flat), extra, examples, key)
+        grads = gradient(restore(flat), model_state, examples, key)
         return jnp.vdot(ravel_pytree(grads)[0], direction)
 
     # reverse mode twice: losses with rules for their gradient need not have a forward mode
@@ -355,7 +356,7 @@ def suggest_learning_rate(
 def _gradient(loss: Callable) -> Callable[..., PyTree]:
     objective = lift(loss)
     differentiate = jax.grad(lambda *args: objective(*args)[0])
-    return lambda params, extra, batch, key: differentiate(params, extra, batch, key)
+    return lambda params, model_state, batch, key: differentiate(params, model_state, batch, key)
 
 
 def _square(tree: PyTree) -> Array:

@@ -64,13 +64,13 @@ def test_run_names_what_is_wrong():
 
 
 def test_losses_of_either_form():
-    def carrying(params, extra, batch, key):
-        return jnp.mean((params - batch) ** 2), (extra + 1, {"seen": extra})
+    def carrying(params, model_state, batch, key):
+        return jnp.mean((params - batch) ** 2), (model_state + 1, {"seen": model_state})
 
     algorithm = jc.decentralized(carrying, optax.sgd(0.1), jc.identity())
     state = algorithm.init(KEY, jnp.zeros((4, 1)), jnp.zeros(4))
     state, log = jc.run(algorithm, state, BATCHES, KEY)
-    assert state.clients.extra.tolist() == [6.0] * 4
+    assert state.clients.model_state.tolist() == [6.0] * 4
     assert log["seen"].tolist() == list(range(6))
     assert jc.lift(carrying) is carrying
     with pytest.raises(TypeError, match=r"loss must take .*got \(params\)"):

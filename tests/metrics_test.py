@@ -57,11 +57,11 @@ def test_metrics_among_some_clients():
 def test_accuracy_sees_what_models_carry_along():
     class Clients(NamedTuple):
         params: jax.Array
-        extra: jax.Array
+        model_state: jax.Array
 
     x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 1])
     clients = Clients(jnp.ones(2), jnp.array([1.0, -1.0]))
-    evaluate = jc.metrics.accuracy(lambda params, extra, x: params * extra * x, x, y)
+    evaluate = jc.metrics.accuracy(lambda params, model_state, x: params * model_state * x, x, y)
     found = evaluate(jc.State(clients, (), jnp.int32(0)))
     np.testing.assert_array_equal(found["client_accuracy"], [1, 0])
     with pytest.raises(TypeError, match="predict must take"):

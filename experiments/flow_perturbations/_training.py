@@ -92,7 +92,7 @@ DIGITS: dict[str, Any] = {
 
 
 class Classifier:
-    """A network behind a layer that normalizes images in [0, 1]; ``extra`` are its statistics."""
+    """A network behind a layer that normalizes images; ``model_state`` are its statistics."""
 
     def __init__(self, problem: Problem):
         self.problem, hidden = problem, problem.config.hidden
@@ -103,19 +103,19 @@ class Classifier:
             self.model = jc.models.ResNet18(problem.num_classes, width=hidden[0])
 
     def init(self, key: Array) -> tuple[Any, Any]:
-        """First ``(params, extra)``."""
+        """First ``(params, model_state)``."""
         found = self.model.init(key, jnp.zeros(self.problem.train.x[:1].shape))
         return found["params"], {name: found[name] for name in found if name != "params"}
 
-    def predict(self, params: Any, extra: Any, x: Array, **options: Any) -> Any:
+    def predict(self, params: Any, model_state: Any, x: Array, **options: Any) -> Any:
         """Logits."""
         x = (x - self.problem.mean) / self.problem.std
-        return self.model.apply({"params": params, **extra}, x, **options)
+        return self.model.apply({"params": params, **model_state}, x, **options)
 
-    def train(self, params: Any, extra: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        """``(logits, extra)``."""
-        options = {"train": True, "mutable": ["batch_stats"]} if extra else {"mutable": []}
-        return self.predict(params, extra, x, **options)
+    def train(self, params: Any, model_state: Any, x: Array, key: Array) -> tuple[Array, Any]:
+        """``(logits, model_state)``."""
+        options = {"train": True, "mutable": ["batch_stats"]} if model_state else {"mutable": []}
+        return self.predict(params, model_state, x, **options)
 
 
 def augmentation(
@@ -202,8 +202,8 @@ def compare(
         return built.init(key, *jc.replicate(classifier.init(key), n))
 
     def measure(state: jc.State) -> Row:
-        extra = jax.tree.map(lambda leaf: leaf.mean(0), state.clients.extra)
-        trained = state.shared.params, extra
+        model_state = jax.tree.map(lambda leaf: leaf.mean(0), state.clients.model_state)
+        trained = state.shared.params, model_state
         accuracy = evaluate(jc.replicate(trained, 1))["mean_accuracy"]
         return {"accuracy": 100 * accuracy, "trained": trained}
 

@@ -169,16 +169,16 @@ def train(
             jax.vmap(init, (0, None))(keys[rows], known.x[:1])
             for (init, *_), rows in zip(parts, clients.values(), strict=True)
         ]
-        params, extra = zip(*stacked, strict=True) if several else stacked[0]
-        return algorithm.init(key, params, extra)
+        params, model_state = zip(*stacked, strict=True) if several else stacked[0]
+        return algorithm.init(key, params, model_state)
 
     def accuracy(x: Any, y: Any) -> Any:
         fns = [jc.metrics.accuracy(predict, x, y, batch_size=50) for _, predict, _ in parts]
 
         def measure(state: jc.State) -> jax.Array:
-            params, extra = state.clients.params, state.clients.extra
-            pairs = zip(params, extra, strict=True) if several else [(params, extra)]
-            each = [state.clients._replace(params=p, extra=e) for p, e in pairs]
+            params, model_state = state.clients.params, state.clients.model_state
+            pairs = zip(params, model_state, strict=True) if several else [(params, model_state)]
+            each = [state.clients._replace(params=p, model_state=e) for p, e in pairs]
             found = [fn(state._replace(clients=own)) for fn, own in zip(fns, each, strict=True)]
             return jnp.concatenate([values["client_accuracy"] for values in found])
 
@@ -204,7 +204,7 @@ def train(
 
 
 def _functions(model: Any, count: int) -> tuple[Any, ...]:
-    """``init(key, x) -> (params, extra)``, ``predict(params, extra, x)`` and the group."""
+    """``init(key, x) -> (params, model_state)``, ``predict`` and the group."""
     statistics = isinstance(model, jc.models.FeatureResNet)
     divide = jc.models.parts_with_statistics if statistics else jc.models.two_parts
     features, head, *look = divide(model)
@@ -214,8 +214,8 @@ def _functions(model: Any, count: int) -> tuple[Any, ...]:
         variables = model.init(key, x)
         return (variables["params"], variables["batch_stats"]) if statistics else (variables, ())
 
-    def predict(params: Any, extra: Any, x: Any) -> Any:
-        return head(params, see(params, extra, x))
+    def predict(params: Any, model_state: Any, x: Any) -> Any:
+        return head(params, see(params, model_state, x))
 
     return init, predict, jc.algorithms.Group(features, head, count, *look)
 

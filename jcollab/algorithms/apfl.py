@@ -23,7 +23,7 @@ class Interpolated(NamedTuple):
         local: v, the part that never leaves the client.
         common: w, the client's copy of the common model.
         weight: a, how much of the personal model is common, ``[n]``.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         local_opt_state: of the optimiser of v.
         opt_state: of the optimiser of w.
         mixer: state of the mixer.
@@ -32,7 +32,7 @@ class Interpolated(NamedTuple):
     local: PyTree
     common: PyTree
     weight: Array
-    extra: PyTree
+    model_state: PyTree
     local_opt_state: PyTree
     opt_state: PyTree
     mixer: PyTree
@@ -84,8 +84,8 @@ def apfl(
     check("weight_rate", weight_rate, "finite and >= 0", lambda eta: eta >= 0)
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        n = layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
         if np.shape(weight) not in ((), (n,)):
             raise ValueError(f"weight must be one or [n={n}], got shape {np.shape(weight)}")
         dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
@@ -93,7 +93,7 @@ def apfl(
             local=params,
             common=params,
             weight=jnp.broadcast_to(jnp.asarray(weight, dtype), (n,)),
-            extra=extra,
+            model_state=model_state,
             local_opt_state=jax.vmap(optimizer.init)(params),
             opt_state=jax.vmap(optimizer.init)(params),
             mixer=mixer.init(params),
@@ -103,8 +103,10 @@ def apfl(
     def local_steps(clients: Interpolated, batch: PyTree, key: Array) -> tuple:
         """One client's steps on both models; the mixer comes after."""
         local, common, a = clients.local, clients.common, clients.weight
-        at_common, _, _ = gradient(common, clients.extra, batch, key)
-        at_personal, extra, metrics = gradient(_blend(local, common, a), clients.extra, batch, key)
+        at_common, _, _ = gradient(common, clients.model_state, batch, key)
+        at_personal, model_state, metrics = gradient(
+            _blend(local, common, a), clients.model_state, batch, key
+        )
         by_local = jax.tree.map(lambda g: ((1 - a) * g).astype(g.dtype), at_personal)
         updates, local_state = optimizer.update(by_local, clients.local_opt_state, local)
         moved, state = optimizer.update(at_common, clients.opt_state, common)
@@ -119,7 +121,7 @@ def apfl(
             local=optax.apply_updates(local, updates),
             common=optax.apply_updates(common, moved),
             weight=jnp.clip(a - weight_rate * slope, 0, 1).astype(a.dtype),
-            extra=extra,
+            model_state=model_state,
             local_opt_state=local_state,
             opt_state=state,
         )

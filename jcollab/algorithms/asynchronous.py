@@ -20,12 +20,12 @@ class Held(NamedTuple):
 
     Attributes:
         model: the model that each client has fetched and computes on.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         since: int32 ``[n]``, server steps at the time of fetching.
     """
 
     model: PyTree
-    extra: PyTree
+    model_state: PyTree
     since: Array
 
 
@@ -83,12 +83,12 @@ def asynchronous(
             gradient.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())`` for stacked params ``[n, ...]``, whose
-        mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``, of
-        which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It reports
-        ``loss`` and metrics of the loss at the model that the client held (of its last local step),
-        ``client``, ``delay`` and ``time``. Where a schedule says -1, nobody comes and nothing
-        changes.
+        An algorithm with ``init(key, params, model_state=())`` for stacked params ``[n, ...]``,
+        whose mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``,
+        of which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It
+        reports ``loss`` and metrics of the loss at the model that the client held (of its last
+        local step), ``client``, ``delay`` and ``time``. Where a schedule says -1, nobody comes and
+        nothing changes.
 
     Raises:
         TypeError: if ``loss`` has neither form, the schedule holds no whole numbers, or ``weigh``
@@ -110,38 +110,40 @@ def asynchronous(
     gradient = gradient_of(lift(loss))
     server = optax.with_extra_args_support(optimizer)
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        n = layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
         check(schedule.client, n, "arrivals", lowest=-1)
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
         held = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), model)
         buffer = () if buffer_size == 1 else jax.tree.map(jnp.zeros_like, model)
         none = jnp.int32(0)
         shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
-        return State(Held(held, extra, jnp.zeros(n, jnp.int32)), shared, none)
+        return State(Held(held, model_state, jnp.zeros(n, jnp.int32)), shared, none)
 
     def work(
-        model: PyTree, extra: PyTree, batch: PyTree, key: Array
+        model: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Metrics]:
         """What a client hands in."""
         if local_optimizer is None:
-            return gradient(model, extra, batch, key)
+            return gradient(model, model_state, batch, key)
         steps = layout.num_clients(batch, "batch of a client")
 
         def local(carry: tuple, given: tuple) -> tuple[tuple, Metrics]:
-            params, extra, opt_state = carry
-            grads, extra, metrics = gradient(params, extra, *given)
+            params, model_state, opt_state = carry
+            grads, model_state, metrics = gradient(params, model_state, *given)
             updates, opt_state = local_optimizer.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), extra, opt_state), metrics
+            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
 
-        begin = (model, extra, local_optimizer.init(model))
-        (end, extra, _), metrics = jax.lax.scan(local, begin, (batch, jax.random.split(key, steps)))
+        begin = (model, model_state, local_optimizer.init(model))
+        (end, model_state, _), metrics = jax.lax.scan(
+            local, begin, (batch, jax.random.split(key, steps))
+        )
         last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
-        return subtract(model, end), extra, last
+        return subtract(model, end), model_state, last
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         held, shared = state.clients, state.shared
-        n = layout.num_clients((held.model, held.extra), "(params, extra)")
+        n = layout.num_clients((held.model, held.model_state), "(params, model_state)")
         if (given := layout.num_clients(batch, "batch")) not in (1, n):
             raise ValueError(
                 f"batch must lead with n={n}, or 1 for the arriving client, got {given}"
@@ -149,10 +151,10 @@ def asynchronous(
         turn = state.step % shared.arrivals.client.shape[0]
         client, time = shared.arrivals.client[turn], shared.arrivals.time[turn]
         i, came = jnp.maximum(client, 0), client >= 0
-        model, extra = jax.tree.map(lambda leaf: leaf[i], (held.model, held.extra))
+        model, model_state = jax.tree.map(lambda leaf: leaf[i], (held.model, held.model_state))
         own = jax.tree.map(lambda leaf: leaf[i if given == n else 0], batch)
 
-        handed, new_extra, metrics = work(model, extra, own, jax.random.fold_in(key, i))
+        handed, new_model_state, metrics = work(model, model_state, own, jax.random.fold_in(key, i))
         delay = shared.version - held.since[i]
         if weigh is not None:
             factor = weigh(delay)
@@ -167,7 +169,7 @@ def asynchronous(
 
         clients = Held(
             fetch(held.model, shared.params, model),
-            fetch(held.extra, new_extra, extra),
+            fetch(held.model_state, new_model_state, model_state),
             fetch(held.since, shared.version, held.since[i]),
         )
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}

@@ -17,7 +17,7 @@ from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, 
 class Carried(NamedTuple):
     """Client part of the state: what the loss carries along, ``[n, ...]``."""
 
-    extra: PyTree
+    model_state: PyTree
 
 
 class SharedModel(NamedTuple):
@@ -37,30 +37,30 @@ def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algo
         optimizer: the optimiser of the one model.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())`` for stacked params ``[n, ...]``, whose
-        mean is the start, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
+        An algorithm with ``init(key, params, model_state=())`` for stacked params ``[n, ...]``,
+        whose mean is the start, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if client axes differ between params, extra and batch.
+        ValueError: if client axes differ between params, model_state and batch.
     """
     check_parts(optimizer=optimizer)
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
-        return State(Carried(extra), SharedModel(model, optimizer.init(model)), jnp.int32(0))
+        return State(Carried(model_state), SharedModel(model, optimizer.init(model)), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        n = layout.num_clients((state.clients.extra, batch), "(extra, batch)")
+        n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
         params, opt_state = state.shared
-        grads, extra, metrics = layout.per_client(
-            lambda extra, batch, key: gradient(params, extra, batch, key)
-        )(state.clients.extra, batch, layout.client_keys(key, n))
+        grads, model_state, metrics = layout.per_client(
+            lambda model_state, batch, key: gradient(params, model_state, batch, key)
+        )(state.clients.model_state, batch, layout.client_keys(key, n))
         grads = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         shared = SharedModel(optax.apply_updates(params, updates), opt_state)
-        return State(Carried(extra), shared, state.step + 1), mean_metrics(metrics)
+        return State(Carried(model_state), shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)

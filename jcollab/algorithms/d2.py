@@ -25,14 +25,14 @@ class Corrected(NamedTuple):
 
     Attributes:
         params: model parameters.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         opt_state: state of the local optimiser.
         mixer: state of the mixer.
         correction: what the method adds to each local update.
     """
 
     params: PyTree
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     mixer: PyTree
     correction: PyTree
@@ -56,19 +56,19 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if client axes differ between params, extra, batch and mixer.
+        ValueError: if client axes differ between params, model_state, batch and mixer.
 
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
     check_parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        n = layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
         _warn_of_small_eigenvalues(mixer, n)
         zeros = jax.tree.map(jnp.zeros_like, params)
         opt_state = jax.vmap(optimizer.init)(params)
-        clients = Corrected(params, extra, opt_state, mixer.init(params), zeros)
+        clients = Corrected(params, model_state, opt_state, mixer.init(params), zeros)
         return State(clients, (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -80,7 +80,7 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
             mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
         )
         correction = subtract(subtract(params, clients.params), stepped.value)
-        clients = Corrected(params, stepped.extra, stepped.opt_state, mixed, correction)
+        clients = Corrected(params, stepped.model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
     return Algorithm(init, update)

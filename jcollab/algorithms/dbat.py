@@ -66,15 +66,16 @@ def dbat(
 
     Args:
         loss: of ONE member on its labelled batch, see :func:`jcollab.lift`.
-        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, extra, x)``, as the
-            model behaves in evaluation; ``[b, 1]`` for two classes.
+        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, model_state, x)``, as
+            the model behaves in evaluation; ``[b, 1]`` for two classes.
         optimizer: of every member, which starts with a state of its own.
         alpha: weight of the agreement, >= 0; may be a traced value.
         member_rounds: rounds that each member is trained for.
         unlabelled: ``unlabelled(batch of one member) -> x [b, ...]``.
-        train: ``train(params, extra, x, key) -> (logits, extra)``, in place of ``predict`` for the
-            member that is trained, where a model behaves differently in training; ``extra`` comes
-            from the labelled batch, which is seen first. The first member sees no points.
+        train: ``train(params, model_state, x, key) -> (logits, model_state)``, in place of
+            ``predict`` for the member that is trained, where a model behaves differently in
+            training; ``model_state`` comes from the labelled batch, which is seen first. The first
+            member sees no points.
         anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
         epsilon: 1e-7 for the released logarithm, None for the stable one.
         search: finds the points that are used, ``search(disagreement, x, key) -> x``, from those
@@ -82,10 +83,10 @@ def dbat(
             is the mean over points and frozen members of ``-A``, by the stable logarithm.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``, leaves stacked over members ``[M, ...]``,
-        and ``update(state, batch, key)`` with leaves ``[M, ...]``, of which the trained member's
-        row is used. It reports ``loss`` (with the agreement), ``task_loss``, ``agreement``,
-        ``member`` and the metrics of the loss, of the member that is trained.
+        An algorithm with ``init(key, params, model_state=())``, leaves stacked over members
+        ``[M, ...]``, and ``update(state, batch, key)`` with leaves ``[M, ...]``, of which the
+        trained member's row is used. It reports ``loss`` (with the agreement), ``task_loss``,
+        ``agreement``, ``member`` and the metrics of the loss, of the member that is trained.
 
     Raises:
         TypeError: if ``loss`` or ``predict`` has another form.
@@ -111,14 +112,14 @@ def dbat(
         mine = jax.random.fold_in(local_key, member)  # as if all members were clients
         own, batch = (
             jax.tree.map(lambda leaf: leaf[member], tree)
-            for tree in ((clients.params, clients.extra, clients.opt_state), batch)
+            for tree in ((clients.params, clients.model_state, clients.opt_state), batch)
         )
-        params, extra, opt_state = own
+        params, model_state, opt_state = own
         x = unlabelled(batch)
 
         def frozen(x: PyTree) -> Array:
             """Logits of the members before, ``[M, b, C]``, and zeros in place of the others."""
-            shape = jax.eval_shape(judge, params, extra, x)
+            shape = jax.eval_shape(judge, params, model_state, x)
 
             def one(frozen: PyTree, carried: PyTree, counts: Array, x: PyTree) -> Array:
                 return jax.lax.cond(
@@ -128,12 +129,12 @@ def dbat(
                 )
 
             each = layout.per_client(one, in_axes=(0, 0, 0, None))
-            return each(clients.params, clients.extra, before, x)
+            return each(clients.params, clients.model_state, before, x)
 
         if search is not None:
 
             def disagreement(x: Array) -> Array:
-                logits = judge(params, extra, x)
+                logits = judge(params, model_state, x)
                 each = -pair_agreement(logits, frozen(x), anchor=anchor, epsilon=None).mean(1)
                 return jnp.sum(before * each) / jnp.maximum(member, 1)
 
@@ -142,10 +143,10 @@ def dbat(
             )
 
         objective = _against(task, train, x, frozen(x), before, alpha, anchor, epsilon)
-        grads, extra, metrics = gradient_of(objective)(params, extra, batch, mine)
+        grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, mine)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        new = optax.apply_updates(params, updates), extra, opt_state
-        old = clients.params, clients.extra, clients.opt_state
+        new = optax.apply_updates(params, updates), model_state, opt_state
+        old = clients.params, clients.model_state, clients.opt_state
         models, carried, opt_states = jax.tree.map(
             lambda leaf, row: leaf.at[member].set(row), old, new
         )
@@ -192,9 +193,9 @@ def collaborative_dbat(
         epsilon: 1e-7 for the released logarithm, None for the stable one.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``, leaves ``[n, ...]``; it reports means
-        over clients of ``loss``, ``task_loss``, ``agreement`` and the metrics of the loss, and
-        ``bytes_sent`` by each client to each receiver.
+        An algorithm with ``init(key, params, model_state=())``, leaves ``[n, ...]``; it reports
+        means over clients of ``loss``, ``task_loss``, ``agreement`` and the metrics of the loss,
+        and ``bytes_sent`` by each client to each receiver.
 
     Raises:
         TypeError: if ``loss`` or ``predict`` has another form.
@@ -212,16 +213,16 @@ def collaborative_dbat(
     task, judge, train = lift(loss), lift_predict(predict), lift_train(predict)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        params, extra, opt_state, _ = state.clients
+        params, model_state, opt_state, _ = state.clients
         n = layout.num_clients((params, batch), "(params, batch)")
         weights = _weights(against, n)
         x = public(batch)
-        said = layout.per_client(judge, in_axes=(0, 0, None))(params, extra, x)
+        said = layout.per_client(judge, in_axes=(0, 0, None))(params, model_state, x)
         strength = jnp.where(state.step < warmup, 0.0, alpha)
 
         def local(
             params: PyTree,
-            extra: PyTree,
+            model_state: PyTree,
             opt_state: PyTree,
             batch: PyTree,
             key: Array,
@@ -231,14 +232,14 @@ def collaborative_dbat(
             strength: Array,
         ) -> tuple:
             objective = _against(task, train, x, said, weights, strength, anchor, epsilon)
-            grads, extra, metrics = gradient_of(objective)(params, extra, batch, key)
+            grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, key)
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), extra, opt_state, metrics
+            return optax.apply_updates(params, updates), model_state, opt_state, metrics
 
         keys = layout.client_keys(jax.random.split(key)[0], n)
         each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 3)
         models, carried, opt_states, metrics = each(
-            params, extra, opt_state, batch, keys, weights, x, said, strength
+            params, model_state, opt_state, batch, keys, weights, x, said, strength
         )
         metrics = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), metrics)
         after = Clients(models, carried, opt_states, ())
@@ -249,11 +250,13 @@ def collaborative_dbat(
 
 
 def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
-    """``init(key, params, extra=())`` of members that each have an optimiser of their own."""
+    """``init(key, params, model_state=())`` of members that each have an optimiser of their own."""
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
-        return State(Clients(params, extra, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0))
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
+        return State(
+            Clients(params, model_state, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0)
+        )
 
     return init
 
@@ -277,22 +280,24 @@ def _against(
     """The loss of a member with the agreement with others on x."""
 
     def objective(
-        params: PyTree, extra: PyTree, batch: PyTree, key: Array
+        params: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
-        value, (extra, metrics) = task(params, extra, batch, key)
+        value, (model_state, metrics) = task(params, model_state, batch, key)
 
-        def disagree(params: PyTree, extra: PyTree) -> tuple[Array, PyTree]:
+        def disagree(params: PyTree, model_state: PyTree) -> tuple[Array, PyTree]:
             # the labelled batch keeps the key that it would have alone
-            logits, extra = train(params, extra, x, jax.random.fold_in(key, 1))
+            logits, model_state = train(params, model_state, x, jax.random.fold_in(key, 1))
             shared = agreement(logits, frozen, weights=weights, anchor=anchor, epsilon=epsilon)
-            return shared, extra
+            return shared, model_state
 
-        def alone(params: PyTree, extra: PyTree) -> tuple[Array, PyTree]:
-            return jnp.zeros((), frozen.dtype), extra
+        def alone(params: PyTree, model_state: PyTree) -> tuple[Array, PyTree]:
+            return jnp.zeros((), frozen.dtype), model_state
 
-        shared, extra = jax.lax.cond(jnp.any(weights > 0), disagree, alone, params, extra)
+        shared, model_state = jax.lax.cond(
+            jnp.any(weights > 0), disagree, alone, params, model_state
+        )
         metrics = metrics | {"task_loss": value, "agreement": shared}
-        return (value + alpha * shared).astype(value.dtype), (extra, metrics)
+        return (value + alpha * shared).astype(value.dtype), (model_state, metrics)
 
     return objective
 

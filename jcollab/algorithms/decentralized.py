@@ -45,8 +45,8 @@ def decentralized(
     is RelaySGD/Grad.
 
     Args:
-        loss: ``loss(params, batch, key)`` or ``loss(params, extra, batch, key)`` of ONE client,
-            see :func:`jcollab.lift`.
+        loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
+            client, see :func:`jcollab.lift`.
         optimizer: local optimiser.
         mixer: how what is shared is combined.
         strength: a in [0, 1], how strongly models are pulled together.
@@ -58,13 +58,13 @@ def decentralized(
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``, params and extra stacked ``[n, ...]``,
-        and ``update(state, batch, key)`` with batch leaves ``[n, ...]``. It reports ``loss`` and
-        the metrics of the loss as means over honest clients.
+        An algorithm with ``init(key, params, model_state=())``, params and model_state stacked
+        ``[n, ...]``, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``. It reports
+        ``loss`` and the metrics of the loss as means over honest clients.
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if strength lies outside [0, 1], client axes differ between params, extra,
+        ValueError: if strength lies outside [0, 1], client axes differ between params, model_state,
             batch and mixer, or a mask does not fit.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
@@ -78,11 +78,11 @@ def decentralized(
 
     step = local_step(loss, optimizer, share, learners=learners, honest=honest)
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
         mixed = mixer.init(_scale(params, strength))
-        return State(Clients(params, extra, opt_state, mixed), (), jnp.int32(0))
+        return State(Clients(params, model_state, opt_state, mixed), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
@@ -96,7 +96,7 @@ def decentralized(
             params = add(_scale(clients.params, 1 - strength), params)
         if overlap:
             params = add(params, stepped.value)
-        clients = Clients(params, stepped.extra, stepped.opt_state, mixed)
+        clients = Clients(params, stepped.model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
     return Algorithm(init, update)

@@ -20,13 +20,13 @@ class Personal(NamedTuple):
 
     Attributes:
         params: personal models v.
-        extra: what the loss carries along with them.
+        model_state: what the loss carries along with them.
         opt_state: of their optimisers.
         common: client part of the algorithm that trains the common model.
     """
 
     params: PyTree
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     common: PyTree
 
@@ -60,9 +60,9 @@ def ditto(
             ...]`` in every step.
 
     Returns:
-        An algorithm with ``init(key, params, extra=(), ...)``, params ``[n, ...]``, and what else
-        that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models. Metrics
-        are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
+        An algorithm with ``init(key, params, model_state=(), ...)``, params ``[n, ...]``, and what
+        else that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models.
+        Metrics are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
 
     Raises:
         TypeError: if ``loss`` has neither form.
@@ -77,17 +77,17 @@ def ditto(
     gradient = gradient_of(lift(loss))
     found = sources.repeated() if source is None else source
 
-    def init(key: Array, params: PyTree, extra: PyTree = (), **options: Any) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = (), **options: Any) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
-        more: Any = (extra,) if jax.tree.leaves(extra) else ()
+        more: Any = (model_state,) if jax.tree.leaves(model_state) else ()
         common = algorithm.init(key, params, *more, **options)
-        clients = Personal(params, extra, opt_state, common.clients)
+        clients = Personal(params, model_state, opt_state, common.clients)
         return State(clients, common.shared, common.step)
 
     def local(
         params: PyTree,
-        extra: PyTree,
+        model_state: PyTree,
         opt_state: PyTree,
         center: PyTree,
         row: PyTree,
@@ -97,17 +97,19 @@ def ditto(
         pick_key, step_key = jax.random.split(key)
 
         def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
-            params, extra, opt_state = carry
+            params, model_state, opt_state = carry
             batch = found.pick(row, common, pick_key, k)
             key = jax.random.fold_in(step_key, k)
-            grads, extra, metrics = gradient(params, extra, batch, key)
+            grads, model_state, metrics = gradient(params, model_state, batch, key)
             pulled = jax.tree.map(
                 lambda g, v, w: (g + attraction * (v - w)).astype(g.dtype), grads, params, center
             )
             updates, opt_state = optimizer.update(pulled, opt_state, params)
-            return (optax.apply_updates(params, updates), extra, opt_state), metrics
+            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
 
-        carry, metrics = jax.lax.scan(one, (params, extra, opt_state), jnp.arange(local_steps))
+        carry, metrics = jax.lax.scan(
+            one, (params, model_state, opt_state), jnp.arange(local_steps)
+        )
         return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -120,11 +122,11 @@ def ditto(
         center = jax.tree.map(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
-        (params, extra, opt_state), metrics = layout.per_client(
+        (params, model_state, opt_state), metrics = layout.per_client(
             local, in_axes=(0, 0, 0, 0, 0, None, 0)
         )(
             clients.params,
-            clients.extra,
+            clients.model_state,
             clients.opt_state,
             center,
             rows,
@@ -132,7 +134,7 @@ def ditto(
             layout.client_keys(local_key, n),
         )
         log = {f"common_{name}": value for name, value in common_log.items()}
-        clients = Personal(params, extra, opt_state, after.clients)
+        clients = Personal(params, model_state, opt_state, after.clients)
         return State(clients, after.shared, after.step), mean_metrics(metrics) | log
 
     return Algorithm(init, update)

@@ -63,21 +63,27 @@ def epochs(
     examples, which are seen by batch statistics only.
 
     Args:
-        step_loss: ``step_loss(params, extra, x, y, key) -> (values [b], extra, metrics [b])``.
+        step_loss: ``step_loss(params, model_state, x, y, key)``, whose results are
+            ``(values [b], model_state, metrics [b])``.
         optimizer: local optimiser.
         size: m, places of a client's row, those that do not count included.
         batch_size: b; None for all examples in one step.
         count: number of passes.
 
     Returns:
-        ``train(params, extra, opt_state, own, common, key)``, whose results are new values of the
-        first three and metrics: means over all examples of all passes, the loss as ``"loss"``.
+        ``train(params, model_state, opt_state, own, common, key)``, whose results are new values of
+        the first three and metrics: means over all examples of all passes, the loss as ``"loss"``.
     """
     width = size if batch_size is None else min(batch_size, size)
     steps = -(-size // width)
 
     def train(
-        params: PyTree, extra: PyTree, opt_state: PyTree, own: PyTree, common: PyTree, key: Array
+        params: PyTree,
+        model_state: PyTree,
+        opt_state: PyTree,
+        own: PyTree,
+        common: PyTree,
+        key: Array,
     ) -> tuple[PyTree, PyTree, PyTree, Metrics]:
         # examples that count come first, so that only a client's last batches are not full
         there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
@@ -93,13 +99,13 @@ def epochs(
         places, counts = (x.reshape(count * steps, width) for x in (places, counts))
 
         def step(carry: tuple, item: tuple) -> tuple[tuple, Metrics]:
-            params, extra, opt_state = carry
+            params, model_state, opt_state = carry
             places, counts, key = item
             x, y, _ = examples_of(own, common, places)
             number = jnp.maximum(counts.sum(), 1)
 
             def mean(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
-                values, carried, metrics = step_loss(params, extra, x, y, key)
+                values, carried, metrics = step_loss(params, model_state, x, y, key)
                 value = jnp.where(counts, values, 0).sum() / number
                 sums = jax.tree.map(
                     lambda v: jnp.where(counts, v, 0).sum(), {"loss": values, **metrics}
@@ -115,7 +121,7 @@ def epochs(
             return new, sums
 
         keys = jax.random.split(loss_key, count * steps)
-        new, sums = jax.lax.scan(step, (params, extra, opt_state), (places, counts, keys))
+        new, sums = jax.lax.scan(step, (params, model_state, opt_state), (places, counts, keys))
         total = count * there.sum()
         return *new, jax.tree.map(lambda v: v.sum() / total, sums)
 

@@ -40,8 +40,8 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
     and ``channel`` bear byzantine clients.
 
     Args:
-        loss: ``loss(params, batch, key)`` or ``loss(params, extra, batch, key)`` of ONE client, see
-            :func:`jcollab.lift`.
+        loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
+            client, see :func:`jcollab.lift`.
         optimizer: local optimiser; starts afresh in every round unless ``keep_opt_state``.
         server_optimizer: what the server does with the mean update, as a gradient.
         num_sampled: m, clients in a round, drawn uniformly without replacement; None for all.
@@ -63,14 +63,15 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
         chunk: clients that are vectorised together, see :func:`jcollab.layout.per_client`.
 
     Returns:
-        An algorithm with ``init(key, params, extra=(), *, weights=None, num_steps=None)`` and
+        An algorithm with ``init(key, params, model_state=(), *, weights=None, num_steps=None)`` and
         ``update(state, batch, key)``. ``params`` are stacked ``[n, ...]`` and their mean is the
-        start (or one model, see ``num_clients``), ``extra`` is stacked; ``weights`` are p_i >= 0,
-        ``[n]``, the clients' numbers of examples say, None for equal ones; ``num_steps`` are local
-        steps of each client, int ``[n]`` in 1..H, None for H. It reports ``loss`` and the metrics
-        of the loss as means over local steps and, with weights, over clients, and ``participants``,
-        the number of clients that were heard. Whatever a client keeps (``extra``, memory of the
-        drift) belongs to the client and survives rounds in which it is not sampled.
+        start (or one model, see ``num_clients``), ``model_state`` is stacked; ``weights`` are p_i
+        >= 0, ``[n]``, the clients' numbers of examples say, None for equal ones; ``num_steps`` are
+        local steps of each client, int ``[n]`` in 1..H, None for H. It reports ``loss`` and the
+        metrics of the loss as means over local steps and, with weights, over clients, and
+        ``participants``, the number of clients that were heard. Whatever a client keeps
+        (``model_state``, memory of the drift) belongs to the client and survives rounds in which it
+        is not sampled.
 
     Raises:
         TypeError: if ``loss`` has neither form.
@@ -133,14 +134,14 @@ def federated_cohort(
     def init(
         key: Array,
         params: PyTree,
-        extra: PyTree = (),
+        model_state: PyTree = (),
         *,
         weights: Any = None,
         num_steps: Any = None,
     ) -> State:
         model, n = params, num_clients
         if n is None:
-            n = layout.num_clients((params, extra), "(params, extra)")
+            n = layout.num_clients((params, model_state), "(params, model_state)")
             model = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), params)
         if num_sampled is not None and num_sampled > n:
             raise ValueError(
@@ -170,7 +171,12 @@ def federated_cohort(
             return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
 
         clients = FederatedClients(
-            weights, num_steps, extra, each(opt_state) if keep_opt_state else (), each(own), held
+            weights,
+            num_steps,
+            model_state,
+            each(opt_state) if keep_opt_state else (),
+            each(own),
+            held,
         )
         server = Server(
             model,

@@ -27,7 +27,7 @@ class FederatedClients(NamedTuple):
     Attributes:
         weights: p_i, how much each counts.
         num_steps: int32, local steps that each takes; () where all take H.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         opt_state: of the local optimisers, where they are kept.
         memory: what the drift keeps of each client.
         channel: messages that are under way.
@@ -35,7 +35,7 @@ class FederatedClients(NamedTuple):
 
     weights: Array
     num_steps: Array | tuple[()]
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     memory: PyTree
     channel: PyTree
@@ -112,7 +112,7 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
 
         def add(total: PyTree, k: Array) -> tuple[PyTree, None]:
             batch = source.pick(data, common, pick_key, k)
-            grads, _, _ = gradient(x, row.extra, batch, jax.random.fold_in(loss_key, k))
+            grads, _, _ = gradient(x, row.model_state, batch, jax.random.fold_in(loss_key, k))
             return jax.tree.map(jnp.add, total, grads), None
 
         steps = 1 if source.repeats else settings.local_steps
@@ -168,7 +168,9 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
         ) -> tuple[Heard, PyTree]:
             x = shared.params
             y, correction = drift.start(x, row.memory, shared.memory, g, mean)
-            y, extra, opt_state, slope, metrics = train(x, y, correction, row, common, data, key)
+            y, model_state, opt_state, slope, metrics = train(
+                x, y, correction, row, common, data, key
+            )
             update = jax.tree.map(lambda a, b: widen(a) - widen(b), y, x)
             memory = drift.finish(row.memory, update, slope)
             moved = jax.tree.map(lambda a, b: weight * (a - b), memory, row.memory)
@@ -187,7 +189,7 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
                 weight * honest,
                 (weight > 0).astype(jnp.float32),
             )
-            fresh = row._replace(extra=extra, opt_state=opt_state, memory=memory)
+            fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
             kept = jax.tree.map(lambda new, old: jnp.where(weight > 0, new, old), fresh, row)
             return heard, (kept, update if stacks else ())
 
@@ -239,8 +241,8 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
 def _local_run(settings: Settings) -> Callable[..., tuple]:
     """``train(x, y, correction, row, common, data, key)``: the local steps of ONE client.
 
-    Returns the model, extra, the state of the optimiser (where it is kept), the mean of the local
-    gradients, and the means of the metrics over the steps that were taken.
+    Returns the model, model_state, the state of the optimiser (where it is kept), the mean of the
+    local gradients, and the means of the metrics over the steps that were taken.
     """
     gradient, optimizer, source = (
         gradient_of(settings.objective),
@@ -262,30 +264,30 @@ def _local_run(settings: Settings) -> Callable[..., tuple]:
         opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
 
         def step(held: tuple, k: Array) -> tuple[tuple, Metrics]:
-            y, extra, opt_state, slope = held
+            y, model_state, opt_state, slope = held
             batch = source.pick(data, common, pick_key, k)
             loss_key_k = jax.random.fold_in(loss_key, k)
-            grads, extra, metrics = gradient(y, extra, batch, loss_key_k)
+            grads, model_state, metrics = gradient(y, model_state, batch, loss_key_k)
             updates, opt_state = optimizer.update(
                 grads, opt_state, y, anchor=x, correction=correction
             )
             slope = jax.tree.map(jnp.add, slope, grads)
-            fresh = (optax.apply_updates(y, updates), extra, opt_state, slope)
+            fresh = (optax.apply_updates(y, updates), model_state, opt_state, slope)
             if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
                 on = k < row.num_steps
                 fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, held)
                 metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
             return fresh, metrics
 
-        start = (y, row.extra, opt_state, jax.tree.map(jnp.zeros_like, y))
+        start = (y, row.model_state, opt_state, jax.tree.map(jnp.zeros_like, y))
         unroll = most if most <= UNROLLED_UP_TO else 1
-        (y, extra, opt_state, slope), metrics = jax.lax.scan(
+        (y, model_state, opt_state, slope), metrics = jax.lax.scan(
             step, start, jnp.arange(most), unroll=unroll
         )
         steps = _steps_of(row, settings)
         slope = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), slope)
         metrics = jax.tree.map(lambda leaf: leaf.sum(0) / steps, metrics)
-        return y, extra, opt_state if settings.keep_opt_state else (), slope, metrics
+        return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics
 
     return train
 

@@ -31,9 +31,9 @@ def fine_tuning(
             each.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``; ``params`` are models ``[n, ...]``, or a
-        State, whose models are taken, with ``state.clients.extra`` where it has that. Rounds are
-        counted from 0.
+        An algorithm with ``init(key, params, model_state=())``; ``params`` are models ``[n, ...]``,
+        or a State, whose models are taken, with ``state.clients.model_state`` where it has that.
+        Rounds are counted from 0.
 
     Raises:
         TypeError: if ``loss`` has neither form.
@@ -45,16 +45,16 @@ def fine_tuning(
         raise ValueError(f"n must be at least 1, got {n}")
     alone = decentralized(loss, optimizer, identity())
 
-    def init(key: Array, params: PyTree | State, extra: PyTree = ()) -> State:
+    def init(key: Array, params: PyTree | State, model_state: PyTree = ()) -> State:
         if isinstance(params, State):
-            if not jax.tree.leaves(extra):
-                extra = getattr(params.clients, "extra", ())
+            if not jax.tree.leaves(model_state):
+                model_state = getattr(params.clients, "model_state", ())
             params = params_of(params)
         have = layout.num_clients(params, "params")
         if n is not None and have not in (1, n):
             raise ValueError(f"n is {n}, but there are models of {have} clients")
         if n is not None and have == 1:
             params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape[1:])), params)
-        return alone.init(key, params, extra)
+        return alone.init(key, params, model_state)
 
     return Algorithm(init, alone.update)

@@ -47,31 +47,36 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
     gradient = gradient_of(lift(loss))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        n = layout.num_clients((state.clients.extra, batch), "(extra, batch)")
+        n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
         params, opt_state = state.shared
         keys = layout.client_keys(key, n)
-        own, extra, metrics = layout.per_client(gradient, in_axes=(None, 0, 0, 0))(
-            params, state.clients.extra, batch, keys
+        own, model_state, metrics = layout.per_client(gradient, in_axes=(None, 0, 0, 0))(
+            params, state.clients.model_state, batch, keys
         )
         mean = _mean(own)
 
         def displaced(
-            params: PyTree, mean: PyTree, own: PyTree, extra: PyTree, batch: PyTree, key: Array
+            params: PyTree,
+            mean: PyTree,
+            own: PyTree,
+            model_state: PyTree,
+            batch: PyTree,
+            key: Array,
         ) -> PyTree:
             def move(p: Array, g: Array, m: Array) -> Array:
                 return (p + beta * (g - m)).astype(p.dtype)
 
             # the carried values are those of the first pass: a displaced one must not count
-            return gradient(jax.tree.map(move, params, own, mean), extra, batch, key)[0]
+            return gradient(jax.tree.map(move, params, own, mean), model_state, batch, key)[0]
 
         grads = mean
         if isinstance(beta, jax.core.Tracer) or beta != 0:
             each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
-            grads = _mean(each(params, mean, own, state.clients.extra, batch, keys))
+            grads = _mean(each(params, mean, own, state.clients.model_state, batch, keys))
         updates, opt_state = optimizer.update(grads, opt_state, params)
         shared = SharedModel(optax.apply_updates(params, updates), opt_state)
         metrics = mean_metrics(metrics) | {"gradient_variance": _spread(own, mean)}
-        return State(Carried(extra), shared, state.step + 1), metrics
+        return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(centralized(loss, optimizer).init, update)
 

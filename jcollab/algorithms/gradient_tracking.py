@@ -34,19 +34,19 @@ def gradient_tracking(
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if client axes differ between params, extra, batch and mixer.
+        ValueError: if client axes differ between params, model_state, batch and mixer.
 
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
     check_parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
         zeros = jax.tree.map(jnp.zeros_like, params)
         opt_state = jax.vmap(optimizer.init)(params)
         both = (mixer.init(params), mixer.init(zeros))
-        return State(Corrected(params, extra, opt_state, both, zeros), (), jnp.int32(0))
+        return State(Corrected(params, model_state, opt_state, both, zeros), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
@@ -63,7 +63,7 @@ def gradient_tracking(
         )
         clients = Corrected(
             params,
-            stepped.extra,
+            stepped.model_state,
             stepped.opt_state,
             (of_params, of_correction),
             subtract(mixed, stepped.value),

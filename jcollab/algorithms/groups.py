@@ -18,12 +18,12 @@ class Group(NamedTuple):
 
     Attributes:
         features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer; or
-            ``features(params, extra, x)`` of a model that carries something along, its batch
+            ``features(params, model_state, x)`` of a model that carries something along, its batch
             statistics say.
         head: ``head(params, features [b, d]) -> logits [b, C]``.
         clients: how many there are.
-        train: ``train(params, extra, x, key) -> (features, extra)``, in place of ``features``
-            where a model behaves differently in training.
+        train: ``train(params, model_state, x, key) -> (features, model_state)``, in place of
+            ``features`` where a model behaves differently in training.
     """
 
     features: Callable[..., Array]

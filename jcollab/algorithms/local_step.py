@@ -19,13 +19,13 @@ class Stepped(NamedTuple):
 
     Attributes:
         value: what ``finish`` made of the step, ``[n, ...]``.
-        extra: what the loss carries along, ``[n, ...]``.
+        model_state: what the loss carries along, ``[n, ...]``.
         opt_state: of the local optimisers, ``[n, ...]``.
         metrics: means over clients, the loss as ``"loss"``.
     """
 
     value: PyTree
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     metrics: Metrics
 
@@ -48,8 +48,8 @@ def local_step(
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
-        ``step(clients, batch, key) -> Stepped``; ``clients`` has the fields ``params``, ``extra``
-        and ``opt_state``.
+        ``step(clients, batch, key) -> Stepped``; ``clients`` has the fields ``params``,
+        ``model_state`` and ``opt_state``.
 
     Raises:
         ValueError: in ``step``, if a mask has another length than n, holds nobody, or an honest
@@ -65,30 +65,30 @@ def local_step(
             raise ValueError(f"honest must be among the learners, but {sorted(idle)} are not")
 
         def local(
-            params: PyTree, extra: PyTree, opt_state: PyTree, batch: PyTree, key: Array
+            params: PyTree, model_state: PyTree, opt_state: PyTree, batch: PyTree, key: Array
         ) -> tuple:
-            grads, extra, metrics = gradient(params, extra, batch, key)
+            grads, model_state, metrics = gradient(params, model_state, batch, key)
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            return finish(params, updates), extra, opt_state, metrics
+            return finish(params, updates), model_state, opt_state, metrics
 
         each = layout.per_client(local, only=None if len(rows) == n else rows)
         keys = layout.client_keys(key, n)
-        *fresh, metrics = each(clients.params, clients.extra, clients.opt_state, batch, keys)
+        *fresh, metrics = each(clients.params, clients.model_state, clients.opt_state, batch, keys)
         if len(rows) < n:
             still = jax.tree.map(jnp.zeros_like, clients.params)
-            old = [jax.vmap(finish)(clients.params, still), clients.extra, clients.opt_state]
+            old = [jax.vmap(finish)(clients.params, still), clients.model_state, clients.opt_state]
             fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
         if len(told) < len(rows):
             places = np.searchsorted(rows, told)
             metrics = jax.tree.map(lambda leaf: leaf[places], metrics)
-        value, extra, opt_state = fresh
-        return Stepped(value, extra, opt_state, mean_metrics(metrics))
+        value, model_state, opt_state = fresh
+        return Stepped(value, model_state, opt_state, mean_metrics(metrics))
 
     return step
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
-    """``gradient(params, extra, batch, key) -> (grads, extra, metrics)`` for one client.
+    """``gradient(params, model_state, batch, key) -> (grads, model_state, metrics)``, one client.
 
     Args:
         objective: a loss in its full form, see :func:`jcollab.lift`.
@@ -99,10 +99,10 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
     def gradient(
-        params: PyTree, extra: PyTree, batch: PyTree, key: Array
+        params: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Metrics]:
-        (value, (extra, metrics)), grads = differentiate(params, extra, batch, key)
-        return grads, extra, {"loss": value, **metrics}
+        (value, (model_state, metrics)), grads = differentiate(params, model_state, batch, key)
+        return grads, model_state, {"loss": value, **metrics}
 
     return gradient
 
@@ -123,7 +123,7 @@ def subtract(left: PyTree, right: PyTree) -> PyTree:
 
 
 def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:
-    """``train(params, extra, x, key) -> (result, extra)``: the given one, or as ``predict`` does.
+    """``train(params, model_state, x, key) -> (result, model_state)``: given, or of ``predict``.
 
     Raises:
         TypeError: if there is none and ``predict`` has another form.
@@ -131,4 +131,4 @@ def lift_train(predict: Callable, train: Callable | None = None) -> Callable[...
     if train is not None:
         return train
     judge = lift_predict(predict)
-    return lambda params, extra, x, key: (judge(params, extra, x), extra)
+    return lambda params, model_state, x, key: (judge(params, model_state, x), model_state)

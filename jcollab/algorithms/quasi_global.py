@@ -20,13 +20,13 @@ class QuasiGlobal(NamedTuple):
 
     Attributes:
         params: model parameters.
-        extra: what the loss carries along.
+        model_state: what the loss carries along.
         momentum: buffer m.
         mixer: state of the mixer.
     """
 
     params: PyTree
-    extra: PyTree
+    model_state: PyTree
     momentum: PyTree
     mixer: PyTree
 
@@ -67,11 +67,11 @@ def quasi_global_momentum(
         raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
-        layout.num_clients((params, extra), "(params, extra)")
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
         zeros = jax.tree.map(jnp.zeros_like, params)
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
-        clients = QuasiGlobal(params, extra, zeros, mixer.init(params))
+        clients = QuasiGlobal(params, model_state, zeros, mixer.init(params))
         return State(clients, rate, jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -84,15 +84,21 @@ def quasi_global_momentum(
             heavy = momentum * m + g
             return g + momentum * heavy if nesterov else heavy / (1 + momentum)
 
-        def local(params: PyTree, extra: PyTree, m: PyTree, batch: PyTree, key: Array) -> tuple:
-            grads, extra, metrics = gradient(params, extra, batch, key)
+        def local(
+            params: PyTree, model_state: PyTree, m: PyTree, batch: PyTree, key: Array
+        ) -> tuple:
+            grads, model_state, metrics = gradient(params, model_state, batch, key)
             moved = jax.tree.map(
                 lambda x, m, g: (x - rate * direction(m, g)).astype(x.dtype), params, m, grads
             )
-            return moved, extra, metrics
+            return moved, model_state, metrics
 
-        half, extra, metrics = layout.per_client(local)(
-            clients.params, clients.extra, clients.momentum, batch, layout.client_keys(local_key, n)
+        half, model_state, metrics = layout.per_client(local)(
+            clients.params,
+            clients.model_state,
+            clients.momentum,
+            batch,
+            layout.client_keys(local_key, n),
         )
         params, mixed = offer(
             mixer.update, half, clients.mixer, key=mix_key, step=state.step, batch=batch
@@ -103,7 +109,7 @@ def quasi_global_momentum(
             return (momentum * m + (1 - momentum) * movement).astype(m.dtype)
 
         buffer = jax.tree.map(smooth, clients.momentum, clients.params, params)
-        clients = QuasiGlobal(params, extra, buffer, mixed)
+        clients = QuasiGlobal(params, model_state, buffer, mixed)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)

@@ -44,12 +44,12 @@ class SharingClients(NamedTuple):
     """Client part of the state.
 
     With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``,
-    ``extra`` and ``opt_state`` are tuples with one stacked tree for each group, ``[n_g, ...]``, in
-    the order in which clients are numbered; everything else leads with [n].
+    ``model_state`` and ``opt_state`` are tuples with one stacked tree for each group,
+    ``[n_g, ...]``, in the order in which clients are numbered; everything else leads with [n].
 
     Attributes:
         params: model parameters.
-        extra: what models carry along (batch statistics), see :class:`Group`.
+        model_state: what models carry along (batch statistics), see :class:`Group`.
         opt_state: of the local optimisers.
         mixer: state of the mixer of class means.
         observers: of those of observations, one for each.
@@ -57,7 +57,7 @@ class SharingClients(NamedTuple):
     """
 
     params: PyTree
-    extra: PyTree
+    model_state: PyTree
     opt_state: PyTree
     mixer: PyTree
     observers: PyTree
@@ -124,9 +124,9 @@ def representation_sharing(
         honest: bool ``[n]``, whose metrics are averaged; None for all.
 
     Returns:
-        An algorithm with ``init(key, params, extra=())``, params and extra stacked ``[n, ...]``
-        (tuples of stacked trees for a sequence of groups), and ``update(state, batch, key)``. The
-        batch is all data of all clients: :class:`jcollab.data.ClientData` (with
+        An algorithm with ``init(key, params, model_state=())``, params and model_state stacked
+        ``[n, ...]`` (tuples of stacked trees for a sequence of groups), and ``update(state, batch,
+        key)``. The batch is all data of all clients: :class:`jcollab.data.ClientData` (with
         ``sample=jcollab.data.whole``), or fields ``x [n, m, ...]`` and ``y [n, m]``. It reports
         ``loss``, ``accuracy`` and the objective's metrics as means over local examples and honest
         clients. Messages are computed with running averages, as in the source.
@@ -167,11 +167,11 @@ def representation_sharing(
     width = num_classes if message == "logits" else num_features
     num_sent = num_observations if observer else 0
 
-    def init(key: Array, params: PyTree, extra: PyTree = ()) -> State:
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
         each = per_group(params, kinds, several)
-        if several and not jax.tree.leaves(extra):
-            extra = ((),) * len(kinds)
-        per_group(extra, kinds, several, "extra", optional=True)
+        if several and not jax.tree.leaves(model_state):
+            model_state = ((),) * len(kinds)
+        per_group(model_state, kinds, several, "model_state", optional=True)
         opt_state = [jax.vmap(optimizer.init)(tree) for tree in each]
         kind = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
         empty = Prototypes(
@@ -179,20 +179,22 @@ def representation_sharing(
         )
         clients = SharingClients(
             params,
-            extra,
+            model_state,
             tuple(opt_state) if several else opt_state[0],
             mixer.init(empty) if mixer else (),
             tuple(observer.init(empty) for _ in range(num_sent)) if observer else (),
-            model_mixer.init(_whole(params, extra)) if model_mixer else (),
+            model_mixer.init(_whole(params, model_state)) if model_mixer else (),
         )
         return State(clients, (), jnp.int32(0))
 
     def publish(kind: Group, size: int) -> Callable:
         look = lift_predict(kind.features)
 
-        def one(params: PyTree, extra: PyTree, own: PyTree, key: Array, common: PyTree) -> tuple:
+        def one(
+            params: PyTree, model_state: PyTree, own: PyTree, key: Array, common: PyTree
+        ) -> tuple:
             def compute(x: Array) -> Array:
-                features = look(params, extra, x)
+                features = look(params, model_state, x)
                 if features.shape[-1] != num_features:
                     raise ValueError(
                         f"num_features is {num_features}, but features of a group have width "
@@ -250,21 +252,23 @@ def representation_sharing(
 
         def one(
             params: PyTree,
-            extra: PyTree,
+            model_state: PyTree,
             opt_state: PyTree,
             own: PyTree,
             got: Received,
             key: Array,
             common: PyTree,
         ) -> tuple:
-            def step_loss(params: PyTree, extra: PyTree, x: Array, y: Array, key: Array) -> tuple:
-                features, extra = look(params, extra, x, jax.random.fold_in(key, 1))
+            def step_loss(
+                params: PyTree, model_state: PyTree, x: Array, y: Array, key: Array
+            ) -> tuple:
+                features, model_state = look(params, model_state, x, jax.random.fold_in(key, 1))
                 classify = lambda s: kind.head(params, s)  # noqa: E731
                 values, metrics = objective(features, classify(features), y, got, classify, key)
-                return values, extra, metrics
+                return values, model_state, metrics
 
             train = epochs(step_loss, optimizer, size, batch_size, num_epochs)
-            return train(params, extra, opt_state, own, common, key)
+            return train(params, model_state, opt_state, own, common, key)
 
         return one
 
@@ -275,20 +279,22 @@ def representation_sharing(
         if held != n:
             raise ValueError(f"groups have n={n} clients, but batch is stacked for n={held}")
         params = per_group(clients.params, kinds, several)
-        extras, opt_states = clients.extra, clients.opt_state
-        extras, opt_states = (extras, opt_states) if several else ([extras], [opt_states])
+        model_states, opt_states = clients.model_state, clients.opt_state
+        model_states, opt_states = (
+            (model_states, opt_states) if several else ([model_states], [opt_states])
+        )
         owned = split(own, kinds)
         sent: list[Prototypes] = []
         if mixer or observer:
             keys = split(layout.client_keys(publish_key, n), kinds)
             parts = [
                 layout.per_client(publish(kind, size), in_axes=(0, 0, 0, 0, None))(*args, common)
-                for kind, *args in zip(kinds, params, extras, owned, keys, strict=True)
+                for kind, *args in zip(kinds, params, model_states, owned, keys, strict=True)
             ]
             sent = list(join(parts))
         got, mixed, observers = exchange(clients, sent, mix_key, state.step)
         keys, gots = split(layout.client_keys(local_key, n), kinds), split(got, kinds)
-        columns = (params, extras, opt_states, owned, gots, keys)
+        columns = (params, model_states, opt_states, owned, gots, keys)
         parts = [
             layout.per_client(learn(kind, size), in_axes=(0,) * 6 + (None,))(*args, common)
             for kind, *args in zip(kinds, *columns, strict=True)
@@ -310,9 +316,9 @@ def representation_sharing(
     return Algorithm(init, update)
 
 
-def _whole(params: PyTree, extra: PyTree) -> PyTree:
+def _whole(params: PyTree, model_state: PyTree) -> PyTree:
     """What FedAvg averages: models, and batch statistics where there are some."""
-    return (params, extra) if jax.tree.leaves(extra) else params
+    return (params, model_state) if jax.tree.leaves(model_state) else params
 
 
 def bytes_exchanged(

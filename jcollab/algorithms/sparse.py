@@ -102,11 +102,11 @@ def sparse_decentralized(
                 name: places[name].reshape(jnp.shape(ids)) for name, ids in rows(batch).items()
             }
 
-            def of_rows(own: Tables, extra: Any, batch: PyTree, key: Array) -> tuple:
+            def of_rows(own: Tables, model_state: Any, batch: PyTree, key: Array) -> tuple:
                 if distinct:
-                    return lifted(own, extra, {**batch, "places": where}, key)
+                    return lifted(own, model_state, {**batch, "places": where}, key)
                 looked_up = {name: row_sparse.take(own[name], where[name]) for name in where}
-                return lifted({**own, **looked_up}, extra, batch, key)
+                return lifted({**own, **looked_up}, model_state, batch, key)
 
             grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
             return grads, metrics
@@ -139,7 +139,7 @@ def sparse_decentralized(
         mixed, mixer_state = offer(
             mix.update, fresh, clients.mixer, key=mix_key, step=state.step, batch=batch
         )
-        clients = Clients(mixed, clients.extra, opt_state, mixer_state)
+        clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)

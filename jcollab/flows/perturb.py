@@ -122,8 +122,8 @@ def adversarial(
     attack reach the training step.
 
     Args:
-        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, extra, x)``, as in
-            evaluation.
+        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, model_state, x)``, as
+            in evaluation.
         flow: a :class:`jcollab.flows.Flow` or alike.
         flow_params: its parameters.
         radius: of the ball, at least 0 (20 for random and 1 for adversarial perturbations of
@@ -140,7 +140,7 @@ def adversarial(
         ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key, *, extra=()) -> batch``.
+        ``augment(batch, params, key, *, model_state=()) -> batch``.
 
     Raises:
         ValueError: if a number or a name is out of its range.
@@ -152,15 +152,15 @@ def adversarial(
     _check_attack(radius, step_size, num_steps, norm, start, labels)
     _check_finish(clamp, clip, ratio)
 
-    def augment(batch: Any, params: PyTree, key: Array, *, extra: PyTree = ()) -> Any:
+    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
         noise_key, start_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
-        target = _target(judge, params, extra, batch, labels)
+        target = _target(judge, params, model_state, batch, labels)
         delta = jnp.zeros_like(z)
         if start == "random":
             delta = random_start(start_key, z.shape, radius, norm, z.dtype)
         delta = ascend(
-            lambda delta: _loss(judge(params, extra, decode(z + delta)), target),
+            lambda delta: _loss(judge(params, model_state, decode(z + delta)), target),
             delta,
             radius=radius,
             step_size=step_size,
@@ -200,7 +200,7 @@ def pgd(
         ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key, *, extra=()) -> batch``.
+        ``augment(batch, params, key, *, model_state=()) -> batch``.
 
     Raises:
         ValueError: if a number or a name is out of its range.
@@ -212,14 +212,14 @@ def pgd(
     _check_attack(radius, step_size, num_steps, norm, start, labels)
     _check_finish(clamp, clip, ratio)
 
-    def augment(batch: Any, params: PyTree, key: Array, *, extra: PyTree = ()) -> Any:
+    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
         start_key, last_key = jax.random.split(key)
-        target = _target(judge, params, extra, batch, labels)
+        target = _target(judge, params, model_state, batch, labels)
         delta = jnp.zeros_like(batch.x)
         if start == "random":
             delta = random_start(start_key, batch.x.shape, radius, norm, batch.x.dtype)
         delta = ascend(
-            lambda delta: _loss(judge(params, extra, batch.x + delta), target),
+            lambda delta: _loss(judge(params, model_state, batch.x + delta), target),
             delta,
             radius=radius,
             step_size=step_size,
@@ -297,10 +297,12 @@ def _opened(
     return z, lambda z: flow.decode(fixed, z, noise, given)
 
 
-def _target(judge: Callable, params: PyTree, extra: PyTree, batch: Any, labels: Labels) -> Array:
+def _target(
+    judge: Callable, params: PyTree, model_state: PyTree, batch: Any, labels: Labels
+) -> Array:
     if labels == "true":
         return batch.y
-    return jnp.argmax(judge(params, extra, batch.x), -1)
+    return jnp.argmax(judge(params, model_state, batch.x), -1)
 
 
 def _loss(logits: Array, target: Array) -> Array:

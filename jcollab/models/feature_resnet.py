@@ -104,15 +104,16 @@ class FeatureResNet(nn.Module):
 
 
 def parts_with_statistics(model: nn.Module) -> tuple[Callable[..., Any], ...]:
-    """``features(params, extra, x)``, ``head(params, features)``, ``train(params, extra, x, key)``.
+    """Three functions of a model: ``features``, ``head`` and ``train``.
 
     Args:
         model: a module with methods ``features(x, train=...)`` and ``head(features)``, and a
             collection ``batch_stats``.
 
     Returns:
-        Three functions, the last one with new statistics: ``(features, extra)``. ``params`` and
-        ``extra`` are ``variables["params"]`` and ``variables["batch_stats"]`` of ``model.init``.
+        Three functions, the last one with new statistics: ``(features, model_state)``. ``params``
+        and ``model_state`` are ``variables["params"]`` and ``variables["batch_stats"]`` of
+        ``model.init``.
 
     Raises:
         TypeError: if it has not both methods.

@@ -65,16 +65,16 @@ class ResNet18(nn.Module):
 def with_statistics(
     model: nn.Module, method: str | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``predict(params, extra, x)`` and ``train(params, extra, x, key)`` of a module.
+    """``predict(params, model_state, x)`` and ``train(params, model_state, x, key)`` of a module.
 
     Args:
         model: a module called as ``model(x, train=...)`` with a collection ``batch_stats``.
         method: of the module, in place of the call.
 
     Returns:
-        Two functions, the second one with new statistics: ``(logits, extra)``. ``extra`` is
-        ``batch_stats``; both come from ``model.init``: ``variables["params"]`` and
-        ``variables["batch_stats"]``.
+        Two functions, the second one with new statistics: ``(logits, model_state)``.
+        ``model_state`` is ``batch_stats``; both come from ``model.init``: ``variables["params"]``
+        and ``variables["batch_stats"]``.
 
     Raises:
         TypeError: if model is no module.
@@ -82,11 +82,11 @@ def with_statistics(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a flax module, got {type(model).__name__}")
 
-    def predict(params: Any, extra: Any, x: Array) -> Any:
-        return model.apply({"params": params, "batch_stats": extra}, x, method=method)
+    def predict(params: Any, model_state: Any, x: Array) -> Any:
+        return model.apply({"params": params, "batch_stats": model_state}, x, method=method)
 
-    def train(params: Any, extra: Any, x: Array, key: Array) -> tuple[Any, Any]:
-        variables = {"params": params, "batch_stats": extra}
+    def train(params: Any, model_state: Any, x: Array, key: Array) -> tuple[Any, Any]:
+        variables = {"params": params, "batch_stats": model_state}
         logits, new = model.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
         return logits, new["batch_stats"]
 

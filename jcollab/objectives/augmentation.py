@@ -22,8 +22,8 @@ def as_augment(augment: Callable) -> Augment:
             images alone, :func:`jcollab.data.crop_and_flip` say.
 
     Returns:
-        A function of three arguments; one that also names ``extra`` as a keyword gets what the
-        model carries along (batch statistics).
+        A function of three arguments; one that also names ``model_state`` as a keyword gets what
+        the model carries along (batch statistics).
 
     Raises:
         TypeError: if it is no function of two or three arguments.
@@ -56,16 +56,16 @@ def in_turn(*augments: Callable) -> Augment:
         *augments: in either form of :func:`as_augment`; none leaves batches alone.
 
     Returns:
-        ``augment(batch, params, key, *, extra=()) -> batch``.
+        ``augment(batch, params, key, *, model_state=()) -> batch``.
 
     Raises:
         TypeError: as for :func:`as_augment`.
     """
     hooks = [as_augment(augment) for augment in augments]
 
-    def augment(batch: Any, params: PyTree, key: Array, *, extra: PyTree = ()) -> Any:
+    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
         for i, hook in enumerate(hooks):
-            batch = offer(hook, batch, params, jax.random.fold_in(key, i), extra=extra)
+            batch = offer(hook, batch, params, jax.random.fold_in(key, i), model_state=model_state)
         return batch
 
     return augment

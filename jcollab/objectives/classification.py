@@ -26,23 +26,23 @@ def classification(
 
     Args:
         predict: ``predict(params, x [b, ...]) -> logits [b, C]``, a flax model's ``apply`` say; or
-            ``predict(params, extra, x)`` of a model that carries something along, its batch
+            ``predict(params, model_state, x)`` of a model that carries something along, its batch
             statistics.
         augment: ``augment(x [b, ...], key) -> x`` that changes the inputs at random before the
             model sees them, :func:`jcollab.data.crop_and_flip` say, or
             ``augment(batch, params, key) -> batch`` that may also look at labels and at the model
-            as it is (and at ``extra``, if it names that), :mod:`jcollab.flows.perturb` say. No
-            gradient flows through it. None leaves batches alone.
+            as it is (and at ``model_state``, if it names that), :mod:`jcollab.flows.perturb` say.
+            No gradient flows through it. None leaves batches alone.
         train: ``train(params, x, key) -> logits`` that takes the place of ``predict`` in the loss
             where the model behaves at random in training. With dropout in flax:
             ``lambda params, x, key: model.apply(params, x, train=True, rngs={"dropout": key})``.
-            With something carried along, ``train(params, extra, x, key) -> (logits, extra)``, and
-            only here it changes.
+            With something carried along, ``train(params, model_state, x, key) -> (logits,
+            model_state)``, and only here it changes.
 
     Returns:
         ``loss(params, batch, key) -> (loss, {"accuracy": ...})``, or where something is carried
-        along ``loss(params, extra, batch, key) -> (loss, (extra, {"accuracy": ...}))``; the batch
-        has fields ``x`` and ``y`` (a Dataset does), labels int ``[b]`` or probabilities
+        along ``loss(params, model_state, batch, key) -> (loss, (model_state, {"accuracy": ...}))``;
+        the batch has fields ``x`` and ``y`` (a Dataset does), labels int ``[b]`` or probabilities
         ``[b, C]``. The accuracy is that of the logits in the loss. ``augment`` and ``train`` each
         get a key of their own, so that one does not change what the other draws; without them the
         key is not used.
@@ -57,16 +57,18 @@ def classification(
     if train is not None and not callable(train):
         raise TypeError(f"train must be a function or None, got {type(train).__name__}")
 
-    def full(params: PyTree, extra: PyTree, batch: Any, key: Array) -> tuple:
+    def full(params: PyTree, model_state: PyTree, batch: Any, key: Array) -> tuple:
         if hook is not None or train is not None:
             augment_key, train_key = jax.random.split(key)
         if hook is not None:
-            seen = jax.lax.stop_gradient((params, extra))
-            batch = jax.lax.stop_gradient(offer(hook, batch, seen[0], augment_key, extra=seen[1]))
+            seen = jax.lax.stop_gradient((params, model_state))
+            batch = jax.lax.stop_gradient(
+                offer(hook, batch, seen[0], augment_key, model_state=seen[1])
+            )
         if train is None:
-            logits = judge(params, extra, batch.x)
+            logits = judge(params, model_state, batch.x)
         elif carries:
-            logits, extra = train(params, extra, batch.x, train_key)
+            logits, model_state = train(params, model_state, batch.x, train_key)
         else:
             logits = train(params, batch.x, train_key)
         y, labels = batch.y, batch.y
@@ -75,7 +77,7 @@ def classification(
         else:
             value, labels = optax.softmax_cross_entropy(logits, y), jnp.argmax(y, -1)
         accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
-        return value.mean(), (extra, {"accuracy": accuracy})
+        return value.mean(), (model_state, {"accuracy": accuracy})
 
     def loss(params: PyTree, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
         value, (_, metrics) = full(params, (), batch, key)

@@ -41,8 +41,8 @@ def computed_in(dtype: Any, loss: Callable) -> Callable:
 
         return jax.tree.map(one, tree)
 
-    def computed(params: PyTree, extra: PyTree, batch: PyTree, key: Array) -> tuple:
-        value, (new, metrics) = full(cast(params), extra, cast(batch), key)
+    def computed(params: PyTree, model_state: PyTree, batch: PyTree, key: Array) -> tuple:
+        value, (new, metrics) = full(cast(params), model_state, cast(batch), key)
         return value.astype(jnp.float32), (new, metrics)
 
     return computed

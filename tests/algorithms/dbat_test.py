@@ -181,15 +181,15 @@ def test_what_a_model_carries_comes_from_both_batches():
     """The trained member sees the labelled batch first, then the points; frozen ones do not."""
     params, batches = problem()
 
-    def counting(params, extra, batch, key):
-        return loss(params, batch, key), (extra + 1, {})
+    def counting(params, model_state, batch, key):
+        return loss(params, batch, key), (model_state + 1, {})
 
-    def carried(params, extra, x, key):
-        return predict(params, x), 10 * extra
+    def carried(params, model_state, x, key):
+        return predict(params, x), 10 * model_state
 
     algorithm = jc.dbat(
         counting,
-        lambda params, extra, x: predict(params, x) + extra,
+        lambda params, model_state, x: predict(params, x) + model_state,
         optax.sgd(0.1),
         alpha=0.5,
         member_rounds=1,
@@ -197,7 +197,7 @@ def test_what_a_model_carries_comes_from_both_batches():
     )
     state = algorithm.init(KEY, params, jnp.array([1.0, 2.0, 3.0]))
     state, _ = jc.run(algorithm, state, jax.tree.map(lambda x: x[:2], batches), KEY)
-    np.testing.assert_array_equal(state.clients.extra, [2, 30, 3])
+    np.testing.assert_array_equal(state.clients.model_state, [2, 30, 3])
 
 
 def test_searched_points_replace_those_of_the_batch():

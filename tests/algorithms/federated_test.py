@@ -176,10 +176,10 @@ def test_chunks_do_not_change_results(x64):
 
 
 def test_what_a_client_keeps_is_the_clients():
-    """Counts in ``extra`` go up for the sampled alone, whatever their place in the round."""
+    """Counts in ``model_state`` go up for the sampled alone, whatever their place in the round."""
 
-    def counting(params, extra, batch, key):
-        return jnp.sum(params) * 0.0, (extra + batch, {})
+    def counting(params, model_state, batch, key):
+        return jnp.sum(params) * 0.0, (model_state + batch, {})
 
     algorithm = jc.federated(
         counting, SGD, num_sampled=3, dropout=0.3, source=jc.sources.repeated()
@@ -189,7 +189,7 @@ def test_what_a_client_keeps_is_the_clients():
     for t in range(5):
         batch = 10.0 ** jnp.arange(6)
         new, metrics = algorithm.update(state, batch, jax.random.fold_in(KEY, t))
-        moved = np.asarray(new.clients.extra - state.clients.extra)
+        moved = np.asarray(new.clients.model_state - state.clients.model_state)
         assert set(moved[moved != 0]) <= set(np.asarray(batch))
         np.testing.assert_array_equal(moved[moved != 0], np.asarray(batch)[moved != 0])
         assert (moved != 0).sum() == metrics["participants"] <= 3

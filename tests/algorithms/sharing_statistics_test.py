@@ -22,13 +22,13 @@ from tests.algorithms.representation_sharing_test import (
 )
 
 
-def centred(p, extra, x):
-    return jnp.tanh((x - extra) @ p["w"])
+def centred(p, model_state, x):
+    return jnp.tanh((x - model_state) @ p["w"])
 
 
-def centring(p, extra, x, key):
+def centring(p, model_state, x, key):
     mean = x.mean(0)
-    return jnp.tanh((x - mean) @ p["w"]), 0.9 * extra + 0.1 * mean
+    return jnp.tanh((x - mean) @ p["w"]), 0.9 * model_state + 0.1 * mean
 
 
 def test_batch_statistics_are_carried_along_and_used_in_messages():
@@ -54,8 +54,8 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
     given = np.asarray(mixed[0].values) / np.maximum(np.asarray(mixed[0].weights), 1)[..., None]
     np.testing.assert_allclose(given, sums / np.maximum(counts, 1)[..., None], atol=1e-6)
     # three batches of an epoch, the last one of a single example filled up with another one
-    assert new.clients.extra.shape == (N, IN)
-    rest = (new.clients.extra - 0.9**3) / (1 - 0.9**3)
+    assert new.clients.model_state.shape == (N, IN)
+    rest = (new.clients.model_state - 0.9**3) / (1 - 0.9**3)
     spread = np.asarray(data.x)
     assert (rest > spread.min(1)).all() and (rest < spread.max(1)).all()
 
@@ -68,7 +68,7 @@ def test_statistics_are_of_a_clients_own_examples():
     new, _ = algorithm.update(algorithm.init(KEY, params(), jnp.ones((N, IN))), data, KEY)
     for i in range(N):
         own = np.asarray(data.examples.x)[np.asarray(data.indices[i])[np.asarray(data.mask[i])]]
-        seen = (np.asarray(new.clients.extra[i]) - 0.9) / 0.1
+        seen = (np.asarray(new.clients.model_state[i]) - 0.9) / 0.1
         assert ((seen >= own.min(0) - 1e-5) & (seen <= own.max(0) + 1e-5)).all()
         if len(own) == data.indices.shape[1]:  # nothing to fill up
             np.testing.assert_allclose(seen, own.mean(0), atol=1e-5)
@@ -83,7 +83,7 @@ def test_averaged_models_are_averaged_with_their_statistics():
     )
     new, _ = algorithm.update(algorithm.init(KEY, params(), jnp.zeros((N, IN))), dense(), KEY)
     expected = 0.1 * dense().x.mean((0, 1))
-    np.testing.assert_allclose(new.clients.extra, np.tile(expected, (N, 1)), atol=1e-6)
+    np.testing.assert_allclose(new.clients.model_state, np.tile(expected, (N, 1)), atol=1e-6)
 
 
 def test_groups_may_carry_something_or_nothing():
@@ -93,9 +93,9 @@ def test_groups_may_carry_something_or_nothing():
     new, metrics = algorithm.update(
         algorithm.init(KEY, both, (jnp.zeros((2, IN)), ())), dense(), KEY
     )
-    np.testing.assert_allclose(new.clients.extra[0], 0.1 * dense().x[:2].mean(1), atol=1e-6)
-    assert new.clients.extra[1] == () and np.isfinite(metrics["loss"])
-    with pytest.raises(ValueError, match="extra of group 0 are stacked for 3 clients"):
+    np.testing.assert_allclose(new.clients.model_state[0], 0.1 * dense().x[:2].mean(1), atol=1e-6)
+    assert new.clients.model_state[1] == () and np.isfinite(metrics["loss"])
+    with pytest.raises(ValueError, match="model_state of group 0 are stacked for 3 clients"):
         algorithm.init(KEY, both, (jnp.zeros((3, IN)), ()))
     with pytest.raises(TypeError, match="train of a group must be a function"):
         build(Group(centred, head, N, "yes"))

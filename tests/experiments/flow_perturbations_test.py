@@ -24,9 +24,9 @@ def test_every_method_makes_a_batch_of_images(name):
     x = jnp.asarray(problem.train.x[:8])
     models = {"flow": (problem.flow, problem.start), "vae": (model, model.init(KEY, x))}
     loss = jax.jit(_training.loss_of(name, problem, classifier, models))
-    params, extra = classifier.init(KEY)
+    params, model_state = classifier.init(KEY)
     batch = jc.data.Dataset(x, jnp.asarray(problem.train.y[:8]))
-    value, _ = loss(params, extra, batch, KEY)
+    value, _ = loss(params, model_state, batch, KEY)
     assert np.isfinite(value)
 
 

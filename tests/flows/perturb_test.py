@@ -154,25 +154,25 @@ def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
     """Batch statistics: the attack evaluates, the training step alone updates."""
     batch, params = example()
 
-    def judge(params, extra, x):
-        return predict(params, x) * extra
+    def judge(params, model_state, x):
+        return predict(params, x) * model_state
 
-    def train(params, extra, x, key):
-        return predict(params, x), extra + 1
+    def train(params, model_state, x, key):
+        return predict(params, x), model_state + 1
 
     attack = perturb.adversarial(judge, FLOW, TWO, radius=0.1, step_size=0.05)
     loss = jc.objectives.classification(judge, augment=attack, train=train)
-    value, (extra, metrics) = loss(params, jnp.float32(3.0), batch, KEY)
-    assert extra == 4 and metrics.keys() == {"accuracy"}
+    value, (model_state, metrics) = loss(params, jnp.float32(3.0), batch, KEY)
+    assert model_state == 4 and metrics.keys() == {"accuracy"}
     augment_key, _ = jax.random.split(KEY)
-    moved = attack(batch, params, augment_key, extra=jnp.float32(3.0))
+    moved = attack(batch, params, augment_key, model_state=jnp.float32(3.0))
     expected = cross_entropy(predict(params, moved.x), batch.y).mean()
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     state = jc.centralized(loss, optax.sgd(0.1)).init(KEY, params[None], jnp.zeros(1))
     state, _ = jc.centralized(loss, optax.sgd(0.1)).update(
         state, jax.tree.map(lambda leaf: leaf[None], batch), KEY
     )
-    np.testing.assert_array_equal(state.clients.extra, [1])
+    np.testing.assert_array_equal(state.clients.model_state, [1])
 
 
 def test_no_gradient_flows_through_the_attack():

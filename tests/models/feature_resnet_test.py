@@ -32,12 +32,12 @@ def test_features_with_statistics_are_those_of_the_module():
     x = jax.random.normal(jax.random.key(1), (3, 16, 16, 1))
     variables = model.init(jax.random.key(0), x)
     features, head, train = jc.models.parts_with_statistics(model)
-    params, extra = variables["params"], variables["batch_stats"]
-    s = features(params, extra, x)
+    params, model_state = variables["params"], variables["batch_stats"]
+    s = features(params, model_state, x)
     assert (jnp.abs(s) < 1).all()
     np.testing.assert_allclose(head(params, s), model.apply(variables, x), atol=1e-6)
-    _, new = train(params, extra, x, jax.random.key(0))
-    (first, *_), (before, *_) = jax.tree.leaves(new), jax.tree.leaves(extra)
+    _, new = train(params, model_state, x, jax.random.key(0))
+    (first, *_), (before, *_) = jax.tree.leaves(new), jax.tree.leaves(model_state)
     assert not jnp.allclose(first, before)
     with pytest.raises(ValueError, match="depth must be 9 or 18, got 34"):
         jc.models.FeatureResNet(34).init(jax.random.key(0), x)

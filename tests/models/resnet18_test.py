@@ -24,15 +24,17 @@ def test_statistics_change_in_training_only():
     predict, train = jc.models.with_statistics(model)
     x = images()
     variables = model.init(KEY, x)
-    params, extra = variables["params"], variables["batch_stats"]
+    params, model_state = variables["params"], variables["batch_stats"]
     batch = jc.data.Dataset(x, jnp.arange(6) % 3)
     attack = perturb.pgd(predict, radius=0.1, step_size=0.05, num_steps=2)
     loss = jax.jit(jc.objectives.classification(predict, augment=attack, train=train))
-    _, (new, _) = loss(params, extra, batch, KEY)
-    seen = attack(batch, params, jax.random.split(KEY)[0], extra=extra)
-    _, once = train(params, extra, seen.x, KEY)
+    _, (new, _) = loss(params, model_state, batch, KEY)
+    seen = attack(batch, params, jax.random.split(KEY)[0], model_state=model_state)
+    _, once = train(params, model_state, seen.x, KEY)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new, once)
-    moved = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (extra, new)), strict=True)]
+    moved = [
+        bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (model_state, new)), strict=True)
+    ]
     assert moved and all(moved)
     with pytest.raises(TypeError, match="model must be a flax module, got int"):
         jc.models.with_statistics(3)
