@@ -30,7 +30,7 @@ benchmarks: .venv/installed
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
 	touch $@
 
 .venv/tested: .venv/bin/python pyproject.toml

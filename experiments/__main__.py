@@ -2,9 +2,9 @@
 
 Without a preset, lists papers and presets. Several values for a field that is one number are
 several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
-hold; 2 for bad input; 3 when a run diverges; 130 when interrupted. ``python -m experiments report
-DIR ...`` makes one page of the results of several runs, ``python -m experiments tables`` the tables
-of the documentation.
+hold; 2 for bad input or a missing package; 3 when a run diverges; 130 when interrupted. ``python -m
+experiments report DIR ...`` makes one page of the results of several runs, ``python -m experiments
+tables`` the tables of the documentation.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.util
 import os
 import pathlib
 import sys
 from typing import Any, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from experiments import grid, headers
+
+# what experiments import beyond the dependencies of the library
+NEEDED = ("bokeh", "jinja2", "matplotlib", "pandas", "tyro")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(width=None if sys.stdout.isatty() else 120)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f'experiments need {", ".join(missing)}: pip install "jax-collab[experiments]"')
+        return 2
     try:
         return _dispatch(arguments, console)
     except (ValueError, OSError, ImportError) as error:
@@ -161,6 +168,8 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
     Raises:
         ValueError: for an unknown paper, preset or field, or a value that a field refuses.
     """
+    import tyro
+
     from experiments import contract
 
     default = contract.configure(paper, name, smoke="--smoke" in arguments)
@@ -203,11 +212,10 @@ def _list(console: Console, papers: dict[str, headers.Paper]) -> None:
 def _prepare_jax() -> None:
     """Makes devices of the processor's cores, and keeps compiled programs for the next run."""
     import jax
-    import platformdirs
 
-    jax.config.update(
-        "jax_compilation_cache_dir", str(platformdirs.user_cache_path("jcollab") / "xla")
-    )
+    from jcollab.data.datasets import cache_dir
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # too late: jax has chosen its devices already

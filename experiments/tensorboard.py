@@ -27,7 +27,7 @@ class Writer:
             from tensorboardX import SummaryWriter
         except ImportError:
             raise ImportError(
-                '--tensorboard needs tensorboardX: pip install "jax-collab[tensorboard]"'
+                '--tensorboard needs tensorboardX: pip install "jax-collab[tracking]"'
             ) from None
         shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+
+try:
+    import matplotlib
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError(
+        'jcollab.plots needs matplotlib: pip install "jax-collab[experiments]"'
+    ) from error
 
 # distinguishable with any colour vision (Okabe and Ito)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")

@@ -42,6 +42,7 @@ def sweep(
         in the order of the grid, its last name varying fastest, then of the seeds, then of steps.
 
     Raises:
+        ImportError: without pandas.
         TypeError: if ``fn`` is no function, or returns no dict.
         ValueError: if the grid or the seeds are empty, a value is no finite number, a name is
             ``seed`` or ``step``, chunk < 1, or results have other shapes.
@@ -52,7 +53,10 @@ def sweep(
         >>> list(table.columns), len(table)
         (['lr', 'seed', 'loss'], 4)
     """
-    import pandas as pd  # slow to import
+    try:
+        import pandas as pd  # slow to import
+    except ImportError as error:
+        raise ImportError('sweep needs pandas: pip install "jax-collab[experiments]"') from error
 
     if not callable(fn):
         raise TypeError(f"fn must be a function, got {type(fn).__name__}")

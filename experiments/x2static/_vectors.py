@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import platformdirs
 
 import jcollab as jc
 from experiments.contract import Context, Row, check, check_choices
 from jcollab import objectives, plots, row_sparse, text
+from jcollab.data.datasets import cache_dir
 
 SETS = {
     "SimLex": "EN-SIMLEX-999.txt",
@@ -101,7 +101,7 @@ def make_problem(config: Config, context: Context) -> Problem:
     corpora = sorted(folder.glob("corpus_en/imdb*"))
     if not corpora:
         raise FileNotFoundError(f"data must hold corpus_en/imdb*, and {folder} does not")
-    cache = config.cache or platformdirs.user_cache_path("jcollab") / "contexts"
+    cache = config.cache or cache_dir() / "contexts"
     questions, topics = folder / "analogy" / "google-analogies.csv", folder / "sib200"
     labeled = None
     if topics.exists():

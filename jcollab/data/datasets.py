@@ -12,7 +12,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 
 DIGITS_TEST_FRACTION = 0.2
 
@@ -32,6 +31,11 @@ class Dataset(NamedTuple):
 def data_dir() -> str | None:
     """The TFDS directory: the variable JCOLLAB_DATA, or None for TFDS's own default."""
     return os.environ.get("JCOLLAB_DATA") or None
+
+
+def cache_dir() -> pathlib.Path:
+    """The folder of cached files: jcollab in the variable XDG_CACHE_HOME, or in ~/.cache."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jcollab"
 
 
 def digits(split: str = "train") -> Dataset:
@@ -109,7 +113,7 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
     where = pathlib.Path(builder.data_dir)
     stamp = [(f.name, f.stat().st_size) for f in sorted(where.iterdir())]
     digest = hashlib.sha256(repr((str(where.resolve()), stamp)).encode()).hexdigest()[:12]
-    folder = platformdirs.user_cache_path("jcollab") / "datasets"
+    folder = cache_dir() / "datasets"
     stem = f"{name}-{where.name}-{split}-{digest}"
     x_file, y_file = folder / f"{stem}.x.npy", folder / f"{stem}.y.npy"
     if x_file.exists() and y_file.exists():

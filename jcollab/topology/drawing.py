@@ -28,8 +28,14 @@ def draw(
 
     Returns:
         The axes.
+
+    Raises:
+        ImportError: without matplotlib.
     """
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('draw needs matplotlib: pip install "jax-collab[experiments]"') from error
 
     topology = as_topology(topology)
     ax = ax or plt.gca()
