@@ -131,7 +131,7 @@ def _find(what: str, known: dict[str, Callable[..., Any]], name: str) -> Any:
 def train(
     context: Context,
     config: Config,
-    graph: jc.topology.Contested,
+    graph: jc.topology.ByzantineTopology,
     deal: Callable[..., Any] | None,
     rule: str,
     attacks: Sequence[str],
@@ -186,7 +186,7 @@ def train(
 
 
 def _builder(
-    config: Config, graph: jc.topology.Contested, rule: str, attacks: Sequence[str]
+    config: Config, graph: jc.topology.ByzantineTopology, rule: str, attacks: Sequence[str]
 ) -> Callable[[Any], jc.Algorithm]:
     """``build(number of the attack) -> Algorithm``."""
     (examples, _, model), size, liars = load(config), config.batch_size, graph.byzantine

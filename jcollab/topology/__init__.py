@@ -1,7 +1,7 @@
 """Who talks to whom. Clients are numbered 0..n-1; graphs are connected and undirected."""
 
 from jcollab.topology.byzantine import (
-    Contested,
+    ByzantineTopology,
     attach_byzantine,
     byzantine_mask,
     byzantine_weight,
@@ -40,7 +40,7 @@ from jcollab.topology.weights import (
 )
 
 __all__ = [
-    "Contested",
+    "ByzantineTopology",
     "Topology",
     "as_topology",
     "attach_byzantine",

@@ -17,7 +17,7 @@ from jcollab.topology.weights import (
 )
 
 
-class Contested(NamedTuple):
+class ByzantineTopology(NamedTuple):
     """A topology, and who in it is byzantine.
 
     Attributes:
@@ -63,7 +63,9 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
     return mask
 
 
-def dumbbell(clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: int = 0) -> Contested:
+def dumbbell(
+    clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: int = 0
+) -> ByzantineTopology:
     """Two cliques joined by a bridge, with byzantine leaves at both of its ends.
 
     Clients 0..q-1 and q..2q-1 form the cliques, 0 -- 2q-1 is the bridge, then come b leaves of
@@ -89,10 +91,10 @@ def dumbbell(clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: in
     graph.add_edges_from(zip(rng.randint(0, q, size=r), rng.randint(q, 2 * q, size=r), strict=True))
     topology = from_networkx(graph, "dumbbell")
     weighted = with_weights(topology, constant_weights(topology, 1 / (q + b + 1 + r)))
-    return _contested(weighted, 2 * q, q)
+    return _byzantine_topology(weighted, 2 * q, q)
 
 
-def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> Contested:
+def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> ByzantineTopology:
     """Two cliques that meet in one client, to which byzantine leaves are attached.
 
     Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
@@ -122,10 +124,12 @@ def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> Conte
     matrix[center, leaves] = matrix[leaves, center] = strength / (b + 3)
     np.fill_diagonal(matrix, 0)
     np.fill_diagonal(matrix, 1 - matrix.sum(1))
-    return _contested(with_weights(topology, matrix), center + 1, m)
+    return _byzantine_topology(with_weights(topology, matrix), center + 1, m)
 
 
-def malicious_ring(honest: int, *, honest_majority: bool = True, lazy: bool = True) -> Contested:
+def malicious_ring(
+    honest: int, *, honest_majority: bool = True, lazy: bool = True
+) -> ByzantineTopology:
     """A ring of honest clients, each with two byzantine leaves.
 
     Clients 0..g-1 form the ring; g + i and 2g + i are the leaves of i.
@@ -151,10 +155,10 @@ def malicious_ring(honest: int, *, honest_majority: bool = True, lazy: bool = Tr
         extra = 1 - np.diag(matrix)[:honest].min()
         matrix = (matrix + extra * np.eye(topology.n)) / (1 + extra)
         topology = with_weights(topology, matrix)
-    return _contested(topology, honest, honest)
+    return _byzantine_topology(topology, honest, honest)
 
 
-def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> Contested:
+def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopology:
     """Adds a byzantine leaf to each of the given honest clients; leaves are numbered last.
 
     Weights are Metropolis-Hastings on the graph with its leaves.
@@ -172,10 +176,12 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> Contested:
         if not 0 <= host < n:
             raise ValueError(f"hosts must hold clients in 0..{n - 1}, got {host}")
         graph.add_edge(int(host), n + i)
-    return _contested(from_networkx(graph, topology.name), n, n)
+    return _byzantine_topology(from_networkx(graph, topology.name), n, n)
 
 
-def choose_byzantine(topology: Topology | nx.Graph, count: int, *, seed: int = 0) -> Contested:
+def choose_byzantine(
+    topology: Topology | nx.Graph, count: int, *, seed: int = 0
+) -> ByzantineTopology:
     """Makes some clients byzantine, at random among the sets that leave the honest connected.
 
     Clients are turned one after the other, each drawn from those whose loss does not cut the
@@ -198,7 +204,7 @@ def choose_byzantine(topology: Topology | nx.Graph, count: int, *, seed: int = 0
         cuts = set(nx.articulation_points(honest))
         honest.remove_node(rng.choice([i for i in honest if i not in cuts]))
     mask = ~np.isin(np.arange(n), list(honest))
-    return Contested(topology, mask, np.where(mask, -1, 0))
+    return ByzantineTopology(topology, mask, np.where(mask, -1, 0))
 
 
 def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
@@ -254,10 +260,12 @@ def _matrix(topology: Any) -> np.ndarray:
     return check_mixing_matrix(topology)
 
 
-def _contested(topology: Topology, num_honest: int, group_size: int) -> Contested:
+def _byzantine_topology(topology: Topology, num_honest: int, group_size: int) -> ByzantineTopology:
     numbers = np.arange(topology.n)
     in_group = numbers < num_honest - num_honest % group_size
-    return Contested(topology, numbers >= num_honest, np.where(in_group, numbers // group_size, -1))
+    return ByzantineTopology(
+        topology, numbers >= num_honest, np.where(in_group, numbers // group_size, -1)
+    )
 
 
 def _count(name: str, value: int) -> int:

@@ -15,7 +15,7 @@ FOLDER = REFERENCE / "clipped_gossip"
 GRAPHS = json.loads((FOLDER / "graphs.json").read_text())
 
 
-def contested(name):
+def build_graph(name):
     kind = name.rstrip("0123456789,.x")
     numbers = [float(v) for v in name[len(kind) :].replace("x", ",").split(",")]
     if kind == "dumbbell":
@@ -29,7 +29,7 @@ def contested(name):
 
 @pytest.mark.parametrize("name", [n for n in GRAPHS if n.startswith(("dumbbell", "tcb", "mr"))])
 def test_graphs_of_the_original(name):
-    made, stored = contested(name), GRAPHS[name]
+    made, stored = build_graph(name), GRAPHS[name]
     matrix = tp.mixing_matrix(made.topology)
     np.testing.assert_allclose(matrix, stored["W"], atol=1e-14)
     honest = tp.honest_matrix(made.topology, made.byzantine)
