@@ -216,7 +216,7 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
     return attack
 
 
-def on(attack: Attack, *fields: str) -> Attack:
+def only(attack: Attack, *fields: str) -> Attack:
     """Attacks some fields of messages that are NamedTuples, and leaves the others honest.
 
     Args:

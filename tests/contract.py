@@ -123,9 +123,9 @@ ALGORITHMS = {
         lambda g, r: build(jc.neighborhood(g(jc.topology.star(N)), jc.aggregators.weighted()), r),
         True,
     ),
-    "local steps": (lambda g, r: build(jc.every(2, jc.all_reduce()), r), True),
+    "local steps": (lambda g, r: build(jc.mix_every(2, jc.all_reduce()), r), True),
     "personal bias": (
-        lambda g, r: build(jc.on(lambda path, leaf: path == "w", jc.all_reduce()), r),
+        lambda g, r: build(jc.mix_only(lambda path, leaf: path == "w", jc.all_reduce()), r),
         True,
     ),
     "RelaySGD/Grad": (
@@ -211,7 +211,7 @@ ALGORITHMS = {
         True,
     ),
     "APFL": (
-        lambda g, r: jc.apfl(loss, sgd(r), jc.every(2, jc.all_reduce()), weight_rate=0.1),
+        lambda g, r: jc.apfl(loss, sgd(r), jc.mix_every(2, jc.all_reduce()), weight_rate=0.1),
         False,
     ),
     "Ditto": (

@@ -80,8 +80,8 @@ CASES = {
     "relay fill": (
         lambda v: jc.relay_sum(jc.topology.chain(3), fill=v), "fill", words,
     ),
-    "every": (lambda v: jc.every(v, MIXER), "period", below(1)),
-    "lazy": (lambda v: jc.lazy(MIXER, v), "weight", not_share),
+    "mix_every": (lambda v: jc.mix_every(v, MIXER), "period", below(1)),
+    "lazy_mixing": (lambda v: jc.lazy_mixing(MIXER, v), "weight", not_share),
     "peers": (lambda v: jc.one_peer_exponential(v), "n", below(1)),
     "personal average": (jc.personal_average, "weight", not_share),
     "clip radius": (jc.aggregators.self_centered_clip, "radius", negative),

@@ -93,7 +93,7 @@ def test_clients_with_tables_equal_a_loop(distinct):
         own = [{k: v[t, i] for k, v in batches.items()} for t in range(rounds)]
         expected = dense_adam(start[i], own, [grad] * rounds, 0.1)
         np.testing.assert_allclose(state.clients.params["words"][i], expected, atol=2e-5)
-    mixer = jc.every(rounds, jc.all_reduce())
+    mixer = jc.mix_every(rounds, jc.all_reduce())
     mixed = jc.sparse_decentralized(loss, rows, row_sparse.adam(0.1), mixer, distinct=distinct)
     together, _ = jc.run(mixed, mixed.init(key, {"words": start}), batches, key)
     np.testing.assert_allclose(

@@ -69,7 +69,7 @@ def run(config: Config, context: Context) -> list[Row]:
     optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
         key, tags = jax.random.key(seed), {"mixer": mixer, "seed": seed}
-        mix = jc.every(config.local_rounds, MIXERS[mixer](n))
+        mix = jc.mix_every(config.local_rounds, MIXERS[mixer](n))
         algorithm = jc.decentralized(loss, optimizer, mix)
         params = jc.replicate(model.init(key, np.zeros((1, 4), np.int32)), n)
         order = jc.data.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)

@@ -161,7 +161,7 @@ def _train(
     decay = optax.add_decayed_weights(config.weight_decay)
     sgd = optax.chain(decay, optax.sgd(config.learning_rate))
     alone = jc.decentralized(loss, sgd, jc.identity())
-    mean = jc.every(config.period, jc.all_reduce())
+    mean = jc.mix_every(config.period, jc.all_reduce())
     fedavg = jc.decentralized(loss, sgd, mean)
     updates = jc.personal_average(averaging.positive_part)
     algorithms: dict[str, jc.Algorithm] = {

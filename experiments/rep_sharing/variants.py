@@ -105,7 +105,7 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
     elif config.kind == "byzantine":
         # anew in every round, and larger than features can be: lies that stay the same in all
         # rounds, for example mirrored or canceled means, do no harm
-        lie = jc.attacks.on(jc.attacks.gaussian(NOISE), "values")
+        lie = jc.attacks.only(jc.attacks.gaussian(NOISE), "values")
         honest = _honest(config)
         wire = jc.channels.byzantine(lie, ~honest)
         fooled = ours | {"observer": jc.random_peer(channel=wire), "honest": honest}

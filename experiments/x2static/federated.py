@@ -49,9 +49,9 @@ def run(config: Config, context: Context) -> list[Row]:
     contexts = [
         text.sentence_contexts(problem.teacher, sentences, **problem.options) for sentences in texts
     ]
-    mixers = {ALONE: None, "all-reduce": jc.every(config.period, jc.all_reduce())}
+    mixers = {ALONE: None, "all-reduce": jc.mix_every(config.period, jc.all_reduce())}
     if n > 2:
-        mixers["ring"] = jc.every(config.period, jc.gossip(jc.topology.ring(n)))
+        mixers["ring"] = jc.mix_every(config.period, jc.gossip(jc.topology.ring(n)))
     for name in context.cases((*mixers, CENTRAL)):
         if name == CENTRAL:
             corpora = [text.index_corpus([s for own in texts for s in own], vocabulary)]

@@ -64,7 +64,7 @@ def apfl(
     Args:
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimiser, with a state for each of the two models.
-        mixer: how common models are combined; the paper's is ``every(H, all_reduce())``.
+        mixer: how common models are combined; the paper's is ``mix_every(H, all_reduce())``.
         weight: a in [0, 1] at the start, for all or ``[n]``; may be traced.
         weight_rate: eta >= 0; 0 keeps the weights.
 

@@ -14,7 +14,7 @@ import optax
 from jcollab import layout
 from jcollab.algorithms.local_step import add, local_step, subtract
 from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
-from jcollab.mixing import lazy
+from jcollab.mixing import lazy_mixing
 
 CHECKED_UP_TO = 2000
 LEAST_EIGENVALUE = -1 / 3
@@ -102,7 +102,7 @@ def exact_diffusion(
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
     check_parts(optimizer=optimizer, mixer=mixer)
-    return d2(loss, optimizer, lazy(mixer))
+    return d2(loss, optimizer, lazy_mixing(mixer))
 
 
 def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:

@@ -95,7 +95,7 @@ def representation_sharing(
     mixer as :class:`jcollab.prototypes.Prototypes`: ``server()`` gives the mean of the means of
     those that have the class, ``gossip(topology)`` that of the neighbours,
     ``server(per_class(rule))`` or ``neighborhood(topology, per_class(rule), channel)`` a robust
-    one. False prototypes are ``channels.byzantine(attacks.on(attack, "values"), who)``: an attack
+    one. False prototypes are ``channels.byzantine(attacks.only(attack, "values"), who)``: an attack
     on sums and weights alike would cancel out in their ratio.
 
     With ``objective=objectives.independent()`` and ``mixer=None`` clients learn alone; with one

@@ -30,7 +30,7 @@ def sparse_decentralized(
         E_i[r] += u_i[r]  for rows r of the batch of client i,    E = mix(E)
 
     A local step costs what the looked-up rows do, whatever the size V of the tables. A mixer looks
-    at whole tables: ``every(H, mixer)`` lets H local steps lie between.
+    at whole tables: ``mix_every(H, mixer)`` lets H local steps lie between.
 
     Args:
         loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` holds the rows that

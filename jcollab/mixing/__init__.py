@@ -2,7 +2,7 @@
 
 from jcollab.mixing.average import all_reduce, gossip, identity
 from jcollab.mixing.common import payload
-from jcollab.mixing.compose import every, interleave, lazy, on
+from jcollab.mixing.compose import interleave, lazy_mixing, mix_every, mix_only
 from jcollab.mixing.neighborhood import neighborhood
 from jcollab.mixing.personal import collaboration, personal_average
 from jcollab.mixing.push_sum import one_peer_exponential, push_sum
@@ -13,13 +13,13 @@ from jcollab.mixing.server import server
 __all__ = [
     "all_reduce",
     "collaboration",
-    "every",
     "gossip",
     "identity",
     "interleave",
-    "lazy",
+    "lazy_mixing",
+    "mix_every",
+    "mix_only",
     "neighborhood",
-    "on",
     "one_peer_exponential",
     "payload",
     "personal_average",

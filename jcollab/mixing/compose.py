@@ -11,7 +11,7 @@ from jcollab.core import Array, Mixer, PyTree, offer
 from jcollab.mixing.common import widen
 
 
-def every(period: int, mixer: Mixer) -> Mixer:
+def mix_every(period: int, mixer: Mixer) -> Mixer:
     """Mixes after every ``period``-th round only, so that ``period`` local steps lie between.
 
     Raises:
@@ -34,7 +34,7 @@ def every(period: int, mixer: Mixer) -> Mixer:
     return Mixer(mixer.init, update, lambda x: mixer.bytes_sent(x) / period)
 
 
-def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
+def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
     """Mixes a part of the pytree and leaves the rest to the clients (personal heads, say).
 
     Args:
@@ -45,7 +45,7 @@ def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         ValueError: at ``init``, if nothing is selected.
 
     Example:
-        >>> body_only = on(lambda path, leaf: "head" not in path, jc.all_reduce())
+        >>> body_only = mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
     """
 
     def chosen(x: PyTree) -> list[bool]:
@@ -72,7 +72,7 @@ def on(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
     return Mixer(lambda x: mixer.init(part(x)), update, lambda x: mixer.bytes_sent(part(x)))
 
 
-def lazy(mixer: Mixer, weight: float = 0.5) -> Mixer:
+def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
     """Stays in part where it is: ``x' = (1 - a) x + a mix(x)``; a = 1/2 gives ``(I + W) / 2``.
 
     Args:

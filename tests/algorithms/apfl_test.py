@@ -37,7 +37,7 @@ def test_apfl_equals_a_loop_over_clients(x64, weight_rate):
     algorithm = jc.apfl(
         quadratic,
         optax.sgd(0.1),
-        jc.every(2, jc.all_reduce()),
+        jc.mix_every(2, jc.all_reduce()),
         weight=a,
         weight_rate=weight_rate,
     )

@@ -35,7 +35,7 @@ def train(algorithm, params, batches):
 def test_ditto_equals_a_loop_over_clients(x64, attraction, local_steps):
     params, batches = problem()
     rate, rate_v = 0.1, 0.2
-    common = jc.decentralized(quadratic, optax.sgd(rate), jc.every(2, jc.all_reduce()))
+    common = jc.decentralized(quadratic, optax.sgd(rate), jc.mix_every(2, jc.all_reduce()))
     algorithm = jc.ditto(
         common, quadratic, optax.sgd(rate_v), attraction=attraction, local_steps=local_steps
     )

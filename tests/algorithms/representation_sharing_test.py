@@ -267,7 +267,7 @@ def test_a_rule_per_class_passes_over_those_without_the_class():
 
 @pytest.mark.parametrize("attack", [jc.attacks.bit_flip(), jc.attacks.gaussian(100.0)])
 def test_false_prototypes_move_the_mean_and_not_a_robust_rule(attack):
-    wire = jc.channels.byzantine(jc.attacks.on(attack, "values"), LIARS)
+    wire = jc.channels.byzantine(jc.attacks.only(attack, "values"), LIARS)
     means = jnp.full((N, C, D), 2.0) + 0.01 * jax.random.normal(KEY, (N, C, D))
     sent = weigh(means, jnp.ones((N, C)))
 
@@ -280,7 +280,7 @@ def test_false_prototypes_move_the_mean_and_not_a_robust_rule(attack):
         graph = jc.neighborhood(jc.topology.complete(N), per_class(rule), wire)
         assert np.abs(received(graph)[~LIARS] - 2).max() < 0.05
     with pytest.raises(ValueError, match="fields must be among .*got \\['mean'\\]"):
-        bad = jc.channels.byzantine(jc.attacks.on(attack, "mean"), LIARS)
+        bad = jc.channels.byzantine(jc.attacks.only(attack, "mean"), LIARS)
         received(jc.server(None, bad))
 
 
@@ -292,7 +292,7 @@ def test_false_prototypes_move_the_mean_and_not_a_robust_rule(attack):
         jc.neighborhood(jc.topology.ring(N), jc.aggregators.weighted(), jc.channels.drop(0.3)),
         jc.relay_sum(jc.topology.chain(N)),
         jc.server(
-            None, jc.channels.byzantine(jc.attacks.on(jc.attacks.bit_flip(), "values"), LIARS)
+            None, jc.channels.byzantine(jc.attacks.only(jc.attacks.bit_flip(), "values"), LIARS)
         ),
     ],
     ids=["gossip", "lossy server", "lossy ring", "relay", "liars"],

@@ -12,7 +12,7 @@ def test_bytes_sent():
     size = 44.0
     for mixer in (jc.gossip(GRAPHS["star"]), jc.relay_sum(GRAPHS["star"])):
         assert jc.metrics.bytes_sent(mixer, x).tolist() == [5 * size] + [size] * 5
-    assert jc.metrics.bytes_sent(jc.every(2, jc.all_reduce()), x).tolist() == [size / 2] * 6
+    assert jc.metrics.bytes_sent(jc.mix_every(2, jc.all_reduce()), x).tolist() == [size / 2] * 6
     assert not jc.metrics.bytes_sent(jc.identity(), x).any()
 
 
@@ -55,7 +55,7 @@ def test_wrong_inputs_are_named():
     with pytest.raises(ValueError, match=r"probability must be in \[0, 1\], got 1.5"):
         jc.channels.drop(1.5)
     with pytest.raises(ValueError, match="period must be at least 1"):
-        jc.every(0, jc.all_reduce())
+        jc.mix_every(0, jc.all_reduce())
     with pytest.raises(TypeError, match="rule must be a function"):
         jc.neighborhood(GRAPHS["ring"], 3)
     with pytest.raises(TypeError, match="topology must be a Topology or a networkx graph"):

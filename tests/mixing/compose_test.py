@@ -8,7 +8,7 @@ from tests.reference import oracles
 
 
 def test_every_mixes_after_each_period(values):
-    outputs, _ = drive(jc.every(3, jc.all_reduce()), values)
+    outputs, _ = drive(jc.mix_every(3, jc.all_reduce()), values)
     for t, (x, out) in enumerate(zip(values, outputs, strict=True)):
         expected = np.broadcast_to(x.mean(0), x.shape) if t % 3 == 2 else x
         np.testing.assert_allclose(out, expected, atol=1e-10)
@@ -16,13 +16,13 @@ def test_every_mixes_after_each_period(values):
 
 def test_on_mixes_only_what_is_selected():
     x = {"body": {"w": jnp.arange(4.0)}, "head": jnp.arange(8.0).reshape(4, 2)}
-    mixer = jc.on(lambda path, leaf: "head" not in path, jc.all_reduce())
+    mixer = jc.mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
     mixed, _ = mixer.update(x, mixer.init(x), key=KEY, step=0)
     np.testing.assert_allclose(mixed["body"]["w"], 1.5)
     np.testing.assert_array_equal(mixed["head"], x["head"])
     assert jc.metrics.bytes_sent(mixer, x).tolist() == [4.0] * 4
     with pytest.raises(ValueError, match="select must choose at least one of.*body/w"):
-        jc.on(lambda path, leaf: False, jc.all_reduce()).init(x)
+        jc.mix_only(lambda path, leaf: False, jc.all_reduce()).init(x)
 
 
 def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
@@ -49,8 +49,8 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
 
 
 def test_lazy_is_half_of_the_way(values):
-    outputs, _ = drive(jc.lazy(jc.gossip(GRAPHS["ring"])), values)
+    outputs, _ = drive(jc.lazy_mixing(jc.gossip(GRAPHS["ring"])), values)
     matrix = (oracles.metropolis(GRAPHS["ring"].graph.edges, 6) + np.eye(6)) / 2
     np.testing.assert_allclose(outputs, matrix @ np.stack(values), atol=1e-10)
     with pytest.raises(ValueError, match=r"weight must be in \(0, 1\], got 0"):
-        jc.lazy(jc.all_reduce(), 0)
+        jc.lazy_mixing(jc.all_reduce(), 0)

@@ -119,7 +119,9 @@ def test_the_common_mean_and_the_learner_alone():
 
 def test_it_composes_and_sweeps():
     x = {"body": jnp.arange(4.0), "head": jnp.arange(8.0).reshape(4, 2)}
-    mixer = jc.every(2, jc.on(lambda path, leaf: path == "body", jc.personal_average(0.5)))
+    mixer = jc.mix_every(
+        2, jc.mix_only(lambda path, leaf: path == "body", jc.personal_average(0.5))
+    )
     first, second = drive(mixer, [x, x])[0]
     np.testing.assert_array_equal(first["body"], x["body"])
     expected = 0.5 * np.arange(4) + 0.5 * (6 - np.arange(4)) / 3
