@@ -67,7 +67,14 @@ def test_links_and_pictures_exist():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "colabs").glob("*.ipynb")), ids=lambda p: p.name)
+def notebooks():
+    """The first one in `make test`, as the others take minutes together; all in `make test-all`."""
+    paths = sorted((ROOT / "colabs").glob("*.ipynb"))
+    marks = ((), *[pytest.mark.slow] * (len(paths) - 1))
+    return [pytest.param(p, marks=m, id=p.name) for p, m in zip(paths, marks, strict=True)]
+
+
+@pytest.mark.parametrize("path", notebooks())
 def test_notebooks_run_and_hold_no_output(path):
     scope: dict = {}
     for cell in json.loads(path.read_text())["cells"]:
