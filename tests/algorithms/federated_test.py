@@ -102,6 +102,24 @@ def test_methods_equal_a_loop_over_clients(method, num_sampled, x64):
     )
 
 
+def test_corrections_are_gradients_over_all_batches_of_a_round(x64):
+    """SCAFFOLD with recomputed corrections and another batch in every step, as a loop."""
+    rng, (n, d) = np.random.default_rng(0), (5, 4)
+    a, b = rng.normal(size=(n, STEPS, d, d)), rng.normal(size=(n, STEPS, d))
+    a, x = a + a.swapaxes(2, 3), rng.normal(size=d)
+    algorithm = build(**METHODS["scaffold recomputed"], source=jc.sources.stacked())
+    own = np.einsum("nkde,e->nkd", a, x) - b
+    own, ends = own.mean(1), []
+    for i in range(n):
+        y = x
+        for k in range(STEPS):
+            y = y - GAMMA * (a[i, k] @ y - b[i, k] - own[i] + own.mean(0))
+        ends.append(y)
+    state = algorithm.init(KEY, jc.replicate(jnp.asarray(x), n))
+    state, _ = algorithm.update(state, {"A": jnp.asarray(a), "b": jnp.asarray(b)}, KEY)
+    np.testing.assert_allclose(jc.params_of(state)[0], np.mean(ends, 0), rtol=1e-12)
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_server_optimizers_equal_their_formulas(server, x64):
     data, x = quadratic()
@@ -269,7 +287,7 @@ def test_bad_settings_are_named(options, start, message):
     [
         (lambda: jc.local.gradient_alignment(-0.1), r"beta must be at least 0, got -0.1"),
         (lambda: jc.grad_align(loss, SGD, -1.0), r"beta must be at least 0, got -1.0"),
-        (lambda: jc.local.proximal(-1.0), r"strength must be at least 0, got -1.0"),
+        (lambda: jc.local.proximal(-1.0), r"penalty must be at least 0, got -1.0"),
         (lambda: jc.local.dynamic_regularization(0.0), r"alpha must be positive, got 0.0"),
         (lambda: jc.local.normalized(1.0), r"momentum must be in \[0, 1\), got 1.0"),
         (lambda: jc.sources.local_batches(0), r"batch_size must be at least 1, got 0"),

@@ -317,6 +317,16 @@ def test_bad_input_is_named():
             jax.eval_shape(bad.init, jax.random.key(0), ids)
 
 
+def test_a_tenth_is_dropped_in_training_as_in_the_paper():
+    model = models.SharedEncoder(V, D, num_heads=HEADS, hidden=32, max_len=12)
+    assert model.dropout == 0.1
+    forward = jax.jit(model.apply, static_argnums=2)
+    rngs = {"dropout": jax.random.key(1)}
+    vectors, logits = forward(to_flax("p"), BATCH.x, True, rngs=rngs)
+    assert np.isfinite(vectors).all() and np.isfinite(logits).all()
+    assert (vectors != forward(to_flax("p"), BATCH.x, False)[0]).any()
+
+
 def test_variants_of_the_encoder():
     """A projection is for contrast alone, and bags are added to the Transformer."""
     ids = BATCH.x[:, :5]
