@@ -104,6 +104,16 @@ def hooks(radius, **options):
     }
 
 
+def test_random_perturbations_are_normal_before_they_are_projected():
+    batch, params = example(b=3000)
+    moved = perturb.randomized(FLOW, TWO, radius=0.3, norm=None, clamp=None)(batch, params, KEY)
+    latent = np.asarray(2 * (moved.x - batch.x)).ravel() / 0.3
+    n = len(latent)
+    assert abs(latent.mean()) < 5 / np.sqrt(n)
+    assert abs(latent.var() - 1) < 5 * np.sqrt(2 / n)
+    assert abs((np.abs(latent) < 1).mean() - 0.6827) < 5 * np.sqrt(0.6827 * 0.3173 / n)
+
+
 @pytest.mark.parametrize("name", ["randomized", "away", "adversarial", "pgd"])
 def test_hooks_keep_labels_and_radius(name):
     batch, params = example()
