@@ -28,16 +28,16 @@ from jcollab.topology import byzantine_mask
 Attack = Callable[..., PyTree]
 
 
-def dissensus(strength: Any = 1.5, *, uniform: bool = False) -> Attack:
+def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
     """Pushes the receiver away from its honest neighbours, and so divides the graph.
 
-        x_i - eps ( sum_{j honest} w_ij (x_j - x_i) ) / ( sum_{j byzantine} w_ij )
+        x_i - epsilon ( sum_{j honest} w_ij (x_j - x_i) ) / ( sum_{j byzantine} w_ij )
 
-    Under plain gossip the receiver moves by (1 - eps) of what its honest neighbours ask for: eps =
-    1 freezes it, larger ones turn it round.
+    Under plain gossip the receiver moves by (1 - epsilon) of what its honest neighbours ask for:
+    epsilon = 1 freezes it, larger ones turn it round.
 
     Args:
-        strength: eps, may be traced.
+        epsilon: may be traced.
         uniform: takes equal weights, for receivers whose rule uses none.
 
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
@@ -46,7 +46,7 @@ def dissensus(strength: Any = 1.5, *, uniform: bool = False) -> Attack:
     def attack(own: PyTree, received: PyTree, weights: Array, byzantine: Array) -> PyTree:
         weights = (weights > 0).astype(weights.dtype) if uniform else weights
         good, bad = jnp.where(byzantine, 0, weights), jnp.where(byzantine, weights, 0).sum()
-        push = jnp.where(bad > 0, strength / jnp.where(bad > 0, bad, 1), 0)
+        push = jnp.where(bad > 0, epsilon / jnp.where(bad > 0, bad, 1), 0)
 
         def message(x: Array, messages: Array) -> Array:
             return x - push.astype(x.dtype) * weighted_sum(good, messages, x)
@@ -115,15 +115,15 @@ def alie_z(n: int, byzantine: int) -> float:
     return float(ndtri((n - byzantine - supporters) / (n - byzantine)))
 
 
-def inner_product_manipulation(strength: Any = 0.1) -> Attack:
-    """Sends ``-eps`` times the mean of the receiver's and its honest neighbours' values (IPM).
+def inner_product_manipulation(epsilon: Any = 0.1) -> Attack:
+    """Sends ``-epsilon`` times the mean of the receiver's and its honest neighbours' values (IPM).
 
     Source: Xie et al. 2019, arXiv 1903.03936.
     """
 
     def attack(own: PyTree, received: PyTree, weights: Array, byzantine: Array) -> PyTree:
         good = ~byzantine & (weights > 0)
-        return jax.tree.map(lambda x, m: -strength * _honest_mean(x, m, good), own, received)
+        return jax.tree.map(lambda x, m: -epsilon * _honest_mean(x, m, good), own, received)
 
     return attack
 

@@ -119,16 +119,16 @@ def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
 
 
 def test_replicas_and_settings_go_on_too(tmp_path):
-    def build(strength):
+    def build(factor):
         return jc.decentralized(
             lambda p, b, k: jnp.mean((p - b) ** 2),
             optax.sgd(0.1),
-            jc.stateless(lambda x, **_: strength * x),
+            jc.stateless(lambda x, **_: factor * x),
         )
 
-    strengths, keys = jnp.array([0.5, 0.9]), jax.random.split(KEY, 2)
-    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(strengths)
-    options = {"settings": strengths, "replicas": True, "progress": False, "eval_every": 2}
+    factors, keys = jnp.array([0.5, 0.9]), jax.random.split(KEY, 2)
+    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(factors)
+    options = {"settings": factors, "replicas": True, "progress": False, "eval_every": 2}
     expected = jc.fit(build, states, DATA, keys, num_rounds=7, **options)
     options |= {"checkpoint": tmp_path / "run", "checkpoint_every": 0}
     jc.fit(build, states, DATA, keys, num_rounds=4, **options)

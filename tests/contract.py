@@ -129,11 +129,15 @@ ALGORITHMS = {
         True,
     ),
     "RelaySGD/Grad": (
-        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), fill="zero"), r, strength=0.0),
+        lambda g, r: build(
+            jc.relay_sum(g(jc.topology.chain(N)), fill="zero"), r, mixing_weight=0.0
+        ),
         False,
     ),
     "RelaySGD mixed": (
-        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N))), r, strength=0.5, overlap=True),
+        lambda g, r: build(
+            jc.relay_sum(g(jc.topology.chain(N))), r, mixing_weight=0.5, overlap=True
+        ),
         False,
     ),
     "D-PSGD overlapped": (
@@ -199,11 +203,11 @@ ALGORITHMS = {
         False,
     ),
     "personal averaging": (
-        lambda g, r: build(jc.personal_average(0.3), r, strength=0.9),
+        lambda g, r: build(jc.personal_average(0.3), r, mixing_weight=0.9),
         True,
     ),
     "personal averaging, plug-in": (
-        lambda g, r: build(jc.personal_average(jc.averaging.positive_part), r, strength=0.0),
+        lambda g, r: build(jc.personal_average(jc.averaging.positive_part), r, mixing_weight=0.0),
         False,
     ),
     "groups": (

@@ -100,7 +100,7 @@ CASES = {
         lambda v: jc.topology.byzantine_mask(v, 4), "byzantine|who",
         st.sampled_from(["all", [0.5], [-9], [4], [True]]),
     ),
-    "proximal": (jc.local.proximal, "strength", negative),
+    "proximal": (jc.local.proximal, "penalty", negative),
     "stale power": (jc.local.polynomial_staleness, "power", negative),
     "largest delay": (jc.local.drop_stale, "largest", below(0)),
     "delay of updates": (jc.local.delay_updates, "delay", below(0)),

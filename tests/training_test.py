@@ -116,19 +116,19 @@ def test_replicas_equal_separate_runs():
 def test_settings_build_an_algorithm_for_each_replica():
     """What no state holds, such as a mixing weight, differs between the replicas as well."""
 
-    def build(strength):
-        scale = jc.stateless(lambda x, **_: strength * x)
+    def build(factor):
+        scale = jc.stateless(lambda x, **_: factor * x)
         return jc.decentralized(loss, optax.sgd(0.1), scale)
 
-    strengths, keys = jnp.array([0.5, 2.0]), jax.random.split(KEY, 2)
-    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(strengths)
+    factors, keys = jnp.array([0.5, 2.0]), jax.random.split(KEY, 2)
+    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(factors)
     options = {"num_rounds": 3, "progress": False}
-    together = jc.fit(build, states, DATA, keys, settings=strengths, replicas=True, **options)
+    together = jc.fit(build, states, DATA, keys, settings=factors, replicas=True, **options)
     for i in range(2):
-        one = jc.fit(build(strengths[i]), start_of(states, i), DATA, keys[i], **options)
+        one = jc.fit(build(factors[i]), start_of(states, i), DATA, keys[i], **options)
         chex.assert_trees_all_close(start_of(together.state, i), one.state, rtol=1e-6)
     with pytest.raises(ValueError, match="settings needs replicas"):
-        jc.fit(build, states, DATA, keys, settings=strengths, **options)
+        jc.fit(build, states, DATA, keys, settings=factors, **options)
     with pytest.raises(TypeError, match="algorithm must be an Algorithm, or with settings"):
         jc.fit(build, states, DATA, keys, replicas=True, **options)
 

@@ -109,7 +109,7 @@ def build_attack(name: str, rule: str) -> Any:
         return received
 
     attacks: dict[str, Callable[..., Any]] = {
-        "Dissensus": lambda strength=1.5: jc.attacks.dissensus(strength, uniform=uniform),
+        "Dissensus": lambda epsilon=1.5: jc.attacks.dissensus(epsilon, uniform=uniform),
         "ALIE": lambda z=10.0: jc.attacks.alie(z),
         "IPM": jc.attacks.inner_product_manipulation,
         "BF": jc.attacks.bit_flip,

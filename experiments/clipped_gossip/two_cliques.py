@@ -50,13 +50,13 @@ def run(config: Config, context: Context) -> list[Row]:
     """Trains at every strength of the byzantine link, on data sorted by label as in the paper."""
     train, deal = _training.train, jc.data.by_label
     rows: list[Row] = []
-    for rule, strength in context.cases(config.rules, config.strengths):
-        graph = jc.topology.two_cliques(config.clique, 1, strength)
+    for rule, weight in context.cases(config.rules, config.strengths):
+        graph = jc.topology.two_cliques(config.clique, 1, weight)
         delta = jc.topology.delta_max(graph.topology, graph.byzantine)
-        attacks = config.attacks[: None if strength == max(config.strengths) else 1]
+        attacks = config.attacks[: None if weight == max(config.strengths) else 1]
         found, curves = train(context, config, graph, deal, rule, attacks, {"delta_max": delta})
         for row in found:
-            known = PAPER.get(strength) if row["attack"] == "Dissensus 1.5" else None
+            known = PAPER.get(weight) if row["attack"] == "Dissensus 1.5" else None
             rows.append(row | {"paper_global": known})
         label = rf"$\delta_{{max}}$ = {delta:g}" + f", {rule}" * (len(config.rules) > 1)
         context.kept[label] = curves[config.attacks[0]]

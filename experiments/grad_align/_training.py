@@ -69,7 +69,7 @@ def local_method(
 ) -> jc.Algorithm:
     """Local steps on all data of a client, whose optimizer is made of ``parts``.
 
-    "FedGA" has the displacement ``value``, "FedProx" the strength ``value``; "SCAFFOLD", and any
+    "FedGA" has the displacement ``value``, "FedProx" the penalty ``value``; "SCAFFOLD", and any
     other name for plain steps, have none.
     """
     drift = None
@@ -240,11 +240,11 @@ def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[st
 
 
 def draw(context: Context, rows: list[Row], name: str) -> None:
-    """Error, loss and variance against rounds; of FedProx, the best strength."""
+    """Error, loss and variance against rounds; of FedProx, the best penalty."""
     fig = plots.figure(figsize=(15.5, 4.6))
     panels = dict(zip(("test_accuracy", *MEASURES[2:]), fig.subplots(1, 3), strict=True))
-    strengths = by_case((row for row in rows if row["method"] == "FedProx"), "mu")
-    best = max(strengths, key=lambda mu: accuracy(strengths[mu]), default=(None,))
+    penalties = by_case((row for row in rows if row["method"] == "FedProx"), "mu")
+    best = max(penalties, key=lambda mu: accuracy(penalties[mu]), default=(None,))
     for (method, value), style in styles(context.kept).items():
         if method == "FedProx" and (value,) != best:
             continue

@@ -172,7 +172,7 @@ def _train(
         "Ditto": jc.ditto(fedavg, loss, sgd, attraction=config.attraction),
         "APFL": jc.apfl(loss, sgd, mean),
         "APFL adaptive": jc.apfl(loss, sgd, mean, weight_rate=config.weight_rate),
-        "plug-in updates": jc.decentralized(loss, sgd, updates, strength=0.0),
+        "plug-in updates": jc.decentralized(loss, sgd, updates, mixing_weight=0.0),
     }
     examples = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(g.train for g in groups))
 

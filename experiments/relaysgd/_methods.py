@@ -61,7 +61,8 @@ def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:
 
 
 # local SGD with Nesterov momentum, and the mixer on models or on updates only
-shared_models, shared_updates = _local(jc.decentralized), _local(jc.decentralized, strength=0.0)
+shared_models = _local(jc.decentralized)
+shared_updates = _local(jc.decentralized, mixing_weight=0.0)
 d2, gradient_tracking = _local(jc.d2), _local(jc.gradient_tracking)
 
 

@@ -54,7 +54,7 @@ def _relay(n: int) -> Method:
 
     mixer = jc.relay_sum(jc.topology.chain(n), fill="zero")
     start = {"sum": jnp.zeros(n), "number": jnp.zeros(n)}
-    algorithm = jc.decentralized(loss, optax.sgd(n), mixer, strength=0.0)
+    algorithm = jc.decentralized(loss, optax.sgd(n), mixer, mixing_weight=0.0)
     return algorithm, start, lambda params: params["sum"] / params["number"]
 
 

@@ -218,7 +218,7 @@ def collaborative_dbat(
         weights = _weights(against, n)
         x = public(batch)
         said = layout.per_client(judge, in_axes=(0, 0, None))(params, model_state, x)
-        strength = jnp.where(state.step < warmup, 0.0, alpha)
+        agreement_weight = jnp.where(state.step < warmup, 0.0, alpha)
 
         def local(
             params: PyTree,
@@ -229,9 +229,9 @@ def collaborative_dbat(
             weights: Array,
             x: PyTree,
             said: Array,
-            strength: Array,
+            agreement_weight: Array,
         ) -> tuple:
-            objective = _against(task, train, x, said, weights, strength, anchor, epsilon)
+            objective = _against(task, train, x, said, weights, agreement_weight, anchor, epsilon)
             grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, key)
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), model_state, opt_state, metrics
@@ -239,7 +239,7 @@ def collaborative_dbat(
         keys = layout.client_keys(jax.random.split(key)[0], n)
         each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 3)
         models, carried, opt_states, metrics = each(
-            params, model_state, opt_state, batch, keys, weights, x, said, strength
+            params, model_state, opt_state, batch, keys, weights, x, said, agreement_weight
         )
         metrics = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), metrics)
         after = Clients(models, carried, opt_states, ())

@@ -29,7 +29,7 @@ def decentralized(
     optimizer: optax.GradientTransformation,
     mixer: Mixer,
     *,
-    strength: float = 1.0,
+    mixing_weight: float = 1.0,
     overlap: bool = False,
     learners: Any = None,
     honest: Any = None,
@@ -49,7 +49,8 @@ def decentralized(
             client, see :func:`jcollab.lift`.
         optimizer: local optimiser.
         mixer: how what is shared is combined.
-        strength: a in [0, 1], how strongly models are pulled together.
+        mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
+            their updates only.
         overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
             that communication can run beside the computation.
         learners: bool ``[n]``, who takes local steps; the others keep their model but for what
@@ -64,36 +65,36 @@ def decentralized(
 
     Raises:
         TypeError: if ``loss`` has neither form.
-        ValueError: if strength lies outside [0, 1], client axes differ between params, model_state,
-            batch and mixer, or a mask does not fit.
+        ValueError: if mixing_weight lies outside [0, 1], client axes differ between params,
+            model_state, batch and mixer, or a mask does not fit.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
     check_parts(optimizer=optimizer, mixer=mixer)
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be in [0, 1], got {strength}")
+    if not 0 <= mixing_weight <= 1:
+        raise ValueError(f"mixing_weight must be in [0, 1], got {mixing_weight}")
 
     def share(params: PyTree, updates: PyTree) -> PyTree:
-        return updates if overlap else optax.apply_updates(_scale(params, strength), updates)
+        return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)
 
     step = local_step(loss, optimizer, share, learners=learners, honest=honest)
 
     def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
-        mixed = mixer.init(_scale(params, strength))
+        mixed = mixer.init(_scale(params, mixing_weight))
         return State(Clients(params, model_state, opt_state, mixed), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
-        shared = _scale(clients.params, strength) if overlap else stepped.value
+        shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
         params, mixed = offer(
             mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
         )
-        if strength < 1:
-            params = add(_scale(clients.params, 1 - strength), params)
+        if mixing_weight < 1:
+            params = add(_scale(clients.params, 1 - mixing_weight), params)
         if overlap:
             params = add(params, stepped.value)
         clients = Clients(params, stepped.model_state, stepped.opt_state, mixed)

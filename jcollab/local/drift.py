@@ -114,7 +114,7 @@ def dynamic_regularization(alpha: Any) -> Drift:
         x <- mean(y) - h / alpha,                                  h the mean of all h_i
 
     Args:
-        alpha: strength, > 0; may be a traced value.
+        alpha: the penalty, > 0; may be a traced value.
 
     The optimiser must hold :func:`jcollab.local.control_variate`, and ``proximal(alpha)`` for the
     quadratic term.

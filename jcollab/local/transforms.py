@@ -21,21 +21,21 @@ class ControlVariateState(optax.EmptyState):
     """Nothing; its type says that corrections are applied."""
 
 
-def proximal(strength: Any) -> optax.GradientTransformationExtraArgs:
+def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
     """Pulls towards the server's model: ``g + mu (y - x)``.
 
     The gradient of ``f_i(y) + (mu/2) ||y - x||^2``.
 
     Args:
-        strength: mu >= 0; may be a traced value.
+        penalty: mu >= 0; may be a traced value.
 
     Raises:
         ValueError: if mu < 0; in ``update``, without ``params`` or an ``anchor``.
 
     Source: FedProx of Li et al. 2018, arXiv 1812.06127.
     """
-    if not isinstance(strength, jax.core.Tracer) and not strength >= 0:
-        raise ValueError(f"strength must be at least 0, got {strength}")
+    if not isinstance(penalty, jax.core.Tracer) and not penalty >= 0:
+        raise ValueError(f"penalty must be at least 0, got {penalty}")
 
     def update(
         updates: PyTree, state: Any, params: PyTree = None, *, anchor: PyTree = None, **_: Any
@@ -44,7 +44,7 @@ def proximal(strength: Any) -> optax.GradientTransformationExtraArgs:
             raise ValueError("anchor must be given: proximal needs a builder with a server's model")
 
         def pull(g: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-            return g + (strength * (y - x)).astype(g.dtype)
+            return g + (penalty * (y - x)).astype(g.dtype)
 
         return jax.tree.map(pull, updates, params, anchor), state
 

@@ -60,7 +60,7 @@ def personal_average(
         variance: with a rule, V >= 0 of each client's value, for all or ``[n]``, summed over
             coordinates. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
             exchanges: for values that are drawn afresh, such as the updates that ``decentralized``
-            shares with ``strength=0``. Clients are alone until they have exchanged twice.
+            shares with ``mixing_weight=0``. Clients are alone until they have exchanged twice.
         memory: in [0, 1), discount of the past in that average.
 
     Raises:

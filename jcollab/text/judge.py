@@ -144,7 +144,7 @@ def classify_sentences(
     train: tuple[Sequence[Sequence[str]], Sequence[str]],
     test: tuple[Sequence[Sequence[str]], Sequence[str]],
     *,
-    strength: float = 1.0,
+    inverse_penalty: float = 1.0,
 ) -> float:
     """Accuracy of a logistic regression on mean vectors of sentences.
 
@@ -152,23 +152,23 @@ def classify_sentences(
         vectors: to be judged; they stay as they are.
         train: sentences, of words, and their labels.
         test: likewise.
-        strength: inverse weight of the penalty (C of scikit-learn), positive.
+        inverse_penalty: inverse weight of the L2 penalty (C of scikit-learn), positive.
 
     Raises:
-        ValueError: if sentences and labels differ in number, or strength is not positive.
+        ValueError: if sentences and labels differ in number, or inverse_penalty is not positive.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if not strength > 0:
-        raise ValueError(f"strength must be positive, got {strength}")
+    if not inverse_penalty > 0:
+        raise ValueError(f"inverse_penalty must be positive, got {inverse_penalty}")
     for name, (sentences, labels) in (("train", train), ("test", test)):
         if len(sentences) != len(labels) or not len(labels):
             raise ValueError(
                 f"{name} must hold a label for each sentence, got {len(sentences)} sentences and "
                 f"{len(labels)} labels"
             )
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=1000))
     x, y = (np.stack([vectors.mean(s) for s in part[0]]) for part in (train, test))
     return float(model.fit(x, np.asarray(train[1])).score(y, np.asarray(test[1])))

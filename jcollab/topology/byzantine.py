@@ -94,7 +94,7 @@ def dumbbell(
     return _byzantine_topology(weighted, 2 * q, q)
 
 
-def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> ByzantineTopology:
+def two_cliques(clique: int, byzantine: int = 1, weight: float = 1.0) -> ByzantineTopology:
     """Two cliques that meet in one client, to which byzantine leaves are attached.
 
     Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
@@ -105,15 +105,15 @@ def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> Byzan
     Args:
         clique: m, size of a clique; m >= b + 2.
         byzantine: b >= 0.
-        strength: delta in [0, 1].
+        weight: delta in [0, 1], of the edges to byzantine leaves.
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
     m, b = clique, _count("byzantine", byzantine)
     if m < b + 2:
         raise ValueError(f"clique must be at least byzantine + 2 = {b + 2}, got {m}")
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be in [0, 1], got {strength}")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight must be in [0, 1], got {weight}")
     center = 2 * m
     graph = nx.disjoint_union(nx.complete_graph(m), nx.complete_graph(m))
     graph.add_edges_from([(0, center), (2 * m - 1, center)])
@@ -121,7 +121,7 @@ def two_cliques(clique: int, byzantine: int = 1, strength: float = 1.0) -> Byzan
     topology = from_networkx(graph, "two cliques")
     matrix = mixing_matrix(topology)
     leaves = slice(center + 1, None)
-    matrix[center, leaves] = matrix[leaves, center] = strength / (b + 3)
+    matrix[center, leaves] = matrix[leaves, center] = weight / (b + 3)
     np.fill_diagonal(matrix, 0)
     np.fill_diagonal(matrix, 1 - matrix.sum(1))
     return _byzantine_topology(with_weights(topology, matrix), center + 1, m)

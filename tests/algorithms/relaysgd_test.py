@@ -35,7 +35,7 @@ def ema_sgd(rate, momentum=0.0):
 
 def relay(tree, rate, momentum=0.0, **options):
     mixer = {k: v for k, v in options.items() if k in ("fill", "overlap")}
-    rest = {k: v for k, v in options.items() if k == "strength"}
+    rest = {k: v for k, v in options.items() if k == "mixing_weight"}
     return jc.decentralized(LOSS, ema_sgd(rate, momentum), jc.relay_sum(tree, **mixer), **rest)
 
 
@@ -51,7 +51,7 @@ def sgp(rate, rounds):
 CHAIN, TREE, STAR, RING = tp.chain(8), tp.binary_tree(8), tp.star(8), tp.ring(8)
 
 
-GRAD = {"fill": "zero", "strength": 0.0}
+GRAD = {"fill": "zero", "mixing_weight": 0.0}
 
 
 TRAJECTORIES = {

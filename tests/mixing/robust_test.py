@@ -66,9 +66,9 @@ def test_dissensus_freezes_and_reverses_gossip(x64):
     matrix, honest = np.asarray(MATRIX), ~BYZANTINE
     pull = matrix[:, honest] @ x[honest] - matrix[:, honest].sum(1)[:, None] * x
     near = honest & (matrix[:, BYZANTINE].sum(1) > 0)
-    for strength in (1.0, 1.5):
-        moved = once(mixed(ag.weighted(), attacks.dissensus(strength)), x) - x
-        np.testing.assert_allclose(moved[near], (1 - strength) * pull[near], atol=1e-12)
+    for epsilon in (1.0, 1.5):
+        moved = once(mixed(ag.weighted(), attacks.dissensus(epsilon)), x) - x
+        np.testing.assert_allclose(moved[near], (1 - epsilon) * pull[near], atol=1e-12)
 
 
 def test_receivers_and_chunks():

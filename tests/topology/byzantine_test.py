@@ -43,8 +43,8 @@ def test_graphs_of_the_original(name):
         assert np.bincount(made.group[made.honest]).tolist() == [int(made.honest.sum()) // 2] * 2
     if name.startswith("tcb"):
         assert tp.spectral_gap(honest) == pytest.approx(0.02859547920896832, abs=1e-12)
-        strength = float(name.split(",")[2])
-        assert tp.delta_max(made.topology, made.byzantine) == pytest.approx(strength / 4)
+        weight = float(name.split(",")[2])
+        assert tp.delta_max(made.topology, made.byzantine) == pytest.approx(weight / 4)
 
 
 def test_byzantine_clients_are_placed_where_the_honest_stay_connected():
