@@ -16,7 +16,7 @@ from tests import REFERENCE
 
 FOLDER = REFERENCE / "crosslingual"
 REF = np.load(FOLDER / "small.npz")
-SAID = json.loads((FOLDER / "small.json").read_text())
+RECORDED = json.loads((FOLDER / "small.json").read_text())
 V, D, HEADS, L = 40, 16, 4, 6
 MODEL = models.SharedEncoder(V, D, num_heads=HEADS, hidden=32, max_len=12, dropout=0.0)
 
@@ -34,10 +34,10 @@ def to_flax(prefix):
         return {"scale": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
 
     def heads(name):
-        found = dense(name)
+        weights = dense(name)
         return {
-            "kernel": found["kernel"].reshape(D, HEADS, -1),
-            "bias": found["bias"].reshape(HEADS, -1),
+            "kernel": weights["kernel"].reshape(D, HEADS, -1),
+            "bias": weights["bias"].reshape(HEADS, -1),
         }
 
     params = {
@@ -97,7 +97,7 @@ def test_parameters_are_counted_as_in_the_original():
     shapes = jax.eval_shape(
         models.SharedEncoder(50_000).init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32)
     )
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == SAID["full_config_params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == RECORDED["full_config_params"]
 
 
 def test_values_and_gradients_are_those_of_the_original(x64):
@@ -110,10 +110,10 @@ def test_values_and_gradients_are_those_of_the_original(x64):
     value = jax.jit(jax.value_and_grad(released))
     for name, weights in {"UGT": (0, 0), "UGT+ALIGN": (2, 0), "UGT+SIM": (0, 2)}.items():
         np.testing.assert_allclose(
-            value(params, *map(float, weights))[0], SAID["losses"][name], 1e-6
+            value(params, *map(float, weights))[0], RECORDED["losses"][name], 1e-6
         )
     total, gradient = value(params, 2.0, 2.0)
-    np.testing.assert_allclose(total, SAID["losses"]["UGT+ALIGN+SIM"], 1e-6)
+    np.testing.assert_allclose(total, RECORDED["losses"]["UGT+ALIGN+SIM"], 1e-6)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), gradient, to_flax("g")
     )
@@ -125,11 +125,11 @@ def test_terms_equal_loops_in_float64(x64):
     log_softmax = lambda z: z - np.log(np.exp(z).sum(1, keepdims=True))  # noqa: E731
     align = -np.mean(np.diag(log_softmax(a))) - np.mean(np.diag(log_softmax(a.T)))
     np.testing.assert_allclose(obj.alignment(s, t), align, rtol=1e-9)
-    np.testing.assert_allclose(align, SAID["align"], 1e-6)
+    np.testing.assert_allclose(align, RECORDED["align"], 1e-6)
     p, q = (np.exp(log_softmax(v @ v.T)) for v in (s, t))
     sim = -np.log(np.cos(np.pi / 2 * (p - q))).sum()
     np.testing.assert_allclose(obj.similarity_structure(s, t), sim, rtol=1e-6)  # angles are cut off
-    np.testing.assert_allclose(sim, SAID["sim"], 1e-6)
+    np.testing.assert_allclose(sim, RECORDED["sim"], 1e-6)
 
     wanted = np.array([target_of(row) for row in range(4)])
     for mine, side in zip(cl.unified_targets(BATCH, V), (0, 1), strict=True):
@@ -246,6 +246,27 @@ def test_what_is_predicted_from_what(task):
         assert (x == 2).sum() == (y == 2).sum() == 1 and q_x.max() == q_y.max() == 1
 
 
+def test_pieces_are_dropped_by_chance_and_no_sentence_is_lost():
+    ids = jnp.tile(jnp.array([[5, 6, 7, 0], [9, 0, 0, 0]]), (1000, 1))
+    kept = np.asarray(cl.drop_pieces(jax.random.key(0), ids, 0.25))
+    assert ((kept == ids) | (kept == 0)).all() and (kept.any(1)).all()
+    long = kept[::2, :3] > 0  # of three pieces, all are left out with chance 1 / 64 and then kept
+    expected = 0.75 + 0.25**3
+    assert abs(long.mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / long.size)
+    np.testing.assert_array_equal(kept[1::2], ids[1::2])
+    seen = []
+
+    def apply(params, ids, train, rngs):
+        seen.append(np.asarray(ids))
+        return jnp.ones((4000, 2)), jnp.zeros((4000, 10))
+
+    obj.crosslingual(apply, 10, "contrastive", drop=0.25)(
+        {}, cl.PairBatch(ids, ids), jax.random.key(1)
+    )
+    shares = [(half[::2, :3] > 0).mean() for half in np.split(seen[0], 2)]
+    np.testing.assert_allclose(shares, expected, atol=0.05)
+
+
 def test_unknown_pieces_are_not_masked_unless_asked_for():
     batch = cl.PairBatch(jnp.array([[1, 5]] * 8), jnp.array([[1, 7]] * 8))
     seen = []
@@ -285,8 +306,8 @@ def test_a_margin_is_taken_off_the_cosines_of_translations():
     unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
     scores = (unit(s) @ unit(t).T - 0.3 * np.eye(4)) / 0.1
     rows, columns = (np.log(np.exp(m).sum(1)) - np.diag(m) for m in (scores, scores.T))
-    found = obj.contrastive(jnp.asarray(s), jnp.asarray(t), 0.1, margin=0.3)
-    assert found == pytest.approx((rows.mean() + columns.mean()) / 2, 1e-5)
+    value = obj.contrastive(jnp.asarray(s), jnp.asarray(t), 0.1, margin=0.3)
+    assert value == pytest.approx((rows.mean() + columns.mean()) / 2, 1e-5)
     with pytest.raises(ValueError, match="margin must be at least 0, got -1"):
         obj.contrastive(jnp.asarray(s), jnp.asarray(t), margin=-1)
 

@@ -32,8 +32,8 @@ def test_batches_hold_what_belongs_together():
         if options:
             used = jnp.take_along_axis(used, batch["lines"][..., None], 1)
         if "shared" in options:
-            held = jax.vmap(lambda lines: jnp.bincount(lines, length=most))(batch["lines"])
-            np.testing.assert_allclose(batch["shares"], held / 4)
+            counts = jax.vmap(lambda lines: jnp.bincount(lines, length=most))(batch["lines"])
+            np.testing.assert_allclose(batch["shares"], counts / 4)
         for i in range(2):
             for word, context in zip(batch["targets"][i], used[i], strict=True):
                 sentence = sentences[int(context[0]) - 10 * i]
@@ -47,6 +47,9 @@ def test_batches_hold_what_belongs_together():
         assert sorted(int(w) for w in bag[:4] if w >= 0) == sorted(inside)
         pairs = bag[4:]
         assert ((pairs == -1) | (pairs >= len(vocabulary))).all()
+    plain = text.client_texts([corpus, corpus], vocabulary, threshold=1.0, batch_size=4, epochs=2)
+    alone = text.bag_batches(3, window=2, shrink=False)(plain, jax.random.key(0), jnp.int32(0))
+    np.testing.assert_array_equal(alone["bags"], batch["bags"][..., :4])  # the words, no pairs
     skip = text.bag_batches(3, window=2, skip_gram=True)(data, jax.random.key(0), jnp.int32(0))
     assert skip["bags"].shape == (2, 4, 1) and (skip["bags"] >= 0).all()
 

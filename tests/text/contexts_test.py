@@ -38,7 +38,7 @@ def test_contexts_are_means_of_states_and_are_kept(teacher, tmp_path, monkeypatc
         contexts, teacher.encode([" ".join(s) for s in sentences]), atol=1e-6
     )
     assert len(list(tmp_path.iterdir())) == 3
-    found, again = text.occurrences(teacher, sentences, progress=False)
+    statistics, again = text.occurrences(teacher, sentences, progress=False)
     np.testing.assert_allclose(again, contexts, atol=1e-6)
     spans = text.paragraph_contexts(teacher, paragraphs, **kept)
     assert spans.shape == contexts.shape
@@ -48,9 +48,11 @@ def test_contexts_are_means_of_states_and_are_kept(teacher, tmp_path, monkeypatc
     np.testing.assert_allclose(released[1], hidden[5:9].mean(0), atol=1e-5)
 
     # a word in one sentence has the mean of its pieces there
-    vectors = text.aggregated(found, ["why", "never"], teacher)
+    vectors = text.aggregated(statistics, ["why", "never"], teacher)
     ((_, _, hidden),) = teacher.states(["why"])
     np.testing.assert_allclose(vectors["why"], hidden[1], atol=1e-5)
+    known = text.aggregated(statistics, ["why"], teacher)
+    np.testing.assert_array_equal(known["why"], vectors["why"])
     alone = text.decontextualized(teacher, ["never"])
     np.testing.assert_allclose(vectors["never"], alone["never"], atol=1e-6)
     ((_, _, hidden),) = teacher.states(["never"])

@@ -12,7 +12,7 @@ ALL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("topology", ALL[:9], ids=lambda t: t.name)
+@pytest.mark.parametrize("topology", [*ALL[:9], tp.torus(6, 6)], ids=lambda t: t.name)
 def test_draw(topology):
     axes = tp.draw(topology, plt.figure().gca(), values=np.arange(topology.n))
     assert len(axes.collections) == 2  # nodes and edges
