@@ -107,8 +107,8 @@ def _torch_loop(
             with torch.no_grad():
                 half = [[p - 0.1 * p.grad for p in net.parameters()] for net in nets]
                 for i, net in enumerate(nets):
-                    heard = [i, *topology.graph.adj[i]]
+                    senders = [i, *topology.graph.adj[i]]
                     for k, p in enumerate(net.parameters()):
-                        p.copy_(sum(matrix[i, j] * half[j][k] for j in heard))
+                        p.copy_(sum(matrix[i, j] * half[j][k] for j in senders))
 
     return run

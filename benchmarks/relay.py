@@ -43,20 +43,20 @@ def measure() -> list[dict[str, Any]]:
 
 def _loop(problem: jc.data.Quadratics, topology: jc.topology.Topology, rounds: int) -> None:
     n, d = problem.b.shape
-    around = [sorted(topology.graph.adj[i]) for i in range(n)]
+    neighbors = [sorted(topology.graph.adj[i]) for i in range(n)]
     x, start = np.zeros((n, d)), np.zeros(d)
-    message = {(k, i): np.zeros(d) for i in range(n) for k in around[i]}
+    message = {(k, i): np.zeros(d) for i in range(n) for k in neighbors[i]}
     count = dict.fromkeys(message, 0)
     for _ in range(rounds):
         for i in range(n):
             x[i] -= 0.1 * problem.A[i].T @ (problem.A[i] @ x[i] - problem.b[i])
         fresh, counted = {}, {}
         for i in range(n):
-            for j in around[i]:
-                others = [k for k in around[i] if k != j]
+            for j in neighbors[i]:
+                others = [k for k in neighbors[i] if k != j]
                 fresh[i, j] = x[i] + sum(message[k, i] for k in others)
                 counted[i, j] = 1 + sum(count[k, i] for k in others)
         message, count = fresh, counted
         for i in range(n):
-            missing = n - 1 - sum(count[k, i] for k in around[i])
-            x[i] = (x[i] + sum(message[k, i] for k in around[i]) + missing * start) / n
+            missing = n - 1 - sum(count[k, i] for k in neighbors[i])
+            x[i] = (x[i] + sum(message[k, i] for k in neighbors[i]) + missing * start) / n

@@ -37,11 +37,11 @@ def measure() -> list[dict[str, Any]]:
 
     def compiled_apart() -> list[Any]:
         """Each run compiles its own program, as 24 calls of a script do."""
-        found = []
+        results = []
         for rate, seed in points:
             alone = jax.jit(lambda key, rate=rate: run({"rate": rate}, key))
-            found.append(jax.block_until_ready(alone(jax.random.key(seed))))
-        return found
+            results.append(jax.block_until_ready(alone(jax.random.key(seed))))
+        return results
 
     shared = jax.jit(run)
     seconds = interleaved({"one": lambda: apart(shared)}, repeats=3)

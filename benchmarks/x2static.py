@@ -99,7 +99,7 @@ def _program(
     else:
         algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(1e-3), distinct=True)
     key = jax.random.key(0)
-    held = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
+    carry = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
     mesh = jc.layout.mesh(inner=jax.device_count()) if columns else jc.layout.mesh(1)
 
     def laid(leaf: jax.Array) -> jax.Array:
@@ -107,12 +107,12 @@ def _program(
         spec = PartitionSpec(None, None, "inner") if split else PartitionSpec()
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
-    held, data, key = jax.tree.map(laid, (held, data, key))
+    carry, data, key = jax.tree.map(laid, (carry, data, key))
 
     def run() -> Any:
         with jc.layout.use(mesh):
-            held[0], log = jc.run(
-                algorithm, held[0], data, key, num_rounds=rounds, sample=sample, donate=True
+            carry[0], log = jc.run(
+                algorithm, carry[0], data, key, num_rounds=rounds, sample=sample, donate=True
             )
         return log["loss"]
 

@@ -30,7 +30,7 @@ class References(griffe.Extension):
             return
         for path, other in SIGNATURES.items():
             _, *parts, name = path.split(".")
-            module = functools.reduce(lambda found, part: found.members[part], parts, pkg)
+            module = functools.reduce(lambda node, part: node.members[part], parts, pkg)
             module.members[name].parameters = module.members[other].parameters
         rewrite(pkg)
         uncover(pkg, {})

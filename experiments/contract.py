@@ -35,8 +35,8 @@ Row = dict[str, Any]
 
 def load(paper: str, preset: str) -> types.ModuleType:
     """The module of a preset; ValueError if the paper or the preset is unknown."""
-    found = headers.find(paper, preset)
-    return importlib.import_module(f"experiments.{paper}.{found.experiment}")
+    preset_header = headers.find(paper, preset)
+    return importlib.import_module(f"experiments.{paper}.{preset_header.experiment}")
 
 
 def configure(paper: str, preset: str, *, smoke: bool = False, **fields: Any) -> Any:

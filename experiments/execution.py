@@ -168,10 +168,10 @@ def versions() -> dict[str, str]:
     """Versions of what the results may depend on, the devices and the number of processors."""
     import jax
 
-    found = {"jcollab": importlib.metadata.version("jax-collab")}
-    found |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    installed = {"jcollab": importlib.metadata.version("jax-collab")}
+    installed |= {name: importlib.metadata.version(name) for name in PACKAGES}
     device = jax.devices()[0]
-    return found | {
+    return installed | {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": f"{jax.device_count()} x {device.platform}:{device.device_kind}",

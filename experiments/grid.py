@@ -99,8 +99,8 @@ def combine(points: Sequence[Point], summaries: Sequence[dict[str, Any]]) -> lis
     for point, summary in zip(points, summaries, strict=True):
         fields = {name: json.loads(value) for name, value in point.items()}
         for i, row in enumerate(summary["results"]):
-            told = {name: value for name, value in row.items() if name not in fields}
-            records.append({"row": i, **fields, **told})
+            rest = {name: value for name, value in row.items() if name not in fields}
+            records.append({"row": i, **fields, **rest})
     table = pd.DataFrame(records)
     if table.empty:
         return []

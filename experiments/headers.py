@@ -141,7 +141,7 @@ def read_paper(folder: pathlib.Path) -> Paper:
     title, _, rest = text.partition("\n")
     fields = dict(FIELD.findall(rest))
     modules = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
-    found = Paper(
+    paper = Paper(
         name=folder.name,
         title=title.rstrip("."),
         reference=" ".join(FIELD.sub("", rest).split()),
@@ -152,10 +152,10 @@ def read_paper(folder: pathlib.Path) -> Paper:
         notebooks=tuple(fields.get("Notebooks", "").replace(",", " ").split()),
         experiments=tuple(read_experiment(path) for path in modules),
     )
-    names = [preset.name for one in found.experiments for preset in one.presets]
+    names = [preset.name for one in paper.experiments for preset in one.presets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{folder.name}: presets must have names of their own, got {twice} twice")
-    return found
+    return paper
 
 
 def read_experiment(path: pathlib.Path) -> Experiment:

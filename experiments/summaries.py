@@ -181,7 +181,7 @@ def of_paper(paper: headers.Paper, folder: pathlib.Path | None = None) -> dict[s
     Raises:
         ValueError: if a file is not named after its preset, or does not fit it.
     """
-    found = {}
+    runs = {}
     for path in sorted(((folder or FOLDER) / paper.name).glob("*.json")):
         summary = read(path)
         check(summary, path)
@@ -189,9 +189,9 @@ def of_paper(paper: headers.Paper, folder: pathlib.Path | None = None) -> dict[s
         if summary["experiment"] != paper.name or path.stem[: len(preset)] != preset:
             name = f"{summary['experiment']} {preset}"
             raise ValueError(f"{path} must be named after what it is of, {name}")
-        found[path.stem] = summary
+        runs[path.stem] = summary
     order = list(paper.presets)
-    return dict(sorted(found.items(), key=lambda item: (order.index(item[1]["preset"]), item[0])))
+    return dict(sorted(runs.items(), key=lambda item: (order.index(item[1]["preset"]), item[0])))
 
 
 def _frozen(value: Any) -> Any:

@@ -68,20 +68,20 @@ def main(arguments: Sequence[str]) -> list[pathlib.Path]:
 def render() -> dict[pathlib.Path, str]:
     """The text of every file with a table."""
     papers = headers.papers()
-    found = {name: summaries.of_paper(paper) for name, paper in papers.items()}
+    runs = {name: summaries.of_paper(paper) for name, paper in papers.items()}
     files = [ROOT / "README.md", ROOT / "docs" / "results.md"]
     files += sorted((ROOT / "experiments").glob("*/README.md"))
 
     def table(path: pathlib.Path, name: str) -> str:
         if name == "papers":
-            return papers_table(papers, found)
+            return papers_table(papers, runs)
         if name == "runs":
-            return runs_table(papers, found)
+            return runs_table(papers, runs)
         if name == "claims":
-            return claims_sections(papers, found)
+            return claims_sections(papers, runs)
         if name == "presets":
             paper = path.parent.name
-            return presets_table(papers[paper], found[paper])
+            return presets_table(papers[paper], runs[paper])
         raise ValueError(f"{path}: table must be papers, runs, claims or presets, got {name!r}")
 
     def filled(path: pathlib.Path) -> str:
@@ -93,15 +93,15 @@ def render() -> dict[pathlib.Path, str]:
     return {path: filled(path) for path in files}
 
 
-def papers_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
+def papers_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
     """A row for each paper: import, preset to begin with, one claim, all claims, notebooks."""
     columns = ("paper", "import", "preset", "a claim of it", "measured", "all claims", "notebook")
     rows = []
     for paper in papers.values():
         link = f" ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" if paper.arxiv else ""
-        claims = [claim for run in found[paper.name].values() for claim in run["claims"]]
+        claims = [claim for run in runs[paper.name].values() for claim in run["claims"]]
         imports = ", ".join(f"`{name.strip()}`" for name in paper.imports.split(","))
-        chosen = headline(paper, found[paper.name])
+        chosen = headline(paper, runs[paper.name])
         rows.append(
             [
                 paper.title + link,
@@ -116,13 +116,13 @@ def papers_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str
     return markdown(columns, rows)
 
 
-def headline(paper: headers.Paper, found: dict[str, Any]) -> dict[str, Any] | None:
+def headline(paper: headers.Paper, runs: dict[str, Any]) -> dict[str, Any] | None:
     """The claim of the paper's first preset that its header names, by default the first one.
 
     Raises:
         ValueError: if the header names a claim that the summary does not contain.
     """
-    claims = found.get(paper.preset, {"claims": []})["claims"]
+    claims = runs.get(paper.preset, {"claims": []})["claims"]
     matching = [claim for claim in claims if claim["claim"].startswith(paper.claim)]
     if claims and not matching:
         raise ValueError(
@@ -131,13 +131,13 @@ def headline(paper: headers.Paper, found: dict[str, Any]) -> dict[str, Any] | No
     return matching[0] if matching else None
 
 
-def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
+def runs_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
     """A row for each preset and for each committed run of it."""
     columns = ("paper", "run", "what it runs", "claims that hold")
     rows = []
     for paper in papers.values():
         for preset in paper.presets.values():
-            own = {s: run for s, run in found[paper.name].items() if run["preset"] == preset.name}
+            own = {s: run for s, run in runs[paper.name].items() if run["preset"] == preset.name}
             for stem, run in own.items() or [(preset.name, None)]:
                 rows.append(
                     [
@@ -150,16 +150,16 @@ def runs_table(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
     return markdown(columns, _without_repeats(rows))
 
 
-def claims_sections(papers: dict[str, headers.Paper], found: dict[str, Any]) -> str:
+def claims_sections(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
     """A section for each paper, with a table of claims for each of its runs."""
     columns = ("claim", "expected (paper's number)", "measured", "holds")
     parts = []
     for paper in papers.values():
-        if found[paper.name]:
+        if runs[paper.name]:
             parts.append(f"## {paper.title} {{#{paper.name}}}")
             if paper.arxiv:
                 parts.append(f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})")
-        for stem, run in found[paper.name].items():
+        for stem, run in runs[paper.name].items():
             where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
             parts.append(f"### {stem}\n\n`{summaries.command(run)}`, on {where}:")
             rows = [
@@ -171,13 +171,13 @@ def claims_sections(papers: dict[str, headers.Paper], found: dict[str, Any]) -> 
     return "\n\n".join(parts)
 
 
-def presets_table(paper: headers.Paper, found: dict[str, Any]) -> str:
+def presets_table(paper: headers.Paper, runs: dict[str, Any]) -> str:
     """A row for each preset of a paper."""
     columns = ("preset", "from", "what it runs", "takes", "expected", "claims that hold")
     rows = []
     for one in paper.experiments:
         for preset in one.presets:
-            claims = found[preset.name]["claims"] if preset.name in found else None
+            claims = runs[preset.name]["claims"] if preset.name in runs else None
             rows.append(
                 [
                     f"`{preset.name}`",

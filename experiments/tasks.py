@@ -50,13 +50,13 @@ class Task:
 
     def evaluate(self, state: jc.State) -> dict[str, Any]:
         """Accuracies on the first validation and test examples, and the consensus distance."""
-        found = {"consensus_distance": jc.metrics.consensus_distance(state)}
+        measured = {"consensus_distance": jc.metrics.consensus_distance(state)}
         for part, data in (("validation", self.validation), ("test", self.test)):
             measure = jc.metrics.accuracy(
                 self.model.apply, data.x[: self.seen], data.y[: self.seen]
             )
-            found |= {f"{part}_{name}": value for name, value in measure(state).items()}
-        return found
+            measured |= {f"{part}_{name}": value for name, value in measure(state).items()}
+        return measured
 
 
 def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None) -> Task:

@@ -231,11 +231,11 @@ def delays_of(client: Any, n: int) -> np.ndarray:
         [0, 0, 2, 1]
     """
     check(client, n)
-    fetched, found = np.zeros(n, int), []
+    fetched, delays = np.zeros(n, int), []
     for t, i in enumerate(np.asarray(client)):
-        found.append(t - fetched[i])
+        delays.append(t - fetched[i])
         fetched[i] = t + 1
-    return np.array(found)
+    return np.array(delays)
 
 
 def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
@@ -273,12 +273,12 @@ def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
     def sample(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
-        held, arrivals = data
+        client_data, arrivals = data
         i = arrivals.client[step % arrivals.client.shape[0]]
         own = jax.random.fold_in(key, i)
-        places = jax.random.randint(own, (batch_size,), 0, held.mask[i].sum())
-        chosen = held.indices[i, places]
-        return jax.tree.map(lambda leaf: leaf[chosen][None], held.examples)
+        places = jax.random.randint(own, (batch_size,), 0, client_data.mask[i].sum())
+        chosen = client_data.indices[i, places]
+        return jax.tree.map(lambda leaf: leaf[chosen][None], client_data.examples)
 
     return sample
 

@@ -206,8 +206,8 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
 
         def run(one: Attack) -> Callable[[], PyTree]:
             def branch() -> PyTree:
-                said = offer(one, own, received, weights, byzantine, **context)
-                return fill_slots(said, own, slots)
+                messages = offer(one, own, received, weights, byzantine, **context)
+                return fill_slots(messages, own, slots)
 
             return branch
 
@@ -242,8 +242,8 @@ def only(attack: Attack, *fields: str) -> Attack:
     ) -> PyTree:
         if "sent" in context:
             context["sent"] = part(context["sent"])
-        said = offer(attack, part(own), part(received), weights, byzantine, **context)
-        return received._replace(**fill_slots(said, part(own), len(weights)))
+        messages = offer(attack, part(own), part(received), weights, byzantine, **context)
+        return received._replace(**fill_slots(messages, part(own), len(weights)))
 
     return partial_attack
 

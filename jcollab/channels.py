@@ -66,8 +66,8 @@ def delayed(rounds: int) -> Channel:
         inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
     ) -> tuple[PyTree, Array, PyTree]:
         now, at = (inbox, arrived), wire.step % rounds
-        due = jax.tree.map(lambda held: held[:, :, at], s)
-        return *due, jax.tree.map(lambda held, new: held.at[:, :, at].set(new), s, now)
+        due = jax.tree.map(lambda stored: stored[:, :, at], s)
+        return *due, jax.tree.map(lambda stored, new: stored.at[:, :, at].set(new), s, now)
 
     return Channel(init, update)
 
@@ -104,7 +104,7 @@ def byzantine(attack: Attack, who: Any) -> Channel:
         ) -> PyTree:
             bad = mask[senders] & arrived
             own = jax.tree.map(lambda leaf, m: leaf.astype(m.dtype), own, box)
-            said = offer(
+            messages = offer(
                 attack,
                 own,
                 box,
@@ -120,7 +120,7 @@ def byzantine(attack: Attack, who: Any) -> Channel:
             def replace(message: Array, honest: Array) -> Array:
                 return jnp.where(bad.reshape(-1, *(1,) * (honest.ndim - 1)), message, honest)
 
-            return jax.tree.map(replace, fill_slots(said, own, len(bad)), box)
+            return jax.tree.map(replace, fill_slots(messages, own, len(bad)), box)
 
         lied = jax.vmap(one)(inbox, arrived, wire.own, wire.receivers, wire.neighbors, wire.weights)
         return lied, arrived, s

@@ -61,12 +61,12 @@ class Checkpoints:
     def save(self, number: int, saved: Saved) -> None:
         """Writes what the run is after ``number`` rounds."""
         args = self._ocp.args
-        told = {"log": saved.log, "evaluations": _no_containers(saved.evaluations)}
+        history = {"log": saved.log, "evaluations": _no_containers(saved.evaluations)}
         self._manager.save(
             number,
             args=args.Composite(
                 state=args.StandardSave(saved.state),
-                told=args.StandardSave(told),
+                history=args.StandardSave(history),
                 about=args.JsonSave({"identity": self.identity, "lines": saved.lines}),
             ),
             force=True,
@@ -90,10 +90,10 @@ class Checkpoints:
             try:
                 about = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))
                 self._compare(about["about"]["identity"])
-                found = self._manager.restore(
+                loaded = self._manager.restore(
                     number,
                     args=args.Composite(
-                        state=args.StandardRestore(state), told=args.StandardRestore()
+                        state=args.StandardRestore(state), history=args.StandardRestore()
                     ),
                 )
             except _AnotherRun as error:
@@ -101,8 +101,8 @@ class Checkpoints:
             except Exception as error:  # whatever a damaged file makes orbax raise
                 self._put_aside(number, error)
                 continue
-            told, restored = found["told"], jax.tree.map(_free, found["state"], state)
-            return Saved(restored, told["log"], told["evaluations"], about["about"]["lines"])
+            history, restored = loaded["history"], jax.tree.map(_free, loaded["state"], state)
+            return Saved(restored, history["log"], history["evaluations"], about["about"]["lines"])
         if numbers:
             raise ValueError(
                 f"checkpoint {self.folder} holds none that can be read; the damaged ones are "
@@ -114,8 +114,8 @@ class Checkpoints:
         """Frees what orbax holds."""
         self._manager.close()
 
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        if changed := difference(found, self.identity):
+    def _compare(self, stored: Mapping[str, Any]) -> None:
+        if changed := difference(stored, self.identity):
             raise _AnotherRun(
                 f"checkpoint {self.folder} is of another run: {changed}; take another folder, or "
                 "delete this one to start anew"
@@ -145,14 +145,14 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _free(found: Any, given: Any) -> Any:
+def _free(restored: Any, given: Any) -> Any:
     """An array that is bound to a device only if the given one is."""
     if getattr(given, "committed", False):
-        return found
-    if jnp.issubdtype(found.dtype, jax.dtypes.prng_key):
-        data = jnp.asarray(np.asarray(jax.random.key_data(found)))
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(found))
-    return jnp.asarray(np.asarray(found))
+        return restored
+    if jnp.issubdtype(restored.dtype, jax.dtypes.prng_key):
+        data = jnp.asarray(np.asarray(jax.random.key_data(restored)))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(restored))
+    return jnp.asarray(np.asarray(restored))
 
 
 class _AnotherRun(ValueError):

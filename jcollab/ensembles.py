@@ -106,8 +106,8 @@ def agreement_rate(logits: Any) -> Array:
     Args:
         logits: ``[M, N, C]`` or ``[M, N, 1]``.
     """
-    said = jnp.argmax(probabilities(logits), -1)
-    return jnp.mean(said[:, None] == said[None], -1)
+    predicted = jnp.argmax(probabilities(logits), -1)
+    return jnp.mean(predicted[:, None] == predicted[None], -1)
 
 
 def accuracies(logits: Any, y: Any) -> tuple[Array, Array]:

@@ -83,8 +83,8 @@ def run_offloaded(
             )
             if at + 1 < start + num_rounds:
                 coming = prepare(at + 1)  # while the device is at work
-            held = jax.device_get(fresh)
-            jax.tree.map(lambda leaf, row: leaf.__setitem__(numbers, row), clients, held)  # noqa: B023
+            fetched = jax.device_get(fresh)
+            jax.tree.map(lambda leaf, row: leaf.__setitem__(numbers, row), clients, fetched)  # noqa: B023
             _renew(coming, numbers, clients)
             logs.append(jax.device_get(metrics))
             bar.update(task, advance=1)

@@ -89,7 +89,7 @@ def accuracy(
     look = lift_predict(predict)
 
     @jax.jit
-    def judge(models: PyTree, x: Array, labels: Array) -> Metrics:
+    def measure(models: PyTree, x: Array, labels: Array) -> Metrics:
         def correct(params: PyTree, model_state: PyTree) -> Array:
             def right(part: tuple[Array, Array]) -> Array:
                 return jnp.sum(jnp.argmax(look(params, model_state, part[0]), -1) == part[1])
@@ -111,7 +111,7 @@ def accuracy(
         own = hasattr(clients, "params")  # not one model of a server
         carried = getattr(clients, "model_state", ()) if own else ()
         # the test data is an argument of the compiled function, not a constant inside it
-        return judge((_models(state), carried), x, labels)
+        return measure((_models(state), carried), x, labels)
 
     return evaluate
 

@@ -122,8 +122,8 @@ def two_batches(small_square: Any, large_square: Any, small: int, large: int) ->
         ValueError: unless 1 <= small < large.
 
     Example:
-        >>> found = jc.noise_scale.two_batches(11.0, 2.0, small=1, large=10)
-        >>> round(float(found.signal), 4), round(float(found.noise), 4)
+        >>> estimate = jc.noise_scale.two_batches(11.0, 2.0, small=1, large=10)
+        >>> round(float(estimate.signal), 4), round(float(estimate.noise), 4)
         (1.0, 10.0)
     """
     if not 1 <= small < large:
@@ -193,8 +193,8 @@ def measured(
 
     def noise_scale(state: State) -> Metrics:
         model = jax.tree.map(lambda leaf: leaf.mean(0), params_of(state))
-        found = per_sample(loss, model, examples, model_state=model_state, chunk=chunk)
-        return {"signal": found.signal, "noise": found.noise}
+        estimate = per_sample(loss, model, examples, model_state=model_state, chunk=chunk)
+        return {"signal": estimate.signal, "noise": estimate.noise}
 
     return noise_scale
 
@@ -223,8 +223,8 @@ def fit(signal: Any, noise: Any, *, weights: Any = None) -> Fit:
         raise ValueError(f"weights must be of shape {x.shape}, got {root.shape}")
     columns = np.stack([x, np.ones_like(x)], 1)
     scale = np.maximum(np.abs(columns * root[:, None]).max(0), 1e-300)
-    found, _ = scipy.optimize.nnls(columns * root[:, None] / scale, y * root)
-    return Fit(float(found[0] / scale[0]), float(found[1] / scale[1]))
+    solution, _ = scipy.optimize.nnls(columns * root[:, None] / scale, y * root)
+    return Fit(float(solution[0] / scale[0]), float(solution[1] / scale[1]))
 
 
 def smoothness(

@@ -156,8 +156,8 @@ def dual_encoder(
                 raise FloatingPointError(
                     f"loss is not finite in pass {epoch + 1}; a smaller learning rate may help"
                 )
-            judged = evaluate(encoder(state)) if evaluate else {}
-            lines.append(sink.write({"epoch": epoch + 1, **record, **judged}))
+            evaluation = evaluate(encoder(state)) if evaluate else {}
+            lines.append(sink.write({"epoch": epoch + 1, **record, **evaluation}))
             if store:
                 store.save(epoch + 1, Saved(state, {}, {"generator": _words(rng)}, lines))
             bar.update(task, advance=1)

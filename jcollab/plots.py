@@ -74,15 +74,15 @@ def curves(result: Any, *names: str) -> Figure:
     Raises:
         ValueError: if there is no such evaluation, or none at all.
     """
-    said = {k: np.asarray(v) for k, v in result.evaluations.items() if k != "round"}
+    histories = {k: np.asarray(v) for k, v in result.evaluations.items() if k != "round"}
     replicas = np.asarray(result.state.step).ndim
-    numbers = [name for name, values in said.items() if values.ndim == 1 + replicas]
+    numbers = [name for name, values in histories.items() if values.ndim == 1 + replicas]
     chosen = names or tuple(numbers)
     if not chosen or not set(chosen) <= set(numbers):
         raise ValueError(f"names must be among {numbers}, got {chosen}")
     fig = figure(figsize=(4.4 * len(chosen), 3.6))
     for ax, name in zip(fig.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        values = said[name].reshape(len(said[name]), -1).T
+        values = histories[name].reshape(len(histories[name]), -1).T
         band(ax, result.evaluations["round"], values, color=COLORS[0], label=name)
         ax.set(title=name.replace("_", " "), xlabel="communication rounds")
     return fig

@@ -76,10 +76,10 @@ def nearest(
         else:
             few = min(k, scores.shape[1])
             here = np.argpartition(-scores, few - 1, axis=1)[:, :few]
-        found = np.concatenate([best, np.take_along_axis(scores, here, 1)], 1)
+        merged = np.concatenate([best, np.take_along_axis(scores, here, 1)], 1)
         places = np.concatenate([rows, here + start], 1)
-        order = np.lexsort((places, -found), axis=1)[:, :k]
-        best = np.take_along_axis(found, order, 1)
+        order = np.lexsort((places, -merged), axis=1)[:, :k]
+        best = np.take_along_axis(merged, order, 1)
         rows = np.take_along_axis(places, order, 1)
     return rows, best
 

@@ -219,13 +219,15 @@ def apply(
             f"grads must be [*ids.shape, *table.shape[1:]] = "
             f"{(*jnp.shape(ids), *table.shape[1:])}, got {grads.shape}"
         )
-    found = distinct(ids, len(table))
-    total = jax.ops.segment_sum(grads.reshape(-1, *table.shape[1:]), found.places, len(found.rows))
-    own = jax.tree.map(lambda leaf: take(leaf, found.rows), (table, state))
+    unique = distinct(ids, len(table))
+    total = jax.ops.segment_sum(
+        grads.reshape(-1, *table.shape[1:]), unique.places, len(unique.rows)
+    )
+    own = jax.tree.map(lambda leaf: take(leaf, unique.rows), (table, state))
     updates, fresh = optimizer.update(total, own[1], jnp.asarray(step))
     return (
-        put(table, found.rows, own[0] + updates),
-        jax.tree.map(lambda leaf, new: put(leaf, found.rows, new), state, fresh),
+        put(table, unique.rows, own[0] + updates),
+        jax.tree.map(lambda leaf, new: put(leaf, unique.rows, new), state, fresh),
     )
 
 

@@ -62,7 +62,7 @@ class SentenceEncoder:
         lengths = (ids > 0).sum(1)
         order = np.argsort(lengths, kind="stable")
         batch_size = min(batch_size, _power(len(ids)))
-        found: list[np.ndarray] = []
+        outputs: list[np.ndarray] = []
         for start in range(0, len(ids), batch_size):
             rows = order[start : start + batch_size]
             # few shapes: each is compiled
@@ -70,9 +70,9 @@ class SentenceEncoder:
             batch = np.zeros((batch_size, width), np.int32)
             seen = min(width, ids.shape[1])
             batch[: len(rows), :seen] = ids[rows, :seen]
-            found.append(np.asarray(_vectors(self.model, self.params, batch))[: len(rows)])
-        out = np.empty((len(ids), found[0].shape[1]), np.float32)
-        out[order] = np.concatenate(found)
+            outputs.append(np.asarray(_vectors(self.model, self.params, batch))[: len(rows)])
+        out = np.empty((len(ids), outputs[0].shape[1]), np.float32)
+        out[order] = np.concatenate(outputs)
         return out
 
     def similarity(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:

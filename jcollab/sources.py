@@ -104,7 +104,7 @@ def local_batches(batch_size: int, *, replace: bool = True) -> Source:
     return Source(rows, pick, False, _gather)
 
 
-class _Held(NamedTuple):
+class _ClientRows(NamedTuple):
     """Data of a few clients, in the form of :class:`jcollab.data.ClientData`."""
 
     examples: PyTree
@@ -112,7 +112,7 @@ class _Held(NamedTuple):
     mask: np.ndarray
 
 
-def _gather(data: Any, clients: np.ndarray) -> _Held:
+def _gather(data: Any, clients: np.ndarray) -> _ClientRows:
     if hasattr(data, "start"):
         start, count = np.asarray(data.start)[clients], np.asarray(data.size)[clients]
         width = 1 << int(count.max() - 1).bit_length()  # few widths, so that few are compiled for
@@ -121,7 +121,7 @@ def _gather(data: Any, clients: np.ndarray) -> _Held:
     else:
         where, mask = np.asarray(data.indices)[clients], np.asarray(data.mask)[clients]
     examples = jax.tree.map(lambda leaf: np.asarray(leaf)[where.ravel()], data.examples)
-    return _Held(examples, np.arange(where.size, dtype=np.int32).reshape(where.shape), mask)
+    return _ClientRows(examples, np.arange(where.size, dtype=np.int32).reshape(where.shape), mask)
 
 
 def _of(data: PyTree, clients: Any) -> PyTree:

@@ -157,6 +157,6 @@ def _length(shapes: Any) -> int | None:
         return None
     (shape, *more) = lengths
     if more or len(shape) != 1:
-        told = {name: x.shape for name, x in shapes.items()}
-        raise ValueError(f"results must be scalars, or arrays [T] of one length, got {told}")
+        got = {name: x.shape for name, x in shapes.items()}
+        raise ValueError(f"results must be scalars, or arrays [T] of one length, got {got}")
     return shape[0]

@@ -14,13 +14,13 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from rich.progress import Progress
 
-from jcollab import guard, layout
+from jcollab import divergence, layout
 from jcollab.checkpoints import Checkpoints, Saved, form
 from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
 from jcollab.run_log import RunLog, interruptible, opened, progress_bar
 
 EVALUATIONS_BY_DEFAULT = 20
-SAID_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
+REPORT_MEMORY_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
 
 
 class Result(NamedTuple):
@@ -134,8 +134,8 @@ def fit(
     start = int(np.max(state.step))
     if start >= num_rounds:
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
-    if sample is None and (held := min(len(x) for x in jax.tree.leaves(data))) < num_rounds:
-        raise ValueError(f"num_rounds={num_rounds} rounds are asked for, but data holds {held}")
+    if sample is None and (batches := min(len(x) for x in jax.tree.leaves(data))) < num_rounds:
+        raise ValueError(f"num_rounds={num_rounds} rounds are asked for, but data holds {batches}")
     piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
     axes = (0, data_axes, 0, None if settings is None else 0)
 
@@ -148,9 +148,9 @@ def fit(
 
     compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
-    judge = evaluate
+    evaluator = evaluate
     if evaluate and replicas:
-        judge = _compile(layout.per_replica(evaluate), state)
+        evaluator = _compile(layout.per_replica(evaluate), state)
     logs: list[dict[str, np.ndarray]] = []
     evaluations: list[dict[str, np.ndarray]] = []
     lines: list[str] = []
@@ -168,10 +168,10 @@ def fit(
 
     def note(done: int, measured: dict[str, np.ndarray], fine: bool = True) -> None:
         record = {name: np.mean(values, axis) for name, values in measured.items()}
-        if judge:
-            judged = jax.device_get(judge(state))
-            evaluations.append({"round": np.asarray(done), **judged})
-            record |= judged
+        if evaluator:
+            evaluation = jax.device_get(evaluator(state))
+            evaluations.append({"round": np.asarray(done), **evaluation})
+            record |= evaluation
         lines.append(sink.write({"round": done, **record} | ({} if fine else {"diverged": True})))
 
     def result(stopped: Any) -> Result:
@@ -189,7 +189,7 @@ def fit(
         programs: dict[tuple, Any] = {}
         task = bar.add_task(description, total=num_rounds, completed=start)
         done, last = start, time.monotonic()
-        if judge and start == 0 and not evaluations:
+        if evaluator and start == 0 and not evaluations:
             note(0, {})
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
@@ -198,18 +198,18 @@ def fit(
             if placed not in programs:
                 programs[placed] = compiled.lower(state, rounds, key, length).compile()
                 need = layout.check_memory(programs[placed], _size((state, rounds)))
-                if need and need >= SAID_FROM and len(programs) == 1:
+                if need and need >= REPORT_MEMORY_FROM and len(programs) == 1:
                     gib = need / 2**30
                     bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
             state, measured = programs[placed](state, rounds, key)
             logs.append(jax.device_get(measured))
             done += length
-            wrong = guard.what_diverged(logs[-1], state, done, length, num_rounds, replicas)
+            wrong = divergence.what_diverged(logs[-1], state, done, length, num_rounds, replicas)
             note(done, logs[-1], not wrong)
             bar.update(task, completed=done)
             if wrong and on_divergence == "stop":
                 good = f"; checkpoints until then: {store.folder}" if store else ""
-                raise Diverged(f"{wrong}{guard.ADVICE}{good}", result("diverged"))
+                raise Diverged(f"{wrong}{divergence.ADVICE}{good}", result("diverged"))
             ended = done >= num_rounds or interrupted.is_set()
             # several processes write together, and their clocks differ
             due = time.monotonic() - last >= checkpoint_every or jax.process_count() > 1

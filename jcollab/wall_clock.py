@@ -31,7 +31,7 @@ class Finish(NamedTuple):
     learning_rate: float
 
 
-def race(
+def compare(
     compute_time: Any,
     link_time: Any = 0.0,
     *,
@@ -70,7 +70,7 @@ def race(
         ValueError: if an argument is out of range.
 
     Example:
-        >>> next(iter(race(np.ones(8), 5.0, eigenvalues=np.ones(20), target=1e-3)))
+        >>> next(iter(compare(np.ones(8), 5.0, eigenvalues=np.ones(20), target=1e-3)))
         'local 8'
     """
     compute = np.atleast_1d(np.asarray(compute_time, float))
@@ -101,13 +101,13 @@ def race(
         return RATES / (values.max() * (1 + noise / batch + 2 * delay))
 
     lengths = _jobs(key, compute, max(1, *local_steps, 1), draw)
-    found = {}
+    results = {}
     rates = guess(n, 0)
     moments = second_moments.gaussian_moments(
         values, rates, max_steps, batch_size=n, label_noise=label_noise, until=goal
     )
     steps, rate = best(moments, rates)
-    found["synchronous"] = Finish(
+    results["synchronous"] = Finish(
         steps * float(np.mean((lengths[:, 0] + link).max(1))), steps, rate
     )
 
@@ -120,7 +120,7 @@ def race(
     steps, rate = best(moments, rates)
     times = np.concatenate([[0.0], np.asarray(schedule.time, float)])
     seconds = float(np.interp(steps, np.arange(len(times)), times)) if np.isfinite(steps) else steps
-    found["asynchronous"] = Finish(seconds, steps, rate)
+    results["asynchronous"] = Finish(seconds, steps, rate)
 
     for count in local_steps:
         rates = guess(1, 0)
@@ -130,8 +130,8 @@ def race(
         )
         steps, rate = best(moments, rates)
         length = float(np.mean((lengths[:, :count].sum(1) + link).max(1)))
-        found[f"local {count}"] = Finish(steps * length, steps, rate)
-    return dict(sorted(found.items(), key=lambda item: item[1].seconds))
+        results[f"local {count}"] = Finish(steps * length, steps, rate)
+    return dict(sorted(results.items(), key=lambda item: item[1].seconds))
 
 
 def noise_ratio(eigenvalues: Any) -> float:

@@ -30,13 +30,13 @@ def simulate_arrivals(times, joins, leaves):
 def test_arrivals_equal_an_event_queue():
     times, link = np.array([1.0, 1.5, 2.25, 4.0]), 0.5
     joins, leaves = np.array([0.0, 0, 5, 0]), np.array([np.inf, 9, np.inf, 12])
-    found = jc.arrivals.simulate(KEY, 40, times, link_time=link, joins=joins, leaves=leaves)
+    schedule = jc.arrivals.simulate(KEY, 40, times, link_time=link, joins=joins, leaves=leaves)
     queue = simulate_arrivals(times + link, joins, leaves)
     expected = [next(queue) for _ in range(40)]
-    assert np.asarray(found.client).tolist() == [i for i, _ in expected]
-    np.testing.assert_allclose(found.time, [t for _, t in expected], rtol=1e-6)
-    late = np.asarray(found.client)[np.asarray(found.time) > 12]
-    assert set(late) == {0, 2} and 2 not in np.asarray(found.client)[:3]
+    assert np.asarray(schedule.client).tolist() == [i for i, _ in expected]
+    np.testing.assert_allclose(schedule.time, [t for _, t in expected], rtol=1e-6)
+    late = np.asarray(schedule.client)[np.asarray(schedule.time) > 12]
+    assert set(late) == {0, 2} and 2 not in np.asarray(schedule.client)[:3]
 
 
 def test_random_speeds_are_drawn_by_client():
@@ -58,9 +58,9 @@ def test_random_speeds_are_drawn_by_client():
 
 def test_minibatches_of_the_arriving_client_are_those_of_all():
     examples = {"a": RNG.normal(size=(40, D)), "y": RNG.normal(size=40)}
-    held = jc.data.client_data(examples, np.split(np.arange(40), [5, 11, 30]))
+    clients = jc.data.client_data(examples, np.split(np.arange(40), [5, 11, 30]))
     schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
-    everyone = jc.data.minibatches(2)(held, KEY, 5)
-    alone = jc.arrivals.minibatches(2)((held, schedule), KEY, jnp.int32(5))
+    everyone = jc.data.minibatches(2)(clients, KEY, 5)
+    alone = jc.arrivals.minibatches(2)((clients, schedule), KEY, jnp.int32(5))
     for name in examples:
         np.testing.assert_array_equal(alone[name][0], everyone[name][schedule.client[5]])

@@ -66,10 +66,10 @@ def test_one_of_several_attacks_by_a_traced_number():
     weights, byzantine = jnp.full(4, 0.2), jnp.arange(4) == 3
     several = [attacks.bit_flip(), attacks.dissensus(1.0), attacks.gaussian(1.0)]
 
-    def said(index):
+    def messages(index):
         return attacks.choose(several, index)(own, received, weights, byzantine, key=KEY)
 
-    every = jax.jit(jax.vmap(said))(jnp.arange(3))
+    every = jax.jit(jax.vmap(messages))(jnp.arange(3))
     np.testing.assert_array_equal(every[0], -received)
     np.testing.assert_allclose(every[1][0], several[1](own, received, weights, byzantine))
     with pytest.raises(ValueError, match="at least one attack"):
@@ -78,10 +78,10 @@ def test_one_of_several_attacks_by_a_traced_number():
 
 def test_labels_are_flipped_for_the_byzantine_only():
     data = jc.data.Dataset(np.zeros((6, 1)), np.arange(6, dtype=np.int32))
-    held = jc.data.client_data(data, np.split(np.arange(6), 3))
+    clients = jc.data.client_data(data, np.split(np.arange(6), 3))
     sample = jc.data.minibatches(4)
-    honest = sample(held, KEY, 0)
-    flipped = attacks.flip_labels(sample, [2], 6)(held, KEY, 0)
+    honest = sample(clients, KEY, 0)
+    flipped = attacks.flip_labels(sample, [2], 6)(clients, KEY, 0)
     np.testing.assert_array_equal(flipped.y[:2], honest.y[:2])
     np.testing.assert_array_equal(flipped.y[2], 5 - honest.y[2])
 

@@ -92,12 +92,12 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
     fit(checkpoint=folder, identity={"rate": 0.1, "model": "mlp"})
     same = {"checkpoint": folder, "identity": {"rate": 0.1, "model": "mlp"}}
     fit(**same)
-    for other, said in (
+    for other, message in (
         ({"identity": {"rate": 0.2, "model": "mlp"}}, "rate was 0.1, now it is 0.2"),
         ({"identity": {"rate": 0.1}}, "model was 'mlp', now it is None"),
         ({"eval_every": 3}, "eval_every was 2, now it is 3"),
     ):
-        with pytest.raises(ValueError, match=f"is of another run: {said}"):
+        with pytest.raises(ValueError, match=f"is of another run: {message}"):
             fit(**same | other)
     state = ALGORITHM.init(KEY, jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"state.clients.params was 'float32\[4,1\]', now"):
@@ -138,10 +138,10 @@ def test_replicas_and_settings_go_on_too(tmp_path):
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
     data = DATA.at[4, 2].set(jnp.nan)
     folder = tmp_path / "run"
-    said = (
+    message = (
         r"loss is not finite in round 5 of 7 \(clients 0, 1, 2, 3\).*checkpoints until then: .*run"
     )
-    with pytest.raises(Diverged, match=said):
+    with pytest.raises(Diverged, match=message):
         fit(data, checkpoint=folder)
     assert numbers(folder) == ["2", "4"]
     result = fit(data, checkpoint=folder, on_divergence="continue", log=tmp_path / "log")
@@ -150,7 +150,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
     assert [line["round"] for line in lines if line.get("diverged")] == [6, 7]
 
 
-def test_models_that_are_not_finite_are_found_without_a_metric():
+def test_models_that_are_not_finite_are_detected_without_a_metric():
     algorithm = jc.decentralized(
         lambda p, b, k: (jnp.float32(0), {}),
         optax.GradientTransformation(
@@ -171,11 +171,11 @@ def test_states_come_back_as_they_were(name, tmp_path):
     state = algorithm.init(KEY, params)
     store = Checkpoints(tmp_path / name, {})
     store.save(1, Saved(state, {"loss": np.arange(3.0)}, {}, ["line"]))
-    found = store.newest(state)
+    saved = store.newest(state)
     store.close()
-    chex.assert_trees_all_equal(found.state, state)
-    chex.assert_trees_all_equal_shapes_and_dtypes(found.state, state)
-    assert found.lines == ["line"] and found.log["loss"].tolist() == [0, 1, 2]
+    chex.assert_trees_all_equal(saved.state, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(saved.state, state)
+    assert saved.lines == ["line"] and saved.log["loss"].tolist() == [0, 1, 2]
 
 
 def run(name, folder, out, rounds, kill_after=None):
@@ -183,8 +183,8 @@ def run(name, folder, out, rounds, kill_after=None):
     command = [sys.executable, str(SCRIPT), name, str(folder), str(out), str(rounds)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         if kill_after is None:
-            said = process.communicate(timeout=300)[1]
-            assert process.returncode == 0, said
+            output = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, output
             return
         begun = time.monotonic()
         while process.poll() is None and not (folder / "run").exists():

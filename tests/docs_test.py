@@ -87,22 +87,22 @@ def documented():
     return [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
 
 
-def found(path):
+def resolve(path):
     """What a dotted name stands for; a function hides a file of its name."""
     module, _, name = path.rpartition(".")
-    held = importlib.import_module(module)
-    return getattr(held, name) if hasattr(held, name) else importlib.import_module(path)
+    loaded = importlib.import_module(module)
+    return getattr(loaded, name) if hasattr(loaded, name) else importlib.import_module(path)
 
 
 def public(module):
     """Names of a module that are for users, as (module, name)."""
-    held = importlib.import_module(module)
-    if hasattr(held, "__all__"):
-        return [(module, name) for name in held.__all__]
+    loaded = importlib.import_module(module)
+    if hasattr(loaded, "__all__"):
+        return [(module, name) for name in loaded.__all__]
     hidden = INTERNAL.get(module, set())
     return [
         (module, name)
-        for name, value in vars(held).items()
+        for name, value in vars(loaded).items()
         if inspect.isfunction(value) or inspect.isclass(value)
         if value.__module__ == module and not name.startswith("_") and name not in hidden
     ]
@@ -110,23 +110,23 @@ def public(module):
 
 def names():
     inner = [f"jcollab.{name}" for name in jc.__all__ if inspect.ismodule(getattr(jc, name))]
-    inner += [f"jcollab.{name}" for name in ("sweeps", "checkpoints", "run_log", "guard")]
+    inner += [f"jcollab.{name}" for name in ("sweeps", "checkpoints", "run_log", "divergence")]
     inner += ["jcollab.host_memory", "jcollab.data.corpora", "jcollab.flows.perturb"]
     pairs = [pair for module in ("jcollab", *inner) for pair in public(module)]
-    return [f"{m}.{n}" for m, n in pairs if not inspect.ismodule(found(f"{m}.{n}"))]
+    return [f"{m}.{n}" for m, n in pairs if not inspect.ismodule(resolve(f"{m}.{n}"))]
 
 
 def test_every_public_name_is_in_the_reference():
     shown = documented()
-    values = {id(value) for value in map(found, shown) if callable(value)}
-    missing = [n for n in names() if n not in shown and id(found(n)) not in values]
+    values = {id(value) for value in map(resolve, shown) if callable(value)}
+    missing = [n for n in names() if n not in shown and id(resolve(n)) not in values]
     assert not missing, "add '::: NAME' to a page of docs/api"
 
 
 def test_the_reference_names_everything_once():
     shown = documented()
     assert len(shown) == len(set(shown)) > 300
-    objects = [id(value) for value in map(found, shown) if callable(value)]
+    objects = [id(value) for value in map(resolve, shown) if callable(value)]
     assert len(objects) == len(set(objects))
 
 

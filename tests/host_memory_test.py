@@ -48,11 +48,11 @@ def test_clients_in_host_memory_train_as_on_the_device(form, num_sampled):
     algorithm = jc.algorithms.as_algorithm(cohort)
     state = cohort.init(KEY, jnp.zeros((5, 3)))
     expected, log = jc.run(algorithm, state, data, KEY, num_rounds=6, sample=jc.data.whole)
-    held, first = jc.run_offloaded(
+    offloaded, first = jc.run_offloaded(
         cohort, jc.offload(state), data, KEY, num_rounds=2, progress=False
     )
-    held, rest = jc.run_offloaded(cohort, held, data, KEY, num_rounds=4, progress=False)
-    chex.assert_trees_all_close(jax.device_get(held), jax.device_get(expected), atol=1e-6)
+    offloaded, rest = jc.run_offloaded(cohort, offloaded, data, KEY, num_rounds=4, progress=False)
+    chex.assert_trees_all_close(jax.device_get(offloaded), jax.device_get(expected), atol=1e-6)
     for name, values in log.items():
         np.testing.assert_allclose(np.concatenate([first[name], rest[name]]), values, rtol=1e-5)
 

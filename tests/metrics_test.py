@@ -21,10 +21,10 @@ def test_accuracy_of_each_client_the_worst_and_the_average():
     x, y = jnp.eye(3), jnp.arange(3)
     models = jnp.stack([jnp.eye(3), -jnp.eye(3), 3 * jnp.eye(3)])  # right, wrong, right
     state = jc.State(jc.Clients(models, (), (), ()), (), jnp.int32(0))
-    said = jc.metrics.accuracy(lambda model, x: x @ model, x, y)(state)
-    assert said["client_accuracy"].tolist() == [1, 0, 1]
-    assert said["worst_accuracy"] == 0 and said["averaged_model_accuracy"] == 1
-    np.testing.assert_allclose(said["mean_accuracy"], 2 / 3)
+    result = jc.metrics.accuracy(lambda model, x: x @ model, x, y)(state)
+    assert result["client_accuracy"].tolist() == [1, 0, 1]
+    assert result["worst_accuracy"] == 0 and result["averaged_model_accuracy"] == 1
+    np.testing.assert_allclose(result["mean_accuracy"], 2 / 3)
     bare = jc.metrics.accuracy(lambda model, x: x @ model, x, y)(models)  # no state around them
     assert bare["client_accuracy"].tolist() == [1, 0, 1]
     with pytest.raises(ValueError, match="one length of at least 1, got 3 and 2"):
@@ -37,8 +37,8 @@ def test_accuracy_does_not_depend_on_the_batch():
     state = jc.State(jc.Clients(jnp.asarray(rng.normal(size=(2, 3, 3))), (), (), ()), (), 0)
     whole = np.argmax(np.einsum("bi,nij->nbj", x, state.clients.params), -1) == y
     for size in (1, 7, 50, 101, 1000):
-        said = jc.metrics.accuracy(lambda model, x: x @ model, x, y, batch_size=size)(state)
-        np.testing.assert_allclose(said["client_accuracy"], whole.mean(1), rtol=1e-6)
+        result = jc.metrics.accuracy(lambda model, x: x @ model, x, y, batch_size=size)(state)
+        np.testing.assert_allclose(result["client_accuracy"], whole.mean(1), rtol=1e-6)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         jc.metrics.accuracy(lambda m, x: x, x, y, batch_size=0)
 
@@ -48,8 +48,8 @@ def test_metrics_among_some_clients():
     state = jc.State(jc.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))
     honest = np.array([True, True, False])
     for clients in (honest, [0, 1]):
-        said = jc.metrics.among(clients, jc.metrics.consensus_distance, prefix="honest_")(state)
-        assert said == {"honest_consensus_distance": 1.0}
+        result = jc.metrics.among(clients, jc.metrics.consensus_distance, prefix="honest_")(state)
+        assert result == {"honest_consensus_distance": 1.0}
     with pytest.raises(ValueError, match="clients must hold at least one"):
         jc.metrics.among(np.zeros(3, bool), jc.metrics.consensus_distance)
 
@@ -62,7 +62,7 @@ def test_accuracy_sees_what_models_carry_along():
     x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 1])
     clients = Clients(jnp.ones(2), jnp.array([1.0, -1.0]))
     evaluate = jc.metrics.accuracy(lambda params, model_state, x: params * model_state * x, x, y)
-    found = evaluate(jc.State(clients, (), jnp.int32(0)))
-    np.testing.assert_array_equal(found["client_accuracy"], [1, 0])
+    result = evaluate(jc.State(clients, (), jnp.int32(0)))
+    np.testing.assert_array_equal(result["client_accuracy"], [1, 0])
     with pytest.raises(TypeError, match="predict must take"):
         jc.metrics.accuracy(lambda params: params, x, y)

@@ -31,19 +31,19 @@ def test_per_sample_covariance_equals_numpy(x64):
     x = rng.normal(size=4)
     grads = a * (a @ x - y)[:, None]
     batch = jc.data.Examples(a, y, np.ones(30))
-    found = ns.per_sample(loss, jnp.asarray(x), batch, chunk=7)
+    estimate = ns.per_sample(loss, jnp.asarray(x), batch, chunk=7)
     mean = grads.mean(0)
-    np.testing.assert_allclose(found.signal, mean @ mean, rtol=1e-12)
-    np.testing.assert_allclose(found.noise, np.trace(np.cov(grads.T, bias=True)), rtol=1e-12)
+    np.testing.assert_allclose(estimate.signal, mean @ mean, rtol=1e-12)
+    np.testing.assert_allclose(estimate.noise, np.trace(np.cov(grads.T, bias=True)), rtol=1e-12)
     free = ns.per_sample(loss, jnp.asarray(x), batch, unbiased=True)
     np.testing.assert_allclose(free.noise, np.trace(np.cov(grads.T)), rtol=1e-12)
     np.testing.assert_allclose(free.signal, mean @ mean - free.noise / 30, rtol=1e-12)
 
     # two batch sizes, of which the large one is everything, in expectation over all small ones
     small = np.mean([((grads[i] + grads[j]) / 2) ** 2 for i in range(30) for j in range(30)], 0)
-    expected = ns.two_batches(small.sum(), mean @ mean + found.noise / 30, 2, 30)
-    np.testing.assert_allclose(expected.signal, found.signal, rtol=1e-10)
-    np.testing.assert_allclose(expected.noise, found.noise, rtol=1e-10)
+    expected = ns.two_batches(small.sum(), mean @ mean + estimate.noise / 30, 2, 30)
+    np.testing.assert_allclose(expected.signal, estimate.signal, rtol=1e-10)
+    np.testing.assert_allclose(expected.noise, estimate.noise, rtol=1e-10)
 
 
 def test_both_estimators_find_the_exact_ratio():
@@ -78,17 +78,17 @@ def test_regression_along_a_trajectory():
     params = jc.replicate(jnp.asarray(4 * POINT, jnp.float32), 1)
     batches = jax.tree.map(lambda leaf: leaf.reshape(100, 1, 40, *leaf.shape[1:]), examples)
     _, log = jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)
-    found = ns.fit(log["signal"], log["noise"], weights=1 / np.square(log["noise"]))
-    assert found.noise_ratio == pytest.approx(D + 1, rel=0.1)
-    assert found.variance == pytest.approx(D * NOISE, rel=0.25)
+    estimate = ns.fit(log["signal"], log["noise"], weights=1 / np.square(log["noise"]))
+    assert estimate.noise_ratio == pytest.approx(D + 1, rel=0.1)
+    assert estimate.variance == pytest.approx(D * NOISE, rel=0.25)
 
 
 def test_smoothness_is_the_largest_eigenvalue(x64):
     rng = np.random.default_rng(0)
     a = rng.normal(size=(30, 5)) * [3, 1, 1, 1, 1]
     batch = jc.data.Examples(a, np.zeros(30), np.ones(30))
-    found = ns.smoothness(loss, jnp.zeros(5), batch, KEY, iterations=60)
-    np.testing.assert_allclose(found, np.linalg.eigvalsh(a.T @ a / 30)[-1], rtol=1e-8)
+    estimate = ns.smoothness(loss, jnp.zeros(5), batch, KEY, iterations=60)
+    np.testing.assert_allclose(estimate, np.linalg.eigvalsh(a.T @ a / 30)[-1], rtol=1e-8)
 
 
 def test_any_model_will_do():
@@ -97,10 +97,10 @@ def test_any_model_will_do():
     examples = jc.data.Dataset(images, np.arange(6) % 3)
     params = model.init(KEY, images[:1])
     objective = jc.objectives.classification(model.apply)
-    found = ns.per_sample(objective, params, examples)
+    estimate = ns.per_sample(objective, params, examples)
     whole = jax.grad(lambda p: objective(p, examples, KEY)[0])(params)
     square = sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(whole))
-    assert float(found.signal) == pytest.approx(square, rel=1e-4) and float(found.noise) > 0
+    assert float(estimate.signal) == pytest.approx(square, rel=1e-4) and float(estimate.noise) > 0
     assert float(ns.smoothness(objective, params, examples, KEY, iterations=5)) > 0
 
 
@@ -113,8 +113,8 @@ def test_suggestions():
         assert ns.suggest_learning_rate(b, critical=9.0, base=0.1) == pytest.approx(best)
     for tau in (1, 3, 10, 30):  # within a fifth of the tuned ones
         best = jc.second_moments.tuned(9.0, delay=tau).learning_rate
-        found = ns.suggest_learning_rate(1, tau, critical=9.0, base=0.1)
-        assert found == pytest.approx(best, rel=0.2)
+        estimate = ns.suggest_learning_rate(1, tau, critical=9.0, base=0.1)
+        assert estimate == pytest.approx(best, rel=0.2)
     swept = jax.vmap(lambda b, d: ns.suggest_learning_rate(b, d, critical=9.0))(
         jnp.array([1.0, 4.0]), jnp.array([0, 2])
     )

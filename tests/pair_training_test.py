@@ -18,8 +18,8 @@ Pairs = jc.data.Pairs
 
 @pytest.fixture(scope="module")
 def trained():
-    said = _common.sentences()
-    pairs = Pairs(said["en"], said["de"])
+    texts = _common.sentences()
+    pairs = Pairs(texts["en"], texts["de"])
     words = jc.data.train_subwords(pairs.source + pairs.target, 200)
     encoder = jc.dual_encoder(
         pairs.take(range(60, 243)),
@@ -156,8 +156,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_encoder(trained, tmp_pa
     expected = train(log="whole")
     train(tmp_path / "run", "part", stop=stop, evaluate=leave)
     assert len((tmp_path / "part").read_text().splitlines()) == 1
-    found = train(tmp_path / "run", "part")
-    chex.assert_trees_all_equal(found.params, expected.params)
+    result = train(tmp_path / "run", "part")
+    chex.assert_trees_all_equal(result.params, expected.params)
     assert (tmp_path / "part").read_text() == (tmp_path / "whole").read_text()
     with pytest.raises(ValueError, match="of another run: seed was 0, now it is 1"):
         train(tmp_path / "run", "part", seed=1)

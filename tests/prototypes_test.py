@@ -13,25 +13,27 @@ KEY = jax.random.key(0)
 
 
 def ragged():
-    held = np.load(FOLDER / "aggregation.npz")
-    width = max(len(held[f"lab{u}"]) for u in range(3))
+    recorded = np.load(FOLDER / "aggregation.npz")
+    width = max(len(recorded[f"lab{u}"]) for u in range(3))
     values, labels, mask = np.full((3, width, 6), np.nan), np.zeros((3, width), int), []
     values = np.zeros((3, width, 6))
     for u in range(3):
-        size = len(held[f"lab{u}"])
-        values[u, :size], labels[u, :size] = held[f"feat{u}"], held[f"lab{u}"]
+        size = len(recorded[f"lab{u}"])
+        values[u, :size], labels[u, :size] = recorded[f"feat{u}"], recorded[f"lab{u}"]
         mask.append(np.arange(width) < size)
-    return held, jnp.asarray(values), jnp.asarray(labels), jnp.asarray(np.array(mask))
+    return recorded, jnp.asarray(values), jnp.asarray(labels), jnp.asarray(np.array(mask))
 
 
 def test_aggregates_of_ragged_clients_equal_the_recorded(x64):
-    held, values, labels, mask = ragged()
+    recorded, values, labels, mask = ragged()
     means, counts = jax.vmap(lambda v, y, m: prototypes.class_means(v, y, 4, m))(
         values, labels, mask
     )
-    np.testing.assert_array_equal(counts, held["counts"])
-    absent = np.isnan(held["client_means"])
-    np.testing.assert_allclose(np.where(absent, np.nan, means), held["client_means"], atol=1e-14)
+    np.testing.assert_array_equal(counts, recorded["counts"])
+    absent = np.isnan(recorded["client_means"])
+    np.testing.assert_allclose(
+        np.where(absent, np.nan, means), recorded["client_means"], atol=1e-14
+    )
     assert (np.asarray(means)[absent] == 0).all() and absent.any()
     for by, name in {"clients": "mean_of_means", "samples": "pooled_mean"}.items():
         sent = prototypes.weigh(means, counts, by)
@@ -39,10 +41,12 @@ def test_aggregates_of_ragged_clients_equal_the_recorded(x64):
         mixed, _ = mixer.update(sent, mixer.init(sent), key=KEY, step=0)
         target, known = prototypes.unweigh(mixed)
         assert known.all()
-        np.testing.assert_allclose(target, np.broadcast_to(held[name], target.shape), atol=1e-14)
+        np.testing.assert_allclose(
+            target, np.broadcast_to(recorded[name], target.shape), atol=1e-14
+        )
         if by == "clients":
             target, known = prototypes.unweigh(mixed, sent, 1 / 3)
-            expected = held["leave_one_out_mean_of_means"]
+            expected = recorded["leave_one_out_mean_of_means"]
             np.testing.assert_array_equal(known, ~np.isnan(expected).any(-1))
             np.testing.assert_allclose(target[known], expected[np.asarray(known)], atol=1e-13)
 

@@ -33,11 +33,11 @@ def test_equal_sentences_are_equally_right():
     eye = np.eye(3)
     keys = np.stack([eye[0], eye[0], eye[1]])
     assert retrieval.precision_at_1(eye[[0, 0, 1]], keys, ["a", "a", "b"], ["a", "a", "b"]) == 1
-    found = retrieval.precision_at_1(eye[[0, 0, 1]], keys, [0, 1, 2], [0, 1, 2])
-    assert found == pytest.approx(2 / 3)
+    precision = retrieval.precision_at_1(eye[[0, 0, 1]], keys, [0, 1, 2], [0, 1, 2])
+    assert precision == pytest.approx(2 / 3)
 
 
-def test_transfer_is_judged_on_other_languages():
+def test_transfer_is_measured_on_other_languages():
     rng = np.random.default_rng(0)
     y = np.repeat(["a", "b", "c"], [20, 15, 15])
     x = rng.normal(size=(50, 4)) * 0.1 + np.eye(4)[np.unique(y, return_inverse=True)[1]]

@@ -81,14 +81,14 @@ def test_a_sweep_over_whole_runs():
 
 
 def test_bad_input_is_named():
-    for grid, said in (
+    for grid, message in (
         ({}, "grid must hold at least one name"),
         ({"lr": []}, r"grid\['lr'\] must be a list of numbers"),
         ({"lr": ["a"]}, "must be a list of numbers"),
         ({"lr": [np.nan]}, "must be finite"),
         ({"seed": [1]}, "must not hold 'seed'"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             jc.sweep(scalar, grid, 2)
     for seeds in (0, [], [0.5]):
         with pytest.raises(ValueError, match="seeds must be a positive number or a list"):

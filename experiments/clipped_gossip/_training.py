@@ -149,13 +149,13 @@ def train(
         return jc.metrics.among(clients, measure)(state)["averaged_model_accuracy"]
 
     def evaluate(state: jc.State) -> Row:
-        found = jc.metrics.among(graph.honest, measure, jc.metrics.consensus_distance)(state)
-        found["global_accuracy"] = found.pop("averaged_model_accuracy")
+        measured = jc.metrics.among(graph.honest, measure, jc.metrics.consensus_distance)(state)
+        measured["global_accuracy"] = measured.pop("averaged_model_accuracy")
         if graph.byzantine.any():
-            del found["client_accuracy"]  # only of some clients of the graph
+            del measured["client_accuracy"]  # only of some clients of the graph
         for group in range(graph.group.max() + 1) if graph.group.max() > 0 else ():
-            found[f"clique{group + 1}_accuracy"] = average(measure, graph.group == group, state)
-        return found
+            measured[f"clique{group + 1}_accuracy"] = average(measure, graph.group == group, state)
+        return measured
 
     done = train_replicas(
         context,

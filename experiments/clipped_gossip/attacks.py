@@ -91,17 +91,17 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Gossip breaks under some attack; clipping with a small radius under none."""
-    found = []
+    results = []
     for rule in config.rules:
         worst, attack = min((r["mean_accuracy"], r["attack"]) for r in rows if r["rule"] == rule)
         measured = f"{worst:.3f} under {attack}"
         if rule == "Gossip" and any(attack != "none" for attack in config.attacks):
             claim = "Gossip breaks under some attack (mean accuracy of honest clients)"
-            found.append(Claim(claim, f"< {USEFUL}", measured, worst < USEFUL))
+            results.append(Claim(claim, f"< {USEFUL}", measured, worst < USEFUL))
         elif rule == "SCClip 0.1":
             claim = f"{rule} bears every attack (mean accuracy of honest clients)"
-            found.append(Claim(claim, f">= {USEFUL}", measured, worst >= USEFUL))
-    return found
+            results.append(Claim(claim, f">= {USEFUL}", measured, worst >= USEFUL))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -157,23 +157,23 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Clipping reaches the honest mean where the byzantine are few beside gamma; medians never."""
-    found = []
+    results = []
     first = ((START[~BYZANTINE] - MEAN) ** 2).mean()
     for defense in ("Median", "TM"):
         changes = [abs(row["error"] - first) for row in rows if row["defense"] == defense]
         if changes:
             claim = f"{defense} stays where it is, in every case (largest change of the error)"
-            found.append(Claim(claim, "0", max(changes), max(changes) == 0))
+            results.append(Claim(claim, "0", max(changes), max(changes) == 0))
     clipped = [(_ratio(row), row["error"]) for row in rows if row["defense"] == "SCClip"]
     if len(clipped) > 2:
         claim = "SCClip: the error grows with delta_max / gamma^2 (rank correlation)"
         rank = scipy.stats.spearmanr(*zip(*clipped, strict=True)).statistic
-        found.append(at_least(claim, rank, 0.9))
+        results.append(at_least(claim, rank, 0.9))
         small = [error for ratio, error in clipped if ratio <= 10]
         if small:
             claim = "SCClip: the mean is reached where delta_max <= 10 gamma^2 (largest error)"
-            found.append(at_most(claim, max(small), 1e-3))
-    return found
+            results.append(at_most(claim, max(small), 1e-3))
+    return results
 
 
 def _ratio(row: Row) -> float:

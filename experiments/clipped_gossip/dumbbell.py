@@ -133,7 +133,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Clipping keeps what gossip shares across the bridge; the other rules cut it."""
-    found = []
+    results = []
     own = [row for row in rows if (row["split"], row["remedy"]) == ("noniid", "none")]
     clique = {row["rule"]: row["clique1_accuracy"] for row in own}
     gossip = clique.pop("Gossip", None)
@@ -141,11 +141,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         behind = gossip - value
         if rule.startswith("SCClip"):
             claim = f"{rule} lets clique 1 learn from the other as gossip does (noniid)"
-            found.append(Claim(claim, "within 0.05", behind, abs(behind) <= 0.05))
+            results.append(Claim(claim, "within 0.05", behind, abs(behind) <= 0.05))
         else:
             claim = f"{rule} keeps the cliques apart (noniid, clique 1 behind gossip)"
-            found.append(at_least(claim, behind, 0.05))
-    return found
+            results.append(at_least(claim, behind, 0.05))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -51,9 +51,9 @@ def run(config: Config, context: Context) -> list[Row]:
     for majority, rule in context.cases(config.majorities, config.rules):
         graph = jc.topology.malicious_ring(config.honest, honest_majority=majority)
         tags = {"honest_majority": majority}
-        found, curves = _training.train(context, config, graph, None, rule, config.attacks, tags)
+        trained, curves = _training.train(context, config, graph, None, rule, config.attacks, tags)
         paper = dict(zip(PAPER_ATTACKS, PAPER.get(rule, ((), ()))[majority], strict=False))
-        rows += [row | {"paper": paper.get(row["attack"])} for row in found]
+        rows += [row | {"paper": paper.get(row["attack"])} for row in trained]
         for attack, curve in curves.items():
             title = f"{attack}, {'' if majority else 'no '}honest majority"
             context.kept.setdefault(title, {})[rule] = curve
@@ -62,21 +62,21 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Self-centered clipping survives all attacks; geometric median and trimmed mean do not."""
-    found = []
+    results = []
     for majority, rule in itertools.product(config.majorities, config.rules):
         own = [r for r in rows if (r["honest_majority"], r["rule"]) == (majority, rule)]
         least = min(row["global_accuracy"] for row in own)
         where = "with" if majority else "without"
         if rule.startswith("SCClip"):
             claim = f"{rule} stays above 88 % under every attack, {where} an honest majority"
-            found.append(above(claim, least, 0.88))
+            results.append(above(claim, least, 0.88))
         elif rule.startswith("MOZI"):
             claim = f"{rule} fares well here, as in the authors' logs, {where} a majority"
-            found.append(above(claim, least, 0.88))
+            results.append(above(claim, least, 0.88))
         elif rule == "GM" or rule.startswith("TM"):
             claim = f"{rule} collapses under an attack, {where} an honest majority"
-            found.append(at_most(claim, least, CONSTANT))
-    return found
+            results.append(at_most(claim, least, CONSTANT))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -54,8 +54,8 @@ def run(config: Config, context: Context) -> list[Row]:
         graph = jc.topology.two_cliques(config.clique, 1, weight)
         delta = jc.topology.delta_max(graph.topology, graph.byzantine)
         attacks = config.attacks[: None if weight == max(config.strengths) else 1]
-        found, curves = train(context, config, graph, deal, rule, attacks, {"delta_max": delta})
-        for row in found:
+        trained, curves = train(context, config, graph, deal, rule, attacks, {"delta_max": delta})
+        for row in trained:
             known = PAPER.get(weight) if row["attack"] == "Dissensus 1.5" else None
             rows.append(row | {"paper_global": known})
         label = rf"$\delta_{{max}}$ = {delta:g}" + f", {rule}" * (len(config.rules) > 1)
@@ -65,7 +65,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The more weight the byzantine client has, the worse the honest model."""
-    found = []
+    results = []
     for rule in config.rules:
         own = [r for r in rows if r["rule"] == rule and r["attack"] == config.attacks[0]]
         own = sorted(own, key=lambda row: row["delta_max"])
@@ -75,10 +75,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         measured = ", ".join(f"{row['delta_max']:g}: {row['global_accuracy']:.3f}" for row in own)
         claim = f"{rule}: accuracy falls with delta_max"
         falls = all(a >= b - 0.03 for a, b in itertools.pairwise(accuracy))
-        found.append(Claim(claim, "each at most .03 above the one before", measured, falls))
+        results.append(Claim(claim, "each at most .03 above the one before", measured, falls))
         claim = f"{rule}: accuracy lost from the smallest to the largest delta_max"
-        found.append(at_least(claim, accuracy[0] - accuracy[-1], 0.3, note="0.69"))
-    return found
+        results.append(at_least(claim, accuracy[0] - accuracy[-1], 0.3, note="0.69"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -77,7 +77,7 @@ class Problem(NamedTuple):
     evaluated: Any = slice(None)  # the examples that the loss is measured on while runs go on
 
 
-class Found(NamedTuple):
+class Tuned(NamedTuple):
     """What tuning found."""
 
     steps: float  # to the target, by the mean over seeds
@@ -104,14 +104,14 @@ def logistic(
         slope = jax.jit(jax.value_and_grad(lambda p: loss(p.reshape(start.shape), exact, None)))
         options = {"maxiter": 5000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-8}
         zero = np.zeros(start.size)
-        found = scipy.optimize.minimize(slope, zero, jac=True, method="L-BFGS-B", options=options)
-    target = share * (float(loss(start, examples, None)) - found.fun)
-    return Problem(name, loss, examples, start, found.fun, target, max_steps)
+        optimum = scipy.optimize.minimize(slope, zero, jac=True, method="L-BFGS-B", options=options)
+    target = share * (float(loss(start, examples, None)) - optimum.fun)
+    return Problem(name, loss, examples, start, optimum.fun, target, max_steps)
 
 
 def tune(
     problem: Problem, build: Any, guess: float, seeds: Any, context: Any, n: int = 1, b: int = 1
-) -> Found | None:
+) -> Tuned | None:
     """The fewest steps over learning rates around a guess, moved until the best is inside.
 
     All rates see the same draws. ``build(learning_rate)`` makes an algorithm with one model.
@@ -132,7 +132,7 @@ def tune(
         value = problem.loss(model, evaluated, jax.random.key(0))
         return state, (value[0] if isinstance(value, tuple) else value) - problem.lowest
 
-    race = jax.jit(jc.layout.per_replica(advance, in_axes=(0, 0, 0, None)), donate_argnums=2)
+    step_all = jax.jit(jc.layout.per_replica(advance, in_axes=(0, 0, 0, None)), donate_argnums=2)
     spread = 2.0 ** ((np.arange(problem.width) - problem.width // 2) / 2)
     best, center, tried = None, 0, set()
     while len(tried) < MOST_SHIFTS and center not in tried:
@@ -142,17 +142,19 @@ def tune(
         keys = jnp.tile(seeds, len(rates))
         states = jax.vmap(lambda rate, key: build(rate).init(key, params))(each, keys)
         limit = 2 * best.steps if best else np.inf
-        found = _race(problem, functools.partial(race, each, keys), states, rates, limit, context)
-        if found is None:
+        tuned = _run_until_best(
+            problem, functools.partial(step_all, each, keys), states, rates, limit, context
+        )
+        if tuned is None:
             break
-        best = min(best or found, found, key=lambda one: one.steps)
-        center += {rates[0]: -1, rates[-1]: 1}.get(found.learning_rate, 0)
+        best = min(best or tuned, tuned, key=lambda one: one.steps)
+        center += {rates[0]: -1, rates[-1]: 1}.get(tuned.learning_rate, 0)
     return best
 
 
-def _race(
+def _run_until_best(
     problem: Problem, advance: Any, states: Any, rates: np.ndarray, limit: float, context: Context
-) -> Found | None:
+) -> Tuned | None:
     """All rates side by side until the first arrives."""
     step, before, target = 0, np.full(len(rates), np.nan), problem.target
     while step < min(problem.max_steps, limit) and not context.stop.is_set():
@@ -169,7 +171,7 @@ def _race(
             split = functools.partial(np.split, indices_or_sections=len(rates))
             models = [split(leaf)[place] for leaf in jax.tree.leaves(states.shared.params)]
             models = jax.tree.unflatten(jax.tree.structure(states.shared.params), models)
-            return Found(step - count * (1 - part[place]), rates[place], models)
+            return Tuned(step - count * (1 - part[place]), rates[place], models)
         if step > 30 and not np.isfinite(gaps).any():
             break
         before = gaps
@@ -185,16 +187,16 @@ def measure(
     cases += [("delay", tau) for tau in sorted({0, *config.delays})]
     for kind, size in context.cases(cases, description=problem.name):
         if size == 0:  # the same as a batch of 1
-            found, rate = every[0], guess
+            tuned, rate = every[0], guess
         else:
             batch, delay = (size, 0) if kind == "batch" else (1, size)
             build = functools.partial(delayed_sgd, problem.loss, delay=delay)
-            found = tune(problem, build, rate, seeds, context, delay + 1, batch)
-        every.append(found)
-        row = {"problem": problem.name, "kind": kind, "size": size, "steps": found and found.steps}
-        rows.append(row | {"learning_rate": found and found.learning_rate})
+            tuned = tune(problem, build, rate, seeds, context, delay + 1, batch)
+        every.append(tuned)
+        row = {"problem": problem.name, "kind": kind, "size": size, "steps": tuned and tuned.steps}
+        rows.append(row | {"learning_rate": tuned and tuned.learning_rate})
         log.write(rows[-1])
-        rate = found.learning_rate if found else rate
+        rate = tuned.learning_rate if tuned else rate
     if not context.stop.is_set() and every[0]:
         rows.append(estimate(problem, every[0].params))
         log.write(rows[-1])
@@ -209,9 +211,9 @@ def estimate(problem: Problem, models: Any) -> Row:
     loss, examples = problem.loss, jax.tree.map(jnp.asarray, problem.examples)
 
     def at(model: Any) -> jax.Array:
-        found, key = noise_scale.per_sample(loss, model, examples), jax.random.key(0)
+        squares, key = noise_scale.per_sample(loss, model, examples), jax.random.key(0)
         largest = noise_scale.smoothness(loss, model, examples, key, iterations=20)
-        return jnp.stack([found.noise, found.signal, largest])
+        return jnp.stack([squares.noise, squares.signal, largest])
 
     some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:4]), models)
     noise, signal, largest = np.asarray(jax.lax.map(at, some), float).mean(0)
@@ -262,14 +264,14 @@ def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
 
 def claims(config: Any, rows: list[Row]) -> list[Claim]:
     """Every estimate within a factor of 2 of the measured knees."""
-    found = []
+    results = []
     for line in knees(rows):
         for kind in KINDS:
             knee = line.get(f"{kind}_knee")
             if knee and "estimated" in line:
                 claim = f"{line['problem']}: estimated critical parameter over the measured {kind}"
-                found.append(between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2))
-    return found
+                results.append(between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2))
+    return results
 
 
 def shown(config: Any, rows: list[Row]) -> list[Row]:

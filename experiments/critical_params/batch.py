@@ -66,9 +66,9 @@ def run(config: Config, context: Context) -> list[Row]:
     rows = exact(config)
     for d, b in context.cases(MONTE_CARLO[: config.monte_carlo]):
         rate = second_moments.tuned(d + 1, batch_size=b).learning_rate
-        (found,) = monte_carlo(config, d, rate, (config.steps,), b)
-        del found["time"]
-        rows.append({"table": "T1", "problem": f"Monte Carlo d={d}", "batch": b} | found)
+        (simulated,) = monte_carlo(config, d, rate, (config.steps,), b)
+        del simulated["time"]
+        rows.append({"table": "T1", "problem": f"Monte Carlo d={d}", "batch": b} | simulated)
     for row in rows:
         context.log().write(row)
     return rows
@@ -99,7 +99,7 @@ def exact(config: Config) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded tables to 1 %, the Monte Carlo to 3 standard errors, the knees."""
-    found = []
+    results = []
     recorded = RECORDED if (config.condition, config.accuracy) == (50, 0.01) else {}
     for (table, problem, name), (batches, values) in recorded.items():
         own = {r["batch"]: r[name] for r in _of(rows, table, problem)}
@@ -107,14 +107,14 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         if off:
             worst = max(off, key=abs)
             claim = f"{table}, {problem}: the recorded {name.replace('_', '-').rstrip('s')}s"
-            found.append(within(claim, worst, 0.01))
+            results.append(within(claim, worst, 0.01))
     claim = "T1, {problem}, b={batch}: Monte Carlo of the second moment"
-    found += [within_errors(claim.format(**row), row) for row in rows if "measured" in row]
+    results += [within_errors(claim.format(**row), row) for row in rows if "measured" in row]
     for problem in SPECTRA:
         last = _of(rows, "T1b", problem)[-1]
         claim = f"T1b, {problem}: largest speed-up over the predicted 1 + M"
-        found.append(between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5))
-    return found
+        results.append(between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5))
+    return results
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

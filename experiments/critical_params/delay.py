@@ -62,20 +62,20 @@ def run(config: Config, context: Context) -> list[Row]:
         rows.append(row)
         context.log().write(row)
     if not context.stop.is_set():
-        found = monte_carlo(config, D, RATE, TIMES, delay=TAU)
-        rows += [{"M": D + 1.0, "delay": TAU} | row for row in found]
+        simulated = monte_carlo(config, D, RATE, TIMES, delay=TAU)
+        rows += [{"M": D + 1.0, "delay": TAU} | row for row in simulated]
     return rows
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded table, the collapse, no free delay without noise, the Monte Carlo."""
-    found = []
+    results = []
     tuned = {(r["M"], r["delay"]): r for r in rows if "steps" in r}
     off = {k: tuned[k]["steps"] / v - 1 for k, v in RECORDED.items() if k in tuned}
     if off:
         worst = max(off, key=lambda k: abs(off[k]))
         measured = f"{off[worst]:+.3%} at M, tau = {worst}"
-        found.append(within("T2: recorded steps (largest deviation)", off[worst], 0.01, measured))
+        results.append(within("T2: recorded steps (largest deviation)", off[worst], 0.01, measured))
     slow = {key: row["slowdown"] for key, row in tuned.items()}
     same = [tau for m, tau in slow if m == 9 and tau and (99, 10 * tau) in slow]
     if same:
@@ -83,15 +83,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         worst = int(np.argmax(high / low))
         gap = high[worst] / low[worst] - 1
         claim = "slowdowns of M = 9 and M = 99 at equal tau / (1 + M) agree"
-        found.append(within(claim, gap, 0.02, f"{gap:.2%} at {same[worst] / 10:g}"))
+        results.append(within(claim, gap, 0.02, f"{gap:.2%} at {same[worst] / 10:g}"))
     still = [r["steps"] / (tau + 1) for (m, tau), r in tuned.items() if m == 0 and tau >= 3]
     if still:
         low, high = min(still), max(still)
         claim = "without noise no delay is free: T = 6.9 (tau + 1)"
         fine = low >= 0.85 * 6.9 and high <= 1.15 * 6.9
-        found.append(Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine))
+        results.append(Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine))
     claim = "Monte Carlo of asynchronous SGD, M=9, tau=10, t={time}"
-    return found + [within_errors(claim.format(**r), r) for r in rows if "measured" in r]
+    return results + [within_errors(claim.format(**r), r) for r in rows if "measured" in r]
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

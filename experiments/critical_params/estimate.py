@@ -109,20 +109,22 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The exact value, and every estimate near it."""
     exact = rows[0]["ratio"]
-    found = []
+    results = []
     if (config.dimension, config.label_noise) == (20, 0.25):
         note = f"of {RECORDED}"
-        found.append(within("C of the recorded case", exact / RECORDED - 1, 0.01, exact, note=note))
+        results.append(
+            within("C of the recorded case", exact / RECORDED - 1, 0.01, exact, note=note)
+        )
     for row in rows[1:]:
         claim, off = f"{row['estimator']}: C", row["ratio"] / exact - 1
         measured, note = f"{row['ratio']:.3f} ({off:+.1%})", f"of {exact:.3f}"
-        found.append(within(claim, off, 0.05, measured, note=note))
+        results.append(within(claim, off, 0.05, measured, note=note))
         if "standard_error" in row:
-            found.append(within_errors(claim, row | {"measured": row["ratio"], "exact": exact}))
+            results.append(within_errors(claim, row | {"measured": row["ratio"], "exact": exact}))
         if "variance" in row:
             off = row["variance"] / rows[0]["variance"] - 1
-            found.append(within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}"))
-    return found
+            results.append(within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

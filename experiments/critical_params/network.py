@@ -78,12 +78,12 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Estimates within a factor of 2, and noise over signal that grows during training."""
-    found, lines = common.claims(config, rows), common.knees(rows)
+    results, lines = common.claims(config, rows), common.knees(rows)
     if len(lines) == 2 and all("batch_knee" in line for line in lines):
         growth = lines[1]["batch_knee"] / lines[0]["batch_knee"]
         claim = "the measured critical batch grows during training (late over early)"
-        found.append(above(claim, growth, 1))
-    return found
+        results.append(above(claim, growth, 1))
+    return results
 
 
 shown = common.shown

@@ -62,8 +62,8 @@ def run(config: Config, context: Context) -> list[Row]:
     rows: list[Row] = []
     log, d = context.log(), config.dimension
     for delay, rate in context.cases(RECORDED):
-        found = common.monte_carlo(config, d, rate, (d, 3 * d, 6 * d), delay=delay, sparse=True)
-        rows += [{"problem": "one-hot", "delay": delay, "rate": rate} | row for row in found]
+        simulated = common.monte_carlo(config, d, rate, (d, 3 * d, 6 * d), delay=delay, sparse=True)
+        rows += [{"problem": "one-hot", "delay": delay, "rate": rate} | row for row in simulated]
     for row in rows:
         log.write(row)
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
@@ -76,12 +76,12 @@ def run(config: Config, context: Context) -> list[Row]:
         def build(rate: Any, loss: Any = problem.loss, late: Any = late) -> jc.Algorithm:
             return jc.centralized(loss, optax.chain(late, optax.sgd(rate)))
 
-        found = common.tune(problem, build, rate, seeds, context)
-        rate = found.learning_rate if found else rate
+        tuned = common.tune(problem, build, rate, seeds, context)
+        rate = tuned.learning_rate if tuned else rate
         row = {"problem": "logistic", "density": density, "delay": delay, "rate": rate}
-        row["steps"] = found and found.steps
-        if found and delay == 0:
-            there = common.estimate(problem, found.params)
+        row["steps"] = tuned and tuned.steps
+        if tuned and delay == 0:
+            there = common.estimate(problem, tuned.params)
             row |= {name: there[name] for name in ("estimated", "smoothness")}
         rows.append(row)
         log.write(row)
@@ -105,14 +105,14 @@ def classification(config: Config, density: float) -> common.Problem:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded moments, the Monte Carlo, and knees that grow with sparsity."""
-    found = []
+    results = []
     for row in (row for row in rows if row["problem"] == "one-hot"):
         label = f"one-hot, tau={row['delay']}, t={row['time']}"
         if config.dimension == 100:
             recorded = RECORDED[row["delay"], row["rate"]][(100, 300, 600).index(row["time"])]
             off = row["exact"] / recorded - 1
-            found.append(within(f"{label}: recorded E x_j^2", off, 0.01))
-        found.append(common.within_errors(f"{label}: Monte Carlo", row))
+            results.append(within(f"{label}: recorded E x_j^2", off, 0.01))
+        results.append(common.within_errors(f"{label}: Monte Carlo", row))
     steps = {(r["density"], r["delay"]): r["steps"] for r in rows if r["problem"] == "logistic"}
     most = max(config.delays)
     pairs = [(steps[density, most], steps[density, 0]) for density in sorted(config.densities)]
@@ -120,17 +120,19 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     if len(costs) > 1:
         claim = f"logistic: the sparser the data, the less delay {most} costs"
         measured = ", ".join(f"{cost:.2f}" for cost in costs)
-        found.append(Claim(claim, "slowdown rises with density", measured, costs == sorted(costs)))
-    return found + common.claims(config, _as_delays(rows))
+        results.append(
+            Claim(claim, "slowdown rises with density", measured, costs == sorted(costs))
+        )
+    return results + common.claims(config, _as_delays(rows))
 
 
 def _as_delays(rows: list[Row]) -> list[Row]:
     """Rows of logistic regression, with equivalent delays, for the functions about knees."""
-    found = []
+    relabeled = []
     for row in (row for row in rows if row["problem"] == "logistic"):
         name, size = f"logistic, density {row['density']:g}", EQUIVALENT * row["delay"]
-        found.append(row | {"problem": name, "kind": "delay", "size": size})
-    return found
+        relabeled.append(row | {"problem": name, "kind": "delay", "size": size})
+    return relabeled
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

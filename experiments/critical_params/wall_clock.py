@@ -59,7 +59,7 @@ def run(config: Config, context: Context) -> list[Row]:
     options |= {"eigenvalues": config.spectrum, "max_steps": 8000}
     options["draw"] = jc.arrivals.gamma(1 / config.spread) if config.spread else None
     for link, n in context.cases(config.links, sorted(config.clients), description="racing"):
-        finished = jc.wall_clock.race(np.ones(n), link, **options)
+        finished = jc.wall_clock.compare(np.ones(n), link, **options)
         for place, (method, end) in enumerate(finished.items(), 1):
             row = {"link": link, "n": n, "method": method, "place": place}
             reached = np.isfinite(end.seconds)
@@ -75,7 +75,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Who wins where, and the knee."""
-    found = []
+    results = []
     first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
     knee = jc.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
@@ -87,15 +87,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         contests[slow, few] = f"links of {slow:g} jobs", "local SGD"
     for (link, n), (where, expected) in contests.items():
         claim, method = f"{where}, n={n}: first at the target", first[link, n]
-        found.append(Claim(claim, expected, method, method.split()[0] == expected.split()[0]))
+        results.append(Claim(claim, expected, method, method.split()[0] == expected.split()[0]))
     # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
     for method, predicted in (("synchronous", knee + 2), ("asynchronous", 1 + TWICE * (1 + knee))):
         own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
         half = half_as_useful(own, method)
         if half is not None:
             claim = f"{method}: n at which a client is half as useful in steps"
-            found.append(between(f"{claim}, over {predicted:.1f}", half / predicted, 0.5, 2))
-    return found
+            results.append(between(f"{claim}, over {predicted:.1f}", half / predicted, 0.5, 2))
+    return results
 
 
 def half_as_useful(rows: list[Row], method: str) -> float | None:

@@ -99,14 +99,14 @@ def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The benefit of sharing."""
     means = {line["mixer"]: line for line in averages(rows, "mixer")}
-    alone, found = means.pop("nothing", None), []
+    alone, results = means.pop("nothing", None), []
     for mixer, line in means.items() if alone else ():
         gain, loss = (line[name] - alone[name] for name in ("unseen_pairs", "own_pair"))
         claim = f"sharing ({mixer}) finds translations between languages that no client pairs"
-        found.append(at_least(claim, gain, 0.2, note="difference of P@1"))
+        results.append(at_least(claim, gain, 0.2, note="difference of P@1"))
         claim = f"sharing ({mixer}) does not harm a client's own pair"
-        found.append(at_least(claim, loss, -0.005, note="difference of P@1"))
-    return found
+        results.append(at_least(claim, loss, -0.005, note="difference of P@1"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -114,15 +114,15 @@ def shared(context: Context, tags: Row, config: Config, pairs: Any, seed: int, w
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's statements about its tasks, and the bound of the bag."""
     means = {line["method"]: (line["P@1"], line["P@1_back"]) for line in averages(rows, "method")}
-    found = []
+    results = []
     if "bag" in means:
         claim = "the bag finds translations in both directions"
-        found.append(at_least(claim, min(means["bag"]), 0.95, note="P@1"))
+        results.append(at_least(claim, min(means["bag"]), 0.95, note="P@1"))
     for claim, better, worse in COMPARED:
         if better in means and worse in means:
             gain = (sum(means[better]) - sum(means[worse])) / 2
-            found.append(above(claim, gain, 0, note="difference of P@1"))
-    return found
+            results.append(above(claim, gain, 0, note="difference of P@1"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -91,17 +91,17 @@ def measure(encoder: Any, known: list[str], test: Any) -> Row:
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The bounds of LASER's sets, and the gain over the bag among many keys."""
     means = {(line["method"], line["language"]): line for line in averages(rows, "method language")}
-    found = []
+    results = []
     for lang in config.languages:
         for suffix, how in (("", "by cosine"), ("_margin", f"with a margin of {MARGIN}")):
             worst = min(means["best", lang][f"{name}{suffix}"] for name in ("P@1", "P@1_back"))
             claim = f"translations are found in both directions {how} ({lang})"
-            found.append(at_least(claim, worst, BOUNDS[lang], note="P@1"))
+            results.append(at_least(claim, worst, BOUNDS[lang], note="P@1"))
     for lang in config.languages:
         gain = means["best", lang]["among_many"] - means["bag", lang]["among_many"]
         claim = f"the best encoder is better than the bag among many keys ({lang})"
-        found.append(at_least(claim, gain, 0.03, note="difference of P@1"))
-    return found
+        results.append(at_least(claim, gain, 0.03, note="difference of P@1"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -80,13 +80,13 @@ def measure(encoder: Any, texts: dict[str, Any]) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Transfer to each language."""
-    found = []
+    results = []
     for line in averages((row for row in rows if row["encoder"] == "trained"), "language"):
         if line["language"] != "eng":
             gain = line["accuracy"] - line["majority"]
             claim = f"topics learnt in English are known in {line['language']}"
-            found.append(at_least(claim, gain, 0.2, note="accuracy - largest class"))
-    return found
+            results.append(at_least(claim, gain, 0.2, note="accuracy - largest class"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

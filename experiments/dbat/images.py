@@ -167,18 +167,18 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     }
     erm, *least = BOUNDS[config.problem]
     sentence = "the first member (ERM) goes by the shortcut: accuracy where it is broken"
-    found = [at_most(sentence, means["D-BAT", "1", config.pools[0]], erm[0], note=erm[1])]
+    results = [at_most(sentence, means["D-BAT", "1", config.pools[0]], erm[0], note=erm[1])]
     second = {pool: means["D-BAT", "2", pool] for pool in config.pools}
     for pool, (bound, note) in zip(("test", "different"), least, strict=True):
         if pool in second:
             sentence = f"the second member does not go by the shortcut (unlabelled: {pool})"
-            found.append(at_least(sentence, second[pool], bound, note=note))
+            results.append(at_least(sentence, second[pool], bound, note=note))
     plain = [value for key, value in means.items() if key[:2] == ("deep ensemble", "2")]
     if plain:
         gap = min(second.values()) - np.mean(plain)
         sentence = "a second member without the agreement stays with the shortcut: D-BAT is ahead"
-        found.append(at_least(f"{sentence} by", gap, 20, note="points"))
-    return found
+        results.append(at_least(f"{sentence} by", gap, 20, note="points"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

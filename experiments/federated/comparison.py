@@ -166,13 +166,13 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     accuracy = {row["method"]: row["accuracy"] for row in rows}
     if "FedAvg" not in accuracy:
         return []
-    found = [
+    results = [
         above(f"{name} is more accurate than FedAvg (test)", accuracy[name] - accuracy["FedAvg"], 0)
         for name in ("SCAFFOLD", "FedGA", "FedGA c=0")
         if name in accuracy
     ]
     best = max(accuracy.values())
-    return [*found, above(f"the best method passes {config.target:g}", best, config.target)]
+    return [*results, above(f"the best method passes {config.target:g}", best, config.target)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

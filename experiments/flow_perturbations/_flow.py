@@ -215,18 +215,18 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     held_out, untrained = row["bits_held_out"], row["bits_untrained"]
     text = "the flow has learned: bits per dimension of held-out images (untrained)"
     measured = f"{held_out:.3f} ({untrained:.3f})"
-    found = [Claim(text, "at least 1 less", measured, untrained - held_out >= 1)]
+    results = [Claim(text, "at least 1 less", measured, untrained - held_out >= 1)]
     if "round_trip" in row:
         text = "decoding undoes encoding (largest error of a pixel)"
-        found.append(at_most(text, row["round_trip"], 1e-4))
+        results.append(at_most(text, row["round_trip"], 1e-4))
     if "ce_adversarial" in row:
         attacked, random = row["ce_adversarial"], row["ce_random"]
         text = (
             "at the same distance, adversarial perturbations raise the loss more than random ones"
         )
         measured = f"{attacked:.4f} (random {random:.4f})"
-        found.append(Claim(text, "higher cross-entropy", measured, attacked > random))
-    return found
+        results.append(Claim(text, "higher cross-entropy", measured, attacked > random))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

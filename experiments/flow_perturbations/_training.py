@@ -104,8 +104,10 @@ class Classifier:
 
     def init(self, key: Array) -> tuple[Any, Any]:
         """First ``(params, model_state)``."""
-        found = self.model.init(key, jnp.zeros(self.problem.train.x[:1].shape))
-        return found["params"], {name: found[name] for name in found if name != "params"}
+        variables = self.model.init(key, jnp.zeros(self.problem.train.x[:1].shape))
+        return variables["params"], {
+            name: variables[name] for name in variables if name != "params"
+        }
 
     def predict(self, params: Any, model_state: Any, x: Array, **options: Any) -> Any:
         """Logits."""
@@ -228,12 +230,12 @@ def compare(
         )
         if not done.finished:
             return rows
-        found, tail = done.measure(measure), max(1, config.rounds // 20)
+        measured, tail = done.measure(measure), max(1, config.rounds // 20)
         if method == "plain":
-            plain = jax.tree.map(lambda leaf: leaf[0], found["trained"])
+            plain = jax.tree.map(lambda leaf: leaf[0], measured["trained"])
         for i, seed in enumerate(done.seeds):
             row = {"kind": "classifier", "method": method, "seed": seed}
-            row["accuracy"] = found["accuracy"][i]
+            row["accuracy"] = measured["accuracy"][i]
             if n == 1:
                 row["loss"] = done.log()["loss"][i, -tail:].mean()
             rows.append(row)
@@ -310,7 +312,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Latent perturbations help, adversarial ones no less; the flow has learned something."""
-    found = _flow.claims(config, rows)
+    results = _flow.claims(config, rows)
     for method, other in ((LATENT[0], "plain"), (LATENT[1], "plain"), LATENT[::-1]):
         if {method, other} <= {*config.methods}:
             mean, low, high = interval(_gains(rows, method, other))
@@ -319,11 +321,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
                 text = (
                     f"{method} latent perturbations are more accurate than plain training (points)"
                 )
-                found.append(Claim(text, "95 % interval above 0", measured, low > 0))
+                results.append(Claim(text, "95 % interval above 0", measured, low > 0))
             else:
                 text = "adversarial ones are not below randomised ones (points)"
-                found.append(Claim(text, ">= 0", measured, mean >= 0))
-    return found
+                results.append(Claim(text, ">= 0", measured, mean >= 0))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

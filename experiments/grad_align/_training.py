@@ -213,30 +213,30 @@ def alignment_claims(
     name: str, aligned: dict[float, list[Row]], other: str, plain: list[Row]
 ) -> list[Claim]:
     """Alignment lowers the variance and raises the accuracy, by beta."""
-    found = []
+    results = []
     lines = [own for own in (plain, *aligned.values()) if not any(row["broken"] for row in own)]
     if len(lines) > 1:
         pairs = itertools.pairwise(columns(own, "gradient_variance").mean() for own in lines)
         claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
-        found.append(below(claim, max(b / a for a, b in pairs), 1))
+        results.append(below(claim, max(b / a for a, b in pairs), 1))
     for beta, own in aligned.items():
-        found.append(more_accurate(f"{name} with beta = {beta:g}", own, other, plain))
-    return found
+        results.append(more_accurate(f"{name} with beta = {beta:g}", own, other, plain))
+    return results
 
 
 def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[str, Any]]:
     """How lines of methods and values look; aligned methods in shades, by beta."""
     aligned = [key for key in keys if key[0] not in OTHERS]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(aligned)))
-    found = {}
+    by_line = {}
     for method, value in keys:
         other = method in OTHERS  # dashes over what they coincide with
         color, dashes = OTHERS[method] if other else (shades[aligned.index((method, value))], "-")
         symbol = r"\mu" if method == "FedProx" else r"\beta"
         label = rf"{method}, ${symbol}$ = {value:g}" if value else method
         style = {"color": color, "ls": dashes, "lw": 1.8, "zorder": 2 + other, "label": label}
-        found[method, value] = style
-    return found
+        by_line[method, value] = style
+    return by_line
 
 
 def draw(context: Context, rows: list[Row], name: str) -> None:

@@ -169,7 +169,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """What the coefficient predicts; differences are paired, seed by seed."""
-    found: list[Claim] = []
+    results: list[Claim] = []
     cases = training.by_case(rows, "method", "beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
@@ -178,17 +178,17 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             if name in names and not any(row["broken"] for row in own)
         ]
         if len(line) > 1:
-            found += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
+            results += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
     for (name, beta), own in cases.items():
         if name == "FedGA" and own[0]["c"] == 0 and ("SCAFFOLD", None) in cases:
             mean, _, measured = training.gain(own, cases["SCAFFOLD", None])
             claim = "FedGA at c = 0 has SCAFFOLD's test accuracy (mean paired difference)"
-            found.append(Claim(claim, "within 0.005", measured, abs(mean) <= 0.005))
+            results.append(Claim(claim, "within 0.005", measured, abs(mean) <= 0.005))
         if name == "GradAlign" and beta >= 1:
             broken = sum(row["broken"] for row in own)
             claim = f"too large a displacement, beta = {beta:g}, breaks training (seeds)"
-            found.append(Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own)))
-    return found
+            results.append(Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own)))
+    return results
 
 
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:

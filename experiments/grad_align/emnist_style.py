@@ -97,14 +97,14 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     aligned = {beta: own for (name, beta, _), own in sorted(cases.items()) if name == "FedGA"}
     if not plain or not aligned:
         return []
-    found = training.alignment_claims("FedGA", aligned, "FedAvg", plain)
+    results = training.alignment_claims("FedGA", aligned, "FedAvg", plain)
     best = max(aligned.values(), key=training.accuracy)
     for rival in ("SCAFFOLD", "FedProx", "large-batch SGD"):
         others = [own for (name, *_), own in cases.items() if name == rival]
         if others:
             other, name = max(others, key=training.accuracy), f"the best {rival}"
-            found.append(training.more_accurate("the best FedGA", best, name, other))
-    return found
+            results.append(training.more_accurate("the best FedGA", best, name, other))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

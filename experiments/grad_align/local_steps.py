@@ -101,7 +101,7 @@ def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """c = beta - gamma (K - 1) / 2, and 0 for SCAFFOLD."""
-    found, exact, halvings = [], [], []
+    results, exact, halvings = [], [], []
     measured = [row for row in rows if row["relative_error"] is not None]
     for (steps, ratio), own in by_case(measured, "K", "beta_over_gamma").items():
         errors = columns(own, "relative_error")[0]
@@ -111,16 +111,16 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             halvings += [*(errors[:-1] / errors[1:])]
     if exact:
         claim = "K = 1, and K = 2 with beta = 0: the expansion is exact (largest relative error)"
-        found.append(at_most(claim, max(exact), EXACT))
+        results.append(at_most(claim, max(exact), EXACT))
     if halvings:
         claim = "otherwise the relative error of c halves with gamma (worst ratio)"
-        found.append(between(claim, max(halvings, key=lambda value: abs(value - 2)), 1.9, 2.1))
+        results.append(between(claim, max(halvings, key=lambda value: abs(value - 2)), 1.9, 2.1))
     steps = max(config.steps)
     ratios = scaffold_ratios(rows, steps)
     if steps > 2 and ratios:
         claim = f"SCAFFOLD stays near gradient descent: its drift over FedAvg's, K = {steps}"
-        found.append(at_most(claim, max(ratios), 0.02))
-    return found
+        results.append(at_most(claim, max(ratios), 0.02))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -88,7 +88,7 @@ run = functools.partial(problems.run, measure)
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Second order from gradient descent, third from GradAlign."""
-    found = []
+    results = []
     for column, label, order in (
         ("order_gradient_descent", "gradient descent", 2),
         ("order_grad_align", "GradAlign with beta = gamma/2", 3),
@@ -96,10 +96,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         worst = max((row[column] for row in rows[1:]), key=lambda v: abs(v - order), default=None)
         claim = f"SGD's mean over orders parts from {label} with order {order} (worst order)"
         if worst is not None:
-            found.append(between(claim, worst, order - 0.05, order + 0.05))
+            results.append(between(claim, worst, order - 0.05, order + 0.05))
     closer = rows[-1]["gap_to_gradient_descent"] / rows[-1]["gap_to_grad_align"]
     claim = "at the smallest gamma, GradAlign is much closer to SGD (ratio of gaps)"
-    return [*found, at_least(claim, closer, 10)]
+    return [*results, at_least(claim, closer, 10)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

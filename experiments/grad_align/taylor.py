@@ -68,14 +68,14 @@ run = functools.partial(problems.run, measure)
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Second order, and the sign of the displacement."""
-    found = []
+    results = []
     ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
     if ratios:
         claim = "halving beta divides the error of the expansion by 4 (worst ratio)"
-        found.append(between(claim, max(ratios, key=lambda ratio: abs(ratio - 4)), 3.9, 4.1))
+        results.append(between(claim, max(ratios, key=lambda ratio: abs(ratio - 4)), 3.9, 4.1))
     least = min(row["wrong_sign_error"] / row["signal"] for row in rows)
     claim = "with the opposite sign the error exceeds the signal (smallest ratio, 2 in the limit)"
-    return [*found, at_least(claim, least, 1.7)]
+    return [*results, at_least(claim, least, 1.7)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

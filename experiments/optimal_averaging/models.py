@@ -240,7 +240,9 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
         "oracle": personal(grid[np.argmin(losses, 0)]),
         "oracle groups": jc.collaboration(same * sizes / (same * sizes).sum(1, keepdims=True)),
         "plug-in": personal(averaging.positive_part, variance=variance),
-        "plug-in shared": personal(averaging.pooled(averaging.positive_part), variance=variance),
+        "plug-in shared": personal(
+            averaging.shared_weight(averaging.positive_part), variance=variance
+        ),
         "pre-test": personal(averaging.pre_test, variance=variance),
     }
     accuracy, weight = {}, {}
@@ -266,7 +268,7 @@ def _by_group(values: np.ndarray, groups: Groups, ending: str = "") -> dict[str,
 
 
 def _rows(config: Config, shifted: int, outcomes: list[Outcome]) -> list[Row]:
-    found: list[Row] = []
+    kept: list[Row] = []
 
     def means(rows: list[Row]) -> Row:
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -283,15 +285,15 @@ def _rows(config: Config, shifted: int, outcomes: list[Outcome]) -> list[Row]:
                 row |= _by_group(weights[name], groups, "_weight")
             seeds.append(row)
         spread = float(np.ptp([row["accuracy"] for row in seeds]))
-        found.append({"kind": "method", "method": name} | means(seeds) | {"spread": spread})
+        kept.append({"kind": "method", "method": name} | means(seeds) | {"spread": spread})
     for i, weight in enumerate(np.linspace(0, 1, config.num_weights)):
         level = means([_by_group(own.levels[i], own.groups) for own in outcomes])
-        found.append({"kind": "level", "weight": float(weight)} | level)
+        kept.append({"kind": "level", "weight": float(weight)} | level)
     for (seed, own), i in itertools.product(enumerate(outcomes, config.seed), range(config.n)):
         client: Row = {"kind": "client", "seed": seed, "client": i}
         client |= {"minority": bool(own.groups.minority[i]), "examples": int(own.groups.sizes[i])}
-        found.append(client | {name: float(values[i]) for name, values in own.accuracy.items()})
-    return [{"shifted": shifted} | row for row in found]
+        kept.append(client | {name: float(values[i]) for name, values in own.accuracy.items()})
+    return [{"shifted": shifted} | row for row in kept]
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -309,23 +311,23 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         return min(by[s, method]["accuracy"] - best[s] for s in config.shifted)
 
     claim = "the oracle's weights beat learning alone and the common mean (accuracy, least margin)"
-    found = [above(claim, margin("oracle", "local", "global"), 0)]
+    results = [above(claim, margin("oracle", "local", "global"), 0)]
     for rule in ("plug-in", "plug-in shared"):
         claim = f"the {rule} weights beat learning alone at every level (accuracy, least margin)"
-        found.append(above(claim, margin(rule, "local"), 0))
+        results.append(above(claim, margin(rule, "local"), 0))
     if most := max(config.shifted):
         minority = {name: by[most, name]["minority"] for name in AVERAGED}
         ending = f"the minority, {most} classes shifted (accuracy)"
         lost = minority["global"] - minority["local"]
-        found.append(below(f"the common mean harms {ending}", lost, 0))
+        results.append(below(f"the common mean harms {ending}", lost, 0))
         gain = minority["plug-in"] - minority["local"]
-        found.append(at_least(f"plug-in weights do not harm {ending}", gain, 0))
+        results.append(at_least(f"plug-in weights do not harm {ending}", gain, 0))
         for method, name in (("oracle", "oracle"), ("plug-in", "plug-in rule")):
             weights = [by[s, method]["weight"] for s in sorted(config.shifted)]
             falls = all(a > b for a, b in itertools.pairwise(weights))
             claim = f"the more classes are shifted, the less the {name} takes of others"
-            found.append(Claim(claim, "falling", ", ".join(f"{w:.2f}" for w in weights), falls))
-    return found
+            results.append(Claim(claim, "falling", ", ".join(f"{w:.2f}" for w in weights), falls))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

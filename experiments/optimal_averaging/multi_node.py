@@ -111,7 +111,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         for pattern in patterns(config)
     )
     least = min(row["least_weight"] for row in same.values())
-    found = [
+    results = [
         at_most("risk by Monte Carlo, largest deviation from theory", off, 0.02),
         Claim(order, "always", "always" if ordered else "not always", ordered),
         below("biases of one sign: a weight becomes negative", least, 0),
@@ -120,10 +120,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     if scales:
         gain = min(same[scale]["simplex"] / apart[scale]["simplex"] for scale in scales)
         claim = "opposite signs cancel: risk on the simplex, one sign over opposite signs, least"
-        found.append(above(claim, gain, 1))
+        results.append(above(claim, gain, 1))
         claim = "uniform weights lose to learning alone where biases are large (risk ratio)"
-        found.append(above(claim, same[max(scales)]["uniform"], 1))
-    return found
+        results.append(above(claim, same[max(scales)]["uniform"], 1))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -97,7 +97,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Theory against Monte Carlo, and what follows from the theory."""
     risk, measured = columns(rows, "risk risk_mc")
     off = abs(measured / risk - 1).max()
-    found = [at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)]
+    results = [at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)]
     best = {row["bias"]: row["benefit"] for row in rows if row["r"] == 1}
     if best:
         worst = max(
@@ -108,15 +108,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         )
         claim = "the measured benefit over the best one is r (2 - r), for every bias"
         measured = f"{5 * worst:.2f} standard errors"
-        found.append(Claim(claim, "within 5 standard errors", measured, worst <= 1))
+        results.append(Claim(claim, "within 5 standard errors", measured, worst <= 1))
     helping = [row["benefit_mc"] / row["benefit_error"] for row in rows if 0 < row["r"] < 2]
     if helping:
         claim = "some averaging always helps (measured benefit, 0 < r < 2, in standard errors)"
-        found.append(above(claim, min(helping), 0))
+        results.append(above(claim, min(helping), 0))
     harmful = [row["benefit_mc"] for row in rows if row["r"] > 2]
     if harmful:
-        found.append(below("beyond twice the best weight it harms", max(harmful), 0))
-    return found
+        results.append(below("beyond twice the best weight it harms", max(harmful), 0))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

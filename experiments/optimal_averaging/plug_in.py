@@ -90,7 +90,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     off = max(abs(row[f"{n}_mc"] / row[n] - 1) for row in rows for n in averaging.RULES)
     unbiased = max(row[n] for row in rows if row["bias"] == 0 for n in averaging.RULES)
     best = max(row["oracle"] for row in rows)
-    found = [
+    results = [
         at_most("risk by Monte Carlo, largest deviation from quadrature", off, 0.02),
         below("the best weight never loses (risk / V_l)", best, 1),
         below("without a bias every rule gains (worst risk / V_l)", unbiased, 1),
@@ -99,12 +99,12 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         band = losing(rows, v_g)
         measured = f"{band.min():.3g} to {band.max():.3g}" if band.size else "none"
         claim = f"there are biases at which every rule loses to learning alone, V_g = {v_g:g} V_l"
-        found.append(Claim(claim, "a band", measured, bool(band.size)))
+        results.append(Claim(claim, "a band", measured, bool(band.size)))
     worst = {name: max(row[name] for row in rows) for name in averaging.RULES}
     measured = ", ".join(f"{name} {value:.2f}" for name, value in worst.items())
     claim = "the naive rule, which averages least, has the smallest worst risk"
     least = min(worst, key=worst.__getitem__)
-    return [*found, Claim(claim, "smallest", measured, least == "naive")]
+    return [*results, Claim(claim, "smallest", measured, least == "naive")]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -24,7 +24,7 @@ from jcollab import averaging, plots
 
 RULES = {
     "plug-in each": averaging.positive_part,
-    "plug-in shared": averaging.pooled(averaging.positive_part),
+    "plug-in shared": averaging.shared_weight(averaging.positive_part),
 }
 
 

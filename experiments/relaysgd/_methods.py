@@ -113,7 +113,7 @@ PAPER_METHODS = (
 
 def published(*path: Any) -> Any:
     """What ``published.json`` has below a table or figure; None where it has nothing."""
-    found = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
+    value = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
     for key in path:
-        found = (found or {}).get(key if isinstance(key, str) else f"{key:g}")
-    return found
+        value = (value or {}).get(key if isinstance(key, str) else f"{key:g}")
+    return value

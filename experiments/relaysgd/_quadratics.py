@@ -142,8 +142,8 @@ def _shrink(s: _Interval, rate: jax.Array, end: _Run, plateau: bool) -> _Interva
     if not plateau:
         high = jnp.where(behind, jnp.minimum(4 * rate, s.high), high)
         following = jnp.where(too_large | better, rate / 2, rate)
-    found = Best(end.step, following)
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, s.best)
+    candidate = Best(end.step, following)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, s.best)
     low = jnp.where(close, high, low)  # ends the search
     return s._replace(low=low, high=high, rate=following, best=best)
 
@@ -166,7 +166,7 @@ def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]
             error = quadratics.objective_value(problem, jc.params_of(state).mean(0)) - least
             errors = jnp.concatenate([r.errors[1:], error[None]])
             first = jnp.where(tests == 1, error, r.first)
-            found = {
+            events = {
                 REACHED: (error < TARGET) & (not plateau),
                 SLOW: (best > 0) & (step > best * 10),
                 DIVERGED: ~(error <= first),
@@ -174,7 +174,7 @@ def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]
                 PLATEAU: (tests >= 3) & (jnp.abs(errors - errors.mean()) < tolerance).all(),
                 EXHAUSTED: tests == len(gaps),
             }
-            event = jnp.select(list(found.values()), list(found), ON)
+            event = jnp.select(list(events.values()), list(events), ON)
             return _Run(state, step, tests, errors, first, event)
 
         start = algorithm.init(key, jnp.zeros(problem.b.shape, least.dtype))

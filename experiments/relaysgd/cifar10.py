@@ -187,11 +187,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             where = f"momentum {row['momentum']:g}, alpha {row['alpha']:g}"
             sentence = f"{row['algorithm']} on {row['topology']}, {where}: worst client"
             groups.setdefault((sentence, row["paper_worst"]), []).append(row["worst_accuracy"])
-    found = []
+    results = []
     for (sentence, paper), values in groups.items():
         ours, expected = np.mean(values), f"paper {paper:.3f}, within 0.02 or above"
-        found.append(Claim(sentence, expected, ours, ours >= paper - 0.02))
-    return found
+        results.append(Claim(sentence, expected, ours, ours >= paper - 0.02))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -120,20 +120,20 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     where, span = f"worst client, alpha {least:g}", f"from alpha {most:g} to {least:g}"
     relay, gossip = of("RelaySGD chain"), of("D-PSGD chain")
     behind = of("all-reduce complete") - relay
-    found = [
+    results = [
         at_least(f"RelaySGD's clients all learn the task ({where})", relay, 0.95),
         at_least(f"RelaySGD is ahead of D-PSGD on the same chain ({where})", relay - gossip, 0.1),
         at_most(f"RelaySGD is close to all-reduce ({where})", behind, 0.03),
     ]
     if config.dataset != "digits":
-        found = found[1:]
+        results = results[1:]
     if most >= 1 > least:
         lost = {name: of(f"{name} chain", most) - of(f"{name} chain") for name in NAMES}
-        found += [
+        results += [
             at_most(f"RelaySGD on the chain loses little {span}", lost["RelaySGD"], 0.03),
             at_least(f"D-PSGD on the same chain loses much {span}", lost["D-PSGD"], 0.1),
         ]
-    found = [claim for claim in found if not np.isnan(claim.measured)]
+    results = [claim for claim in results if not np.isnan(claim.measured)]
     best: dict[str, float] = {}
     for row in rows:
         if (row["momentum"], row["alpha"]) == (momentum, least) and row["topology"] != "chain":
@@ -144,8 +144,8 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         sentence = f"the order of the paper's Table 2 (worst client, momentum, alpha {least:g})"
         accuracies = ", ".join(f"{name} {best[name]:.3f}" for name in present)
         same = all(best[a] >= best[b] for a, b in itertools.pairwise(present))
-        found.append(Claim(sentence, " >= ".join(present), accuracies, same))
-    return found
+        results.append(Claim(sentence, " >= ".join(present), accuracies, same))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

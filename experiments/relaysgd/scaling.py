@@ -49,15 +49,15 @@ class Config:
         """All problems of n clients, heterogeneities varying slowest."""
         own = (self.d, self.r0, self.num_seeds, self.seed) == (10, 100, 10, 0)
         stored = np.load(PROBLEMS) if self.recorded_problems and own else {}
-        found: list[Quadratics] = []
+        built: list[Quadratics] = []
         for zeta2 in self.zetas:
             if (key := f"b_{n}_zeta{zeta2:g}") in stored:
-                found += map(Quadratics, stored[f"A_{n}"], stored[key])
+                built += map(Quadratics, stored[f"A_{n}"], stored[key])
                 continue
             for seed in range(self.seed, self.seed + self.num_seeds):
                 options = {"zeta2": zeta2, "r0": self.r0, "seed": seed}
-                found.append(jc.data.random_quadratics(n, self.d, **options))
-        return stack(found)
+                built.append(jc.data.random_quadratics(n, self.d, **options))
+        return stack(built)
 
 
 PRESETS = {"fig2": Config()}
@@ -92,7 +92,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's numbers: RelaySGD within 5 %, others within 15 %; and how steps grow with n."""
-    found = []
+    results = []
     for label in published("fig2"):
         off = [
             (row["steps"] / row["paper_steps"] - 1, f"n={row['n']}, zeta2={row['zeta2']:g}")
@@ -105,7 +105,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             worst, where = max(off, key=lambda case: abs(case[0]))
             sentence = f"{name} on the {graph}: steps of the paper's figure (largest deviation)"
             measured = f"{worst:+.1%} at {where}"
-            found.append(Claim(sentence, f"within {bound:.0%}", measured, abs(worst) <= bound))
+            results.append(Claim(sentence, f"within {bound:.0%}", measured, abs(worst) <= bound))
     if len(config.ns) >= 3:
         chain, tree = (
             np.array([(np.log(row["n"]), row["steps"]) for row in _of(rows, label)]).T
@@ -113,10 +113,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         )
         sentence = "RelaySGD's steps grow linearly in n on the chain (log-log slope)"
         slope = np.polyfit(chain[0], np.log(chain[1]), 1)[0]
-        found.append(between(sentence, slope, 0.8, 1.1))
+        results.append(between(sentence, slope, 0.8, 1.1))
         sentence = "and logarithmically on the tree (R^2 of steps against log n)"
-        found.append(at_least(sentence, np.corrcoef(tree)[0, 1] ** 2, 0.97))
-    return found
+        results.append(at_least(sentence, np.corrcoef(tree)[0, 1] ** 2, 0.97))
+    return results
 
 
 def _of(rows: list[Row], label: str) -> list[Row]:

@@ -110,7 +110,7 @@ def _spanning_trees() -> tuple[jc.Mixer, dict[str, np.ndarray]]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The recorded run lies within the spread of ours; trees do as well at a third of the cost."""
-    found = []
+    results = []
     for row in rows:
         name = row["algorithm"] + ("" if row["root"] is None else f" root {row['root']}")
         off = [
@@ -123,14 +123,14 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
                 "problems (largest deviation, in standard deviations of the log)"
             )
             worst = max(off, key=abs)
-            found.append(Claim(sentence, "within 3", worst, abs(worst) <= 3))
+            results.append(Claim(sentence, "within 3", worst, abs(worst) <= 3))
     (gossip,) = (row["error_at_250"] for row in rows if row["algorithm"] == "D-PSGD")
     most = max(row["error_at_250"] for row in rows if row["algorithm"] == "RelaySGD")
     sentence = (
         "after 250 rounds, RelaySGD on every spanning tree is ahead of D-PSGD on the full "
         "graph (ratio of errors), sending a third as much"
     )
-    return [*found, below(sentence, most / gossip, 1)]
+    return [*results, below(sentence, most / gossip, 1)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

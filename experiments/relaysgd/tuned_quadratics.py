@@ -126,7 +126,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Digit for digit where the original recorded its numbers; independence of heterogeneity."""
-    found = []
+    results = []
     for name in dict.fromkeys(row["algorithm"] for row in rows):
         own = [row for row in rows if row["algorithm"] == name]
         tuned, recorded = (
@@ -139,10 +139,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
                 "; ".join(f"{n} at {rate:.6g}" for n, rate in case) for case in (recorded, tuned)
             ]
             same = np.allclose(tuned, recorded, rtol=1e-9, atol=0)
-            found.append(Claim(sentence, *texts, same))
+            results.append(Claim(sentence, *texts, same))
     relay = [row["steps"] for row in rows if row["algorithm"] == "RelaySGD"]
     sentence = "heterogeneity does not slow RelaySGD down (most steps / fewest)"
-    return [*found, at_most(sentence, max(relay) / min(relay), 1.1)]
+    return [*results, at_most(sentence, max(relay) / min(relay), 1.1)]
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

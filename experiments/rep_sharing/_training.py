@@ -179,8 +179,8 @@ def train(
             params, model_state = state.clients.params, state.clients.model_state
             pairs = zip(params, model_state, strict=True) if several else [(params, model_state)]
             each = [state.clients._replace(params=p, model_state=e) for p, e in pairs]
-            found = [fn(state._replace(clients=own)) for fn, own in zip(fns, each, strict=True)]
-            return jnp.concatenate([values["client_accuracy"] for values in found])
+            measured = [fn(state._replace(clients=own)) for fn, own in zip(fns, each, strict=True)]
+            return jnp.concatenate([values["client_accuracy"] for values in measured])
 
         return measure
 

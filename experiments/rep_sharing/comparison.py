@@ -103,7 +103,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """The paper's statements about sharing, and its own numbers where the model is the same."""
-    found: list[Claim] = []
+    results: list[Claim] = []
     table = (config.dataset, config.model) == ("mnist", "lenet5")
     for n in config.clients:
         by_name = {row["method"]: row for row in rows if row["clients"] == n}
@@ -113,22 +113,22 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         accuracy = ours["accuracy"]
         if table and n in LEAST:
             sentence = f"N={n}: ours reaches the paper's accuracy but for noise"
-            found.append(at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}"))
+            results.append(at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}"))
         if alone := by_name.get("IL"):
             sentence, gain = f"N={n}: gain over independent", accuracy - alone["accuracy"]
             note = f"paper {paper['ours'] - paper['IL']:.3f}" if paper else ""
             more = at_least if table and n in GAINS else above
-            found.append(more(sentence, gain, GAINS[n] if more is at_least else 0, note=note))
+            results.append(more(sentence, gain, GAINS[n] if more is at_least else 0, note=note))
         if table and alone:
             sentence = f"N={n}: clients differ less than independent ones"
-            found.append(below(sentence, ours["std_of_clients"], alone["std_of_clients"]))
+            results.append(below(sentence, ours["std_of_clients"], alone["std_of_clients"]))
         if table and "FD" in by_name and n == 10:
             gain = accuracy - by_name["FD"]["accuracy"]
-            found.append(at_least(f"N={n}: not below federated distillation", gain, 0))
+            results.append(at_least(f"N={n}: not below federated distillation", gain, 0))
         if "FL" in by_name:
             ratio = by_name["FL"]["bytes_up"] / ours["bytes_up"]
-            found.append(above(f"N={n}: sends less than FedAvg", ratio, 1, note="times"))
-    return found
+            results.append(above(f"N={n}: sends less than FedAvg", ratio, 1, note="times"))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -95,13 +95,13 @@ def _honest(config: Config) -> np.ndarray:
 def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]]:
     known = methods(config, config.n)
     ours = known["ours"] | {"weighting": "clients"}
-    found = {ALONE: known["IL"], SERVER: ours}
+    variants = {ALONE: known["IL"], SERVER: ours}
     if config.kind == "gossip":
         lossy, peer = jc.channels.drop(config.loss), jc.random_peer(ring)
         lost, some = jc.neighborhood(ring, weighted(), lossy), jc.random_peer(ring, lossy)
-        found["ring"] = ours | {"mixer": jc.gossip(ring), "observer": peer}
-        found["ring, messages lost"] = ours | {"mixer": lost, "observer": some}
-        found["relay on a chain"] = ours | {"mixer": jc.relay_sum(chain), "observer": peer}
+        variants["ring"] = ours | {"mixer": jc.gossip(ring), "observer": peer}
+        variants["ring, messages lost"] = ours | {"mixer": lost, "observer": some}
+        variants["relay on a chain"] = ours | {"mixer": jc.relay_sum(chain), "observer": peer}
     elif config.kind == "byzantine":
         # anew in every round, and larger than features can be: lies that stay the same in all
         # rounds, for example mirrored or canceled means, do no harm
@@ -111,8 +111,8 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
         fooled = ours | {"observer": jc.random_peer(channel=wire), "honest": honest}
         median, trimmed = per_class(coordinate_median()), per_class(trimmed_mean(config.byzantine))
         for name, rule in (("mean", None), ("median", median), ("trimmed mean", trimmed)):
-            found[f"liars, {name}"] = fooled | {"mixer": jc.server(rule, wire)}
-    return found
+            variants[f"liars, {name}"] = fooled | {"mixer": jc.server(rule, wire)}
+    return variants
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

@@ -110,21 +110,21 @@ def _data(curve: Curve, metric: str) -> dict[str, Any]:
     """Rounds, mean and band of a metric."""
     rounds, values = curve.values(metric)
     kept = _spread(len(rounds), MOST_POINTS)
-    found = band(values[:, kept])
+    interval = band(values[:, kept])
     data = {
         "x": [rounds[i] for i in kept],
-        "mean": _short(found.mean),
-        "kind": found.kind,
+        "mean": _short(interval.mean),
+        "kind": interval.kind,
         "thinned": len(kept) < len(rounds),
     }
-    if found.kind != "none":
-        data |= {"low": _short(found.low), "high": _short(found.high)}
+    if interval.kind != "none":
+        data |= {"low": _short(interval.low), "high": _short(interval.high)}
     return data
 
 
 def _clients(curve: Curve, graph: Graph) -> dict[str, Any]:
     """For each metric of clients rounds and the means over seeds, ``[T][n]``."""
-    found = {}
+    clients = {}
     for metric in curve.client_metrics():
         if not metric.endswith(CLIENTS):
             continue
@@ -134,8 +134,8 @@ def _clients(curve: Curve, graph: Graph) -> dict[str, Any]:
         kept = _spread(len(rounds), MOST_FRAMES)
         counts = np.isfinite(values).sum(0)[kept]
         means = np.nansum(values, 0)[kept] / np.where(counts, counts, np.nan)
-        found[metric] = {"x": [rounds[i] for i in kept], "values": [_short(row) for row in means]}
-    return found
+        clients[metric] = {"x": [rounds[i] for i in kept], "values": [_short(row) for row in means]}
+    return clients
 
 
 def _spread(count: int, most: int) -> list[int]:

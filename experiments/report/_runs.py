@@ -67,7 +67,7 @@ class Run:
     graphs: dict[str, Graph]
 
     @property
-    def held(self) -> int:
+    def num_holding(self) -> int:
         """Number of claims that hold."""
         return sum(bool(claim["holds"]) for claim in self.claims)
 
@@ -83,23 +83,23 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
     """
     if not folders:
         raise ValueError("FOLDER must be at least one folder with results, got none")
-    found: dict[pathlib.Path, pathlib.Path] = {}
+    by_path: dict[pathlib.Path, pathlib.Path] = {}
     for folder in folders:
         summaries = sorted(folder.rglob("summary.json"))
         if not summaries:
             raise ValueError(f"FOLDER must contain a summary.json at some depth, {folder} has none")
         for path in summaries:
-            found.setdefault(path.parent.resolve(), path.parent)
-    read = [_read_summary(folder / "summary.json") for folder in found.values()]
+            by_path.setdefault(path.parent.resolve(), path.parent)
+    read = [_read_summary(folder / "summary.json") for folder in by_path.values()]
     groups = [f"{summary['experiment']} {summary['preset']}" for summary in read]
     short: dict[pathlib.Path, str] = {}
     for name in dict.fromkeys(groups):
         short |= short_names(
-            [place for place, own in zip(found, groups, strict=True) if own == name]
+            [place for place, own in zip(by_path, groups, strict=True) if own == name]
         )
     return [
         _read_run(folder, summary, group, short[place])
-        for (place, folder), summary, group in zip(found.items(), read, groups, strict=True)
+        for (place, folder), summary, group in zip(by_path.items(), read, groups, strict=True)
     ]
 
 

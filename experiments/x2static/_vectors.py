@@ -152,10 +152,10 @@ def evaluate(problem: Problem, vectors: jc.text.WordVectors) -> Row:
     row: Row = {}
     for name, pairs in problem.similarity.items():
         score = text.word_similarity(vectors, pairs)
-        row |= {name: score.spearman, f"{name}_found": score.found}
+        row |= {name: score.spearman, f"{name}_found": score.num_known}
     if problem.analogies:
         right = text.word_analogies(vectors, problem.analogies)
-        row |= {"analogies": right.accuracy, "analogies_found": right.found}
+        row |= {"analogies": right.accuracy, "analogies_found": right.num_known}
     if problem.labeled:
         row["topic_accuracy"] = text.classify_sentences(vectors, *problem.labeled)
     return row
@@ -213,8 +213,8 @@ def train(
         description=label,
         tags={"method": label},
     )
-    found = result.state.clients.params
-    vectors = np.asarray(found.get("sources", found["words"])[:, :size])
+    trained = result.state.clients.params
+    vectors = np.asarray(trained.get("sources", trained["words"])[:, :size])
     return [text.WordVectors(vocabulary.words, table) for table in vectors]
 
 

@@ -77,13 +77,13 @@ def run(config: Config, context: Context) -> list[Row]:
         about = {"tokens": sum(map(len, sentences)), "words": len(vocabulary)}
         clock = time.perf_counter()
         if {*TEACHER} & {*methods}:
-            found, contexts = text.occurrences(teacher, sentences, **options)
+            statistics, contexts = text.occurrences(teacher, sentences, **options)
         reading = time.perf_counter() - clock
         for method in context.cases(methods):
             clock = time.perf_counter()
             given = config, context, method, corpora, vocabulary
             if method == "ASE":
-                vectors = text.aggregated(found, vocabulary.words, teacher)
+                vectors = text.aggregated(statistics, vocabulary.words, teacher)
             elif method == "decontextualised":
                 vectors = text.decontextualized(teacher, vocabulary.words)
             elif method in _vectors.BAGS:
@@ -114,16 +114,16 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         return []
     if "MEN" not in rows[-1]:
         return [at_least("X2Static tells topics apart", whole["X2Static"]["topics"], 0.6)]
-    found = []
+    results = []
     if "CBOW" in whole:
         for name, bound in (("SimLex", 0.15), ("MEN", 0.3)):
             gap = whole["X2Static"][name] - whole["CBOW"][name]
             text = f"{name}: Spearman of X2Static less that of CBOW from the same text"
-            found.append(at_least(text, gap, bound))
+            results.append(at_least(text, gap, bound))
     scores = [row["MEN"] for row in rows if row["method"] == "X2Static"]
     if len(scores) > 1:
-        found.append(above("MEN: X2Static gains from more text", scores[-1] - scores[0], 0))
-    return found
+        results.append(above("MEN: X2Static gains from more text", scores[-1] - scores[0], 0))
+    return results
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -48,8 +48,8 @@ def per_class(rule: Rule) -> Rule:
             there = total > 0
             # a client without the class starts from the mean of what it hears
             center = jnp.sum(jnp.where(have[:, None], share[:, None] * messages, 0), axis=0)
-            heard = share.sum()
-            x = jnp.where(has, x, center / jnp.where(heard > 0, heard, 1))
+            total_share = share.sum()
+            x = jnp.where(has, x, center / jnp.where(total_share > 0, total_share, 1))
             scaled = share / jnp.where(there, total, 1)
             new = offer(rule, x, messages, scaled, own_counts=own_counts, **context)
             return jnp.where(there, new, 0), there.astype(x.dtype)

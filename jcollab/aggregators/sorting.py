@@ -30,21 +30,21 @@ def order_statistics(rows: Sequence[Array], ranks: Sequence[int]) -> list[Array]
     if len(rows) > NETWORK_UP_TO:
         ranked = jnp.sort(jnp.stack(rows), axis=0)
         return [ranked[r] for r in ranks]
-    held: dict[int, Array] = dict(enumerate(rows))
+    values: dict[int, Array] = dict(enumerate(rows))
     for layer in _prune(_merge_exchange(len(rows)), ranks):
         fresh = {}
         for (i, j), low, high in layer:
             if low:
-                fresh[i] = jnp.minimum(held[i], held[j])
+                fresh[i] = jnp.minimum(values[i], values[j])
             if high:
-                fresh[j] = jnp.maximum(held[i], held[j])
+                fresh[j] = jnp.maximum(values[i], values[j])
         for (i, j), _, _ in layer:
-            del held[i], held[j]
-        held |= fresh
+            del values[i], values[j]
+        values |= fresh
         if len(rows) > FUSED_UP_TO:
             # without it the compiler would inline, and compute again, every earlier layer
-            held = jax.lax.optimization_barrier(held)
-    return [held[r] for r in ranks]
+            values = jax.lax.optimization_barrier(values)
+    return [values[r] for r in ranks]
 
 
 def by_blocks(fn: Callable[[Sequence[Array]], Array], rows: Array) -> Array:

@@ -131,13 +131,13 @@ def apfl(
         clients = state.clients
         n = layout.num_clients((clients.local, batch), "(params, batch)")
         local_key, mix_key = jax.random.split(key)
-        held, clients = clients.mixer, clients._replace(mixer=())
+        mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
         clients, metrics = layout.per_client(local_steps)(clients, batch, keys)
-        common, held = offer(
-            mixer.update, clients.common, held, key=mix_key, step=state.step, batch=batch
+        common, mixer_state = offer(
+            mixer.update, clients.common, mixer_state, key=mix_key, step=state.step, batch=batch
         )
-        clients = clients._replace(common=common, mixer=held)
+        clients = clients._replace(common=common, mixer=mixer_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)

@@ -15,7 +15,7 @@ from jcollab.arrivals import Arrivals, as_array, check
 from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
 
 
-class Held(NamedTuple):
+class FetchedModels(NamedTuple):
     """Client part of the state; every leaf is ``[n, ...]``.
 
     Attributes:
@@ -114,11 +114,11 @@ def asynchronous(
         n = layout.num_clients((params, model_state), "(params, model_state)")
         check(schedule.client, n, "arrivals", lowest=-1)
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
-        held = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), model)
+        models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), model)
         buffer = () if buffer_size == 1 else jax.tree.map(jnp.zeros_like, model)
         none = jnp.int32(0)
         shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
-        return State(Held(held, model_state, jnp.zeros(n, jnp.int32)), shared, none)
+        return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
 
     def work(
         model: PyTree, model_state: PyTree, batch: PyTree, key: Array
@@ -142,8 +142,8 @@ def asynchronous(
         return subtract(model, end), model_state, last
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        held, shared = state.clients, state.shared
-        n = layout.num_clients((held.model, held.model_state), "(params, model_state)")
+        fetched, shared = state.clients, state.shared
+        n = layout.num_clients((fetched.model, fetched.model_state), "(params, model_state)")
         if (given := layout.num_clients(batch, "batch")) not in (1, n):
             raise ValueError(
                 f"batch must lead with n={n}, or 1 for the arriving client, got {given}"
@@ -151,26 +151,28 @@ def asynchronous(
         turn = state.step % shared.arrivals.client.shape[0]
         client, time = shared.arrivals.client[turn], shared.arrivals.time[turn]
         i, came = jnp.maximum(client, 0), client >= 0
-        model, model_state = jax.tree.map(lambda leaf: leaf[i], (held.model, held.model_state))
+        model, model_state = jax.tree.map(
+            lambda leaf: leaf[i], (fetched.model, fetched.model_state)
+        )
         own = jax.tree.map(lambda leaf: leaf[i if given == n else 0], batch)
 
         handed, new_model_state, metrics = work(model, model_state, own, jax.random.fold_in(key, i))
-        delay = shared.version - held.since[i]
+        delay = shared.version - fetched.since[i]
         if weigh is not None:
             factor = weigh(delay)
             handed = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), handed)
         received = receive(shared, handed, delay)
         shared = jax.tree.map(lambda new, old: jnp.where(came, new, old), received, shared)
 
-        def fetch(all_held: PyTree, new: PyTree, old: PyTree) -> PyTree:
+        def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
             return jax.tree.map(
-                lambda rows, a, b: rows.at[i].set(jnp.where(came, a, b)), all_held, new, old
+                lambda rows, a, b: rows.at[i].set(jnp.where(came, a, b)), stacked, new, old
             )
 
-        clients = Held(
-            fetch(held.model, shared.params, model),
-            fetch(held.model_state, new_model_state, model_state),
-            fetch(held.since, shared.version, held.since[i]),
+        clients = FetchedModels(
+            fetch(fetched.model, shared.params, model),
+            fetch(fetched.model_state, new_model_state, model_state),
+            fetch(fetched.since, shared.version, fetched.since[i]),
         )
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
         return State(clients, shared, state.step + 1), log

@@ -100,7 +100,7 @@ def dbat(
     if member_rounds < 1:
         raise ValueError(f"member_rounds must be at least 1, got {member_rounds}")
     check_form(anchor, epsilon)
-    task, judge = lift(loss), lift_predict(predict)
+    task, full_predict = lift(loss), lift_predict(predict)
     train = lift_train(predict, train)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -119,12 +119,12 @@ def dbat(
 
         def frozen(x: PyTree) -> Array:
             """Logits of the members before, ``[M, b, C]``, and zeros in place of the others."""
-            shape = jax.eval_shape(judge, params, model_state, x)
+            shape = jax.eval_shape(full_predict, params, model_state, x)
 
             def one(frozen: PyTree, carried: PyTree, counts: Array, x: PyTree) -> Array:
                 return jax.lax.cond(
                     counts,
-                    lambda: judge(frozen, carried, x),
+                    lambda: full_predict(frozen, carried, x),
                     lambda: jnp.zeros(shape.shape, shape.dtype),
                 )
 
@@ -134,7 +134,7 @@ def dbat(
         if search is not None:
 
             def disagreement(x: Array) -> Array:
-                logits = judge(params, model_state, x)
+                logits = full_predict(params, model_state, x)
                 each = -pair_agreement(logits, frozen(x), anchor=anchor, epsilon=None).mean(1)
                 return jnp.sum(before * each) / jnp.maximum(member, 1)
 
@@ -210,14 +210,16 @@ def collaborative_dbat(
         raise ValueError(f"warmup must be at least 0, got {warmup}")
     check_form(anchor, epsilon)
     _weights(against, None)
-    task, judge, train = lift(loss), lift_predict(predict), lift_train(predict)
+    task, full_predict, train = lift(loss), lift_predict(predict), lift_train(predict)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         params, model_state, opt_state, _ = state.clients
         n = layout.num_clients((params, batch), "(params, batch)")
         weights = _weights(against, n)
         x = public(batch)
-        said = layout.per_client(judge, in_axes=(0, 0, None))(params, model_state, x)
+        public_logits = layout.per_client(full_predict, in_axes=(0, 0, None))(
+            params, model_state, x
+        )
         agreement_weight = jnp.where(state.step < warmup, 0.0, alpha)
 
         def local(
@@ -228,10 +230,12 @@ def collaborative_dbat(
             key: Array,
             weights: Array,
             x: PyTree,
-            said: Array,
+            public_logits: Array,
             agreement_weight: Array,
         ) -> tuple:
-            objective = _against(task, train, x, said, weights, agreement_weight, anchor, epsilon)
+            objective = _against(
+                task, train, x, public_logits, weights, agreement_weight, anchor, epsilon
+            )
             grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, key)
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), model_state, opt_state, metrics
@@ -239,11 +243,11 @@ def collaborative_dbat(
         keys = layout.client_keys(jax.random.split(key)[0], n)
         each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 3)
         models, carried, opt_states, metrics = each(
-            params, model_state, opt_state, batch, keys, weights, x, said, agreement_weight
+            params, model_state, opt_state, batch, keys, weights, x, public_logits, agreement_weight
         )
         metrics = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), metrics)
         after = Clients(models, carried, opt_states, ())
-        metrics["bytes_sent"] = jnp.asarray(float(said[0].nbytes))
+        metrics["bytes_sent"] = jnp.asarray(float(public_logits[0].nbytes))
         return State(after, state.shared, state.step + 1), metrics
 
     return Algorithm(starting(optimizer), update)

@@ -75,7 +75,7 @@ def ditto(
     if local_steps < 1:
         raise ValueError(f"local_steps must be at least 1, got {local_steps}")
     gradient = gradient_of(lift(loss))
-    found = sources.repeated() if source is None else source
+    batch_source = sources.repeated() if source is None else source
 
     def init(key: Array, params: PyTree, model_state: PyTree = (), **options: Any) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -98,7 +98,7 @@ def ditto(
 
         def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
             params, model_state, opt_state = carry
-            batch = found.pick(row, common, pick_key, k)
+            batch = batch_source.pick(row, common, pick_key, k)
             key = jax.random.fold_in(step_key, k)
             grads, model_state, metrics = gradient(params, model_state, batch, key)
             pulled = jax.tree.map(
@@ -114,7 +114,7 @@ def ditto(
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
-        rows, common = found.rows(batch, None, local_steps)
+        rows, common = batch_source.rows(batch, None, local_steps)
         n = layout.num_clients((clients.params, rows), "(params, batch)")
         common_key, local_key = jax.random.split(key)
         before = State(clients.common, state.shared, state.step)

@@ -145,5 +145,5 @@ def over_all(fn: Callable[[Array], Array], own: PyTree, common: PyTree, size: in
 
     if parts == 1:
         return part(places[0])
-    said = jax.lax.map(part, places)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], said)
+    outputs = jax.lax.map(part, places)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], outputs)

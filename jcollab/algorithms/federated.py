@@ -156,12 +156,12 @@ def federated_cohort(
             )
         own, memory = settings.drift.init(model)
         zero = jax.tree.map(_wide_zeros, model)
-        held: PyTree = ()
+        channel_state: PyTree = ()
         if rule is not None:
             check_neighborhoods(rule, num_sampled or n)
         if channel is not None:
-            held = _channel_state(channel, zero, n)
-            if jax.tree.leaves(held) and num_sampled not in (None, n):
+            channel_state = _channel_state(channel, zero, n)
+            if jax.tree.leaves(channel_state) and num_sampled not in (None, n):
                 raise ValueError(
                     "channel keeps messages from round to round, which needs all clients in every "
                     f"round: num_sampled must be {n}, got {num_sampled}"
@@ -176,7 +176,7 @@ def federated_cohort(
             model_state,
             each(opt_state) if keep_opt_state else (),
             each(own),
-            held,
+            channel_state,
         )
         server = Server(
             model,

@@ -78,7 +78,7 @@ class Settings(NamedTuple):
     chunk: int | None
 
 
-class Heard(NamedTuple):
+class RoundSums(NamedTuple):
     """What is added up over clients, each with its weight.
 
     Attributes:
@@ -165,7 +165,7 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
             key: Array,
             weight: Array,
             honest: Array,
-        ) -> tuple[Heard, PyTree]:
+        ) -> tuple[RoundSums, PyTree]:
             x = shared.params
             y, correction = drift.start(x, row.memory, shared.memory, g, mean)
             y, model_state, opt_state, slope, metrics = train(
@@ -178,7 +178,7 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
             if settings.length is not None:
                 length = settings.length(_steps_of(row, settings))
             update = jax.tree.map(lambda leaf: leaf / length.astype(leaf.dtype), update)
-            heard = Heard(
+            sums = RoundSums(
                 weight,
                 ()
                 if stacks
@@ -191,9 +191,9 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
             )
             fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
             kept = jax.tree.map(lambda new, old: jnp.where(weight > 0, new, old), fresh, row)
-            return heard, (kept, update if stacks else ())
+            return sums, (kept, update if stacks else ())
 
-        heard, (clients, updates) = layout.client_sum(
+        sums, (clients, updates) = layout.client_sum(
             one,
             settings.chunk,
             in_axes=(None, None, None, 0, 0, 0, 0, 0, 0),
@@ -207,7 +207,7 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
             def among_all(leaf: Array) -> Array:
                 return jnp.zeros((n, *leaf.shape[1:]), leaf.dtype).at[numbers].set(leaf)
 
-            update, rule_state, held = combine(
+            update, rule_state, channel_state = combine(
                 settings.rule,
                 settings.channel,
                 jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), updates),
@@ -219,21 +219,21 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
                 step=step,
                 senders=numbers,
             )
-            clients = clients._replace(channel=held)
+            clients = clients._replace(channel=channel_state)
         else:
-            update = jax.tree.map(lambda leaf: leaf / _positive(heard.weight), heard.update)
+            update = jax.tree.map(lambda leaf: leaf / _positive(sums.weight), sums.update)
         if settings.length is not None:
-            mean_length = heard.length / _positive(heard.weight)
+            mean_length = sums.length / _positive(sums.weight)
             update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
-        moved = jax.tree.map(lambda leaf: leaf / shared.total, heard.moved)
+        moved = jax.tree.map(lambda leaf: leaf / shared.total, sums.moved)
         update, memory = drift.serve(update, shared.memory, moved)
         grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
         steps, opt_state = settings.server_optimizer.update(grads, shared.opt_state, x)
         fresh = Server(optax.apply_updates(x, steps), opt_state, memory, rule_state, shared.total)
         # without anybody heard, nothing happens at the server either
-        fresh = jax.tree.map(lambda a, b: jnp.where(heard.weight > 0, a, b), fresh, shared)
-        metrics = jax.tree.map(lambda leaf: leaf / heard.honest, heard.metrics)
-        return clients, fresh, metrics | {"participants": heard.participants}
+        fresh = jax.tree.map(lambda a, b: jnp.where(sums.weight > 0, a, b), fresh, shared)
+        metrics = jax.tree.map(lambda leaf: leaf / sums.honest, sums.metrics)
+        return clients, fresh, metrics | {"participants": sums.participants}
 
     return round_
 
@@ -263,8 +263,8 @@ def _local_run(settings: Settings) -> Callable[..., tuple]:
         pick_key, loss_key = jax.random.split(key)
         opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
 
-        def step(held: tuple, k: Array) -> tuple[tuple, Metrics]:
-            y, model_state, opt_state, slope = held
+        def step(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
+            y, model_state, opt_state, slope = carry
             batch = source.pick(data, common, pick_key, k)
             loss_key_k = jax.random.fold_in(loss_key, k)
             grads, model_state, metrics = gradient(y, model_state, batch, loss_key_k)
@@ -275,7 +275,7 @@ def _local_run(settings: Settings) -> Callable[..., tuple]:
             fresh = (optax.apply_updates(y, updates), model_state, opt_state, slope)
             if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
                 on = k < row.num_steps
-                fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, held)
+                fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, carry)
                 metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
             return fresh, metrics
 

@@ -72,10 +72,10 @@ def per_group(
     for i, (tree, group) in enumerate(zip(each, groups, strict=True)):
         if optional and not jax.tree.leaves(tree):
             continue
-        held = layout.num_clients(tree, f"{name}[{i}]" if several else name)
-        if held != group.clients:
+        stacked = layout.num_clients(tree, f"{name}[{i}]" if several else name)
+        if stacked != group.clients:
             raise ValueError(
-                f"{name} of group {i} are stacked for {held} clients, but it has {group.clients}"
+                f"{name} of group {i} are stacked for {stacked} clients, but it has {group.clients}"
             )
     return each
 

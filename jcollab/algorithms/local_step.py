@@ -60,8 +60,8 @@ def local_step(
     def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
         rows = members(learners, n, "learners")
-        told = rows if honest is None else members(honest, n, "honest")
-        if idle := set(told) - set(rows):
+        reporting = rows if honest is None else members(honest, n, "honest")
+        if idle := set(reporting) - set(rows):
             raise ValueError(f"honest must be among the learners, but {sorted(idle)} are not")
 
         def local(
@@ -78,8 +78,8 @@ def local_step(
             still = jax.tree.map(jnp.zeros_like, clients.params)
             old = [jax.vmap(finish)(clients.params, still), clients.model_state, clients.opt_state]
             fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
-        if len(told) < len(rows):
-            places = np.searchsorted(rows, told)
+        if len(reporting) < len(rows):
+            places = np.searchsorted(rows, reporting)
             metrics = jax.tree.map(lambda leaf: leaf[places], metrics)
         value, model_state, opt_state = fresh
         return Stepped(value, model_state, opt_state, mean_metrics(metrics))
@@ -130,5 +130,5 @@ def lift_train(predict: Callable, train: Callable | None = None) -> Callable[...
     """
     if train is not None:
         return train
-    judge = lift_predict(predict)
-    return lambda params, model_state, x, key: (judge(params, model_state, x), model_state)
+    full_predict = lift_predict(predict)
+    return lambda params, model_state, x, key: (full_predict(params, model_state, x), model_state)

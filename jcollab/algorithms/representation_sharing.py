@@ -163,7 +163,7 @@ def representation_sharing(
     if message == "logits" and observer is not None:
         raise ValueError("observer must be None for messages that are logits")
     n = sum(kind.clients for kind in kinds)
-    told = members(honest, n, "honest")
+    reporting = members(honest, n, "honest")
     width = num_classes if message == "logits" else num_features
     num_sent = num_observations if observer else 0
 
@@ -205,14 +205,16 @@ def representation_sharing(
 
             values, labels, mask = over_all(compute, own, common, size)
             keys = jax.random.split(key, 1 + num_sent)
-            said = [(class_means(values, labels, num_classes, mask), weighting)] if mixer else []
+            messages = (
+                [(class_means(values, labels, num_classes, mask), weighting)] if mixer else []
+            )
             for m in range(num_sent):
                 few = few_sample_means(
                     keys[1 + m], values, labels, num_classes, samples_per_class, mask
                 )
-                said.append((few, "clients"))
+                messages.append((few, "clients"))
             sent = []
-            for i, ((means, counts), by) in enumerate(said):
+            for i, ((means, counts), by) in enumerate(messages):
                 if release:
                     means = release.noise(jax.random.fold_in(keys[0], i), means, counts)
                 sent.append(weigh(means, counts, by))
@@ -275,9 +277,9 @@ def representation_sharing(
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, publish_key, mix_key, model_key = jax.random.split(key, 4)
-        own, common, held, size = rows_of(batch)
-        if held != n:
-            raise ValueError(f"groups have n={n} clients, but batch is stacked for n={held}")
+        own, common, stacked, size = rows_of(batch)
+        if stacked != n:
+            raise ValueError(f"groups have n={n} clients, but batch is stacked for n={stacked}")
         params = per_group(clients.params, kinds, several)
         model_states, opt_states = clients.model_state, clients.opt_state
         model_states, opt_states = (
@@ -300,8 +302,8 @@ def representation_sharing(
             for kind, *args in zip(kinds, *columns, strict=True)
         ]
         metrics = join([metrics for *_, metrics in parts])
-        if len(told) < n:
-            metrics = jax.tree.map(lambda leaf: leaf[told], metrics)
+        if len(reporting) < n:
+            metrics = jax.tree.map(lambda leaf: leaf[reporting], metrics)
         fresh = [tuple(part[i] for part in parts) for i in range(3)]
         models, carried, opt_fresh = fresh if several else [only for (only,) in fresh]
         model_state = clients.models

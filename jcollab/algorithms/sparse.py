@@ -86,14 +86,14 @@ def sparse_decentralized(
         asked = jax.vmap(rows)(batch)
         if unknown := asked.keys() - params.keys():
             raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
-        found, own = {}, {}
+        unique, own = {}, {}
         for name, leaf in params.items():
             if name in asked:
                 size = leaf.shape[1]
-                found[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
+                unique[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
                     asked[name]
                 )
-                own[name] = row_sparse.take_each(leaf, found[name].rows)
+                own[name] = row_sparse.take_each(leaf, unique[name].rows)
             else:
                 own[name] = leaf
 
@@ -111,7 +111,7 @@ def sparse_decentralized(
             grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
             return grads, metrics
 
-        places = {name: rows_.places for name, rows_ in found.items()}
+        places = {name: rows_.places for name, rows_ in unique.items()}
         keys = layout.client_keys(local_key, n)
         grads, metrics = layout.per_client(local)(own, places, batch, keys)
 
@@ -119,12 +119,12 @@ def sparse_decentralized(
         for name, leaf in params.items():
             moments = clients.opt_state[name]
             step = jax.vmap(optimizer.update, (0, 0, None))
-            if name not in found:
+            if name not in unique:
                 whole = jax.vmap(jnp.atleast_1d)
                 updates, opt_state[name] = step(whole(grads[name]), moments, state.step + 1)
                 fresh[name] = leaf + updates.reshape(leaf.shape)
                 continue
-            index = found[name].rows
+            index = unique[name].rows
             near = jax.tree.map(
                 lambda m: row_sparse.take_each(m, index, filled=False),  # noqa: B023
                 moments,

@@ -42,9 +42,9 @@ from jcollab.averaging.rules import (
     oracle,
     plug_in_risk,
     plug_in_weight,
-    pooled,
     positive_part,
     pre_test,
+    shared_weight,
 )
 
 __all__ = [
@@ -65,7 +65,6 @@ __all__ = [
     "others_variance",
     "plug_in_risk",
     "plug_in_weight",
-    "pooled",
     "pooled_weight",
     "population_moments",
     "population_risk",
@@ -75,6 +74,7 @@ __all__ = [
     "relative_benefit",
     "risk",
     "sampling_variance",
+    "shared_weight",
     "squared_distance",
     "variance_of_mean",
 ]

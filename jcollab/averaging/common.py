@@ -52,8 +52,8 @@ def check(name: str, value: Any, allowed: str, holds: Callable[[np.ndarray], Any
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be {allowed}, got {value!r}") from None
     if not (np.isfinite(array) & holds(array)).all():
-        said = repr(array.item()) if array.ndim == 0 else str(array)
-        raise ValueError(f"{name} must be {allowed}, got {said}")
+        got = repr(array.item()) if array.ndim == 0 else str(array)
+        raise ValueError(f"{name} must be {allowed}, got {got}")
 
 
 def check_variances(**values: Any) -> None:

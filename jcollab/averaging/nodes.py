@@ -171,14 +171,14 @@ def _positive(v: Any, b: Any) -> np.ndarray:
     import scipy.optimize  # slow to import
 
     v, b = np.asarray(v, float), np.asarray(b, float)
-    found = np.zeros(v.shape, bool)
+    support = np.zeros(v.shape, bool)
     for place in np.ndindex(v.shape[:-1]):
         scale = max(v[place].max(), (b[place] ** 2).max()) or 1.0
         rows = [np.diag(np.sqrt(v[place] / scale)), b[place] / np.sqrt(scale), np.ones(v.shape[-1])]
         target = np.zeros(v.shape[-1] + 2)
         target[-1] = 1
-        found[place] = scipy.optimize.nnls(np.vstack(rows), target)[0] > 0
-    return found
+        support[place] = scipy.optimize.nnls(np.vstack(rows), target)[0] > 0
+    return support
 
 
 def _positive_traced(v: Any, b: Any) -> Any:

@@ -129,12 +129,12 @@ def oracle(bias: Number) -> PlugIn:
     return known
 
 
-def pooled(rule: PlugIn) -> PlugIn:
+def shared_weight(rule: PlugIn) -> PlugIn:
     """One weight for all clients: the rule of the means over clients, in place of one each.
 
     With n clients of a population, one distance is a poor estimate of ``E[(G - L)^2]`` and the mean
-    of n is a good one; ``pooled(clipped_ratio)`` shrinks as James and Stein do, and is close to
-    :func:`jcollab.averaging.population_weight`. For :func:`jcollab.personal_average`.
+    of n is a good one; ``shared_weight(clipped_ratio)`` shrinks as James and Stein do, and is close
+    to :func:`jcollab.averaging.population_weight`. For :func:`jcollab.personal_average`.
 
     Args:
         rule: any plug-in rule.

@@ -111,8 +111,8 @@ def read_catalog(path: str | os.PathLike) -> list[tuple[str, str]]:
 
     entries = list(zip(strings(originals), strings(translations), strict=True))
     header = next((value for name, value in entries if not name), b"")
-    found = re.search(rb"charset=([\w-]+)", header)
-    charset = found[1].decode() if found else "utf-8"
+    match = re.search(rb"charset=([\w-]+)", header)
+    charset = match[1].decode() if match else "utf-8"
     try:
         "".encode(charset)
     except LookupError:

@@ -96,8 +96,8 @@ def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) ->
     if sizes is not None:
         sizes = np.asarray(sizes)
         if sizes.ndim != 1 or not len(sizes) or sizes.min() < 1 or sizes.sum() != total:
-            said = f"{sizes.min()}.., sum {sizes.sum()}" if sizes.size else "none"
-            raise ValueError(f"sizes must be at least 1 each and sum to N={total}, got {said}")
+            got = f"{sizes.min()}.., sum {sizes.sum()}" if sizes.size else "none"
+            raise ValueError(f"sizes must be at least 1 each and sum to N={total}, got {got}")
         start = np.cumsum(sizes) - sizes
         return ClientRanges(examples, start.astype(np.int32), sizes.astype(np.int32))
     owners = np.asarray(owners)

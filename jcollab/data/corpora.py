@@ -64,12 +64,12 @@ def lines(path: Path) -> list[str]:
     path = pathlib.Path(path)
     with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
         # splitlines would also break at separators inside of sentences
-        found = [line.strip() for line in stream.read().split("\n")]
-    while found and not found[-1]:
-        found.pop()
-    if not found:
+        stripped = [line.strip() for line in stream.read().split("\n")]
+    while stripped and not stripped[-1]:
+        stripped.pop()
+    if not stripped:
         raise ValueError(f"path must be a file with text, got {path} without any")
-    return found
+    return stripped
 
 
 def tsv_pairs(path: Path, columns: tuple[int, int] = (0, 1)) -> Pairs:
@@ -197,8 +197,10 @@ def disjoint(pairs: Pairs, *held_out: Iterable[str]) -> Pairs:
         >>> disjoint(Pairs(["A cat.", "Hi"], ["Eine Katze.", "Hallo"]), ["eine katze"]).source
         ['Hi']
     """
-    held = {folded(text) for texts in held_out for text in texts} - {""}
-    return pairs.keep([folded(a) not in held and folded(b) not in held for a, b in pairs.both()])
+    excluded = {folded(text) for texts in held_out for text in texts} - {""}
+    return pairs.keep(
+        [folded(a) not in excluded and folded(b) not in excluded for a, b in pairs.both()]
+    )
 
 
 def unique(pairs: Pairs) -> Pairs:

@@ -216,7 +216,7 @@ def of_classes(data: Dataset, classes: Sequence[int], name: str = "data") -> np.
     Raises:
         ValueError: if none has.
     """
-    found = np.flatnonzero(np.isin(data.y, list(classes)))
-    if not len(found):
+    chosen = np.flatnonzero(np.isin(data.y, list(classes)))
+    if not len(chosen):
         raise ValueError(f"{name} has no images of classes {list(classes)}")
-    return found
+    return chosen

@@ -80,9 +80,9 @@ class Subwords:
         if not os.path.exists(path):
             raise FileNotFoundError(f"path must be a saved vocabulary, got {path}")
         tokenizer = _library().Tokenizer.from_file(os.fspath(path))
-        found = tuple(tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
-        if found != SPECIAL:
-            raise ValueError(f"the first pieces must be {SPECIAL}, got {found} in {path}")
+        first = tuple(tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
+        if first != SPECIAL:
+            raise ValueError(f"the first pieces must be {SPECIAL}, got {first} in {path}")
         return Subwords(tokenizer)
 
 

@@ -123,8 +123,8 @@ def condition_of(
 def check_condition(condition: Any, num_classes: int | None) -> None:
     """ValueError for a condition where a flow takes none, a missing one, or one of other width."""
     if (condition is None) != (num_classes is None):
-        said = "none" if condition is None else f"shape {list(jnp.shape(condition))}"
-        raise ValueError(f"condition must go with num_classes={num_classes}, got {said}")
+        got = "none" if condition is None else f"shape {list(jnp.shape(condition))}"
+        raise ValueError(f"condition must go with num_classes={num_classes}, got {got}")
     if condition is not None and jnp.shape(condition)[-1:] != (num_classes,):
         raise ValueError(
             f"condition must be [b, C={num_classes}], got shape {list(jnp.shape(condition))}"

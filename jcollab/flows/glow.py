@@ -84,9 +84,13 @@ def glow(
         """Initial factors, permutations and signs of a level, ``[K, ...]``."""
         rng = np.random.default_rng((seed, level))
         rotations = np.linalg.qr(rng.normal(size=(steps, channels, channels)))[0]
-        found = [convolutions.factors(rotation) for rotation in rotations]
-        trained = jax.tree.map(lambda *rows: np.stack(rows), *(f[0] for f in found))
-        return trained, np.stack([f[1] for f in found]), np.stack([f[2] for f in found])
+        factors = [convolutions.factors(rotation) for rotation in rotations]
+        trained = jax.tree.map(lambda *rows: np.stack(rows), *(f[0] for f in factors))
+        return (
+            trained,
+            np.stack([f[1] for f in factors]),
+            np.stack([f[2] for f in factors]),
+        )
 
     def parts(level: int, channels: int, condition: Any) -> Any:
         """``norm(params)``, ``mix(params, order, sign)`` and the network of a level."""
@@ -116,14 +120,14 @@ def glow(
         check_condition(condition, num_classes)
         if len(params["levels"]) != levels:
             raise ValueError(f"params must have {levels} levels, got {len(params['levels'])}")
-        found: distrax.Bijector | None = None
+        inner: distrax.Bijector | None = None
         for level in reversed(range(levels)):
             own = params["levels"][level]
             channels = own["norm"]["bias"].shape[-1]
             step = parts(level, channels, condition)[2]
             here = Repeated(step, with_tables(own, level, channels), remat=remat)
-            found = here if found is None else MultiScale(here, found)
-        return Squeezed(found)
+            inner = here if inner is None else MultiScale(here, inner)
+        return Squeezed(inner)
 
     def start(key: Array, level: int, x: Array, condition: Any) -> PyTree:
         """Parameters ``[K, ...]`` of a level before ActNorms are set."""
@@ -173,14 +177,14 @@ def glow(
         """Visits levels with what arrives there: ``visit(level, x) -> (params, x)``."""
         noise = 0.5 if noise is None else noise
         x = squeeze(preprocess.to_logits(x, noise, decoding, grey_levels)[0])
-        found = []
+        trained_levels = []
         for level in range(levels):
             own, x = visit(level, x)
-            found.append(own)
+            trained_levels.append(own)
             if level < levels - 1:
                 x = squeeze(x)
                 x = x[..., : x.shape[-1] // 2]
-        return {"levels": found}
+        return {"levels": trained_levels}
 
     @jax.jit
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:

@@ -148,19 +148,19 @@ def adversarial(
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
-    judge = lift_predict(predict)
+    full_predict = lift_predict(predict)
     _check_attack(radius, step_size, num_steps, norm, start, labels)
     _check_finish(clamp, clip, ratio)
 
     def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
         noise_key, start_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
-        target = _target(judge, params, model_state, batch, labels)
+        target = _target(full_predict, params, model_state, batch, labels)
         delta = jnp.zeros_like(z)
         if start == "random":
             delta = random_start(start_key, z.shape, radius, norm, z.dtype)
         delta = ascend(
-            lambda delta: _loss(judge(params, model_state, decode(z + delta)), target),
+            lambda delta: _loss(full_predict(params, model_state, decode(z + delta)), target),
             delta,
             radius=radius,
             step_size=step_size,
@@ -208,18 +208,18 @@ def pgd(
 
     Source: Madry et al. 2018, arXiv 1706.06083.
     """
-    judge = lift_predict(predict)
+    full_predict = lift_predict(predict)
     _check_attack(radius, step_size, num_steps, norm, start, labels)
     _check_finish(clamp, clip, ratio)
 
     def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
         start_key, last_key = jax.random.split(key)
-        target = _target(judge, params, model_state, batch, labels)
+        target = _target(full_predict, params, model_state, batch, labels)
         delta = jnp.zeros_like(batch.x)
         if start == "random":
             delta = random_start(start_key, batch.x.shape, radius, norm, batch.x.dtype)
         delta = ascend(
-            lambda delta: _loss(judge(params, model_state, batch.x + delta), target),
+            lambda delta: _loss(full_predict(params, model_state, batch.x + delta), target),
             delta,
             radius=radius,
             step_size=step_size,
@@ -298,11 +298,11 @@ def _opened(
 
 
 def _target(
-    judge: Callable, params: PyTree, model_state: PyTree, batch: Any, labels: Labels
+    full_predict: Callable, params: PyTree, model_state: PyTree, batch: Any, labels: Labels
 ) -> Array:
     if labels == "true":
         return batch.y
-    return jnp.argmax(judge(params, model_state, batch.x), -1)
+    return jnp.argmax(full_predict(params, model_state, batch.x), -1)
 
 
 def _loss(logits: Array, target: Array) -> Array:

@@ -28,22 +28,22 @@ def glow_from_torch(state: Mapping[str, Any]) -> PyTree:
         ValueError: if there is no step in it, or levels differ in their number of steps.
     """
     state = _dotted(state)
-    found: dict[int, dict[int, PyTree]] = {}
+    levels: dict[int, dict[int, PyTree]] = {}
     for name in state:
         if match := re.fullmatch(r"flows\.((?:next\.)*)steps\.(\d+)\.norm\.bias", name):
             level, step = match[1].count("next"), int(match[2])
-            found.setdefault(level, {})[step] = _step(state, name.removesuffix("norm.bias"))
-    if not found or sorted(found) != list(range(len(found))):
+            levels.setdefault(level, {})[step] = _step(state, name.removesuffix("norm.bias"))
+    if not levels or sorted(levels) != list(range(len(levels))):
         raise ValueError(
             f"state must hold flows.steps.0.norm.bias and so on, got {sorted(state)[:5]}"
         )
-    counts = {len(steps) for steps in found.values()}
+    counts = {len(steps) for steps in levels.values()}
     if len(counts) > 1:
         raise ValueError(f"state must have as many steps at every level, got {sorted(counts)}")
     return {
         "levels": [
             jax.tree.map(lambda *rows: np.stack(rows), *(steps[k] for k in sorted(steps)))
-            for _, steps in sorted(found.items())
+            for _, steps in sorted(levels.items())
         ]
     }
 

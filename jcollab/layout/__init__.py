@@ -7,25 +7,25 @@ depend on it.
 
 from jcollab.layout.clients import client_keys, num_clients, sample_clients
 from jcollab.layout.devices import mesh, place, use
-from jcollab.layout.exchange import around
+from jcollab.layout.exchange import over_neighbors
 from jcollab.layout.execution import client_sum, loops, per_client, per_replica, vectorized
 from jcollab.layout.memory import check_memory, free_memory, memory_of
 from jcollab.layout.pmapped import pmap
-from jcollab.layout.processes import fetch, from_own, initialize, own_clients
+from jcollab.layout.processes import fetch, from_process_local, initialize, own_clients
 
 __all__ = [
-    "around",
     "check_memory",
     "client_keys",
     "client_sum",
     "fetch",
     "free_memory",
-    "from_own",
+    "from_process_local",
     "initialize",
     "loops",
     "memory_of",
     "mesh",
     "num_clients",
+    "over_neighbors",
     "own_clients",
     "per_client",
     "per_replica",

@@ -75,13 +75,13 @@ def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
         fresh = jnp.diff(numbers[order], prepend=-1) != 0
         return jnp.zeros(draws, bool).at[order].set(fresh)
 
-    def attempt(held: tuple) -> tuple:
-        tries, numbers, _ = held
+    def attempt(carry: tuple) -> tuple:
+        tries, numbers, _ = carry
         numbers = jax.random.randint(jax.random.fold_in(key, tries), (draws,), 0, n)
         return tries + 1, numbers, first_ones(numbers)
 
     # too few different ones among the draws are rare, and as likely for all sets of clients
     start = (0, jnp.zeros(draws, jnp.int32), jnp.zeros(draws, bool))
-    _, numbers, first = jax.lax.while_loop(lambda held: held[2].sum() < m, attempt, start)
+    _, numbers, first = jax.lax.while_loop(lambda carry: carry[2].sum() < m, attempt, start)
     places = jnp.nonzero(first, size=m)[0]
     return numbers[places].astype(jnp.int32)

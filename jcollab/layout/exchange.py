@@ -15,7 +15,7 @@ from jcollab.layout.devices import CLIENTS, active_devices, pmapped, sharded
 PyTree = Any
 
 
-def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callable:
+def over_neighbors(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callable:
     """Work on rows that each client reads of others, for which only what crosses devices moves.
 
     Args:
@@ -31,14 +31,14 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
         :func:`use`, each device sends every other one the rows that it needs, once.
     """
 
-    def mapped(x: jax.Array, held: jax.Array, *args: PyTree) -> PyTree:
+    def mapped(x: jax.Array, index_table: jax.Array, *args: PyTree) -> PyTree:
         devices, n = active_devices(), len(table)
         if devices == 1 or n % devices or pmapped():
-            return fn(x, held, *args)
+            return fn(x, index_table, *args)
         shifts, rows, local = route(table, devices, rows_per_client)
 
         def each(x: jax.Array, rows: list, local: jax.Array, args: tuple) -> PyTree:
-            return fn(pooled(x, rows, shifts, devices), local, *args)
+            return fn(exchange_rows(x, rows, shifts, devices), local, *args)
 
         split = P(CLIENTS)
         return sharded(each, (split,) * 4, split)(x, rows, local, args)
@@ -46,7 +46,7 @@ def around(fn: Callable, table: np.ndarray, rows_per_client: int = 1) -> Callabl
     return mapped
 
 
-def pooled(x: PyTree, rows: list[jax.Array], shifts: list[int], devices: int) -> PyTree:
+def exchange_rows(x: PyTree, rows: list[jax.Array], shifts: list[int], devices: int) -> PyTree:
     """The own rows of a device, and behind them what the others send, see :func:`route`."""
 
     def one(leaf: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ from jcollab.layout.devices import (
     pmapped,
     sharded,
 )
-from jcollab.layout.exchange import pooled, route
+from jcollab.layout.exchange import exchange_rows, route
 
 PyTree = Any
 REPLICAS = "replicas"
@@ -103,19 +103,19 @@ def _reading(
     only: np.ndarray | None,
     reads: np.ndarray,
 ) -> Callable:
-    def mapped(x: PyTree, held: jax.Array, *args: PyTree) -> PyTree:
+    def mapped(x: PyTree, index_table: jax.Array, *args: PyTree) -> PyTree:
         axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
         devices, n = active_devices(), len(reads)
         if devices == 1 or n % devices or pmapped():
             plain = per_client(
                 fn, chunk, in_axes=(None, 0, *axes), bytes_each=bytes_each, only=only
             )
-            return plain(x, held, *args)
+            return plain(x, index_table, *args)
         own, shared, merge = _split(args, axes)
         shifts, rows, table = route(reads, devices)
 
         def each(x: PyTree, rows: list, table: jax.Array, own: list, shared: list) -> PyTree:
-            pool = pooled(x, rows, shifts, devices)
+            pool = exchange_rows(x, rows, shifts, devices)
 
             def one(places: jax.Array, own: list) -> PyTree:
                 return fn(pool, places, *merge(own, shared))
@@ -166,8 +166,8 @@ def client_sum(
 
         def local(own: list, counted: jax.Array, shared: list) -> tuple[PyTree, PyTree]:
             def one(own: list, counts: jax.Array) -> tuple[PyTree, PyTree]:
-                said = fn(*merge(own, shared))
-                value, kept = said if keep else (said, ())
+                outputs = fn(*merge(own, shared))
+                value, kept = outputs if keep else (outputs, ())
                 if n % devices:
                     value = jax.tree.map(lambda leaf: jnp.where(counts, leaf, 0), value)
                 return value, kept

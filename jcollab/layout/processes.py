@@ -78,7 +78,7 @@ def own_clients(n: int, mesh: Mesh) -> range:
     return range(mine[0] * size, (mine[-1] + 1) * size)
 
 
-def from_own(tree: PyTree, mesh: Mesh) -> PyTree:
+def from_process_local(tree: PyTree, mesh: Mesh) -> PyTree:
     """Arrays ``[n, ...]`` over ``mesh`` of which each process gives the rows of its own clients."""
     sharding = NamedSharding(mesh, P(CLIENTS))
     return jax.tree.map(

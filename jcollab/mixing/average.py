@@ -92,7 +92,7 @@ def gossip(
     def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
         if not sparse:
             return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
-        average = layout.around(_sparse_average, table)
+        average = layout.over_neighbors(_sparse_average, table)
         return jax.tree.map(lambda leaf: average(leaf, *s), x), s
 
     return Mixer(init, update, lambda x: degrees * float(payload(x)))

@@ -96,9 +96,9 @@ def neighborhood(
             inbox = jax.tree.map(lambda leaf: widen(leaf[places])[None], pool)
             one = jax.tree.map(lambda leaf: leaf[None], own)
             wire = Wire(key, step, sent, one, i[None], s.neighbors[None], s.weights[None])
-            held = jax.tree.map(lambda leaf: leaf[None], s.channel)
-            inbox, arrived, held = link.update(inbox, s.mask[None], held, wire)
-            inbox, held = jax.tree.map(lambda leaf: leaf[0], (inbox, held))
+            channel_state = jax.tree.map(lambda leaf: leaf[None], s.channel)
+            inbox, arrived, channel_state = link.update(inbox, s.mask[None], channel_state, wire)
+            inbox, channel_state = jax.tree.map(lambda leaf: leaf[0], (inbox, channel_state))
             lost = jnp.where(arrived[0], 0, s.weights).sum()
             weights = jnp.where(arrived[0], s.weights, 0) / (1 - lost)
             new, kept = offer(
@@ -113,7 +113,7 @@ def neighborhood(
                 senders=s.neighbors,
                 batch=batch,
             )
-            return new, kept, held
+            return new, kept, channel_state
 
         each = layout.per_client(
             receive,
@@ -123,14 +123,14 @@ def neighborhood(
             only=None if len(rows) == n else rows,
             reads=topology.neighbors,
         )
-        new, kept, held = each(x, s.neighbors, x, x, jnp.arange(n), s, batch)
+        new, kept, channel_state = each(x, s.neighbors, x, x, jnp.arange(n), s, batch)
         new = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), new, x)
         if len(rows) < n:
             old = (x, s.rule, s.channel)
-            new, kept, held = jax.tree.map(
-                lambda leaf, fresh: leaf.at[rows].set(fresh), old, (new, kept, held)
+            new, kept, channel_state = jax.tree.map(
+                lambda leaf, fresh: leaf.at[rows].set(fresh), old, (new, kept, channel_state)
             )
-        return new, s._replace(rule=kept, channel=held)
+        return new, s._replace(rule=kept, channel=channel_state)
 
     return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
 

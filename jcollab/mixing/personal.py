@@ -173,8 +173,8 @@ def collaboration(matrix: Any) -> Mixer:
         return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
 
     def bytes_sent(x: PyTree) -> Array:
-        heard = jnp.count_nonzero(jnp.asarray(matrix) * (1 - np.eye(shape[0])), axis=0)
-        return heard * float(payload(x))
+        num_receivers = jnp.count_nonzero(jnp.asarray(matrix) * (1 - np.eye(shape[0])), axis=0)
+        return num_receivers * float(payload(x))
 
     return Mixer(init, update, bytes_sent)
 

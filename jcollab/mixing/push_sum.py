@@ -122,15 +122,17 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
         raise ValueError("graph must be strongly connected, so that every client hears every other")
     order = {node: i for i, node in enumerate(graph)}
     n, link = len(order), channel or channels.reliable()
-    heard = [
+    in_neighbors = [
         [order[j] for j in graph.predecessors(node) if order[j] != i] for node, i in order.items()
     ]
     out = np.array([sum(order[j] != i for j in graph.successors(v)) for v, i in order.items()])
-    width = max(1, *map(len, heard))
-    senders = np.stack([np.array([*h, *[i] * (width - len(h))]) for i, h in enumerate(heard)])
-    mask = np.arange(width) < np.array([len(h) for h in heard])[:, None]
+    width = max(1, *map(len, in_neighbors))
+    senders = np.stack(
+        [np.array([*h, *[i] * (width - len(h))]) for i, h in enumerate(in_neighbors)]
+    )
+    mask = np.arange(width) < np.array([len(h) for h in in_neighbors])[:, None]
     kept = 1.0 / (1.0 + out)
-    heard_of = layout.around(lambda pool, table: pool[table], senders)
+    from_senders = layout.over_neighbors(lambda pool, table: pool[table], senders)
 
     def init(x: PyTree) -> PushSumState:
         check_n(x, n)
@@ -151,7 +153,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
             return _scale(last, s.weight) + (widen(leaf) - last)
 
         pair = (jax.tree.map(biased, x, s.last), s.weight)
-        inbox = jax.tree.map(lambda leaf: _scale(heard_of(leaf, s.senders), s.shares), pair)
+        inbox = jax.tree.map(lambda leaf: _scale(from_senders(leaf, s.senders), s.shares), pair)
         wire = Wire(key, step, pair, pair, jnp.arange(n), s.senders, s.shares)
         inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
 

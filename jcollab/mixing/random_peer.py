@@ -51,7 +51,7 @@ def random_peer(
         return table, link.init(_inbox(x, jnp.arange(n)))
 
     def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
-        table, held = s
+        table, channel_state = s
         n = layout.num_clients(x)
         own = jnp.arange(n)
         draw_key, wire_key = jax.random.split(key)
@@ -69,9 +69,9 @@ def random_peer(
         peers = jax.vmap(draw)(keys, own, table)
         wire = Wire(wire_key, step, x, x, own, peers[:, None], jnp.ones((n, 1)))
         arrived = (peers != own)[:, None]
-        inbox, arrived, held = link.update(_inbox(x, peers), arrived, held, wire)
+        inbox, arrived, channel_state = link.update(_inbox(x, peers), arrived, channel_state, wire)
         got = jax.tree.map(lambda leaf, mine: where(arrived[:, 0], leaf[:, 0], mine), inbox, x)
-        return got, (table, held)
+        return got, (table, channel_state)
 
     def bytes_sent(x: PyTree) -> Any:
         n = layout.num_clients(x)

@@ -97,7 +97,7 @@ def relay_sum(
     n, link = topology.n, channel or channels.reliable()
     width = topology.neighbors.shape[1]
     links = topology.neighbors * width + topology.reverse
-    carry = layout.around(lambda pool, table: pool[table], links, rows_per_client=width)
+    carry = layout.over_neighbors(lambda pool, table: pool[table], links, rows_per_client=width)
     keeps_reference = fill in ("initial", "previous")
     inner = None if rule is None else as_stateful(rule)
     if rule is not None:
@@ -199,7 +199,7 @@ def _aggregate(
         weights: Array,
         i: Array,
         senders: Array,
-        held: PyTree,
+        channel_state: PyTree,
         batch: PyTree,
     ) -> tuple[PyTree, PyTree]:
         return offer(
@@ -207,7 +207,7 @@ def _aggregate(
             own,
             received,
             weights,
-            held,
+            channel_state,
             key=jax.random.fold_in(key, i),
             step=step,
             receiver=i,

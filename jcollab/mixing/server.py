@@ -50,14 +50,14 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
         n = layout.num_clients(x, "params")
         check_neighborhoods(rule or inner, n)
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
-        held = link.init(_lead(jax.tree.map(widen, x)))
-        return ServerState(_to_all(mean, n), _to_all(inner.init(mean), n), _first(held))
+        channel_state = link.init(_lead(jax.tree.map(widen, x)))
+        return ServerState(_to_all(mean, n), _to_all(inner.init(mean), n), _first(channel_state))
 
     def update(
         x: PyTree, s: ServerState, *, key: Array, step: Array, batch: PyTree = None
     ) -> tuple[PyTree, ServerState]:
         n = layout.num_clients(x)
-        new, kept, held = combine(
+        new, kept, channel_state = combine(
             inner,
             link,
             _first(s.value),
@@ -70,7 +70,7 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
             senders=jnp.arange(n),
         )
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), _to_all(new, n), x)
-        return mixed, ServerState(_to_all(new, n), _to_all(kept, n), held)
+        return mixed, ServerState(_to_all(new, n), _to_all(kept, n), channel_state)
 
     return Mixer(init, update, lambda x: np.full(layout.num_clients(x), float(payload(x))))
 
@@ -110,7 +110,9 @@ def combine(
     wire = Wire(
         key, step, sent, _lead(own), number, senders[None], _shares(weights, weights > 0)[None]
     )
-    box, arrived, held = channel.update(_lead(inbox), (weights > 0)[None], _lead(states[1]), wire)
+    box, arrived, channel_state = channel.update(
+        _lead(inbox), (weights > 0)[None], _lead(states[1]), wire
+    )
     new, kept = offer(
         rule.update,
         own,
@@ -125,7 +127,7 @@ def combine(
     )
     # where nothing arrives the server keeps what it has
     new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
-    return new, kept, _first(held)
+    return new, kept, _first(channel_state)
 
 
 def _shares(weights: Array, arrived: Array) -> Array:

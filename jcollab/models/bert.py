@@ -178,18 +178,18 @@ def bert_config(directory: str | os.PathLike) -> BertConfig:
     path = pathlib.Path(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"directory must hold config.json, and {path} is not there")
-    said = json.loads(path.read_text())
-    if said.get("model_type") != "bert":
-        raise ValueError(f"model_type in {path} must be 'bert', got {said.get('model_type')!r}")
-    if (kind := said.get("position_embedding_type", "absolute")) != "absolute":
+    config = json.loads(path.read_text())
+    if config.get("model_type") != "bert":
+        raise ValueError(f"model_type in {path} must be 'bert', got {config.get('model_type')!r}")
+    if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
         raise ValueError(f"position_embedding_type in {path} must be 'absolute', got {kind!r}")
-    if missing := [name for name in SIZES if name not in said]:
+    if missing := [name for name in SIZES if name not in config]:
         raise ValueError(f"{path} must say {', '.join(missing)}")
     return BertConfig(
-        **{own: said[name] for name, own in SIZES.items()},
-        type_vocab_size=said.get("type_vocab_size", 2),
-        epsilon=float(said.get("layer_norm_eps", 1e-12)),
-        activation=said.get("hidden_act", "gelu"),
+        **{own: config[name] for name, own in SIZES.items()},
+        type_vocab_size=config.get("type_vocab_size", 2),
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        activation=config.get("hidden_act", "gelu"),
     )
 
 

@@ -174,8 +174,8 @@ class BagEncoder(nn.Module):
         there = ids > 0
         total = jnp.where(there[..., None], self.embedding[ids], 0).sum(1)
         if self.buckets:
-            found = self.pairs[hashed_pairs(ids, self.buckets)]
-            total += jnp.where(there[:, 1:, None], found, 0).sum(1)
+            embedded = self.pairs[hashed_pairs(ids, self.buckets)]
+            total += jnp.where(there[:, 1:, None], embedded, 0).sum(1)
         return total / _count(there)
 
     def predict(self, vector: Array) -> Array:

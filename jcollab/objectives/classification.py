@@ -51,8 +51,8 @@ def classification(
         TypeError: if ``predict``, ``augment`` or ``train`` is given and not callable, or takes
             other arguments.
     """
-    judge = lift_predict(predict)
-    carries = judge is predict
+    full_predict = lift_predict(predict)
+    carries = full_predict is predict
     hook = None if augment is None else as_augment(augment)
     if train is not None and not callable(train):
         raise TypeError(f"train must be a function or None, got {type(train).__name__}")
@@ -66,7 +66,7 @@ def classification(
                 offer(hook, batch, seen[0], augment_key, model_state=seen[1])
             )
         if train is None:
-            logits = judge(params, model_state, batch.x)
+            logits = full_predict(params, model_state, batch.x)
         elif carries:
             logits, model_state = train(params, model_state, batch.x, train_key)
         else:

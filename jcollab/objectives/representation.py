@@ -190,8 +190,8 @@ def representation_sharing(
                 other, there = other[which], there[which]
             else:
                 other, there = other[0], there[0]
-            told = discrimination(logits, other, labels, there, constants)
-            total, metrics["discrimination"] = total + discrimination_weight * told, told
+            penalty = discrimination(logits, other, labels, there, constants)
+            total, metrics["discrimination"] = total + discrimination_weight * penalty, penalty
         return total, metrics
 
     return objective

@@ -170,10 +170,10 @@ def tuned(
                 math.exp(log_rate), noise_ratio=noise_ratio, delay=delay, batch_size=batch_size
             )
 
-        found = scipy.optimize.minimize_scalar(
+        optimum = scipy.optimize.minimize_scalar(
             rho, bounds=(high - 5, high), method="bounded", options={"xatol": 1e-5}
         )
-        best = math.exp(found.x)
+        best = math.exp(optimum.x)
     if noise_ratio == 0 and delay > 0:
         rate = (delay / (delay + 1)) ** 2  # roots of a double root are found to half of the digits
     else:
@@ -206,10 +206,10 @@ def tuned_gaussian(
     if grid is not None:
         best = min(map(float, rates_of(grid)), key=rho)
         return Tuned(best, rho(best), _steps(rho(best), reduction))
-    found = scipy.optimize.minimize_scalar(
+    optimum = scipy.optimize.minimize_scalar(
         rho, bounds=(0, 2 / values.max()), method="bounded", options={"xatol": 1e-7}
     )
-    return Tuned(float(found.x), float(found.fun), _steps(float(found.fun), reduction))
+    return Tuned(float(optimum.x), float(optimum.fun), _steps(float(optimum.fun), reduction))
 
 
 def tuned_additive(
@@ -245,12 +245,12 @@ def tuned_additive(
 
     grid = np.linspace(math.log(2 / curve) - 14, math.log(2 / curve), 4001)[:-1]
     place = int(np.argmin(steps(grid)))
-    found = scipy.optimize.minimize_scalar(
+    optimum = scipy.optimize.minimize_scalar(
         steps, bounds=(grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]),
         method="bounded", options={"xatol": 1e-10},
     )  # fmt: skip
-    rate = math.exp(found.x)
-    return Tuned(rate, 1 - 2 * rate + rate**2 * curve, float(found.fun))
+    rate = math.exp(optimum.x)
+    return Tuned(rate, 1 - 2 * rate + rate**2 * curve, float(optimum.fun))
 
 
 def _steps(rate: float, reduction: float) -> float:

@@ -114,7 +114,7 @@ def _gram(
     """Moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``; slot ``t mod L`` holds x(t)."""
     length = int(delays.max(initial=0)) + 1
     gram = np.broadcast_to(start[..., None, None], (*start.shape, length, length)).copy()
-    found = [start]
+    trajectory = [start]
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):
             now, old, new = t % length, (t - delays[t]) % length, (t + 1) % length
@@ -124,10 +124,10 @@ def _gram(
             own = own + noise(last)
             gram[..., new, :] = gram[..., :, new] = row
             gram[..., new, new] = own
-            found.append(own)
+            trajectory.append(own)
             if done(own):
                 break
-    return np.stack(found)
+    return np.stack(trajectory)
 
 
 def local_moments(
@@ -171,7 +171,7 @@ def local_moments(
     values = spectrum(eigenvalues)
     rate = rates_of(learning_rate)[..., None]
     moments = np.broadcast_to(np.asarray(start, float), (*rate.shape[:-1], len(values)))
-    found = [moments]
+    trajectory = [moments]
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(rounds):
             own, shared = moments, moments
@@ -180,10 +180,10 @@ def local_moments(
                 own = (1 - rate * values) ** 2 * own + rate**2 * spread
                 shared = (1 - rate * values) ** 2 * shared
             moments = own / n + (1 - 1 / n) * shared
-            found.append(moments)
+            trajectory.append(moments)
             if until is not None and np.any(moments @ values <= until):
                 break
-    return np.stack(found)
+    return np.stack(trajectory)
 
 
 def rates_of(learning_rate: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from jcollab.text.contexts import (
     paragraph_contexts,
     sentence_contexts,
 )
-from jcollab.text.judge import (
+from jcollab.text.evaluation import (
     Analogies,
     Similarity,
     classify_sentences,

@@ -42,15 +42,15 @@ def aggregate(
 
     Source: Bommasani, Davis and Cardie 2020, ACL.
     """
-    found, _ = occurrences(
+    statistics, _ = occurrences(
         teacher, sentences, layer=layer, pieces=pieces, max_length=max_length, cache=cache,
         progress=progress,
     )  # fmt: skip
-    return aggregated(found, words, teacher, layer=layer, pieces=pieces)
+    return aggregated(statistics, words, teacher, layer=layer, pieces=pieces)
 
 
 def aggregated(
-    found: Occurrences,
+    statistics: Occurrences,
     words: Sequence[str],
     teacher: Teacher,
     *,
@@ -58,13 +58,13 @@ def aggregated(
     pieces: str = "mean",
 ) -> WordVectors:
     """:func:`aggregate` of sums that are there already."""
-    ids = {str(word): i for i, word in enumerate(found.words)}
+    ids = {str(word): i for i, word in enumerate(statistics.words)}
     missing = [word for word in words if word not in ids]
     bare: dict[str, np.ndarray] = {}
     if missing:
         alone = decontextualized(teacher, missing, layer=layer, pieces=pieces)
         bare = dict(zip(missing, alone.table, strict=True))
-    means = found.sums / found.counts[:, None]
+    means = statistics.sums / statistics.counts[:, None]
     table = [means[ids[word]] if word in ids else bare[word] for word in words]
     return WordVectors(tuple(words), np.stack(table))
 

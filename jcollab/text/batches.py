@@ -57,15 +57,15 @@ def index_corpus(sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> 
     Raises:
         ValueError: if there is none.
     """
-    found, numbers = [], []
+    tokens, numbers = [], []
     for number, sentence in enumerate(sentences):
         ids = vocabulary.index(sentence)
         ids = ids[ids >= 0]
-        found.append(ids)
+        tokens.append(ids)
         numbers.append(np.full(len(ids), number, np.int32))
-    if not sum(map(len, found)):
+    if not sum(map(len, tokens)):
         raise ValueError("sentences must hold at least one word of the vocabulary, got none")
-    return Corpus(np.concatenate(found), np.concatenate(numbers))
+    return Corpus(np.concatenate(tokens), np.concatenate(numbers))
 
 
 def schedule(

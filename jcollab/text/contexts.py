@@ -178,8 +178,8 @@ def occurrences(
     def both(piece: Pieces, hidden: np.ndarray, words: Sequence[str]) -> tuple:
         real = np.flatnonzero(piece.words >= 0)
         starts = np.flatnonzero(np.diff(piece.words[real], prepend=-1))
-        found = [words[i] for i in piece.words[real][starts]]
-        return hidden.mean(0, keepdims=True), found, pool(hidden[real], starts)
+        row_words = [words[i] for i in piece.words[real][starts]]
+        return hidden.mean(0, keepdims=True), row_words, pool(hidden[real], starts)
 
     options = ("occurrences", max_length, layer, pieces)
     parts = _parts(teacher, sentences, both, options, max_length, cache, progress, layers=(layer,))
@@ -208,8 +208,8 @@ def pool_pieces(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         if name == "last":
             return hidden[ends - 1]
         ufunc = {"mean": np.add, "min": np.minimum, "max": np.maximum}[name]
-        pooled = ufunc.reduceat(hidden, starts)
-        return pooled / (ends - starts)[:, None] if name == "mean" else pooled
+        reduced = ufunc.reduceat(hidden, starts)
+        return reduced / (ends - starts)[:, None] if name == "mean" else reduced
 
     return pool
 
@@ -255,7 +255,7 @@ def _parts(
 def _packed(rows: list[Any]) -> dict[str, np.ndarray]:
     if isinstance(rows[0], np.ndarray):
         return {"vectors": np.concatenate(rows)}
-    words = [word for _, found, _ in rows for word in found]
+    words = [word for _, row_words, _ in rows for word in row_words]
     unique, place = np.unique(np.array(words, dtype=np.str_), return_inverse=True)
     vectors = np.concatenate([each for _, _, each in rows])
     order = np.argsort(place, kind="stable")

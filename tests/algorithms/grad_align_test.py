@@ -138,14 +138,14 @@ def test_gradient_variance_at_the_servers_model(x64):
     quadratic = problems.quadratic()
     evaluate = jc.metrics.gradient_variance(quadratic.loss, quadratic.data, prefix="server_")
     algorithm = federated(quadratic)
-    said = evaluate(algorithm.init(KEY, jc.replicate(quadratic.start, 5)))
+    measured = evaluate(algorithm.init(KEY, jc.replicate(quadratic.start, 5)))
     np.testing.assert_allclose(
-        said["server_gradient_variance"], REFS["grad_variance_x0"], rtol=1e-13
+        measured["server_gradient_variance"], REFS["grad_variance_x0"], rtol=1e-13
     )
     gradient = jax.grad(quadratic.mean_loss)(quadratic.start)
-    np.testing.assert_allclose(said["server_gradient_norm"], jnp.linalg.norm(gradient))
+    np.testing.assert_allclose(measured["server_gradient_norm"], jnp.linalg.norm(gradient))
     loss = quadratic.mean_loss(quadratic.start)
-    np.testing.assert_allclose(said["server_mean_loss"], loss)
+    np.testing.assert_allclose(measured["server_mean_loss"], loss)
     gossip = jc.decentralized(quadratic.loss, optax.sgd(0.1), jc.identity())
     models = jc.replicate(quadratic.start, 5) + jnp.array([-2.0, -1, 0, 1, 2])[:, None]
     again = evaluate(gossip.init(KEY, models))  # without a server, at the average

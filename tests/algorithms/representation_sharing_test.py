@@ -81,8 +81,10 @@ def test_equals_a_loop_over_clients(weighting, own_share):
     )
     state, log = go(algorithm, data, rounds)
 
-    held = [np.asarray(i)[np.asarray(m)] for i, m in zip(data.indices, data.mask, strict=True)]
-    sets = [(data.examples.x[i], np.asarray(data.examples.y)[i]) for i in held]
+    own_indices = [
+        np.asarray(i)[np.asarray(m)] for i, m in zip(data.indices, data.mask, strict=True)
+    ]
+    sets = [(data.examples.x[i], np.asarray(data.examples.y)[i]) for i in own_indices]
     models = [jax.tree.map(lambda leaf: leaf[u], start) for u in range(N)]  # noqa: B023
     speed = [jax.tree.map(jnp.zeros_like, m) for m in models]
 

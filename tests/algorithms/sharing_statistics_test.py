@@ -46,10 +46,10 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
     state = algorithm.init(KEY, params(), start)
     new, _ = algorithm.update(state, data, KEY)
     # messages are computed with running averages: those of before the first round
-    said = np.stack(
+    features = np.stack(
         [centred(jax.tree.map(lambda a, i=i: a[i], params()), 1.0, data.x[i]) for i in range(N)]
     )
-    sums = np.stack([[said[i][data.y[i] == c].sum(0) for c in range(C)] for i in range(N)])
+    sums = np.stack([[features[i][data.y[i] == c].sum(0) for c in range(C)] for i in range(N)])
     counts = np.stack([[(data.y[i] == c).sum() for c in range(C)] for i in range(N)])
     given = np.asarray(mixed[0].values) / np.maximum(np.asarray(mixed[0].weights), 1)[..., None]
     np.testing.assert_allclose(given, sums / np.maximum(counts, 1)[..., None], atol=1e-6)

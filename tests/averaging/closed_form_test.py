@@ -106,8 +106,8 @@ def test_correlated_and_biased_estimates_against_monte_carlo():
         measured = np.mean(((1 - a) * own + a * others) ** 2)
         close(averaging.risk(a, v_l, v_g, b_g, c, b_l), measured, atol=0, rtol=1e-2)
     moments = v_l, v_g, b_g, c, b_l
-    found = optimize.minimize_scalar(lambda a: averaging.risk(a, *moments)).x
-    close(averaging.optimal_weight(*moments), found, atol=1e-7)
+    minimum = optimize.minimize_scalar(lambda a: averaging.risk(a, *moments)).x
+    close(averaging.optimal_weight(*moments), minimum, atol=1e-7)
     close(averaging.optimal_weight(1.0, 0.5, 0.3, 0.2), (1 - 0.2) / (1.5 + 0.09 - 0.4))
     # a little averaging helps while c < V_l; with a bias of its own it may not
     assert (
@@ -130,9 +130,9 @@ def test_a_mean_that_includes_the_client():
     # the same from the moments of a mean of all: variance, bias and covariance with the local one
     w = case["w"]
     v_all = w**2 * 0.1 + (1 - w) ** 2 * moments[1]
-    pooled = 0.1, v_all, (1 - w) * moments[2], w * 0.1
-    close(averaging.optimal_weight(*pooled), inclusive)
-    close(averaging.optimal_risk(*pooled), case["mse_star"])
+    moments_of_all = 0.1, v_all, (1 - w) * moments[2], w * 0.1
+    close(averaging.optimal_weight(*moments_of_all), inclusive)
+    close(averaging.optimal_risk(*moments_of_all), case["mse_star"])
     # without heterogeneity everything is pooled; with less noisy others the weight exceeds 1
     close(averaging.inclusive_weight(averaging.optimal_weight(0.1, 1 / 90, 0), w), 1)
     close(averaging.pooled_weight(10, 90), averaging.optimal_weight(0.1, 1 / 90, 0))

@@ -29,12 +29,12 @@ def test_multi_node_weights_are_the_recorded_ones():
     for name in ("multi_node", "multi_node_negative_weight"):
         case = REFS[name]
         v, bias = case["V"], case["delta"]
-        found = averaging.multi_node_weights(v, bias)
-        close(found, case["w_star"])
-        close(averaging.multi_node_risk(found, v, bias), case["mse_star"])
+        weights = averaging.multi_node_weights(v, bias)
+        close(weights, case["w_star"])
+        close(averaging.multi_node_risk(weights, v, bias), case["mse_star"])
         matrix = np.diag(v) + np.outer(bias, bias)
         inverse = np.linalg.solve(matrix, np.ones(len(v)))
-        close(found, inverse / inverse.sum())
+        close(weights, inverse / inverse.sum())
         close(1 / inverse.sum(), case["mse_star"])
     uniform = averaging.multi_node_risk(np.full(4, 0.25), *_multi("multi_node"))
     close(uniform, REFS["multi_node"]["uniform"])
@@ -66,9 +66,9 @@ def test_opposite_biases_cancel():
 def test_weights_on_the_simplex_against_a_general_solver():
     for case in range(6):
         v, bias = rng.exponential(size=4), 1.5 * rng.normal(size=4)
-        found = averaging.multi_node_weights(v, bias, simplex=True)
-        assert (found >= 0).all()
-        close(found.sum(), 1)
+        weights = averaging.multi_node_weights(v, bias, simplex=True)
+        assert (weights >= 0).all()
+        close(weights.sum(), 1)
         solved = optimize.minimize(
             lambda w: np.sum(w**2 * v) + np.sum(w * bias) ** 2,  # noqa: B023
             np.full(4, 0.25),
@@ -76,7 +76,7 @@ def test_weights_on_the_simplex_against_a_general_solver():
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
             options={"ftol": 1e-14, "maxiter": 500},
         )
-        risk = averaging.multi_node_risk(found, v, bias)
+        risk = averaging.multi_node_risk(weights, v, bias)
         close(risk, solved.fun, atol=1e-7)
         free = averaging.multi_node_risk(averaging.multi_node_weights(v, bias), v, bias)
         assert risk >= free - 1e-12
@@ -84,13 +84,13 @@ def test_weights_on_the_simplex_against_a_general_solver():
             traced = jax.jit(
                 functools.partial(averaging.multi_node_weights, biases=bias, simplex=True)
             )
-            close(traced(jnp.asarray(v)), found, atol=1e-5)
+            close(traced(jnp.asarray(v)), weights, atol=1e-5)
 
             def lowest(v, bias=bias):
                 w = averaging.multi_node_weights(v, bias, simplex=True)
                 return averaging.multi_node_risk(w, v, bias)
 
-            close(jax.grad(lowest)(jnp.asarray(v)), found**2, atol=1e-4)
+            close(jax.grad(lowest)(jnp.asarray(v)), weights**2, atol=1e-4)
 
 
 def test_clients_of_a_population():

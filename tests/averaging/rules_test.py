@@ -34,15 +34,15 @@ def close(a, b, **tolerance):
 def test_plug_in_risks_are_the_recorded_ones(name):
     table = REFS["plugin_known_variance"]
     v_l, v_g, bias = np.array([[c["V_l"], c["V_g"], c["delta"]] for c in table]).T
-    found = averaging.plug_in_risk(averaging.RULES[name], v_l, v_g, bias)
-    close(found, [c[RECORDED[name]] for c in table], atol=1e-10)
-    close(found, [c[f"{RECORDED[name]}_mc"] for c in table], atol=0, rtol=8e-3)
+    risks = averaging.plug_in_risk(averaging.RULES[name], v_l, v_g, bias)
+    close(risks, [c[RECORDED[name]] for c in table], atol=1e-10)
+    close(risks, [c[f"{RECORDED[name]}_mc"] for c in table], atol=0, rtol=8e-3)
     close(averaging.optimal_risk(v_l, v_g, bias), [c["oracle"] for c in table])
     close(averaging.risk(1, v_l, v_g, bias), [c["full_global"] for c in table])
-    by_case = dict(zip(zip(v_l, v_g, bias, strict=True), found, strict=True))
+    by_case = dict(zip(zip(v_l, v_g, bias, strict=True), risks, strict=True))
     # at three standard deviations every rule does worse than learning alone
     assert by_case[1.0, 0.1, 3.0] > 1 and by_case[1.0, 1.0, 3.0] > 1
-    assert (found >= averaging.optimal_risk(v_l, v_g, bias) - 1e-9).all()
+    assert (risks >= averaging.optimal_risk(v_l, v_g, bias) - 1e-9).all()
 
 
 def test_the_oracle_is_a_rule_and_pooling_shares_a_weight():
@@ -50,11 +50,11 @@ def test_the_oracle_is_a_rule_and_pooling_shares_a_weight():
         rule = averaging.oracle(bias)
         close(averaging.plug_in_risk(rule, v_l, v_g, bias), averaging.optimal_risk(v_l, v_g, bias))
     square, v = np.array([1.0, 2.0, 6.0]), np.array([0.5, 1.0, 1.5])
-    shared = averaging.pooled(averaging.clipped_ratio)
+    shared = averaging.shared_weight(averaging.clipped_ratio)
     close(shared(square, v, 0.1), np.full(3, 1 / 3))
     close(shared(jnp.asarray(square), jnp.asarray(v), v), np.full(3, 1 / 3), atol=1e-6)
     with pytest.raises(TypeError, match="rule must be a function"):
-        averaging.pooled(0.5)
+        averaging.shared_weight(0.5)
     with pytest.raises(ValueError, match="bias must be finite"):
         averaging.oracle(np.nan)
 

@@ -151,12 +151,12 @@ def test_texts_of_tfds_are_read_without_tensorflow(tmp_path):
     import tensorflow_datasets as tfds
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    said = ["Guten Morgen", "good morning", "ça va"]
+    sentences = ["Guten Morgen", "good morning", "ça va"]
     folder = tmp_path / "greetings" / "1.0.0"
     folder.mkdir(parents=True)
     features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
     features.save_config(str(folder))
-    examples = [features.serialize_example(features.encode_example({"text": t})) for t in said]
+    examples = [features.serialize_example(features.encode_example({"text": t})) for t in sentences]
     writer = ArrayRecordWriter(
         str(folder / "greetings-train.array_record-00000-of-00001"), "group_size:1"
     )
@@ -165,15 +165,15 @@ def test_texts_of_tfds_are_read_without_tensorflow(tmp_path):
     writer.close()
     split = {
         "name": "train",
-        "shardLengths": [str(len(said))],
+        "shardLengths": [str(len(sentences))],
         "numBytes": str(sum(map(len, examples))),
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
     }
     info = {"fileFormat": "array_record", "name": "greetings", "version": "1.0.0"}
     (folder / "dataset_info.json").write_text(json.dumps(info | {"splits": [split]}))
     read = functools.partial(corpora.tfds_text, "greetings", data_dir=tmp_path)
-    assert read() == said
-    assert read("train[:1]") == said[:1]
+    assert read() == sentences
+    assert read("train[:1]") == sentences[:1]
     with pytest.raises(ValueError, match="field must be one of text, got 'body'"):
         read(field="body")
     with pytest.raises(FileNotFoundError, match="imdb_reviews is not prepared"):

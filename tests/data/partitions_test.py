@@ -24,13 +24,13 @@ def test_partitions_deal_every_example_once(parts):
 
 
 def test_dirichlet_goes_from_one_label_to_all():
-    def labels_held(alpha):
+    def labels_of(alpha):
         parts = jd.dirichlet(LABELS, 16, alpha)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         shares = [np.bincount(LABELS[p], minlength=10) / len(p) for p in parts]
         return 1 / np.mean([np.sum(s**2) for s in shares])  # effective number of labels
 
-    assert labels_held(0.01) < 2 < labels_held(0.3) < 6 < labels_held(100.0)
+    assert labels_of(0.01) < 2 < labels_of(0.3) < 6 < labels_of(100.0)
     again = [jd.dirichlet(LABELS, 16, 0.1, seed=5) for _ in range(2)]
     assert all((a == b).all() for a, b in zip(*again, strict=True))
 

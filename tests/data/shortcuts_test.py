@@ -53,7 +53,7 @@ def test_colors_change_ink_only_and_nine_is_white():
     np.testing.assert_array_equal(red[1], np.repeat(x[0], 3, -1))
 
 
-def test_slabs_are_told_by_either_coordinate():
+def test_slabs_are_separated_by_either_coordinate():
     points = data.slabs(500, np.random.default_rng(0))
     x, y = points.x.T
     np.testing.assert_array_equal(x > 0, points.y == 1)

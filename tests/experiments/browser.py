@@ -98,8 +98,8 @@ class Browser:
         if event == "Log.entryAdded" and details["entry"]["level"] == "error":
             self.errors.append(details["entry"]["text"])
         elif event == "Runtime.exceptionThrown":
-            found = details["exceptionDetails"]
-            self.errors.append(found.get("exception", {}).get("description", found["text"]))
+            details_ = details["exceptionDetails"]
+            self.errors.append(details_.get("exception", {}).get("description", details_["text"]))
         elif event == "Runtime.consoleAPICalled" and details["type"] in ("error", "assert"):
             self.errors.append(str(details["args"]))
         elif event == "Network.requestWillBeSent":
@@ -112,12 +112,12 @@ class Browser:
 
     def run(self, script):
         """Value of an expression; promises are awaited."""
-        found = self.call(
+        result = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
-        if "exceptionDetails" in found:
-            raise RuntimeError(f"{script}: {found['exceptionDetails']}")
-        return found["result"].get("value")
+        if "exceptionDetails" in result:
+            raise RuntimeError(f"{script}: {result['exceptionDetails']}")
+        return result["result"].get("value")
 
     def wait(self, condition):
         """Waits until an expression is true."""

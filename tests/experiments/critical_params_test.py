@@ -40,8 +40,8 @@ def test_fits_find_the_parameter_that_made_the_data():
     # the curve is that of the exact second moments
     for row in STORED["delayed_multiplicative"]:
         if row["M"] and row["tau"]:
-            found = _common.slowdown(row["tau"] / (1 + row["M"]))
-            assert found == pytest.approx(row["slowdown_vs_tau0"], rel=0.02)
+            measured = _common.slowdown(row["tau"] / (1 + row["M"]))
+            assert measured == pytest.approx(row["slowdown_vs_tau0"], rel=0.02)
     assert _common.slowdown(1e-6) == pytest.approx(1, abs=1e-5)
     assert _common.slowdown(40.0) == pytest.approx(2 * _common.slowdown(20.0))
 
@@ -60,11 +60,11 @@ def test_tuning_finds_the_best_learning_rate():
         return jc.centralized(loss, optax.sgd(rate))
 
     seeds = jax.random.split(jax.random.key(0), 2)
-    found = _common.tune(problem(1000), build, 0.3 / 8, seeds, context())
+    tuned = _common.tune(problem(1000), build, 0.3 / 8, seeds, context())
     # among 0.3 * 2^(k/2), 0.42 is nearest to the best, 1/2: a factor .16 each step
-    assert found.learning_rate == pytest.approx(0.3 * 2**0.5, rel=1e-5)
-    assert found.steps == pytest.approx(np.log(1e-3) / np.log((1 - 0.6 * 2**0.5) ** 2), rel=0.01)
-    assert found.params.shape == (2, 2)
+    assert tuned.learning_rate == pytest.approx(0.3 * 2**0.5, rel=1e-5)
+    assert tuned.steps == pytest.approx(np.log(1e-3) / np.log((1 - 0.6 * 2**0.5) ** 2), rel=0.01)
+    assert tuned.params.shape == (2, 2)
     assert _common.tune(problem(2), build, 1e-4, seeds, context()) is None
 
 
@@ -125,5 +125,5 @@ def test_the_number_of_clients_at_which_each_is_half_as_useful():
 
 def test_the_recorded_tables_hold():
     config = batch.Config()
-    found = batch.claims(config, batch.exact(config))
-    assert len(found) == 8 and all(claim.holds for claim in found)
+    checked = batch.claims(config, batch.exact(config))
+    assert len(checked) == 8 and all(claim.holds for claim in checked)

@@ -158,8 +158,8 @@ def test_an_experiment_that_was_killed_goes_on(tmp_path, monkeypatch, capsys):
         main([*SHARING, "--out", str(folder)])
     monkeypatch.setattr(Checkpoints, "save", lambda *args: fits.append(0) or save(*args))
     assert main([*SHARING, "--out", str(folder), "--learning_rate", "0.5"]) == 2
-    said = capsys.readouterr().out
-    assert "of another configuration: learning_rate was 0.001, now it is 0.5" in said
+    output = capsys.readouterr().out
+    assert "of another configuration: learning_rate was 0.001, now it is 0.5" in output
     main([*SHARING, "--resume", str(folder)])
     assert "Going on with the run in" in capsys.readouterr().out
     assert len(fits) == 1  # the first one was finished
@@ -171,8 +171,8 @@ def test_an_experiment_that_was_killed_goes_on(tmp_path, monkeypatch, capsys):
 def test_an_experiment_that_diverges_says_so(tmp_path, capsys):
     wild = [*SHARING, "--learning_rate", "1e30", "--out", str(tmp_path)]
     assert main(wild) == 3
-    said = capsys.readouterr().out
-    assert "diverged:" in said and "is not finite in round 1 of 2" in said
+    output = capsys.readouterr().out
+    assert "diverged:" in output and "is not finite in round 1 of 2" in output
     assert main([*wild, "--on_divergence", "continue"]) in (0, 1)
 
 
@@ -209,11 +209,16 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
 
     def trial(paper, preset, config, out, **options):
         ran.append(config.seed)
-        told = {"experiment": paper, "preset": preset, "claims": [], "interrupted": len(ran) == 2}
-        told |= {"config": plain(dataclasses.asdict(config)), "results": [{"accuracy": 1.0}]}
+        recorded = {
+            "experiment": paper,
+            "preset": preset,
+            "claims": [],
+            "interrupted": len(ran) == 2,
+        }
+        recorded |= {"config": plain(dataclasses.asdict(config)), "results": [{"accuracy": 1.0}]}
         out.mkdir(parents=True, exist_ok=True)
-        (out / "summary.json").write_text(json.dumps(told))
-        return told
+        (out / "summary.json").write_text(json.dumps(recorded))
+        return recorded
 
     monkeypatch.setattr(execution, "execute", trial)
     assert main([*run, "--fresh"]) == 130 and ran == [3, 4]  # the second one is cut short

@@ -53,8 +53,10 @@ def test_claims_are_paired_by_seed():
 
     def rows(randomized, adversarial):
         values = {"plain": [90.0, 95.0, 92.0], "randomized": randomized, "adversarial": adversarial}
-        found = [{"kind": "flow", "bits_untrained": 6.0, "bits_held_out": 2.0, "round_trip": 1e-6}]
-        return found + [
+        of_flow = [
+            {"kind": "flow", "bits_untrained": 6.0, "bits_held_out": 2.0, "round_trip": 1e-6}
+        ]
+        return of_flow + [
             {"kind": "classifier", "method": name, "seed": seed, "accuracy": value}
             for name, accuracies in values.items()
             for seed, value in enumerate(accuracies)

@@ -10,9 +10,9 @@ from tests.experiments.report_runs import STRANGE, make_page, write_log, write_r
 
 @pytest.fixture(scope="module")
 def browser():
-    found = browsers.Browser(browsers.require_browser())
-    yield found
-    found.close()
+    opened = browsers.Browser(browsers.require_browser())
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def show_curves(tab):
 
 def visible(tab, name):
     """Kinds of the glyphs of a curve, and whether each is visible."""
-    found = tab.run(
+    panels = tab.run(
         "report.panels[0].state.plot.renderers.map(r => [r.name, r.glyph.type, r.visible])"
     )
-    return {kind: shown for at, kind, shown in found if at == name}
+    return {kind: shown for at, kind, shown in panels if at == name}
 
 
 def test_a_page_has_no_errors_and_loads_nothing(tab):

@@ -99,16 +99,16 @@ def test_lines_of_other_forms(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{not json", "must be JSON, got '{not json'"),
         ("[1, 2]", "must be a JSON object"),
         ('{"seed": [0, 1], "rate": [0.1], "round": 0}', "one entry for each replica"),
     ],
 )
-def test_a_malformed_line_is_named(tmp_path, line, said):
+def test_a_malformed_line_is_named(tmp_path, line, message):
     path = write_log(tmp_path, {"round": 0, "loss": 1}, line)
-    with pytest.raises(ValueError, match=f"{path}, line 2.*{said}"):
+    with pytest.raises(ValueError, match=f"{path}, line 2.*{message}"):
         _logs.read_log(path)
 
 
@@ -116,12 +116,12 @@ def test_a_malformed_line_is_named(tmp_path, line, said):
 
 
 def test_band_of_three_seeds_is_a_confidence_interval():
-    found = _logs.band(np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))
+    estimate = _logs.band(np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))
     low, high = stats.t.interval(0.95, 2, loc=3, scale=stats.sem([1, 2, 6]))
-    assert found.kind == "confidence"
-    np.testing.assert_allclose(found.mean, [3, 5])
-    np.testing.assert_allclose((found.low[0], found.high[0]), (low, high))
-    np.testing.assert_allclose((found.low[1], found.high[1]), (5, 5))
+    assert estimate.kind == "confidence"
+    np.testing.assert_allclose(estimate.mean, [3, 5])
+    np.testing.assert_allclose((estimate.low[0], estimate.high[0]), (low, high))
+    np.testing.assert_allclose((estimate.low[1], estimate.high[1]), (5, 5))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,13 @@ def test_band_of_three_seeds_is_a_confidence_interval():
     ],
 )
 def test_band_of_few_seeds(values, kind, mean, low, high):
-    found = _logs.band(np.array(values))
-    assert (found.kind, found.mean[0], found.low[0], found.high[0]) == (kind, mean, low, high)
+    estimate = _logs.band(np.array(values))
+    assert (estimate.kind, estimate.mean[0], estimate.low[0], estimate.high[0]) == (
+        kind,
+        mean,
+        low,
+        high,
+    )
 
 
 # panels
@@ -196,9 +201,9 @@ def test_cell(value, text):
 def test_only_fields_that_differ_are_compared(tmp_path):
     write_run(tmp_path / "a", hidden=64, extra=None)
     write_run(tmp_path / "b", hidden=32)
-    (found,) = _tables.comparisons(_runs.read_runs([tmp_path]))
-    assert found.runs == ["a", "b"]
-    assert found.rows == [("hidden", ["64", "32"]), ("extra", ["none", "no such field"])]
+    (table,) = _tables.comparisons(_runs.read_runs([tmp_path]))
+    assert table.runs == ["a", "b"]
+    assert table.rows == [("hidden", ["64", "32"]), ("extra", ["none", "no such field"])]
 
 
 def test_many_runs_are_compared_by_preset(tmp_path):
@@ -207,8 +212,8 @@ def test_many_runs_are_compared_by_preset(tmp_path):
         if i == 7:
             path = run / "summary.json"
             path.write_text(path.read_text().replace('"quick"', '"slow"'))
-    (found,) = _tables.comparisons(_runs.read_runs([tmp_path]))
-    assert found.title == "toy quick" and len(found.runs) == 7
+    (table,) = _tables.comparisons(_runs.read_runs([tmp_path]))
+    assert table.title == "toy quick" and len(table.runs) == 7
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_the_preset_of_a_run_is_described():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("summary.json", "{}", "is not the summary of a run: 'experiment' must be a str"),
         ("summary.json", "nothing", "must be JSON"),
@@ -255,15 +260,15 @@ def test_the_preset_of_a_run_is_described():
         ("graphs.json", '{"g": {"edges": [[0, 2]], "positions": [[0, 0], [1, 1]]}}', "0 to 1"),
     ],
 )
-def test_a_malformed_file_is_named(tmp_path, name, content, said):
+def test_a_malformed_file_is_named(tmp_path, name, content, message):
     run = write_run(tmp_path / "a")
     (run / name).write_text(content)
-    with pytest.raises(ValueError, match=f"{run / name}.*{said}"):
+    with pytest.raises(ValueError, match=f"{run / name}.*{message}"):
         make_page(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("results", [3], "a row of results must be a dict"),
         (
@@ -273,16 +278,16 @@ def test_a_malformed_file_is_named(tmp_path, name, content, said):
         ),
     ],
 )
-def test_a_malformed_summary_is_named(tmp_path, field, value, said):
+def test_a_malformed_summary_is_named(tmp_path, field, value, message):
     path = write_run(tmp_path / "a") / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         make_page(tmp_path)
 
 
 def test_folders_without_runs_are_named(tmp_path, capsys):
-    for arguments, said in (([], "at least one folder"), ([str(tmp_path)], "has none")):
-        with pytest.raises(ValueError, match=said):
+    for arguments, message in (([], "at least one folder"), ([str(tmp_path)], "has none")):
+        with pytest.raises(ValueError, match=message):
             report.main(arguments)
     assert main(["report", str(tmp_path)]) == 2
     assert "has none" in capsys.readouterr().out

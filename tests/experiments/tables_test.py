@@ -94,14 +94,14 @@ def test_rows_of_a_table(tmp_path):
     a_run(tmp_path / "run")
     summaries.add(tmp_path / "run", tmp_path, name="seven")
     paper = headers.find_paper("dbat")
-    found = {"dbat": summaries.of_paper(paper, tmp_path)}
-    page = tables.claims_sections({"dbat": paper}, found)
+    summaries_of = {"dbat": summaries.of_paper(paper, tmp_path)}
+    page = tables.claims_sections({"dbat": paper}, summaries_of)
     command = "`python -m experiments dbat theorem --rounds 7`"
     assert f"### theorem_seven\n\n{command}, on 2 CPU devices, jax 0.1, Python 3.12:\n" in page
     assert "| a \\| b | >= 1 | 1.235 | yes |" in page
     assert "| c | \\< 1 (paper .5) | 2 | **no** |" in page
     assert "## D-BAT {#dbat}\n\n[arXiv 2202.04414](https://arxiv.org/abs/2202.04414)" in page
-    runs = tables.runs_table({"dbat": paper}, found)
+    runs = tables.runs_table({"dbat": paper}, summaries_of)
     assert "labeled | 1 of 2 |" in runs
     assert "| not run in full |" in runs
 
@@ -109,13 +109,13 @@ def test_rows_of_a_table(tmp_path):
 def test_the_claim_that_stands_for_a_paper_must_exist():
     paper = headers.find_paper("dbat")
     claims = [{"claim": "first", "measured": 1}, {"claim": "second one", "measured": 2}]
-    found = {paper.preset: {"claims": claims}}
+    summaries_of = {paper.preset: {"claims": claims}}
     other = dataclasses.replace(paper, claim="second")
-    assert tables.headline(dataclasses.replace(paper, claim=""), found)["measured"] == 1
-    assert tables.headline(other, found)["measured"] == 2
+    assert tables.headline(dataclasses.replace(paper, claim=""), summaries_of)["measured"] == 1
+    assert tables.headline(other, summaries_of)["measured"] == 2
     assert tables.headline(other, {}) is None
     with pytest.raises(ValueError, match="Claim must begin a claim of .*, got 'third'"):
-        tables.headline(dataclasses.replace(paper, claim="third"), found)
+        tables.headline(dataclasses.replace(paper, claim="third"), summaries_of)
 
 
 def test_paths_do_not_get_into_the_repository(tmp_path):
@@ -131,8 +131,8 @@ def test_paths_do_not_get_into_the_repository(tmp_path):
 def test_hardware_is_named():
     assert summaries.hardware({"devices": "1 x gpu:NVIDIA H100"}) == "1 x NVIDIA H100"
     assert summaries.hardware({"devices": "8 x cpu:cpu", "processors": "4"}) == "4 CPU cores"
-    found = execution.versions()
-    assert re.fullmatch(r"\d+ CPU cores|\d+ x .+", summaries.hardware(found))
+    installed = execution.versions()
+    assert re.fullmatch(r"\d+ CPU cores|\d+ x .+", summaries.hardware(installed))
 
 
 def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
@@ -145,7 +145,7 @@ def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"interrupted": True}, "finished run"),
         ({"claims": []}, "finished run"),
@@ -155,9 +155,9 @@ def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
         ({"versions": {}}, "is not the summary of a run"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, changes, said):
+def test_what_does_not_fit_is_refused(tmp_path, changes, message):
     a_run(tmp_path, **changes)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         summaries.add(tmp_path, tmp_path / "out")
 
 

@@ -38,7 +38,7 @@ SETTINGS = {
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_attacks_are_the_recorded_ones(norm, start):
     flow, flow_params, predict, own, x, noise = recorded_problem()
-    traces, said = recorded("pert"), RECORDED["adv"][f"{norm}_{start}"]
+    traces, expected = recorded("pert"), RECORDED["adv"][f"{norm}_{start}"]
     labels = jnp.argmax(predict(own, x), -1)
     z, _ = flow.encode(flow_params, x, noise)
 
@@ -50,10 +50,10 @@ def test_attacks_are_the_recorded_ones(norm, start):
     np.testing.assert_allclose(first(delta), traces[f"{norm}_{start}_delta"], atol=3e-6)
     decoded = flow.decode(flow_params, z + delta)
     np.testing.assert_allclose(first(decoded), traces[f"{norm}_{start}_xpert"], rtol=1e-5)
-    np.testing.assert_allclose(loss(delta), said["loss_after"], rtol=1e-5)
+    np.testing.assert_allclose(loss(delta), expected["loss_after"], rtol=1e-5)
     sizes = np.asarray(ascent.lengths(delta)).ravel()
-    np.testing.assert_allclose(sizes, said["delta_l2"], rtol=1e-5)
-    np.testing.assert_allclose(jnp.abs(delta).max((1, 2, 3)), said["delta_linf"], rtol=1e-5)
+    np.testing.assert_allclose(sizes, expected["delta_l2"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.abs(delta).max((1, 2, 3)), expected["delta_linf"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gauss_std0.2_noproj", "gauss_std20_l2proj20"])
@@ -164,14 +164,14 @@ def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
     """Batch statistics: the attack evaluates, the training step alone updates."""
     batch, params = example()
 
-    def judge(params, model_state, x):
+    def scaled(params, model_state, x):
         return predict(params, x) * model_state
 
     def train(params, model_state, x, key):
         return predict(params, x), model_state + 1
 
-    attack = perturb.adversarial(judge, FLOW, TWO, radius=0.1, step_size=0.05)
-    loss = jc.objectives.classification(judge, augment=attack, train=train)
+    attack = perturb.adversarial(scaled, FLOW, TWO, radius=0.1, step_size=0.05)
+    loss = jc.objectives.classification(scaled, augment=attack, train=train)
     value, (model_state, metrics) = loss(params, jnp.float32(3.0), batch, KEY)
     assert model_state == 4 and metrics.keys() == {"accuracy"}
     augment_key, _ = jax.random.split(KEY)

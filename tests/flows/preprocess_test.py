@@ -26,5 +26,5 @@ def test_the_distribution_of_logits():
     z, log_det = flow.bijector(params).forward_and_log_det(y)
     expected = -0.5 * (z**2 + np.log(2 * np.pi)).sum((1, 2, 3)) + log_det
     np.testing.assert_allclose(law.log_prob(y), expected, rtol=1e-5)
-    drawn, said = law.sample_and_log_prob(seed=KEY, sample_shape=(2,))
-    np.testing.assert_allclose(law.log_prob(drawn), said, rtol=1e-4)
+    drawn, log_density = law.sample_and_log_prob(seed=KEY, sample_shape=(2,))
+    np.testing.assert_allclose(law.log_prob(drawn), log_density, rtol=1e-4)

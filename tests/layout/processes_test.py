@@ -35,8 +35,8 @@ def free_port():
 def compare(tmp_path, *options):
     port = free_port()
     processes = [start(i, port, tmp_path / f"{i}.npz", *options) for i in range(2)]
-    said = [process.communicate(timeout=1500)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    outputs = [process.communicate(timeout=1500)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     alone = start(-1, port, tmp_path / "alone.npz", *options)
     assert alone.wait(timeout=1500) == 0, alone.communicate()[0]
     expected = np.load(tmp_path / "alone.npz")
@@ -66,8 +66,8 @@ def test_eight_devices_equal_one():
 
 def test_a_missing_process_is_a_clear_error(tmp_path):
     process = start(1, free_port(), tmp_path / "x.npz", "--timeout", "3")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode != 0 and "waited 3 s for the others" in said, said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and "waited 3 s for the others" in output, output
 
 
 def test_numbers_of_processes():

@@ -51,9 +51,9 @@ def test_delays_shift_updates():
     for delay in (0, 1, 3):
         expected = shift(np.asarray(updates), [delay] * 10)
         np.testing.assert_array_equal(pushed(jc.local.delay_updates(delay), updates), expected)
-        held = pushed(jc.local.delay_updates(delay, first="repeat"), updates)
-        np.testing.assert_array_equal(held[delay:], expected[delay:])
-        np.testing.assert_array_equal(held[:delay], np.repeat(updates[:1], delay, 0))
+        delayed = pushed(jc.local.delay_updates(delay, first="repeat"), updates)
+        np.testing.assert_array_equal(delayed[delay:], expected[delay:])
+        np.testing.assert_array_equal(delayed[:delay], np.repeat(updates[:1], delay, 0))
     # a traced delay up to a static maximum
     swept = jax.vmap(lambda d: pushed(jc.local.delay_updates(d, 4), updates))(jnp.arange(5))
     np.testing.assert_array_equal(swept[3], pushed(jc.local.delay_updates(3), updates))
@@ -68,8 +68,8 @@ def test_delays_shift_updates():
         (jc.local.random_delays, common),
         (jc.local.coordinate_delays, own),
     ):
-        found = pushed(build(KEY, 3, 5), updates)
-        np.testing.assert_allclose(found, shift(np.asarray(updates), delays), atol=1e-6)
+        delayed = pushed(build(KEY, 3, 5), updates)
+        np.testing.assert_allclose(delayed, shift(np.asarray(updates), delays), atol=1e-6)
         assert len({str(d) for d in delays}) > 1
     never = pushed(jc.local.random_delays(KEY, 0, 5, draw=lambda *_: 9), updates)
     np.testing.assert_array_equal(never[5:], updates[:5])  # held to the maximum
@@ -91,7 +91,7 @@ def test_smaller_steps_for_later_gradients():
     algorithm = jc.asynchronous(loss, optimizer, schedule)
     weighed = jc.asynchronous(loss, optax.sgd(0.1), schedule, weigh=lambda d: 1 / (1.0 + d))
     params = jc.replicate(jnp.asarray(START), N)
-    found, expected = (
+    result, expected = (
         jc.params_of(jc.run(a, a.init(KEY, params), data(), KEY)[0]) for a in (algorithm, weighed)
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)

@@ -75,7 +75,7 @@ def test_an_oracle_knows_the_bias(x64):
     _, state = drive(jc.personal_average(averaging.oracle(bias), variance=v), [tree(x)])
     best = averaging.optimal_weight(v, averaging.others_variance(v), bias)
     np.testing.assert_allclose(state.weight, best, atol=1e-12)
-    shared = averaging.pooled(averaging.positive_part)
+    shared = averaging.shared_weight(averaging.positive_part)
     _, state = drive(jc.personal_average(shared, variance=v), [tree(x)])
     assert np.ptp(state.weight) == 0 < state.weight.min()
 

@@ -204,8 +204,8 @@ def test_idle_clients_do_not_learn_and_do_not_count():
     np.testing.assert_array_equal(state.clients.params["w"][6:], 1.0)
     np.testing.assert_allclose(state.clients.params["w"][:6], 0.9)
     np.testing.assert_allclose(log["loss"], D / 2)
-    told = jc.decentralized(loss, optax.sgd(0.1), mixer, honest=~BYZANTINE)
-    state, log = told.update(told.init(KEY, params), batch, KEY)
+    reported = jc.decentralized(loss, optax.sgd(0.1), mixer, honest=~BYZANTINE)
+    state, log = reported.update(reported.init(KEY, params), batch, KEY)
     np.testing.assert_allclose(log["loss"], D / 2)
     assert (state.clients.params["w"][6:] != 1).all()
     both = jc.decentralized(loss, optax.sgd(0.1), mixer, learners=BYZANTINE, honest=~BYZANTINE)
@@ -230,6 +230,8 @@ def test_a_sweep_over_the_radius_is_one_program():
 
     keys = jax.random.split(KEY, 2)
     sweep = jax.jit(jax.vmap(jax.vmap(final, (None, 0)), (0, None)))
-    said = sweep(jnp.array([0.0, 0.1, 10.0]), keys)["consensus_distance"]
-    assert said.shape == (3, 2) and np.isfinite(said).all()
-    np.testing.assert_allclose(said[1, 0], final(0.1, keys[0])["consensus_distance"], rtol=1e-4)
+    distances = sweep(jnp.array([0.0, 0.1, 10.0]), keys)["consensus_distance"]
+    assert distances.shape == (3, 2) and np.isfinite(distances).all()
+    np.testing.assert_allclose(
+        distances[1, 0], final(0.1, keys[0])["consensus_distance"], rtol=1e-4
+    )

@@ -37,9 +37,9 @@ def affine(x, layer):
 
 
 def vgg11(params, x):
-    for i, pooled in enumerate([True, True, False, True, False, True, False, True]):
+    for i, has_pooling in enumerate([True, True, False, True, False, True, False, True]):
         x = relu(conv(x, params[f"Conv_{i}"]))
-        if pooled:
+        if has_pooling:
             b, h, w, c = x.shape
             x = x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
     x = x.reshape(len(x), -1)

@@ -37,8 +37,8 @@ def test_values_and_gradients_are_the_recorded_ones(name, x64):
 
 
 def test_recorded_numbers(x64):
-    for said, value in REFS["scalar_checks"].items():
-        p, q = (float(part.split("=")[1]) for part in said.split(","))
+    for text, value in REFS["scalar_checks"].items():
+        p, q = (float(part.split("=")[1]) for part in text.split(","))
         np.testing.assert_allclose(binary_agreement(p, q), value["f64"], rtol=1e-9)
         # with one-hot predictions of opposite labels, one bit of 1 + epsilon is what is left
         np.testing.assert_allclose(
@@ -140,9 +140,10 @@ def test_sign_ascent_against_a_plain_loop(x64):
         own = np.clip(own + 0.1 * np.sign(gradient), -1, 1)
         np.testing.assert_allclose(path[k], own, atol=1e-12)
     np.testing.assert_array_equal(delta, path[-1])
-    found = objectives.disagreement_points()(disagreement, jnp.asarray(x), jax.random.key(0))
+    points = objectives.disagreement_points()(disagreement, jnp.asarray(x), jax.random.key(0))
     assert (
-        disagreement(found) > disagreement(jnp.asarray(x)) and np.abs(found - x).max() <= 1 + 1e-12
+        disagreement(points) > disagreement(jnp.asarray(x))
+        and np.abs(points - x).max() <= 1 + 1e-12
     )
 
 

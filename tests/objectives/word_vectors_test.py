@@ -42,16 +42,16 @@ def test_loss_and_gradient_equal_the_recorded_ones():
                 table, contexts[lines], targets, drawn
             )
             ids = objectives.x2static_rows(given)["words"]
-            found = row_sparse.distinct(ids, len(table))
-            for held, placed in (
+            unique = row_sparse.distinct(ids, len(table))
+            for rows_of_table, placed in (
                 (ids, given),
-                (found.rows, given | {"places": {"words": found[1]}}),
+                (unique.rows, given | {"places": {"words": unique[1]}}),
             ):
                 value, rows = jax.value_and_grad(
                     lambda v, placed=placed: objectives.x2static_loss()({"words": v}, placed, None)
-                )(row_sparse.take(table, held))
+                )(row_sparse.take(table, rows_of_table))
                 np.testing.assert_allclose(value, expected[0], rtol=1e-12)
-                summed = jnp.zeros_like(table).at[held].add(rows, mode="drop")
+                summed = jnp.zeros_like(table).at[rows_of_table].add(rows, mode="drop")
                 np.testing.assert_allclose(summed, expected[1], atol=1e-12)
 
 

@@ -13,13 +13,13 @@ def main(process, port, out, timeout, names):
         jc.layout.initialize(f"localhost:{port}", 2, process, timeout=timeout)
     from tests.contract import ALGORITHMS, KEY, N, T, make, problem
 
-    mesh, found = jc.layout.mesh(), {}
+    mesh, arrays = jc.layout.mesh(), {}
     params, batches = jax.tree.map(np.asarray, problem())
     own = jc.layout.own_clients(N, mesh)
     assert len(own) == (N if process < 0 else N // 2)
     # each process holds the data of its own clients only, [n/2, T, ...]
     mine = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1)[own.start : own.stop], batches)
-    data = jc.layout.from_own(mine, mesh)
+    data = jc.layout.from_process_local(mine, mesh)
 
     def sample(data, key, step):
         return jax.tree.map(lambda leaf: leaf[:, step], data)
@@ -30,9 +30,9 @@ def main(process, port, out, timeout, names):
             state = jc.layout.place(algorithm.init(KEY, params), mesh)
             state, log = jc.run(algorithm, state, data, KEY, num_rounds=T, sample=sample)
         for path, leaf in jax.tree_util.tree_leaves_with_path(jc.params_of(state)):
-            found[f"{name} {jax.tree_util.keystr(path)}"] = jc.layout.fetch(leaf)
-        found[f"{name} loss"] = np.asarray(log["loss"])
-    np.savez(out, **found)
+            arrays[f"{name} {jax.tree_util.keystr(path)}"] = jc.layout.fetch(leaf)
+        arrays[f"{name} loss"] = np.asarray(log["loss"])
+    np.savez(out, **arrays)
 
 
 if __name__ == "__main__":

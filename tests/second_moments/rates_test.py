@@ -40,13 +40,13 @@ def test_recorded_batches():
     # least squares of condition 50, over the grid of the recorded numbers
     grid, log = np.geomspace(1e-3, 2, 400), np.geomspace(1, 1 / 50, 50)
     for b, steps in ((1, 2848), (8, 441.7), (32, 207.1), (128, 179.5), (4096, 175.9)):
-        found = sm.tuned_gaussian(log, batch_size=b, grid=grid)
-        assert found.steps == pytest.approx(steps, rel=1e-3)
+        optimum = sm.tuned_gaussian(log, batch_size=b, grid=grid)
+        assert optimum.steps == pytest.approx(steps, rel=1e-3)
     spiked = np.r_[1, np.full(49, 1 / 50)]
     first = sm.tuned_gaussian(spiked, batch_size=1, grid=grid).steps
     for b, gain in ((2, 1.80), (16, 5.35), (4096, 6.99)):
-        found = first / sm.tuned_gaussian(spiked, batch_size=b, grid=grid).steps
-        assert found == pytest.approx(gain, rel=0.005)
+        measured = first / sm.tuned_gaussian(spiked, batch_size=b, grid=grid).steps
+        assert measured == pytest.approx(gain, rel=0.005)
 
 
 def test_stability_limits():
@@ -91,12 +91,12 @@ def test_slowdown_depends_on_the_ratio_of_delay_to_noise_only():
         (lambda: sm.gaussian_moments([1.0, -1.0], 0.1, 3), ValueError, "eigenvalues must be"),
         (lambda: sm.local_moments([1.0], 0.1, 3, n=0, local_steps=1), ValueError, "n must be at"),
         (
-            lambda: jc.wall_clock.race([0.0], eigenvalues=[1.0], target=0.1),
+            lambda: jc.wall_clock.compare([0.0], eigenvalues=[1.0], target=0.1),
             ValueError,
             "compute_time must be positive",
         ),
         (
-            lambda: jc.wall_clock.race([1.0], -1.0, eigenvalues=[1.0], target=0.1),
+            lambda: jc.wall_clock.compare([1.0], -1.0, eigenvalues=[1.0], target=0.1),
             ValueError,
             "link_time must be at least 0",
         ),

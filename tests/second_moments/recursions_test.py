@@ -14,7 +14,7 @@ def brute(values, rate, batch, delays, label, steps):
     """The full second-moment matrix of the last iterates of all coordinates, by Isserlis."""
     d, L = len(values), max(delays) + 1
     moment = np.kron(np.ones((L, L)), np.eye(d))  # E x_j(t-k) x_j(t-l), x_j(0) = +-1 at random
-    hessian, found = np.diag(values), [np.ones(d)]
+    hessian, trajectory = np.diag(values), [np.ones(d)]
     for tau in delays:
         old = moment[tau * d : (tau + 1) * d, tau * d : (tau + 1) * d]
         grad = 2 * hessian @ old @ hessian + hessian * np.trace(hessian @ old)  # E a a'xx'a a'
@@ -25,15 +25,17 @@ def brute(values, rate, batch, delays, label, steps):
         step[d:, :-d] = np.eye((L - 1) * d)
         moment = step @ moment @ step.T
         moment[:d, :d] += rate**2 * cov / batch
-        found.append(np.diag(moment)[:d].copy())
-    return np.array(found)
+        trajectory.append(np.diag(moment)[:d].copy())
+    return np.array(trajectory)
 
 
 def test_recursions_equal_the_full_covariance():
     values, delays = np.array([1.0, 0.4, 0.1]), [0, 2, 1, 3, 3, 0, 2, 2, 1, 0]
-    found = sm.gaussian_moments(values, [0.1, 0.2], 10, delay=delays, batch_size=2, label_noise=0.3)
+    moments = sm.gaussian_moments(
+        values, [0.1, 0.2], 10, delay=delays, batch_size=2, label_noise=0.3
+    )
     expected = brute(values, 0.2, 2, delays, 0.3, 10)
-    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-8)
+    np.testing.assert_allclose(moments[:, 1], expected, rtol=1e-8)
     # with equal eigenvalues, M = d + 1
     equal = sm.gaussian_moments(np.ones(5), 0.1, 10, delay=delays, batch_size=3, label_noise=0.2)
     plain = sm.delayed_moments(

@@ -59,11 +59,11 @@ def write_checkpoint(folder, tokenizer=None, prefix="", change=None):
     save_file(
         {prefix + name: value for name, value in tensors.items()}, folder / "model.safetensors"
     )
-    said = {
+    config = {
         "model_type": "bert", "vocab_size": 11, "hidden_size": d, "num_hidden_layers": 2,
         "num_attention_heads": 2, "intermediate_size": inner, "max_position_embeddings": 8,
     }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(said))
+    (folder / "config.json").write_text(json.dumps(config))
     if tokenizer:
         tokenizer.save(str(folder / "tokenizer.json"))
     return tensors

@@ -10,10 +10,10 @@ RECORDED = json.loads((REFERENCE / "x2static" / "loss_small.json").read_text())
 
 
 def test_drop_probability_equals_the_recorded_one():
-    said = RECORDED["rejection"]
-    drop = text.drop_probability(np.array(said["counts"]), said["t"])
-    np.testing.assert_allclose(drop, said["prob"], atol=1e-9)
-    twice = text.drop_probability(2 * np.array(said["counts"]), said["t"])
+    expected = RECORDED["rejection"]
+    drop = text.drop_probability(np.array(expected["counts"]), expected["t"])
+    np.testing.assert_allclose(drop, expected["prob"], atol=1e-9)
+    twice = text.drop_probability(2 * np.array(expected["counts"]), expected["t"])
     np.testing.assert_allclose(twice, drop, atol=1e-12)
     assert (np.diff(drop) <= 0).all() and (drop >= 0).all() and (drop < 1).all()
 

@@ -20,13 +20,13 @@ class Similarity(NamedTuple):
     """Agreement with people on the similarity of words.
 
     Attributes:
-        spearman: rank correlation over the pairs that were found; NaN for fewer than two.
-        found: pairs of which both words are known.
+        spearman: rank correlation over the known pairs; NaN for fewer than two.
+        num_known: pairs of which both words are known.
         total: all pairs.
     """
 
     spearman: float
-    found: int
+    num_known: int
     total: int
 
 
@@ -34,13 +34,13 @@ class Analogies(NamedTuple):
     """Share of analogies that were right.
 
     Attributes:
-        accuracy: over those that were found; NaN for none.
-        found: questions of which all four words are known.
+        accuracy: over the known ones; NaN for none.
+        num_known: questions of which all four words are known.
         total: all questions.
     """
 
     accuracy: float
-    found: int
+    num_known: int
     total: int
 
 

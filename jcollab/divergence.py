@@ -76,10 +76,10 @@ def _named(clients: list[int] | None) -> str:
 
 
 def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:
-    found = None
+    first = None
     for name, values in log.items():
         values = np.moveaxis(values, 1, 0) if replicas else values
         bad = ~np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
-        if bad.any() and (found is None or int(bad.argmax()) < found[1]):
-            found = name, int(bad.argmax())
-    return found
+        if bad.any() and (first is None or int(bad.argmax()) < first[1]):
+            first = name, int(bad.argmax())
+    return first
