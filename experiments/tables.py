@@ -181,7 +181,7 @@ def presets_table(paper: headers.Paper, runs: dict[str, Any]) -> str:
             rows.append(
                 [
                     f"`{preset.name}`",
-                    cell(one.source.rpartition(", ")[2] if "arXiv" in one.source else ""),
+                    cell(re.sub(r"^.*arXiv [\d.]+\W*", "", one.source)),
                     cell(preset.about),
                     cell(preset.cost),
                     cell(preset.expected),
