@@ -11,7 +11,7 @@ def values(x64):
     return list(np.random.default_rng(0).normal(size=(9, 6, 3)))
 
 
-def test_weights_that_arrive_are_renormalised(values):
+def test_weights_that_arrive_are_renormalized(values):
     topology, p = GRAPHS["ring"], 0.4
     mixer = jc.neighborhood(topology, jc.aggregators.weighted(), jc.channels.drop(p))
     kept = draws(KEY, topology, p)

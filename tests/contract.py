@@ -223,7 +223,7 @@ ALGORITHMS = {
         False,
     ),
     "D-BAT": (
-        lambda g, r: diverse(jc.dbat, r, member_rounds=1, unlabelled=lambda b: b["x"]),
+        lambda g, r: diverse(jc.dbat, r, member_rounds=1, unlabeled=lambda b: b["x"]),
         False,
     ),
     "D-BAT on clients": (

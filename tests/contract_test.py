@@ -107,11 +107,11 @@ def test_relabelling_clients_relabels_the_result(name):
         return jc.topology.from_networkx(graph)
 
     params, batches = problem()
-    relabelled = (
+    relabeled = (
         jax.tree.map(lambda leaf: leaf[old], params),
         jax.tree.map(lambda leaf: leaf[:, old], batches),
     )
-    moved, moved_log = run(make(name, relabel), relabelled)
+    moved, moved_log = run(make(name, relabel), relabeled)
     models = jc.params_of(baseline(name).states[0])
     if jax.tree.leaves(models)[0].shape[0] == N:
         models = jax.tree.map(lambda leaf: leaf[old], models)
@@ -130,7 +130,7 @@ def test_mean_is_kept_without_learning(name):
 
 
 @each
-def test_state_survives_serialisation(name):
+def test_state_survives_serialization(name):
     state = baseline(name).states[0]
     target = baseline(name).algorithm.init(KEY, problem(1)[0])
     restored = flax.serialization.from_bytes(target, flax.serialization.to_bytes(state))

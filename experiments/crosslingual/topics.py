@@ -40,8 +40,8 @@ def labeled(config: Config) -> dict[str, dict[str, Any]]:
 
     def load(split: str, lang: str) -> Any:
         if parts:
-            return corpora.Labelled(parts[split][lang], parts[split]["topic"], [])
-        return corpora.labelled_tsv(config.file(f"sib200/{lang}_Latn.{split}.tsv"), key="index_id")
+            return corpora.Labeled(parts[split][lang], parts[split]["topic"], [])
+        return corpora.labeled_tsv(config.file(f"sib200/{lang}_Latn.{split}.tsv"), key="index_id")
 
     return {split: {lang: load(split, lang) for lang in languages} for split in ("train", "test")}
 

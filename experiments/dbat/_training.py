@@ -141,8 +141,8 @@ def dominoes(config: Config) -> Problem:
     train = jc.data.dominoes(tops[1], bottoms[1], pairs, rng)
     test = jc.data.dominoes(tops[2], bottoms[2], pairs, rng)
     pools = {
-        "test": jc.data.unlabelled_dominoes(tops[0], bottoms[0], (above, below), rng),
-        "different": jc.data.unlabelled_dominoes(tops[0], bottoms[0], (above, others), rng),
+        "test": jc.data.unlabeled_dominoes(tops[0], bottoms[0], (above, below), rng),
+        "different": jc.data.unlabeled_dominoes(tops[0], bottoms[0], (above, others), rng),
     }
     tests = {
         "test_accuracy": test,
@@ -227,7 +227,7 @@ def train(
         own, other = jax.random.split(key)
         rows = jax.random.randint(own, (config.batch_size,), 0, len(data["y"]))
         points = data["start"] + jax.random.randint(other, (config.batch_size,), 0, data["size"])
-        batch = {"x": data["x"][rows], "y": data["y"][rows], "unlabelled": data["pool"][points]}
+        batch = {"x": data["x"][rows], "y": data["y"][rows], "unlabeled": data["pool"][points]}
         return jc.replicate(batch, members)
 
     def build(stage: int, setting: Any) -> jc.Algorithm:

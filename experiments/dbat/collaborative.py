@@ -70,7 +70,7 @@ def run(config: Config, context: Context) -> list[Row]:
         own, public = jax.random.split(key)
         batch = jc.data.minibatches(config.batch_size)(clients, own, step)
         points = pool[jax.random.randint(public, (config.batch_size,), 0, len(pool))]
-        return {"x": batch.x, "y": batch.y, "unlabelled": jc.replicate(points, n)}
+        return {"x": batch.x, "y": batch.y, "unlabeled": jc.replicate(points, n)}
 
     def build(setting: Any) -> jc.Algorithm:
         return jc.collaborative_dbat(
@@ -78,7 +78,7 @@ def run(config: Config, context: Context) -> list[Row]:
             model.apply,
             optax.adamw(config.learning_rate, weight_decay=config.weight_decay),
             alpha=setting["alpha"],
-            public=lambda batch: batch["unlabelled"][0],
+            public=lambda batch: batch["unlabeled"][0],
             against=weights,
             warmup=config.warmup,
             **config.disagreement,

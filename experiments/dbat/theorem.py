@@ -58,7 +58,7 @@ def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can tell
     state = algorithm.init(key, jnp.asarray(np.stack([first, start]), jnp.float32))
     state = state._replace(step=jnp.int32(config.rounds))
-    batch = {"x": cells.x, "y": cells.y, "unlabelled": cells.unlabelled}
+    batch = {"x": cells.x, "y": cells.y, "unlabeled": cells.unlabeled}
     data = jc.replicate(jax.tree.map(jnp.asarray, batch), 2)
     state, log = jc.run(algorithm, state, data, key, num_rounds=config.rounds, sample=jc.data.whole)
     logits = predict(state.clients.params[1], jnp.asarray(cells.all))

@@ -123,7 +123,7 @@ def make_problem(config: Config) -> Problem:
         width=config.flow_width,
         convolution=config.flow_convolution,
         decoding=config.decoding,
-        grey_levels=17 if config.dataset == "digits" else 256,
+        gray_levels=17 if config.dataset == "digits" else 256,
         remat=config.flow_steps > 12,
     )
     first = jnp.asarray(seen[: 4 * config.flow_batch_size])

@@ -106,7 +106,7 @@ def make_problem(config: Config, context: Context) -> Problem:
     labeled = None
     if topics.exists():
         files = [topics / f"eng_Latn.{part}.tsv" for part in ("train", "test")]
-        parts = map(jc.data.corpora.labelled_tsv, files)
+        parts = map(jc.data.corpora.labeled_tsv, files)
         labeled = tuple((list(map(text.tokenize, part.text)), part.label) for part in parts)
     return Problem(
         list(text.paragraphs(text.read_lines(corpora[0]), max_tokens=config.tokens)),

@@ -35,9 +35,9 @@ from jcollab.objectives.disagreement import (
 Search = Callable[[Callable[[Array], Array], Array, Array], Array]
 
 
-def unlabelled_of(batch: Any) -> PyTree:
-    """The unlabelled points of a batch: its field, or its entry, ``unlabelled``."""
-    return batch["unlabelled"] if isinstance(batch, dict) else batch.unlabelled
+def unlabeled_of(batch: Any) -> PyTree:
+    """The unlabelled points of a batch: its field, or its entry, ``unlabeled``."""
+    return batch["unlabeled"] if isinstance(batch, dict) else batch.unlabeled
 
 
 def dbat(
@@ -47,7 +47,7 @@ def dbat(
     *,
     alpha: Any,
     member_rounds: int,
-    unlabelled: Callable[[PyTree], PyTree] = unlabelled_of,
+    unlabeled: Callable[[PyTree], PyTree] = unlabeled_of,
     train: Callable[[PyTree, PyTree, Array, Array], tuple[Array, PyTree]] | None = None,
     anchor: Anchor = "frozen",
     epsilon: float | None = EPSILON,
@@ -71,7 +71,7 @@ def dbat(
         optimizer: of every member, which starts with a state of its own.
         alpha: weight of the agreement, >= 0; may be a traced value.
         member_rounds: rounds that each member is trained for.
-        unlabelled: ``unlabelled(batch of one member) -> x [b, ...]``.
+        unlabeled: ``unlabeled(batch of one member) -> x [b, ...]``.
         train: ``train(params, model_state, x, key) -> (logits, model_state)``, in place of
             ``predict`` for the member that is trained, where a model behaves differently in
             training; ``model_state`` comes from the labelled batch, which is seen first. The first
@@ -115,7 +115,7 @@ def dbat(
             for tree in ((clients.params, clients.model_state, clients.opt_state), batch)
         )
         params, model_state, opt_state = own
-        x = unlabelled(batch)
+        x = unlabeled(batch)
 
         def frozen(x: PyTree) -> Array:
             """Logits of the members before, ``[M, b, C]``, and zeros in place of the others."""
@@ -183,7 +183,7 @@ def collaborative_dbat(
         optimizer: of every client.
         alpha: weight of the agreement, >= 0; may be a traced value.
         public: ``public(batch) -> x [U, ...]``, points that all clients know, from the batch of
-            all clients ``[n, ...]``; ``lambda batch: batch.unlabelled[0]``, say.
+            all clients ``[n, ...]``; ``lambda batch: batch.unlabeled[0]``, say.
         against: with whom each client disagrees: ``"predecessors"``, ``"others"``, or weights w
             ``[n, n]``, at least 0, whose row i is client i's (its diagonal is not used), such as
             the mixing matrix of a topology.

@@ -44,7 +44,7 @@ from jcollab.data.shortcuts import (
     slabs,
     stack,
     theorem_cells,
-    unlabelled_dominoes,
+    unlabeled_dominoes,
 )
 from jcollab.data.subwords import Subwords, train_subwords
 from jcollab.data.translations import (
@@ -106,6 +106,6 @@ __all__ = [
     "suboptimality",
     "theorem_cells",
     "train_subwords",
-    "unlabelled_dominoes",
+    "unlabeled_dominoes",
     "whole",
 ]

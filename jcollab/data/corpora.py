@@ -15,13 +15,13 @@ from jcollab.data.catalogs import gettext_pairs, read_catalog
 from jcollab.data.pairs import Pairs
 
 __all__ = [
-    "Labelled",
+    "Labeled",
     "Pairs",
     "disjoint",
     "folded",
     "gettext_pairs",
     "joined",
-    "labelled_tsv",
+    "labeled_tsv",
     "lines",
     "parallel_lines",
     "read_catalog",
@@ -34,7 +34,7 @@ Path = str | os.PathLike
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Sentences with a class.
 
     Attributes:
@@ -117,9 +117,7 @@ def parallel_lines(source: Path, target: Path) -> Pairs:
     return Pairs([a for a, _ in kept], [b for _, b in kept])
 
 
-def labelled_tsv(
-    path: Path, text: str = "text", label: str = "category", key: str = ""
-) -> Labelled:
+def labeled_tsv(path: Path, text: str = "text", label: str = "category", key: str = "") -> Labeled:
     """Sentences with classes from a file of tab-separated fields whose first line names them.
 
     Args:
@@ -138,7 +136,7 @@ def labelled_tsv(
     if bad := next((row for row in rows if len(row) != len(head)), None):
         raise ValueError(f"every line must have {len(head)} fields, got {bad} in {path}")
     columns = [[row[head.index(name)] for row in rows] for name in filter(None, (text, label, key))]
-    return Labelled(columns[0], columns[1], columns[2] if key else [])
+    return Labeled(columns[0], columns[1], columns[2] if key else [])
 
 
 def tfds_text(name: str, split: str = "train", field: str = "text", data_dir: Any = None) -> list:

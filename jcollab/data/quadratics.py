@@ -73,14 +73,14 @@ def random_quadratics(
     matrices = (u * values[:, None, :]) @ vt
     offsets = rng.normal(size=(n, d))
 
-    def centred(scale: float) -> Quadratics:
+    def centered(scale: float) -> Quadratics:
         problem = Quadratics(matrices, np.einsum("nij,nj->ni", matrices, scale * offsets))
         return Quadratics(matrices, problem.b - matrices @ optimum(problem))
 
     low, high, scale = 0.0, None, 1.0
-    problem = centred(0.0)
+    problem = centered(0.0)
     while abs(heterogeneity(problem) - zeta2) > TOLERANCE:
-        problem = centred(scale)
+        problem = centered(scale)
         if heterogeneity(problem) < zeta2:
             low = scale
         else:

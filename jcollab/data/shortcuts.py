@@ -37,13 +37,13 @@ class Cells(NamedTuple):
     Attributes:
         x: float32 ``[2, 2]``, labelled cells (c, s).
         y: int32 ``[2]``.
-        unlabelled: float32 ``[2, 2]``.
+        unlabeled: float32 ``[2, 2]``.
         all: float32 ``[4, 2]``, every cell, in the order 00, 01, 10, 11.
     """
 
     x: np.ndarray
     y: np.ndarray
-    unlabelled: np.ndarray
+    unlabeled: np.ndarray
     all: np.ndarray
 
 
@@ -96,7 +96,7 @@ def dominoes(
     return Dataset(stack(top.x[t], bottom.x[b]), y)
 
 
-def unlabelled_dominoes(
+def unlabeled_dominoes(
     top: Dataset,
     bottom: Dataset,
     classes: tuple[Sequence[int], Sequence[int]],

@@ -140,7 +140,7 @@ def coupling_flow(
     hidden: int = 512,
     num_classes: int | None = 10,
     clamp: float = 2.0,
-    grey_levels: int = 256,
+    gray_levels: int = 256,
 ) -> Flow:
     """The flow of the MNIST and Fashion-MNIST experiments: K blocks, each with a permutation.
 
@@ -153,7 +153,7 @@ def coupling_flow(
         hidden: width of the networks, at least 1.
         num_classes: C of the condition ``[b, C]``, one-hot labels; None for none.
         clamp: above 0, bound of log-scales.
-        grey_levels: of the images; only counts for bits per dimension.
+        gray_levels: of the images; only counts for bits per dimension.
 
     Returns:
         A :class:`Flow` with parameters ``[K, ...]``.
@@ -166,8 +166,8 @@ def coupling_flow(
     check_counts(blocks=blocks, hidden=hidden)
     if not clamp > 0:
         raise ValueError(f"clamp must be above 0, got {clamp}")
-    if grey_levels < 2:
-        raise ValueError(f"grey_levels must be at least 2, got {grey_levels}")
+    if gray_levels < 2:
+        raise ValueError(f"gray_levels must be at least 2, got {gray_levels}")
 
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
         flat = jnp.reshape(x, (len(x), -1))[:1]
@@ -211,7 +211,7 @@ def coupling_flow(
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:
         return bijector(params, condition).inverse(z)
 
-    offset = float(np.log(grey_levels - 1))  # values k / (levels - 1) lie that far apart
+    offset = float(np.log(gray_levels - 1))  # values k / (levels - 1) lie that far apart
     return Flow(init, encode, decode, bijector, None, offset, num_classes)
 
 

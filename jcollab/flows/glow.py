@@ -30,7 +30,7 @@ def glow(
     width: int = 512,
     convolution: Convolution = "full",
     decoding: preprocess.Decoding = "released",
-    grey_levels: int = 256,
+    gray_levels: int = 256,
     num_classes: int | None = None,
     remat: bool = False,
     seed: int = 0,
@@ -51,7 +51,7 @@ def glow(
         decoding: ``"released"`` takes the sigmoid alone, so that decoded images have 9/10 of the
             contrast; ``"corrected"`` undoes all that ``encode`` did,
             see :func:`jcollab.flows.preprocess.from_logits`.
-        grey_levels: of the images, 256 for bytes.
+        gray_levels: of the images, 256 for bytes.
         num_classes: C of a condition ``[b, C]`` that every coupling sees; None for none.
         remat: whether the backward pass computes steps again instead of storing what is inside.
         seed: of the fixed permutations and signs, and the initial rotations, of ``"lu"``.
@@ -77,7 +77,7 @@ def glow(
     check_counts(levels=levels, steps=steps, width=width)
     if convolution not in get_args(Convolution):
         raise ValueError(f"convolution must be one of {get_args(Convolution)}, got {convolution!r}")
-    preprocess.check_decoding(decoding, grey_levels)
+    preprocess.check_decoding(decoding, gray_levels)
 
     @functools.cache  # rotations of many steps take a while
     def fixed(level: int, channels: int) -> tuple[PyTree, np.ndarray, np.ndarray]:
@@ -176,7 +176,7 @@ def glow(
     def walk(x: Array, visit: Any, noise: Any) -> PyTree:
         """Visits levels with what arrives there: ``visit(level, x) -> (params, x)``."""
         noise = 0.5 if noise is None else noise
-        x = squeeze(preprocess.to_logits(x, noise, decoding, grey_levels)[0])
+        x = squeeze(preprocess.to_logits(x, noise, decoding, gray_levels)[0])
         trained_levels = []
         for level in range(levels):
             own, x = visit(level, x)
@@ -206,14 +206,14 @@ def glow(
     ) -> tuple[Array, Array]:
         _check_images(x, levels)
         noise = 0.5 if noise is None else noise
-        y, before = preprocess.to_logits(jnp.asarray(x), noise, decoding, grey_levels)
+        y, before = preprocess.to_logits(jnp.asarray(x), noise, decoding, gray_levels)
         z, log_det = bijector(params, condition).forward_and_log_det(y)
         return z, before + log_det
 
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:
         noise = 0.5 if noise is None else noise
         y = bijector(params, condition).inverse(z)
-        return preprocess.from_logits(y, noise, decoding, grey_levels)
+        return preprocess.from_logits(y, noise, decoding, gray_levels)
 
     def refit(params: PyTree, x: Array, noise: Any = None, condition: Any = None) -> PyTree:
         def visit(level: int, x: Array) -> tuple[PyTree, Array]:
@@ -222,7 +222,7 @@ def glow(
         return walk(jnp.asarray(x), visit, noise)
 
     # of x -> y the determinant lacks the step from grey levels to [0, 1], of q -> y it does not
-    cells = grey_levels if decoding == "released" else grey_levels - 1
+    cells = gray_levels if decoding == "released" else gray_levels - 1
     return Flow(
         checked_init,
         encode,

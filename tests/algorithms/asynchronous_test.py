@@ -123,7 +123,7 @@ def test_delay_zero_is_sgd_to_the_bit():
     assert np.abs(traced(1) - expected).max() > 0.01
 
 
-def test_relabelled_clients_and_the_arriving_clients_batch_alone():
+def test_relabeled_clients_and_the_arriving_clients_batch_alone():
     schedule = jc.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
     batches, params = data(), jc.replicate(jnp.asarray(START), N)
 

@@ -28,7 +28,7 @@ def problem(rounds=M * ROUNDS, n=M):
     batches = {
         "x": rng.normal(size=(rounds, n, B, D)),
         "y": rng.integers(0, 2, (rounds, n, B)).astype(float),
-        "unlabelled": rng.normal(size=(rounds, n, B + 1, D)),
+        "unlabeled": rng.normal(size=(rounds, n, B + 1, D)),
     }
     params = {"w": rng.normal(size=(n, D)), "b": rng.normal(size=n)}
     return jax.tree.map(jnp.asarray, (params, batches))
@@ -65,7 +65,7 @@ def test_members_follow_a_plain_loop(x64):
     trace = np.zeros((M, D + 1))
     for t in range(M * ROUNDS + 2):
         m = min(t // ROUNDS, M - 1)
-        x, y, u = (np.asarray(batches[name][t, m]) for name in ("x", "y", "unlabelled"))
+        x, y, u = (np.asarray(batches[name][t, m]) for name in ("x", "y", "unlabeled"))
         update_key = jax.random.split(jax.random.fold_in(KEY, t))[1]
         key = jax.random.fold_in(jax.random.split(update_key)[0], m)
         z = x @ w[m] + b[m] + 0.1 * np.asarray(jax.random.normal(key, y.shape))
@@ -97,14 +97,14 @@ def test_clients_follow_a_plain_loop(against, x64):
         predict,
         optax.sgd(rate),
         alpha=alpha,
-        public=lambda batch: batch["unlabelled"][0],
+        public=lambda batch: batch["unlabeled"][0],
         against=weights if against == "weights" else against,
         warmup=warmup,
     )
     state, log = train(algorithm, params, batches)
     w, b = np.array(params["w"]), np.array(params["b"])
     for t in range(3):
-        u = np.asarray(batches["unlabelled"][t, 0])
+        u = np.asarray(batches["unlabeled"][t, 0])
         logits = u @ w.T + b  # [U, n]
         update_key = jax.random.split(jax.random.fold_in(KEY, t))[1]
         keys = jc.layout.client_keys(jax.random.split(update_key)[0], M)
@@ -149,7 +149,7 @@ def test_without_alpha_members_are_those_of_a_deep_ensemble():
         own, _ = jc.run(alone, start, part, KEY)
         rows = (jax.tree.map(lambda leaf: leaf[m], s.clients.params) for s in (state, own))  # noqa: B023
         chex.assert_trees_all_close(*rows, rtol=1e-6)
-    others = train(algorithm, params, batches | {"unlabelled": 1 - batches["unlabelled"]})[0]
+    others = train(algorithm, params, batches | {"unlabeled": 1 - batches["unlabeled"]})[0]
     chex.assert_trees_all_equal(others, state)
 
 

@@ -148,16 +148,16 @@ def test_one_round_of_the_original(x64):
     np.testing.assert_allclose(steps[-1], REFS["gd_x1"], rtol=1e-12)
 
 
-def test_grad_align_follows_the_regularised_gradient_exactly_on_quadratics(x64):
+def test_grad_align_follows_the_regularized_gradient_exactly_on_quadratics(x64):
     data, x = quadratic()
 
-    def regularised(x):
+    def regularized(x):
         grads = jax.vmap(jax.grad(loss), (None, 0, None))(x, data, KEY)
         variance = jnp.mean(jnp.sum((grads - grads.mean(0)) ** 2, axis=1))
         return jnp.mean(jax.vmap(loss, (None, 0, None))(x, data, KEY)) + REFS["beta"] / 2 * variance
 
     step = train(jc.grad_align(loss, SGD, REFS["beta"]), data, x, 1)[0]
-    np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularised)(x), rtol=1e-13)
+    np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularized)(x), rtol=1e-13)
     algorithm = jc.grad_align(loss, SGD, 0.0)
     _, log = jc.run(
         algorithm,

@@ -10,7 +10,7 @@ import pytest
 
 import jcollab as jc
 from experiments.grad_align import _problems as problems
-from experiments.grad_align import local_steps, sgd_regulariser, taylor
+from experiments.grad_align import local_steps, sgd_regularizer, taylor
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "grad_align"
@@ -18,7 +18,7 @@ REFS = json.loads((FOLDER / "refs.json").read_text())
 KEY = jax.random.key(0)
 
 
-def test_grad_align_is_the_regularised_gradient_to_first_order(x64):
+def test_grad_align_is_the_regularized_gradient_to_first_order(x64):
     recorded = REFS["mlp_taylor"]
     rows = taylor.measure(taylor.Config(betas=tuple(r["beta"] for r in recorded)))
     for row, expected in zip(rows, recorded, strict=True):
@@ -30,8 +30,8 @@ def test_grad_align_is_the_regularised_gradient_to_first_order(x64):
 
 def test_sgd_is_grad_align_to_second_order(x64):
     recorded = REFS["sgd_epoch_mean_over_120_orders"]
-    config = sgd_regulariser.Config(gammas=tuple(r["gamma"] for r in recorded))
-    rows = sgd_regulariser.measure(config)
+    config = sgd_regularizer.Config(gammas=tuple(r["gamma"] for r in recorded))
+    rows = sgd_regularizer.measure(config)
     for row, expected in zip(rows, recorded, strict=True):
         np.testing.assert_allclose(
             row["gap_to_gradient_descent"], expected["gap_sgd_gd"], rtol=1e-10
@@ -42,7 +42,7 @@ def test_sgd_is_grad_align_to_second_order(x64):
         np.testing.assert_allclose(
             row["error_of_prediction"], expected["rel_err_vs_pred"], rtol=1e-8
         )
-    assert all(claim.holds for claim in sgd_regulariser.claims(config, rows))
+    assert all(claim.holds for claim in sgd_regularizer.claims(config, rows))
 
 
 def test_coefficients_of_local_steps(x64):
@@ -87,7 +87,7 @@ def test_weights_displace_and_average_alike(x64):
     quadratic, beta, gamma = problems.quadratic(), 0.1, 0.05
     p = jnp.array([1.0, 4.0, 2.0, 0.0, 3.0])
 
-    def regularised(x):
+    def regularized(x):
         losses = jax.vmap(quadratic.loss, (None, 0, None))(x, quadratic.data, KEY)
         grads = jax.vmap(jax.grad(quadratic.loss), (None, 0, None))(x, quadratic.data, KEY)
         mean = p @ grads / p.sum()
@@ -97,7 +97,7 @@ def test_weights_displace_and_average_alike(x64):
     algorithm = federated(quadratic, gamma, local_steps=1, drift=drift)
     state = algorithm.init(KEY, jc.replicate(quadratic.start, 5), weights=p)
     state, _ = algorithm.update(state, quadratic.data, KEY)
-    expected = quadratic.start - gamma * jax.grad(regularised)(quadratic.start)
+    expected = quadratic.start - gamma * jax.grad(regularized)(quadratic.start)
     np.testing.assert_allclose(jc.params_of(state)[0], expected, rtol=1e-13)
 
 

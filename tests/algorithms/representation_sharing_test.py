@@ -199,7 +199,7 @@ def test_clients_learn_from_the_round_before():
     assert (moved.clients.params["w"][1] != a.clients.params["w"][1]).any()
 
 
-def test_fedavg_of_one_is_centralised_and_of_equals_does_nothing():
+def test_fedavg_of_one_is_centralized_and_of_equals_does_nothing():
     options = {"mixer": jc.identity(), "objective": objectives.independent(), "batch_size": 2}
     whole = jax.tree.map(lambda leaf: leaf[:1], dense())
     one, start = group(1), params(1)
@@ -307,7 +307,7 @@ def test_runs_over_any_mixer(mixer):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.clients))
 
 
-def test_a_gossip_target_is_the_mean_of_the_neighbourhood():
+def test_a_gossip_target_is_the_mean_of_the_neighborhood():
     sent = prototypes()
     mixer = jc.gossip(jc.topology.ring(N))
     mixed, _ = mixer.update(sent, mixer.init(sent), key=KEY, step=0)
@@ -318,7 +318,7 @@ def test_a_gossip_target_is_the_mean_of_the_neighbourhood():
     assert not known[:, 2].any()
 
 
-def test_random_peer_draws_everybody_alike_and_only_neighbours():
+def test_random_peer_draws_everybody_alike_and_only_neighbors():
     x = jnp.arange(N)
     for mixer, allowed in {
         jc.random_peer(): np.ones((N, N)),

@@ -22,18 +22,18 @@ from tests.algorithms.representation_sharing_test import (
 )
 
 
-def centred(p, model_state, x):
+def centered(p, model_state, x):
     return jnp.tanh((x - model_state) @ p["w"])
 
 
-def centring(p, model_state, x, key):
+def centering(p, model_state, x, key):
     mean = x.mean(0)
     return jnp.tanh((x - mean) @ p["w"]), 0.9 * model_state + 0.1 * mean
 
 
 def test_batch_statistics_are_carried_along_and_used_in_messages():
     data, start = dense(m=5), jnp.ones((N, IN))
-    model = Group(centred, head, N, centring)
+    model = Group(centered, head, N, centering)
     mixed = []
 
     def spy(x):
@@ -47,7 +47,7 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
     new, _ = algorithm.update(state, data, KEY)
     # messages are computed with running averages: those of before the first round
     features = np.stack(
-        [centred(jax.tree.map(lambda a, i=i: a[i], params()), 1.0, data.x[i]) for i in range(N)]
+        [centered(jax.tree.map(lambda a, i=i: a[i], params()), 1.0, data.x[i]) for i in range(N)]
     )
     sums = np.stack([[features[i][data.y[i] == c].sum(0) for c in range(C)] for i in range(N)])
     counts = np.stack([[(data.y[i] == c).sum() for c in range(C)] for i in range(N)])
@@ -63,7 +63,7 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
 def test_statistics_are_of_a_clients_own_examples():
     data = ragged()
     algorithm = build(
-        Group(centred, head, N, centring), objective=objectives.representation_sharing(1.0, 0.0)
+        Group(centered, head, N, centering), objective=objectives.representation_sharing(1.0, 0.0)
     )
     new, _ = algorithm.update(algorithm.init(KEY, params(), jnp.ones((N, IN))), data, KEY)
     for i in range(N):
@@ -76,7 +76,7 @@ def test_statistics_are_of_a_clients_own_examples():
 
 def test_averaged_models_are_averaged_with_their_statistics():
     algorithm = build(
-        Group(centred, head, N, centring),
+        Group(centered, head, N, centering),
         None,
         objectives.independent(),
         model_mixer=jc.server(),
@@ -87,7 +87,7 @@ def test_averaged_models_are_averaged_with_their_statistics():
 
 
 def test_groups_may_carry_something_or_nothing():
-    groups = [Group(centred, head, 2, centring), group(2)]
+    groups = [Group(centered, head, 2, centering), group(2)]
     algorithm = build(groups, objective=objectives.representation_sharing(1.0, 0.0))
     both = (params(2), params(2, 1))
     new, metrics = algorithm.update(
@@ -98,4 +98,4 @@ def test_groups_may_carry_something_or_nothing():
     with pytest.raises(ValueError, match="model_state of group 0 are stacked for 3 clients"):
         algorithm.init(KEY, both, (jnp.zeros((3, IN)), ()))
     with pytest.raises(TypeError, match="train of a group must be a function"):
-        build(Group(centred, head, N, "yes"))
+        build(Group(centered, head, N, "yes"))

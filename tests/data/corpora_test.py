@@ -43,7 +43,7 @@ def test_lines_are_read_from_plain_and_compressed_files(tmp_path):
     (tmp_path / "c.tsv").write_text("7\tone\teins\n8\ttwo\tzwei\n")
     assert corpora.tsv_pairs(tmp_path / "c.tsv", (1, 2)).target == ["eins", "zwei"]
     (tmp_path / "d.tsv").write_text("id\tcategory\ttext\n4\tsport\tA match\n")
-    assert corpora.labelled_tsv(tmp_path / "d.tsv", key="id") == (["A match"], ["sport"], ["4"])
+    assert corpora.labeled_tsv(tmp_path / "d.tsv", key="id") == (["A match"], ["sport"], ["4"])
 
 
 @pytest.mark.parametrize("order, charset", [("<", "utf-8"), (">", "iso-8859-1")])
@@ -119,7 +119,7 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"columns \(0, 1\) must be in every line, got 1"):
         corpora.tsv_pairs(tmp_path / "two")
     with pytest.raises(ValueError, match="column must be one of a, b, got 'text'"):
-        corpora.labelled_tsv(tmp_path / "two")
+        corpora.labeled_tsv(tmp_path / "two")
     with pytest.raises(ValueError, match="equally long, got 1 and 0"):
         corpora.unique(Pairs(["a"], []))
     with pytest.raises(ValueError, match="pairs must hold at least one corpus"):

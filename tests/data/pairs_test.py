@@ -15,7 +15,7 @@ def test_every_pass_sees_everything_once():
     np.testing.assert_array_equal(jc.data.in_order(data, None, jnp.int32(7))["x"], order[1] * 2)
 
 
-def test_hard_batches_hold_neighbours():
+def test_hard_batches_hold_neighbors():
     rng = np.random.default_rng(0)
     centers = np.repeat(np.eye(4) * 9, 8, 0)
     order = jc.data.neighbor_epoch(rng, centers + 0.01 * rng.normal(size=(32, 4)), 8, 4)

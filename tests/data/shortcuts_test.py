@@ -36,9 +36,9 @@ def test_dominoes_pair_classes_and_shuffled_tops_tell_nothing():
         assert (moved[:, :height] != made.x[:, :height]).any()
 
 
-def test_unlabelled_dominoes_repeat_the_smaller_set():
+def test_unlabeled_dominoes_repeat_the_smaller_set():
     top, bottom, rng = images(0, 3), images(1, 4), np.random.default_rng(2)
-    x = data.unlabelled_dominoes(top, bottom, ([0], [0, 1, 2]), rng)
+    x = data.unlabeled_dominoes(top, bottom, ([0], [0, 1, 2]), rng)
     assert len(x) == (bottom.y < 3).sum() and not x[:, 0, 0, 0].any()
     used = np.unique(x[:, 0, 1, 0], return_counts=True)[1]
     assert len(used) == (top.y == 0).sum() and used.max() - used.min() <= 1
@@ -64,6 +64,6 @@ def test_slabs_are_separated_by_either_coordinate():
 def test_cells():
     cells = data.theorem_cells()
     np.testing.assert_array_equal(cells.x, np.repeat(cells.y[:, None], 2, 1))
-    assert {tuple(c) for c in np.concatenate([cells.x, cells.unlabelled])} == {
+    assert {tuple(c) for c in np.concatenate([cells.x, cells.unlabeled])} == {
         tuple(c) for c in cells.all
     }

@@ -13,7 +13,7 @@ from experiments.grad_align import (
     distributed,
     emnist_style,
     local_steps,
-    sgd_regulariser,
+    sgd_regularizer,
     taylor,
 )
 from tests import REFERENCE
@@ -83,7 +83,7 @@ def test_claims_say_when_they_do_not_hold():
     ("make", "message"),
     [
         (lambda: taylor.Config(betas=(0.2, 0.15)), "betas must be positive, each half"),
-        (lambda: sgd_regulariser.Config(gammas=()), "gammas must be positive, each half"),
+        (lambda: sgd_regularizer.Config(gammas=()), "gammas must be positive, each half"),
         (lambda: local_steps.Config(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
         (lambda: local_steps.Config(ratios=(1.0,)), "ratios must be at least 0, and 0 among"),
         (lambda: clusters.Config(noise=1.0), r"noise must be at least 0 and below 1, got 1.0"),

@@ -108,7 +108,7 @@ def test_samples_at_temperature_zero_are_one_image():
 
 def test_any_algorithm_trains_a_flow():
     """Two clients with different images average one flow."""
-    flow = small(levels=1, grey_levels=17)
+    flow = small(levels=1, gray_levels=17)
     data = jc.data.load("digits")
     parts = jc.data.client_data(data, jc.data.by_label(data.y, 2))
     params = jc.replicate(flow.init(KEY, data.x[:64]), 2)
@@ -155,7 +155,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="decoding must be one of .*got 'right'"):
         flows.glow(decoding="right")
     with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
-        flows.glow(grey_levels=1)
+        flows.glow(gray_levels=1)
     with pytest.raises(ValueError, match="blocks must be at least 1, got 0"):
         flows.coupling_flow(blocks=0)
     with pytest.raises(ValueError, match="clamp must be above 0, got 0"):

@@ -223,7 +223,7 @@ def test_any_algorithm_trains_with_perturbations(name):
     class Both(NamedTuple):
         x: jax.Array
         y: jax.Array
-        unlabelled: jax.Array
+        unlabeled: jax.Array
 
     diverse = jc.dbat(loss, predict, sgd, alpha=0.5, member_rounds=1)
     state, log = diverse.update(diverse.init(KEY, models), Both(*stacked, stacked.x), KEY)

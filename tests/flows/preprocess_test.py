@@ -7,7 +7,7 @@ from jcollab.flows import preprocess
 from tests.flows.small import KEY, make
 
 
-def test_the_corrected_decoder_is_within_half_a_grey_level():
+def test_the_corrected_decoder_is_within_half_a_gray_level():
     x = jnp.asarray(np.random.default_rng(0).integers(0, 17, (2, 4, 4, 1)) / 16)
     y, _ = preprocess.to_logits(x, preprocess_noise(x), "corrected", 17)
     np.testing.assert_allclose(preprocess.from_logits(y, 0.5, "corrected", 17), x, atol=0.5 / 16)

@@ -24,7 +24,7 @@ def test_results_do_not_depend_on_the_chunk():
         layout.per_client(fn, 0)
 
 
-def test_small_clients_are_vectorised_together_and_large_ones_follow_one_another():
+def test_small_clients_are_vectorized_together_and_large_ones_follow_one_another():
     """On a CPU 256 KiB of clients go together, elsewhere all of them."""
     seen = []
 

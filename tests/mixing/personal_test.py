@@ -105,8 +105,8 @@ def test_the_common_mean_and_the_learner_alone():
     x = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
     (mixed,), _ = drive(jc.personal_average((N - 1) / N), [x])
     np.testing.assert_allclose(mixed, np.broadcast_to(x.mean(0), x.shape), atol=1e-6)
-    pooled = averaging.pooled_weight(COUNTS, COUNTS.sum() - COUNTS)
-    (mixed,), _ = drive(jc.personal_average(pooled, counts=COUNTS), [x])
+    weight = averaging.pooled_weight(COUNTS, COUNTS.sum() - COUNTS)
+    (mixed,), _ = drive(jc.personal_average(weight, counts=COUNTS), [x])
     mean = np.average(x, 0, COUNTS)
     np.testing.assert_allclose(mixed, np.broadcast_to(mean, x.shape), atol=1e-6)
     # who is alone is not harmed by one that diverged, and a rule keeps everybody alone

@@ -29,7 +29,7 @@ def test_equals_flax_in_value_and_gradient(x64, stride, kernel, padding):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
 
 
-def test_where_clients_are_vectorised_it_is_a_plain_convolution(monkeypatch):
+def test_where_clients_are_vectorized_it_is_a_plain_convolution(monkeypatch):
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
     module = Conv(4, (3, 3), use_bias=False)
     params = module.init(jax.random.key(1), x)
