@@ -71,7 +71,7 @@ def test_commands_exist():
     ]
     assert len(commands) > 10
     for words in commands:
-        if len(words) == 1 and words != ["table"]:
+        if len(words) == 1 and words != ["tables"]:
             assert headers.find_paper(words[0]).presets
         else:
             understood(words)
