@@ -182,3 +182,18 @@ def test_fit_over_several_devices_equals_one(mixer):
         got = jc.fit(algorithm, placed, batches, jax.random.key(0), **run)
     chex.assert_trees_all_close(jax.device_get(got.state), expected.state, atol=1e-6)
     np.testing.assert_allclose(got.log["loss"], expected.log["loss"], rtol=1e-5)
+
+
+def test_models_that_a_state_computes_are_watched_for_every_replica():
+    """Personal models of APFL are a property of its clients, which averages two parts."""
+    algorithm = jc.apfl(loss, optax.sgd(0.1), jc.all_reduce())
+    keys = jax.random.split(KEY, 3)
+    states = jax.vmap(lambda key: algorithm.init(key, jnp.zeros((4, 1))))(keys)
+    options = {"num_rounds": 7, "progress": False, "replicas": True}
+    result = jc.fit(algorithm, states, DATA, keys, **options)
+    single, _ = jc.run(algorithm, algorithm.init(keys[0], jnp.zeros((4, 1))), DATA, keys[0])
+    one = jax.tree.map(lambda leaf: leaf[0], result.state)
+    chex.assert_trees_all_close(jc.params_of(one), jc.params_of(single), atol=1e-6)
+    wild = jc.apfl(loss, optax.sgd(1e30), jc.all_reduce())
+    with pytest.raises(Diverged, match="not finite"):
+        jc.fit(wild, states, DATA, keys, **options)
