@@ -8,11 +8,7 @@ import pytest
 import jcollab as jc
 
 N, D, T = 4, 3, 24
-
-
 KEY = jax.random.key(0)
-
-
 RNG = np.random.default_rng(0)
 
 

@@ -10,11 +10,7 @@ import pytest
 import jcollab as jc
 
 KEY = jax.random.key(3)
-
-
 SGD = optax.sgd(0.05)
-
-
 CORRECTED = optax.chain(jc.local.control_variate(), SGD)
 
 

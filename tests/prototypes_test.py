@@ -7,8 +7,6 @@ from jcollab import prototypes
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "rep_sharing"
-
-
 KEY = jax.random.key(0)
 
 

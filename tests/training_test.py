@@ -20,8 +20,6 @@ def loss(params, batch, key):
 
 
 ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(jc.topology.ring(4)))
-
-
 DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
 
 

@@ -23,8 +23,6 @@ ROBUST = {
     "multi-krum": ag.multi_krum(1, 2),
     "ubar": ag.ubar(loss, 0.5),
 }
-
-
 RULES = {"weighted": ag.weighted(), **ROBUST}
 
 

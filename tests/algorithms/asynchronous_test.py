@@ -7,27 +7,7 @@ import optax
 import pytest
 
 import jcollab as jc
-
-N, D, T = 4, 3, 24
-
-
-KEY = jax.random.key(0)
-
-
-RNG = np.random.default_rng(0)
-
-
-START = RNG.normal(size=D)
-
-
-def loss(params, batch, key):
-    return 0.5 * jnp.mean((batch["a"] @ params - batch["y"]) ** 2)
-
-
-def data(rounds=T, n=N, b=2, extra=()):
-    rng = np.random.default_rng(1)
-    shape = (rounds, n, *extra, b)
-    return {"a": rng.normal(size=(*shape, D)), "y": rng.normal(size=shape)}
+from tests.algorithms.delay_cases import KEY, START, D, N, T, data, loss
 
 
 def slope(x, batch):

@@ -1,33 +1,10 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import jcollab as jc
-
-KEY = jax.random.key(0)
-
-
-N, D, T = 5, 3, 4
-
-
-rng = np.random.default_rng(0)
-
-
-def quadratic(params, batch, key):
-    return 0.5 * jnp.sum(batch["h"] * (params - batch["c"]) ** 2), {"norm": jnp.sum(params**2)}
-
-
-def problem():
-    params = rng.normal(size=(N, D))
-    batches = {"h": rng.uniform(0.5, 1.5, size=(T, N, D)), "c": rng.normal(size=(T, N, D))}
-    return params, batches
-
-
-def train(algorithm, params, batches):
-    state = algorithm.init(KEY, jnp.asarray(params))
-    return jc.run(algorithm, state, jax.tree.map(jnp.asarray, batches), KEY)
+from tests.algorithms.personal_cases import KEY, D, N, T, problem, quadratic, train
 
 
 @pytest.mark.parametrize("attraction", [0.0, 0.7])

@@ -14,17 +14,9 @@ from jcollab.data import quadratics
 from tests import REFERENCE
 
 FILES = REFERENCE / "relaysgd"
-
-
 SUMMARY = json.loads((FILES / "trajectories_n8_d4_summary.json").read_text())
-
-
 KEY = jax.random.key(0)
-
-
 LOSS = jc.data.quadratic_loss()
-
-
 tp = jc.topology
 
 
@@ -49,11 +41,7 @@ def sgp(rate, rounds):
 
 
 CHAIN, TREE, STAR, RING = tp.chain(8), tp.binary_tree(8), tp.star(8), tp.ring(8)
-
-
 GRAD = {"fill": "zero", "mixing_weight": 0.0}
-
-
 TRAJECTORIES = {
     "relaysgd_x0fill_chain": lambda r, **k: relay(CHAIN, r),
     "relaysgd_x0fill_tree": lambda r, **k: relay(TREE, r),

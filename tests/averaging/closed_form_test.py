@@ -1,5 +1,3 @@
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,22 +5,9 @@ import pytest
 from scipy import optimize
 
 from jcollab import averaging
-from tests import REFERENCE
-
-REFS = json.loads((REFERENCE / "optimal_averaging/refs.json").read_text())
-
+from tests.averaging.cases import BIAS, REFS, V_G, V_L, close
 
 rng = np.random.default_rng(0)
-
-
-V_L, V_G, BIAS = rng.exponential(size=(3, 200))
-
-
-near = {"rtol": 0, "atol": 1e-12}
-
-
-def close(a, b, **tolerance):
-    np.testing.assert_allclose(a, b, **(near | tolerance))
 
 
 @pytest.mark.parametrize("case", REFS["closed_form"], ids=lambda c: f"{c['delta']}")

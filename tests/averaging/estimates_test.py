@@ -1,15 +1,9 @@
 import numpy as np
 
 from jcollab import averaging
+from tests.averaging.cases import close
 
 rng = np.random.default_rng(0)
-
-
-near = {"rtol": 0, "atol": 1e-12}
-
-
-def close(a, b, **tolerance):
-    np.testing.assert_allclose(a, b, **(near | tolerance))
 
 
 def test_estimates():

@@ -1,5 +1,4 @@
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -7,22 +6,9 @@ import numpy as np
 from scipy import optimize
 
 from jcollab import averaging
-from tests import REFERENCE
-
-REFS = json.loads((REFERENCE / "optimal_averaging/refs.json").read_text())
-
+from tests.averaging.cases import BIAS, REFS, V_G, V_L, close
 
 rng = np.random.default_rng(0)
-
-
-V_L, V_G, BIAS = rng.exponential(size=(3, 200))
-
-
-near = {"rtol": 0, "atol": 1e-12}
-
-
-def close(a, b, **tolerance):
-    np.testing.assert_allclose(a, b, **(near | tolerance))
 
 
 def test_multi_node_weights_are_the_recorded_ones():

@@ -1,5 +1,4 @@
 import itertools
-import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,27 +6,15 @@ import pytest
 from scipy import integrate
 
 from jcollab import averaging
-from tests import REFERENCE
-
-REFS = json.loads((REFERENCE / "optimal_averaging/refs.json").read_text())
-
+from tests.averaging.cases import REFS, close
 
 CASES = [(c["V_l"], c["V_g"], c["delta"]) for c in REFS["closed_form"]]
-
-
 RECORDED = {
     "naive": "naive",
     "positive part": "debiased_positive_part",
     "clipped ratio": "clipped_ratio",
     "pre-test": "pretest5pct",
 }
-
-
-near = {"rtol": 0, "atol": 1e-12}
-
-
-def close(a, b, **tolerance):
-    np.testing.assert_allclose(a, b, **(near | tolerance))
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -26,8 +26,6 @@ from tests.flows.recorded import (
 )
 
 RECORDED = json.loads((HERE / "reference.json").read_text())[TAG]
-
-
 SETTINGS = {
     "l2": {"radius": 1.0, "step_size": 0.5, "num_steps": 3, "norm": "l2"},
     "linf": {"radius": 0.3, "step_size": 0.1, "num_steps": 5, "norm": "linf"},

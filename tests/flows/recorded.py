@@ -10,11 +10,7 @@ from jcollab.flows.torch_weights import to_dtype
 from tests import REFERENCE
 
 HERE = REFERENCE / "flows"
-
-
 KEY = jax.random.key(0)
-
-
 TAG = "mnistlike_L1K2"
 
 

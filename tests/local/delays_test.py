@@ -4,27 +4,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-
-N, D, T = 4, 3, 24
-
-
-KEY = jax.random.key(0)
-
-
-RNG = np.random.default_rng(0)
-
-
-START = RNG.normal(size=D)
-
-
-def loss(params, batch, key):
-    return 0.5 * jnp.mean((batch["a"] @ params - batch["y"]) ** 2)
-
-
-def data(rounds=T, n=N, b=2, extra=()):
-    rng = np.random.default_rng(1)
-    shape = (rounds, n, *extra, b)
-    return {"a": rng.normal(size=(*shape, D)), "y": rng.normal(size=shape)}
+from tests.algorithms.delay_cases import KEY, START, D, N, T, data, loss
 
 
 def shift(updates, delays):
@@ -47,7 +27,7 @@ def pushed(transform, updates):
 
 
 def test_delays_shift_updates():
-    updates = jnp.asarray(RNG.normal(size=(10, D)))
+    updates = jnp.asarray(np.random.default_rng(0).normal(size=(10, D)))
     for delay in (0, 1, 3):
         expected = shift(np.asarray(updates), [delay] * 10)
         np.testing.assert_array_equal(pushed(jc.local.delay_updates(delay), updates), expected)

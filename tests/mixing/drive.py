@@ -5,8 +5,6 @@ import numpy as np
 import jcollab as jc
 
 KEY = jax.random.key(0)
-
-
 GRAPHS = {
     "chain": jc.topology.chain(6),
     "ring": jc.topology.ring(6),

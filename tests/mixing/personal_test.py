@@ -10,14 +10,8 @@ import jcollab as jc
 from jcollab import averaging
 
 KEY = jax.random.key(0)
-
-
 N, D, T = 5, 3, 4
-
-
 COUNTS = np.array([3.0, 1, 4, 1, 5])
-
-
 rng = np.random.default_rng(0)
 
 

@@ -12,8 +12,6 @@ from jcollab import objectives, prototypes
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "rep_sharing"
-
-
 KEY = jax.random.key(0)
 
 

@@ -8,11 +8,7 @@ from jcollab import objectives, row_sparse
 from tests import REFERENCE
 
 X2STATIC = REFERENCE / "x2static"
-
-
 RECORDED = json.loads((X2STATIC / "loss_small.json").read_text())
-
-
 ARRAYS = np.load(X2STATIC / "loss_small.npz")
 
 

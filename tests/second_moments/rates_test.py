@@ -8,8 +8,6 @@ from jcollab import second_moments as sm
 from tests import REFERENCE
 
 FILE = REFERENCE / "critical_params/refs.json"
-
-
 STORED = json.loads(FILE.read_text())
 
 

@@ -10,8 +10,6 @@ from jcollab import topology as tp
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "clipped_gossip"
-
-
 GRAPHS = json.loads((FOLDER / "graphs.json").read_text())
 
 

@@ -6,8 +6,6 @@ from jcollab import topology as tp
 from tests import REFERENCE
 
 STORED = json.loads((REFERENCE / "relaysgd/topologies.json").read_text())
-
-
 MAKERS = {
     "chain": tp.chain,
     "ring": tp.ring,
