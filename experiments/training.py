@@ -71,13 +71,16 @@ class Replicas:
         )
 
     def state(self, k: int | None = None) -> jc.State:
-        """The last states, leaves ``[S, ...]``."""
+        """The last states, leaves ``[S, ...]`` in host memory.
+
+        On devices, those of one setting would lie on other devices than those of all.
+        """
         rows = self._rows(k)
-        return jax.tree.map(lambda leaf: leaf[rows], self.result.state)
+        return jax.tree.map(lambda leaf: leaf[rows], jax.device_get(self.result.state))
 
     def each(self, k: int | None = None) -> list[jc.State]:
         """The last state of every seed."""
-        state = jax.device_get(self.state(k))
+        state = self.state(k)
         return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(self.seeds))]
 
     def curves(self, k: int | None = None) -> dict[str, np.ndarray]:
@@ -98,8 +101,7 @@ class Replicas:
 
     def measure(self, fn: Callable[[jc.State], Any], k: int | None = None) -> Any:
         """What ``fn(state of one run)`` computes from the last states, leaves ``[S, ...]``."""
-        state = jax.device_get(self.state(k))  # the runs lie on all devices, a setting's on some
-        return jax.device_get(_compiled(fn)(state))
+        return jax.device_get(_compiled(fn)(self.state(k)))
 
     def _rows(self, k: int | None) -> slice:
         count, total = len(self.seeds), len(self.result.state.step)

@@ -169,8 +169,8 @@ def _run_until_best(
             part = np.where(np.isfinite(part) & (before > gaps), part, 1.0)
             place = int(np.argmin(np.where(gaps <= target, part, np.inf)))
             split = functools.partial(np.split, indices_or_sections=len(rates))
-            models = [split(leaf)[place] for leaf in jax.tree.leaves(states.shared.params)]
-            models = jax.tree.unflatten(jax.tree.structure(states.shared.params), models)
+            trained = jax.device_get(states.shared.params)  # they start on other devices next
+            models = jax.tree.map(lambda leaf: split(leaf)[place], trained)
             return Tuned(step - count * (1 - part[place]), rates[place], models)
         if step > 30 and not np.isfinite(gaps).any():
             break

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jcollab.layout.clients import num_clients
@@ -274,7 +274,13 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
         results = jax.shard_map(
             local, mesh=runs, in_specs=(split, P()), out_specs=split, check_vma=False
         )(own, shared)
-        return jax.tree.map(lambda leaf: leaf[:total], results) if rest else results
+        if not rest:
+            return results
+        # on every device: the compiler may else leave the last ones out, which results of this
+        # function could then not be given to
+        whole = NamedSharding(runs, P())
+        cut = jax.tree.map(lambda leaf: leaf[:total], results)
+        return jax.lax.with_sharding_constraint(cut, whole)
 
     return mapped
 

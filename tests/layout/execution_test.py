@@ -112,3 +112,14 @@ def test_sums_over_clients(n):
         np.testing.assert_array_equal(kept, 2 * x)
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         layout.client_sum(fn, 0)
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4, 5, 6, 7, 9])
+def test_results_of_replicas_can_be_given_back(replicas):
+    """Also where the devices do not divide their number."""
+    step = jax.jit(layout.per_replica(lambda x: x[:, None] * x[None, :] @ x))
+    x = jnp.arange(2.0 * replicas).reshape(replicas, 2) / replicas
+    expected = x
+    for _ in range(2):
+        x, expected = step(x), jax.vmap(lambda v: v[:, None] * v[None, :] @ v)(expected)
+    np.testing.assert_allclose(x, expected, rtol=1e-6)
