@@ -168,9 +168,10 @@ def _run_until_best(
                 part = np.log(before / target) / np.log(before / np.maximum(gaps, 1e-30))
             part = np.where(np.isfinite(part) & (before > gaps), part, 1.0)
             place = int(np.argmin(np.where(gaps <= target, part, np.inf)))
-            split = functools.partial(np.split, indices_or_sections=len(rates))
+            size = len(states.step) // len(rates)
+            own = slice(place * size, (place + 1) * size)
             trained = jax.device_get(states.shared.params)  # they start on other devices next
-            models = jax.tree.map(lambda leaf: split(leaf)[place], trained)
+            models = jax.tree.map(lambda leaf, own=own: leaf[own], trained)
             return Tuned(step - count * (1 - part[place]), rates[place], models)
         if step > 30 and not np.isfinite(gaps).any():
             break
