@@ -117,3 +117,16 @@ def test_bad_input_is_named():
 
 def test_the_library_has_them():
     assert jc.ensembles is ensembles and jc.data.slabs is data.slabs
+
+
+def test_logits_of_members_do_not_depend_on_the_batches():
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(7, 4)), jnp.float32)
+    members = jnp.asarray(np.random.default_rng(2).normal(size=(3, 4, 5)), jnp.float32)
+    expected = np.einsum("nd,mdc->mnc", x, members)
+    for batch_size in (1, 3, 7, 100):
+        logits = ensembles.member_logits(lambda w, x: x @ w, batch_size=batch_size)
+        np.testing.assert_allclose(logits(members, x), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        ensembles.member_logits(lambda w, x: x @ w, batch_size=0)
+    with pytest.raises(ValueError, match=r"logits must be \[\.\.\., C\], C >= 1, got \[2, 0\]"):
+        ensembles.probabilities(np.zeros((2, 0)))
