@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import re
+import shlex
 from typing import Any
 
 from experiments import contract, headers
@@ -109,7 +110,7 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
     from jcollab.run_log import plain
 
     module = contract.load(summary["experiment"], summary["preset"])
-    default = plain(dataclasses.asdict(module.PRESETS[summary["preset"]]))
+    default = default_config(summary["experiment"], summary["preset"])
     config = summary["config"]
     if not summary["results"] or any(
         isinstance(value, list) and isinstance(default[field], (int, float))
@@ -150,18 +151,26 @@ def _last_digit(number: str) -> float:
     return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
-def command(summary: dict[str, Any]) -> str:
-    """The command that gives these results: fields that differ from the preset are spelled out."""
+def default_config(paper: str, preset: str) -> dict[str, Any]:
+    """The configuration of a preset as it stands in a summary."""
     from jcollab.run_log import plain
 
-    words = ["python -m experiments", summary["experiment"], summary["preset"]]
-    config = contract.configure(summary["experiment"], summary["preset"])
-    default = plain(dataclasses.asdict(config))
+    return plain(dataclasses.asdict(contract.configure(paper, preset)))
+
+
+def command(summary: dict[str, Any], default: dict[str, Any]) -> str:
+    """The command that repeats a run, with the fields that differ from those of the preset.
+
+    Args:
+        summary: of the run.
+        default: from :func:`default_config`.
+    """
+    words = ["python", "-m", "experiments", summary["experiment"], summary["preset"]]
     for name, value in summary["config"].items():
         if value != default.get(name, value):
             several = value if isinstance(value, list) else [value]
             words += [f"--{name}", *dict.fromkeys(map(str, several))]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def hardware(versions: dict[str, str]) -> str:

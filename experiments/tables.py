@@ -161,7 +161,9 @@ def claims_sections(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> s
                 parts.append(f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})")
         for stem, run in runs[paper.name].items():
             where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
-            parts.append(f"### {stem}\n\n`{summaries.command(run)}`, on {where}:")
+            default = summaries.default_config(paper.name, run["preset"])
+            command = summaries.command(run, default)
+            parts.append(f"### {stem}\n\n`{command}`, on {where}:")
             rows = [
                 [cell(claim[part]) for part in ("claim", "expected", "measured")]
                 + ["yes" if claim["holds"] else "**no**"]

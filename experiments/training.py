@@ -76,7 +76,7 @@ class Replicas:
         On devices, those of one setting would lie on other devices than those of all.
         """
         rows = self._rows(k)
-        return jax.tree.map(lambda leaf: leaf[rows], jax.device_get(self.result.state))
+        return jax.device_get(jax.tree.map(lambda leaf: leaf[rows], self.result.state))
 
     def each(self, k: int | None = None) -> list[jc.State]:
         """The last state of every seed."""

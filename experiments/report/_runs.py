@@ -8,10 +8,10 @@ import functools
 import json
 import os
 import pathlib
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import headers, summaries
 from experiments.report._logs import Curve, read_log
 
 CLAIM = {"claim", "expected", "measured", "holds"}
@@ -119,21 +119,6 @@ def short_names(folders: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
     return dict(zip(folders, names, strict=True))
 
 
-def command(summary: dict[str, Any], default: dict[str, Any]) -> str:
-    """Returns the command that repeats a run, with the fields that differ from the preset.
-
-    Args:
-        summary: content of ``summary.json``.
-        default: configuration of the preset.
-    """
-    words = ["python", "-m", "experiments", summary["experiment"], summary["preset"]]
-    for name, value in summary["config"].items():
-        if value != default.get(name, value):
-            several = value if isinstance(value, list) else [value]
-            words += [f"--{name}", *dict.fromkeys(map(str, several))]
-    return shlex.join(words)
-
-
 def read_graphs(path: pathlib.Path) -> dict[str, Graph]:
     """Reads ``graphs.json``; a missing file has no graphs.
 
@@ -171,7 +156,7 @@ def _read_run(folder: pathlib.Path, summary: dict[str, Any], group: str, short: 
         group=group,
         folder=str(folder),
         about=about,
-        command=command(summary, default) if default else "",
+        command=summaries.command(summary, default) if default else "",
         config=summary["config"],
         versions=summary["versions"],
         results=summary["results"],
@@ -222,11 +207,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 @functools.cache
 def _preset(paper: str, name: str) -> tuple[str, dict[str, Any]]:
     """What a preset runs, and its configuration; nothing for one that is unknown by now."""
-    from experiments import contract, headers
-    from jcollab.run_log import plain
-
     try:
-        about = headers.find(paper, name).about
-        return about, plain(dataclasses.asdict(contract.configure(paper, name)))
+        return headers.find(paper, name).about, summaries.default_config(paper, name)
     except Exception:  # results are shown also of an experiment that is gone or broken by now
         return "", {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import report
+from experiments import report, summaries
 from experiments.__main__ import main
 from experiments.report import _logs, _panels, _runs, _tables
 from tests.experiments.report_runs import ROUNDS, SEEDS, STRANGE, make_page, write_log, write_run
@@ -236,7 +236,7 @@ def test_the_command_spells_what_differs():
         "config": {"n": 3, "rates": [0.1, 1.0], "name": "a b", "gone": 1},
     }  # fmt: skip
     default = {"n": 3, "rates": [0.1], "name": "x"}
-    assert _runs.command(summary, default) == (
+    assert summaries.command(summary, default) == (
         "python -m experiments toy quick --rates 0.1 1.0 --name 'a b'"
     )
 

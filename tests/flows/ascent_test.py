@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jcollab.flows import ascent
-from tests.flows.recorded import KEY, cross_entropy, first, recorded, recorded_problem
+from tests.flows.recorded import KEY, TAG, cross_entropy, first, recorded, recorded_problem
 from tests.reference import flows as oracle
 from tests.reference.flows import conv
 
@@ -21,7 +21,7 @@ def test_a_step_ascends_along_the_gradient_by_differences(x64):
     x, noise = x[:1], noise[:1]
     labels = jnp.argmax(predict(own, x), -1)
     z, _ = flow.encode(flow_params, x, noise)
-    w = {name: np.asarray(v, float) for name, v in recorded("clf").items()}
+    w = {name: np.asarray(v, float) for name, v in recorded(f"{TAG}_clf").items()}
     decode = jax.jit(lambda z: flow.decode(flow_params, z))
 
     def loss_numpy(delta):

@@ -36,7 +36,7 @@ SETTINGS = {
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_attacks_are_the_recorded_ones(norm, start):
     flow, flow_params, predict, own, x, noise = recorded_problem()
-    traces, expected = recorded("pert"), RECORDED["adv"][f"{norm}_{start}"]
+    traces, expected = recorded(f"{TAG}_pert"), RECORDED["adv"][f"{norm}_{start}"]
     labels = jnp.argmax(predict(own, x), -1)
     z, _ = flow.encode(flow_params, x, noise)
 
@@ -57,7 +57,7 @@ def test_attacks_are_the_recorded_ones(norm, start):
 @pytest.mark.parametrize("name", ["gauss_std0.2_noproj", "gauss_std20_l2proj20"])
 def test_random_perturbations_are_the_recorded_ones(name):
     flow, flow_params, _, _, x, noise = recorded_problem()
-    traces = recorded("pert")
+    traces = recorded(f"{TAG}_pert")
     std, norm = (0.2, None) if "0.2" in name else (20.0, "l2")
     z, _ = flow.encode(flow_params, x, noise)
     delta = ascent.project(std * last(traces["rand_noise"]), std, norm)

@@ -15,7 +15,7 @@ TAG = "mnistlike_L1K2"
 
 
 def recorded(name):
-    return dict(np.load(HERE / f"{TAG}_{name}.npz"))
+    return dict(np.load(HERE / f"{name}.npz"))
 
 
 def last(x, dtype=None):
@@ -30,8 +30,8 @@ def first(x):
 def recorded_problem(dtype=jnp.float32):
     """The recorded flow and classifier (convolution, ReLU, linear on channels first)."""
     flow = flows.glow(levels=1, steps=2, width=8)
-    flow_params = to_dtype(flows.glow_from_torch(recorded("weights")), dtype)
-    own = {name: jnp.asarray(value, dtype) for name, value in recorded("clf").items()}
+    flow_params = to_dtype(flows.glow_from_torch(recorded(f"{TAG}_weights")), dtype)
+    own = {name: jnp.asarray(value, dtype) for name, value in recorded(f"{TAG}_clf").items()}
 
     def predict(params, x):
         kernel = params["0.weight"].transpose(2, 3, 1, 0)
@@ -42,7 +42,7 @@ def recorded_problem(dtype=jnp.float32):
         flat = jnp.moveaxis(y, -1, 1).reshape(len(x), -1)
         return flat @ params["3.weight"].T + params["3.bias"]
 
-    io = recorded("io")
+    io = recorded(f"{TAG}_io")
     return flow, flow_params, predict, own, last(io["x"], dtype), last(io["dequant_u"], dtype)
 
 

@@ -10,26 +10,11 @@ import pytest
 
 from jcollab import flows
 from jcollab.flows.torch_weights import to_dtype
-from tests import REFERENCE
+from tests.flows.recorded import HERE, TAG, first, last, recorded
 from tests.reference import flows as oracle
 
-HERE = REFERENCE / "flows"
-TAG = "mnistlike_L1K2"
 RECORDED = json.loads((HERE / "reference.json").read_text())
 PRECISION = {jnp.float32: 1e-5, jnp.float64: 1e-10}
-
-
-def recorded(name):
-    return dict(np.load(HERE / f"{name}.npz"))
-
-
-def last(x, dtype=None):
-    """Channels last."""
-    return jnp.asarray(np.moveaxis(x, 1, -1), dtype)
-
-
-def first(x):
-    return np.moveaxis(np.asarray(x), -1, 1)
 
 
 @functools.cache
