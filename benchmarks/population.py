@@ -59,7 +59,7 @@ def _program(method: str, population: int) -> Callable[[], Any]:
         sgd,
         num_sampled=SAMPLED,
         local_steps=2,
-        source=jc.sources.local_batches(EXAMPLES),
+        source=jc.data.sources.local_batches(EXAMPLES),
         drift=drift,
         num_clients=population,
     )

@@ -12,7 +12,7 @@ import optax
 
 import jcollab as jc
 from benchmarks.timing import interleaved
-from jcollab.data import quadratics
+from jcollab.data.synthetic import quadratics
 
 ROUNDS, LOOPED = 2000, 100
 
@@ -21,7 +21,7 @@ def measure() -> list[dict[str, Any]]:
     """Rows with the seconds of 2000 rounds, and of a plain Python loop scaled to as many."""
     rows, key = [], jax.random.key(0)
     for n in (8, 32, 128):
-        problem = jc.data.random_quadratics(n, 10)
+        problem = jc.data.synthetic.random_quadratics(n, 10)
         device = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), problem)
         topology = jc.topology.chain(n)
         algorithm = jc.decentralized(
@@ -41,7 +41,9 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def _loop(problem: jc.data.Quadratics, topology: jc.topology.Topology, rounds: int) -> None:
+def _loop(
+    problem: jc.data.synthetic.Quadratics, topology: jc.topology.Topology, rounds: int
+) -> None:
     n, d = problem.b.shape
     neighbors = [sorted(topology.graph.adj[i]) for i in range(n)]
     x, start = np.zeros((n, d)), np.zeros(d)

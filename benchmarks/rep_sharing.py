@@ -53,7 +53,7 @@ def _ours(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
         jc.objectives.representation_sharing(DISTILLATION, DISCRIMINATION),
         num_classes=CLASSES,
         num_features=WIDTH,
-        observer=jc.random_peer(),
+        observer=jc.mixing.random_peer(),
         samples_per_class=FEW,
         weighting="samples",
         batch_size=BATCH,

@@ -13,7 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jcollab as jc
 from benchmarks.timing import interleaved
-from jcollab import objectives, row_sparse, text
+from jcollab import objectives, text
+from jcollab.local import row_sparse
 
 WIDTH, NEGATIVES, SENTENCE = 384, 10, 20
 LARGE, SMALL = 100_000, 10_000
@@ -97,7 +98,9 @@ def _program(
 
         algorithm = jc.decentralized(whole, optax.adam(1e-3), jc.identity())
     else:
-        algorithm = jc.sparse_decentralized(loss, rows, row_sparse.adam(1e-3), distinct=True)
+        algorithm = jc.algorithms.sparse_decentralized(
+            loss, rows, row_sparse.adam(1e-3), distinct=True
+        )
     key = jax.random.key(0)
     carry = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
     mesh = jc.layout.mesh(inner=jax.device_count()) if columns else jc.layout.mesh(1)

@@ -12,13 +12,13 @@ ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`~?([\w.]+)`")
 # loaded at first use, and so no members of the package that its source would tell
 LAZY = {
     "jcollab.fit": "jcollab.training.fit",
-    "jcollab.sweep": "jcollab.sweeps.sweep",
-    "jcollab.dual_encoder": "jcollab.pair_training.dual_encoder",
-    "jcollab.run_offloaded": "jcollab.host_memory.run_offloaded",
-    "jcollab.offload": "jcollab.host_memory.offload",
+    "jcollab.sweep": "jcollab.training.sweeps.sweep",
+    "jcollab.text.dual_encoder": "jcollab.text.pair_training.dual_encoder",
+    "jcollab.training.run_offloaded": "jcollab.training.host_memory.run_offloaded",
+    "jcollab.training.offload": "jcollab.training.host_memory.offload",
 }
 # whose signature is set, at run time, to that of another function beside it
-SIGNATURES = {"jcollab.algorithms.federated.federated": "federated_cohort"}
+SIGNATURES = {"jcollab.algorithms.federated.federated.federated": "federated_cohort"}
 
 
 class References(griffe.Extension):

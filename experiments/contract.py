@@ -273,7 +273,7 @@ class Context:
 
     def log(self, **tags: Any) -> Any:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
-        from jcollab.run_log import RunLog
+        from jcollab.training.run_log import RunLog
 
         return RunLog(self.out / "metrics.jsonl", self.listener, **tags)
 
@@ -284,7 +284,7 @@ class Context:
             tolerant: whether to go on whatever diverges, as in a search for a learning rate.
             **tags: fields of every line of the log.
         """
-        from jcollab.run_log import plain
+        from jcollab.training.run_log import plain
 
         self.fits += 1
         folder = self.out / CHECKPOINTS / f"{self.fits:03d}"

@@ -59,7 +59,7 @@ def execute(
         jcollab.training.Diverged: if a run does; its checkpoints stay.
     """
     from jcollab import plots
-    from jcollab.run_log import interruptible, plain, progress_bar
+    from jcollab.training.run_log import interruptible, plain, progress_bar
 
     console = console or Console()
     module = contract.load(paper, preset)
@@ -110,7 +110,7 @@ def execute(
 
 def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
     """Whether there are checkpoints to go on from; notes which run the folder belongs to."""
-    from jcollab.checkpoints import difference
+    from jcollab.training.checkpoints import difference
 
     folder = out / CHECKPOINTS
     if fresh:

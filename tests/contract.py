@@ -34,9 +34,9 @@ def directed(g):
     return g(jc.topology.star(N)).graph.to_directed()
 
 
-VISITS = jc.arrivals.simulate(KEY, 2 * T, np.linspace(0.3, 2.0, N))
+VISITS = jc.theory.arrivals.simulate(KEY, 2 * T, np.linspace(0.3, 2.0, N))
 LIARS = np.arange(N) >= N - 2
-LIES = jc.channels.byzantine(jc.attacks.alie(2.0), LIARS)
+LIES = jc.channels.byzantine(jc.channels.attacks.alie(2.0), LIARS)
 
 
 def cautious(g, rate, rule, channel=None, **options):
@@ -66,15 +66,15 @@ def score(params, batch, key):
 # name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
 # check relabel the clients
 ALGORITHMS = {
-    "asynchronous": (lambda g, r: jc.asynchronous(loss, sgd(r), VISITS), False),
+    "asynchronous": (lambda g, r: jc.algorithms.asynchronous(loss, sgd(r), VISITS), False),
     "FedBuff": (
-        lambda g, r: jc.asynchronous(
+        lambda g, r: jc.algorithms.asynchronous(
             loss, sgd(r), VISITS, buffer_size=2, weigh=jc.local.polynomial_staleness()
         ),
         False,
     ),
     "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
-    "GradAlign": (lambda g, r: jc.grad_align(loss, sgd(r), 0.1), False),
+    "GradAlign": (lambda g, r: jc.algorithms.grad_align(loss, sgd(r), 0.1), False),
     "FedAvg": (lambda g, r: fed(sgd(r)), False),
     "FedAvg of some": (lambda g, r: fed(sgd(r), num_sampled=3, dropout=0.2), False),
     "FedProx, FedAdam": (
@@ -144,24 +144,28 @@ ALGORITHMS = {
         lambda g, r: build(jc.gossip(g(jc.topology.ring(N))), r, overlap=True),
         True,
     ),
-    "D2": (lambda g, r: jc.d2(loss, sgd(r), jc.gossip(g(jc.topology.star(N)))), True),
+    "D2": (lambda g, r: jc.algorithms.d2(loss, sgd(r), jc.gossip(g(jc.topology.star(N)))), True),
     "exact diffusion": (
-        lambda g, r: jc.exact_diffusion(loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))),
+        lambda g, r: jc.algorithms.exact_diffusion(loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))),
         True,
     ),
     "gradient tracking": (
-        lambda g, r: jc.gradient_tracking(loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))),
+        lambda g, r: jc.algorithms.gradient_tracking(
+            loss, sgd(r), jc.gossip(g(jc.topology.ring(N)))
+        ),
         True,
     ),
     "quasi-global momentum": (
-        lambda g, r: jc.quasi_global_momentum(loss, r, jc.gossip(g(jc.topology.ring(N)))),
+        lambda g, r: jc.algorithms.quasi_global_momentum(
+            loss, r, jc.gossip(g(jc.topology.ring(N)))
+        ),
         True,
     ),
-    "SGP": (lambda g, r: build(jc.one_peer_exponential(N, rounds=2), r), True),
-    "SGP directed": (lambda g, r: build(jc.push_sum(directed(g)), r), False),
+    "SGP": (lambda g, r: build(jc.mixing.one_peer_exponential(N, rounds=2), r), True),
+    "SGP directed": (lambda g, r: build(jc.mixing.push_sum(directed(g)), r), False),
     "double trees": (
         lambda g, r: build(
-            jc.interleave(
+            jc.mixing.interleave(
                 jc.relay_sum(g(jc.topology.binary_tree(N)), fill="own"),
                 jc.relay_sum(g(jc.topology.binary_tree(N, reverse=True)), fill="own"),
             ),
@@ -207,19 +211,25 @@ ALGORITHMS = {
         True,
     ),
     "personal averaging, plug-in": (
-        lambda g, r: build(jc.personal_average(jc.averaging.positive_part), r, mixing_weight=0.0),
+        lambda g, r: build(
+            jc.personal_average(jc.theory.averaging.positive_part), r, mixing_weight=0.0
+        ),
         False,
     ),
     "groups": (
-        lambda g, r: build(jc.collaboration(jc.topology.mixing_matrix(g(jc.topology.ring(N)))), r),
+        lambda g, r: build(
+            jc.mixing.collaboration(jc.topology.mixing_matrix(g(jc.topology.ring(N)))), r
+        ),
         True,
     ),
     "APFL": (
-        lambda g, r: jc.apfl(loss, sgd(r), jc.mix_every(2, jc.all_reduce()), weight_rate=0.1),
+        lambda g, r: jc.algorithms.apfl(
+            loss, sgd(r), jc.mix_every(2, jc.all_reduce()), weight_rate=0.1
+        ),
         False,
     ),
     "Ditto": (
-        lambda g, r: jc.ditto(build(jc.all_reduce(), r), loss, sgd(r), attraction=0.5),
+        lambda g, r: jc.algorithms.ditto(build(jc.all_reduce(), r), loss, sgd(r), attraction=0.5),
         False,
     ),
     "D-BAT": (
@@ -228,21 +238,21 @@ ALGORITHMS = {
     ),
     "D-BAT on clients": (
         lambda g, r: diverse(
-            jc.collaborative_dbat, r, against="others", public=lambda b: b["x"].mean(0)
+            jc.algorithms.collaborative_dbat, r, against="others", public=lambda b: b["x"].mean(0)
         ),
         False,
     ),
-    "fine-tuning": (lambda g, r: jc.fine_tuning(loss, sgd(r)), True),
+    "fine-tuning": (lambda g, r: jc.algorithms.fine_tuning(loss, sgd(r)), True),
     "robust server": (
         lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
         False,
     ),
     "representation sharing": (lambda g, r: prototypes_over_a_ring(g, sgd(r)), True),
     "row-sparse tables": (
-        lambda g, r: jc.sparse_decentralized(
+        lambda g, r: jc.algorithms.sparse_decentralized(
             loss,
             lambda batch: {"w": jnp.arange(D)},
-            jc.row_sparse.adam(r) if r else jc.row_sparse.sgd(lambda step: 0.0),
+            jc.local.row_sparse.adam(r) if r else jc.local.row_sparse.sgd(lambda step: 0.0),
             jc.gossip(g(jc.topology.ring(N))),
         ),
         True,

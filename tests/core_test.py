@@ -72,7 +72,7 @@ def test_losses_of_either_form():
     state, log = jc.run(algorithm, state, BATCHES, KEY)
     assert state.clients.model_state.tolist() == [6.0] * 4
     assert log["seen"].tolist() == list(range(6))
-    assert jc.lift(carrying) is carrying
+    assert jc.core.lift(carrying) is carrying
     with pytest.raises(TypeError, match=r"loss must take .*got \(params\)"):
         jc.decentralized(lambda params: 0.0, optax.sgd(0.1), jc.identity())
     with pytest.raises(TypeError, match="loss must be a function, got int"):

@@ -28,11 +28,11 @@ MODULES = sorted(
 )
 # of a module without __all__, what other parts of the library alone make use of
 INTERNAL = {
-    "jcollab.arrivals": {"as_array", "check"},
-    "jcollab.attacks": {"fill_slots"},
-    "jcollab.checkpoints": {"difference", "form"},
-    "jcollab.prototypes": {"check_weighting"},
-    "jcollab.run_log": {"interruptible", "opened", "plain"},
+    "jcollab.theory.arrivals": {"as_array", "check"},
+    "jcollab.channels.attacks": {"fill_slots"},
+    "jcollab.training.checkpoints": {"difference", "form"},
+    "jcollab.objectives.prototypes": {"check_weighting"},
+    "jcollab.training.run_log": {"interruptible", "opened", "plain"},
 }
 
 
@@ -108,11 +108,18 @@ def public(module):
     ]
 
 
+def modules(package="jcollab"):
+    """A package and the modules and packages that it shows, with theirs."""
+    shown = [
+        f"{package}.{name}" for name in getattr(importlib.import_module(package), "__all__", ())
+    ]
+    paths = [f"{package}.{name}" for name in shown]
+    inner = [path for path in paths if inspect.ismodule(resolve(path))]
+    return [package, *(deeper for path in inner for deeper in modules(path))]
+
+
 def names():
-    inner = [f"jcollab.{name}" for name in jc.__all__ if inspect.ismodule(getattr(jc, name))]
-    inner += [f"jcollab.{name}" for name in ("sweeps", "checkpoints", "run_log", "divergence")]
-    inner += ["jcollab.host_memory", "jcollab.data.corpora", "jcollab.flows.perturb"]
-    pairs = [pair for module in ("jcollab", *inner) for pair in public(module)]
+    pairs = [pair for module in modules() for pair in public(module)]
     return [f"{m}.{n}" for m, n in pairs if not inspect.ismodule(resolve(f"{m}.{n}"))]
 
 

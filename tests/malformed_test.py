@@ -72,7 +72,7 @@ CASES = {
     ),
     "topology": (jc.gossip, "topology|W", no_function),
     "gossip matrix": (jc.gossip, "W", matrices),
-    "collaboration matrix": (jc.collaboration, "matrix|W", matrices),
+    "collaboration matrix": (jc.mixing.collaboration, "matrix|W", matrices),
     "relay over a cycle": (
         lambda v: jc.relay_sum(jc.topology.ring(v)), "tree", st.integers(3, 9),
     ),
@@ -80,8 +80,8 @@ CASES = {
         lambda v: jc.relay_sum(jc.topology.chain(3), fill=v), "fill", words,
     ),
     "mix_every": (lambda v: jc.mix_every(v, MIXER), "period", below(1)),
-    "lazy_mixing": (lambda v: jc.lazy_mixing(MIXER, v), "weight", not_share),
-    "peers": (lambda v: jc.one_peer_exponential(v), "n", below(1)),
+    "lazy_mixing": (lambda v: jc.mixing.lazy_mixing(MIXER, v), "weight", not_share),
+    "peers": (lambda v: jc.mixing.one_peer_exponential(v), "n", below(1)),
     "personal average": (jc.personal_average, "weight", not_share),
     "clip radius": (jc.aggregators.self_centered_clip, "radius", negative),
     "centred clip": (
@@ -94,7 +94,7 @@ CASES = {
     "bucketing": (lambda v: jc.aggregators.bucketing(v, RULE), "size", below(1)),
     "drop": (jc.channels.drop, "probability", not_share),
     "delay of messages": (jc.channels.delayed, "rounds", below(0)),
-    "noise": (jc.attacks.gaussian, "scale", negative),
+    "noise": (jc.channels.attacks.gaussian, "scale", negative),
     "who lies": (
         lambda v: jc.topology.byzantine_mask(v, 4), "byzantine|who",
         st.sampled_from(["all", [0.5], [-9], [4], [True]]),
@@ -119,7 +119,8 @@ CASES = {
         lambda v: jc.federated(loss, optax.sgd(0.1), local_steps=v), "local_steps", below(1),
     ),
     "ditto": (
-        lambda v: jc.ditto(ALGORITHM, loss, optax.sgd(0.1), attraction=v), "attraction", negative,
+        lambda v: jc.algorithms.ditto(ALGORITHM, loss, optax.sgd(0.1), attraction=v), "attraction",
+        negative,
     ),
     "disagreement": (
         lambda v: jc.dbat(loss, lambda p, x: x, optax.sgd(0.1), alpha=v, member_rounds=1), "alpha",
@@ -136,13 +137,13 @@ CASES = {
     "batches": (jc.data.minibatches, "batch_size", below(1)),
     "data set": (jc.data.load, "name", words),
     "split": (lambda v: jc.data.load("digits", v), "split", words),
-    "batches of clients": (jc.sources.local_batches, "batch_size", below(1)),
+    "batches of clients": (jc.data.sources.local_batches, "batch_size", below(1)),
     "accuracy's batches": (
         lambda v: jc.metrics.accuracy(lambda p, x: x, LABELS, LABELS, batch_size=v), "batch_size",
         below(1),
     ),
-    "arrivals": (lambda v: jc.arrivals.round_robin(v, 4), "num_arrivals", below(1)),
-    "stragglers": (lambda v: jc.arrivals.straggling(v, 2.0), "probability", not_share),
+    "arrivals": (lambda v: jc.theory.arrivals.round_robin(v, 4), "num_arrivals", below(1)),
+    "stragglers": (lambda v: jc.theory.arrivals.straggling(v, 2.0), "probability", not_share),
     "weight of distillation": (
         jc.objectives.representation_sharing, "distillation_weight", negative,
     ),

@@ -20,7 +20,7 @@ def test_consensus_distance_and_average_by_hand():
 def test_accuracy_of_each_client_the_worst_and_the_average():
     x, y = jnp.eye(3), jnp.arange(3)
     models = jnp.stack([jnp.eye(3), -jnp.eye(3), 3 * jnp.eye(3)])  # right, wrong, right
-    state = jc.State(jc.Clients(models, (), (), ()), (), jnp.int32(0))
+    state = jc.State(jc.core.Clients(models, (), (), ()), (), jnp.int32(0))
     result = jc.metrics.accuracy(lambda model, x: x @ model, x, y)(state)
     assert result["client_accuracy"].tolist() == [1, 0, 1]
     assert result["worst_accuracy"] == 0 and result["averaged_model_accuracy"] == 1
@@ -34,7 +34,7 @@ def test_accuracy_of_each_client_the_worst_and_the_average():
 def test_accuracy_does_not_depend_on_the_batch():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(101, 3)), rng.integers(0, 3, 101)
-    state = jc.State(jc.Clients(jnp.asarray(rng.normal(size=(2, 3, 3))), (), (), ()), (), 0)
+    state = jc.State(jc.core.Clients(jnp.asarray(rng.normal(size=(2, 3, 3))), (), (), ()), (), 0)
     whole = np.argmax(np.einsum("bi,nij->nbj", x, state.clients.params), -1) == y
     for size in (1, 7, 50, 101, 1000):
         result = jc.metrics.accuracy(lambda model, x: x @ model, x, y, batch_size=size)(state)
@@ -45,7 +45,7 @@ def test_accuracy_does_not_depend_on_the_batch():
 
 def test_metrics_among_some_clients():
     params = jnp.array([[0.0], [2.0], [100.0]])
-    state = jc.State(jc.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))
+    state = jc.State(jc.core.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))
     honest = np.array([True, True, False])
     for clients in (honest, [0, 1]):
         result = jc.metrics.among(clients, jc.metrics.consensus_distance, prefix="honest_")(state)

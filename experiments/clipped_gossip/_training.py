@@ -109,12 +109,12 @@ def build_attack(name: str, rule: str) -> Any:
         return received
 
     attacks: dict[str, Callable[..., Any]] = {
-        "Dissensus": lambda epsilon=1.5: jc.attacks.dissensus(epsilon, uniform=uniform),
-        "ALIE": lambda z=10.0: jc.attacks.alie(z),
-        "IPM": jc.attacks.inner_product_manipulation,
-        "BF": jc.attacks.bit_flip,
-        "Noise": lambda scale=1.0: jc.attacks.gaussian(scale),
-        "Mimic": jc.attacks.mimic,
+        "Dissensus": lambda epsilon=1.5: jc.channels.attacks.dissensus(epsilon, uniform=uniform),
+        "ALIE": lambda z=10.0: jc.channels.attacks.alie(z),
+        "IPM": jc.channels.attacks.inner_product_manipulation,
+        "BF": jc.channels.attacks.bit_flip,
+        "Noise": lambda scale=1.0: jc.channels.attacks.gaussian(scale),
+        "Mimic": jc.channels.attacks.mimic,
         "LF": lambda: honest,  # the labels are wrong, not the messages
         "none": lambda: honest,
     }
@@ -210,7 +210,9 @@ def _builder(
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch.y[size:]).mean()
 
     def build(attack: Any) -> jc.Algorithm:
-        messages = jc.attacks.choose([build_attack(name, rule) for name in attacks], attack)
+        messages = jc.channels.attacks.choose(
+            [build_attack(name, rule) for name in attacks], attack
+        )
         channel = jc.channels.byzantine(messages, liars) if liars.any() else None
         aggregate = build_rule(rule, score=score, learning_rate=config.learning_rate)
         algorithm = jc.decentralized(

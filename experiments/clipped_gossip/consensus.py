@@ -132,7 +132,7 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
     mixer = jc.neighborhood(
         chain,
         DEFENSES[defense](),
-        jc.channels.byzantine(jc.attacks.dissensus(config.strength), BYZANTINE),
+        jc.channels.byzantine(jc.channels.attacks.dissensus(config.strength), BYZANTINE),
         receivers=~BYZANTINE,
     )
 

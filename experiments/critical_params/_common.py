@@ -14,7 +14,8 @@ import scipy.optimize
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, between, columns
-from jcollab import noise_scale, plots, second_moments
+from jcollab import plots
+from jcollab.theory import noise_scale, second_moments
 
 GROWTH = 1.06  # between tests of a run; what lies between is interpolated
 MOST_SHIFTS = 4  # windows of learning rates
@@ -35,17 +36,21 @@ def delayed_sgd(loss: Any, rate: Any, delay: int = 0) -> jc.Algorithm:
     """SGD with one model: ``delay + 1`` equal clients take turns."""
     if not delay:
         return jc.centralized(loss, optax.sgd(rate))
-    return jc.asynchronous(loss, optax.sgd(rate), jnp.arange(delay + 1))
+    return jc.algorithms.asynchronous(loss, optax.sgd(rate), jnp.arange(delay + 1))
 
 
 def monte_carlo(
     config: Any, d: int, rate: float, times: Any, b: int = 1, delay: int = 0, sparse: bool = False
 ) -> list[Row]:
     """``E|x|^2`` from ``|x|^2 = 1``, exact and by SGD on Gaussian or one-hot (sparse) features."""
-    problem = jc.data.one_hot_regression(d) if sparse else jc.data.gaussian_regression(np.ones(d))
-    algorithm = delayed_sgd(jc.data.regression_loss, rate, delay)
+    problem = (
+        jc.data.synthetic.one_hot_regression(d)
+        if sparse
+        else jc.data.synthetic.gaussian_regression(np.ones(d))
+    )
+    algorithm = delayed_sgd(jc.data.synthetic.regression_loss, rate, delay)
     algorithm = jc.with_metrics(algorithm, lambda state: {"x2": jnp.sum(state.shared.params**2)})
-    sample = jc.data.regression_samples(b)
+    sample = jc.data.synthetic.regression_samples(b)
 
     def squares(key: jax.Array) -> jax.Array:
         state = algorithm.init(key, jnp.ones((delay + 1, d)) / np.sqrt(d))

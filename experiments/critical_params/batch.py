@@ -18,7 +18,8 @@ import numpy as np
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, between, check, columns, pivot, within
 from experiments.critical_params._common import monte_carlo, within_errors
-from jcollab import plots, second_moments
+from jcollab import plots
+from jcollab.theory import second_moments
 
 # the recorded tables: batches, and a column by batch
 ALL, SOME = (1, 2, 4, 8, 16, 32, 64, 128, 4096), (1, 8, 32, 64, 128, 256, 1024)
@@ -90,7 +91,7 @@ def exact(config: Config) -> list[Row]:
         add("T1", f"M={m:g}", m, [1 + m / b for b in sizes])
     for name, values in zip(SPECTRA, (np.geomspace(1, few[0], 50), np.r_[1.0, few]), strict=True):
         best = [second_moments.tuned_gaussian(values, batch_size=b, grid=GRID) for b in sizes]
-        add("T1b", name, jc.wall_clock.noise_ratio(values), [one.steps for one in best])
+        add("T1b", name, jc.theory.wall_clock.noise_ratio(values), [one.steps for one in best])
     for m in config.noise_ratios:
         best = [second_moments.tuned_additive(m, 1.0, eps, batch_size=b) for b in sizes]
         add("T3", f"M={m:g}", m + 1 / eps, [one.steps for one in best])

@@ -17,7 +17,8 @@ import numpy as np
 
 from experiments.contract import Claim, Context, Row, check, columns, within
 from experiments.critical_params._common import monte_carlo, within_errors
-from jcollab import plots, second_moments
+from jcollab import plots
+from jcollab.theory import second_moments
 
 # recorded: M and tau to steps until E|x|^2 has fallen by 1e6
 RECORDED = {

@@ -22,7 +22,8 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check, within
 from experiments.critical_params._common import within_errors
-from jcollab import noise_scale, plots
+from jcollab import plots
+from jcollab.theory import noise_scale
 
 SQUARE = 5.858  # |x|^2 of the recorded case
 RECORDED = 21.853
@@ -53,15 +54,15 @@ SMOKE = {"estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "
 def run(config: Config, context: Context) -> list[Row]:
     """Two batch sizes and per-sample covariance at a point, a regression along a trajectory."""
     d, m, variance = config.dimension, config.dimension + 1.0, config.dimension * config.label_noise
-    problem = jc.data.gaussian_regression(np.ones(d), label_noise=config.label_noise)
-    point, loss = jnp.full(d, np.sqrt(SQUARE / d)), jc.data.regression_loss
+    problem = jc.data.synthetic.gaussian_regression(np.ones(d), label_noise=config.label_noise)
+    point, loss = jnp.full(d, np.sqrt(SQUARE / d)), jc.data.synthetic.regression_loss
     keys = jax.random.split(jax.random.key(config.seed), 3)
     exact = {"ratio": noise_scale.critical(m, variance, SQUARE)}
     exact |= {"estimator": "exact", "noise_ratio": m, "variance": variance}
     two = two_batches(config, problem, point, keys[0])
 
     fewer = min(two["samples"], 100_000)
-    drawn = jc.data.regression_samples(fewer)(problem, keys[1], 0)
+    drawn = jc.data.synthetic.regression_samples(fewer)(problem, keys[1], 0)
     examples = jax.tree.map(lambda leaf: leaf[0], drawn)._replace(weight=jnp.ones(fewer))
     full = noise_scale.per_sample(loss, point, examples, unbiased=True)
     covariance = {"estimator": "covariance of samples", "ratio": full.ratio, "samples": fewer}
@@ -69,7 +70,7 @@ def run(config: Config, context: Context) -> list[Row]:
     part = jax.tree.map(lambda leaf: leaf[:20_000], examples)
     metrics = noise_scale.measured(loss, part)
     algorithm = jc.with_metrics(jc.centralized(loss, optax.sgd(0.02)), metrics)
-    options = {"num_rounds": config.trajectory, "sample": jc.data.regression_samples(1)}
+    options = {"num_rounds": config.trajectory, "sample": jc.data.synthetic.regression_samples(1)}
     state = algorithm.init(keys[2], 3 * point[None])
     log = jc.run(algorithm, state, problem, keys[2], **options)[1]
     signal, noise = (np.asarray(log[name], float) for name in ("signal", "noise"))
@@ -89,8 +90,8 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
 
     def means(key: jax.Array) -> jax.Array:
         """Mean gradients of the small batches of one large batch, which they make up."""
-        batch = jc.data.regression_samples(1, n=config.large)(problem, key, 0)
-        each = jax.vmap(lambda b: jax.grad(jc.data.regression_loss)(point, b, key))(batch)
+        batch = jc.data.synthetic.regression_samples(1, n=config.large)(problem, key, 0)
+        each = jax.vmap(lambda b: jax.grad(jc.data.synthetic.regression_loss)(point, b, key))(batch)
         return each[:size].reshape(-1, config.small, config.dimension).mean(1)
 
     count = config.samples // config.large

@@ -21,7 +21,8 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, check, columns, within
 from experiments.critical_params import _common as common
-from jcollab import plots, second_moments
+from jcollab import plots
+from jcollab.theory import second_moments
 
 # recorded for d = 100: (tau, d gamma / L) to E x_j^2 at t = d, 3d, 6d
 RECORDED = {(10, 0.834): (0.398148, 0.0636, 0.00406), (100, 0.34): (0.550044, 0.178253, 0.033809)}

@@ -57,9 +57,9 @@ def run(config: Config, context: Context) -> list[Row]:
     rows: list[Row] = []
     options = {"target": config.target, "local_steps": (config.local_steps,), "seed": config.seed}
     options |= {"eigenvalues": config.spectrum, "max_steps": 8000}
-    options["draw"] = jc.arrivals.gamma(1 / config.spread) if config.spread else None
+    options["draw"] = jc.theory.arrivals.gamma(1 / config.spread) if config.spread else None
     for link, n in context.cases(config.links, sorted(config.clients), description="racing"):
-        finished = jc.wall_clock.compare(np.ones(n), link, **options)
+        finished = jc.theory.wall_clock.compare(np.ones(n), link, **options)
         for place, (method, end) in enumerate(finished.items(), 1):
             row = {"link": link, "n": n, "method": method, "place": place}
             reached = np.isfinite(end.seconds)
@@ -77,7 +77,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Who wins where, and the knee."""
     results = []
     first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
-    knee = jc.wall_clock.noise_ratio(config.spectrum)
+    knee = jc.theory.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
     few = min((n for n in config.clients if 1 < n <= knee), default=None)
     contests = {}
@@ -123,7 +123,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
             own = [r for r in rows if (r["link"], r["method"]) == (link, method) and r["seconds"]]
             n, gains = columns(own, "n speed_up")
             ax.loglog(n, gains, "o-", base=2, markersize=4, color=color, label=method)
-        knee = 1 + jc.wall_clock.noise_ratio(config.spectrum)
+        knee = 1 + jc.theory.wall_clock.noise_ratio(config.spectrum)
         ax.axvline(knee, color="0.4", linestyle=":", linewidth=1.4)
         ax.set(xlabel="clients n (dotted: 1 + M)", title=f"links take {link:g} jobs")
     panels[0].set_ylabel("speed-up on the wall clock")

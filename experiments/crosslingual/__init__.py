@@ -4,7 +4,7 @@ Mao, Gupta, Wang, Chu, Jaggi, Kurohashi: Lightweight Cross-Lingual Sentence Repr
 ACL 2021.
 
 arXiv: 2105.13856
-Import: jc.dual_encoder, jc.objectives.crosslingual
+Import: jc.text.dual_encoder, jc.objectives.crosslingual
 Preset: tatoeba
 Notebooks: 07_words_and_sentences
 """

@@ -12,9 +12,10 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Context, Row, check, check_choices
-from jcollab import pair_training, plots
+from jcollab import plots
+from jcollab.text import pair_training
 
-corpora = jc.data.corpora
+corpora = jc.text.corpora
 # topic, subjects, verbs and objects, each in English, German and French
 WORDS = """animals
 the cat/die Katze/le chat, the dog/der Hund/le chien, a bird/ein Vogel/un oiseau
@@ -104,7 +105,7 @@ def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and test pairs of English with each language, no sentence of which is in both."""
     if config.corpus == "toy":
         parts = toy(("eng", *config.languages)).values()
-        return tuple({x: jc.data.Pairs(p["eng"], p[x]) for x in config.languages} for p in parts)
+        return tuple({x: jc.text.Pairs(p["eng"], p[x]) for x in config.languages} for p in parts)
     train, test = {}, {}
     for lang in config.languages:
         names = (f"tatoeba_laser/tatoeba.{lang}-eng.{side}" for side in ("eng", lang))
@@ -121,14 +122,14 @@ def train(context: Context, tags: Row, *arguments: Any, **options: Any) -> Any:
     """``dual_encoder`` with the log, the bar and the checkpoints of this run."""
     options |= context.fit_options(**tags)
     del options["on_divergence"]  # the training ends
-    return jc.dual_encoder(*arguments, stop=context.stop, **options)
+    return jc.text.dual_encoder(*arguments, stop=context.stop, **options)
 
 
 def bag(
     context: Context, tags: Row, config: Any, pairs: Any, seed: int, words: Any = None, **loss: Any
 ) -> Any:
     """A bag of embeddings, trained by in-batch contrast of cosines."""
-    words = words or jc.data.train_subwords([*pairs.source, *pairs.target], config.pieces)
+    words = words or jc.text.train_subwords([*pairs.source, *pairs.target], config.pieces)
     model = jc.models.BagEncoder(words.size, config.width)
     rate, rounds = config.learning_rate, config.epochs * (len(pairs.source) // config.batch_size)
     options = {"num_epochs": config.epochs, "group": loss.pop("group", None), "seed": seed}

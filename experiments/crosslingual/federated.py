@@ -22,7 +22,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, averages, check
 from experiments.crosslingual import _common as common
-from jcollab import pair_training
+from jcollab.text import pair_training
 
 MIXERS = {
     "nothing": lambda n: jc.identity(),
@@ -56,15 +56,15 @@ def run(config: Config, context: Context) -> list[Row]:
     """Every mixer: P@1 of each client on its own pair, and on pairs that nobody has."""
     texts, n = common.captions(config, ("en", *config.languages)), len(config.languages)
     own = texts["train"]  # clients have captions of different images
-    parts = [jc.data.Pairs(own["en"][i::n], own[x][i::n]) for i, x in enumerate(config.languages)]
-    pairs, sizes = jc.data.corpora.joined(parts), [len(part.source) for part in parts]
-    words = jc.data.train_subwords([*pairs.source, *pairs.target], config.pieces)
+    parts = [jc.text.Pairs(own["en"][i::n], own[x][i::n]) for i, x in enumerate(config.languages)]
+    pairs, sizes = jc.text.corpora.joined(parts), [len(part.source) for part in parts]
+    words = jc.text.train_subwords([*pairs.source, *pairs.target], config.pieces)
     model = jc.models.BagEncoder(words.size, config.width)
     loss = pair_training.pair_loss(model, words, ("contrastive",), temperature=config.temperature)
-    examples = jc.objectives.PairBatch(*jc.data.piece_data(words, pairs, config.max_len))
+    examples = jc.objectives.PairBatch(*jc.text.piece_data(words, pairs, config.max_len))
     owned = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     rounds = config.epochs * max(1, sizes[0] // config.batch_size)
-    options = {"num_rounds": rounds, "sample": jc.data.in_order, "eval_every": max(1, rounds // 4)}
+    options = {"num_rounds": rounds, "sample": jc.text.in_order, "eval_every": max(1, rounds // 4)}
     rate, rows = config.learning_rate, []
     optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
@@ -72,12 +72,12 @@ def run(config: Config, context: Context) -> list[Row]:
         mix = jc.mix_every(config.local_rounds, MIXERS[mixer](n))
         algorithm = jc.decentralized(loss, optimizer, mix)
         params = jc.replicate(model.init(key, np.zeros((1, 4), np.int32)), n)
-        order = jc.data.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
-        data, state = jc.data.Ordered(examples, order), algorithm.init(key, params)
+        order = jc.text.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
+        data, state = jc.text.Ordered(examples, order), algorithm.init(key, params)
         params = context.fit(algorithm, state, data, key, tags=tags, **options).state.clients.params
         for i, lang in enumerate(config.languages):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
-            encoder = jc.sentences.SentenceEncoder(words, model, own)
+            encoder = jc.text.sentences.SentenceEncoder(words, model, own)
             row = tags | {"client": f"en-{lang}"}
             rows.append(row | measure(encoder, texts["test"], lang, config.languages))
             context.log().write(rows[-1])
@@ -89,8 +89,10 @@ def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple
     vectors = {lang: encoder.encode(test[lang]) for lang in ("en", *languages)}
 
     def both(a: str, b: str) -> float:
-        there = jc.retrieval.precision_at_1(vectors[a], vectors[b], test[b], test[b])
-        return (there + jc.retrieval.precision_at_1(vectors[b], vectors[a], test[a], test[a])) / 2
+        there = jc.text.retrieval.precision_at_1(vectors[a], vectors[b], test[b], test[b])
+        return (
+            there + jc.text.retrieval.precision_at_1(vectors[b], vectors[a], test[a], test[a])
+        ) / 2
 
     unseen = np.mean([both(a, b) for a, b in itertools.combinations(languages, 2)])
     return {"own_pair": both("en", own), "unseen_pairs": unseen, "keys": len(test[own])}

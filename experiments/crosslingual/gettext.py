@@ -43,9 +43,9 @@ def messages(config: Config) -> Any:
     """Unique pairs with enough words; ValueError if there are too few to hold some out."""
     if config.corpus == "toy":
         texts = common.sentences()
-        pairs = jc.data.Pairs(texts["en"], texts["fr"], texts["topic"])
+        pairs = jc.text.Pairs(texts["en"], texts["fr"], texts["topic"])
     else:
-        pairs = jc.data.corpora.unique(jc.data.corpora.gettext_pairs(config.language))
+        pairs = jc.text.corpora.unique(jc.text.corpora.gettext_pairs(config.language))
     pairs = pairs.keep([len(text.split()) >= config.min_words for text in pairs.source])
     if len(pairs.source) < config.held_out + config.batch_size:
         count = f"a batch of {config.batch_size} of {len(pairs.source)} messages"
@@ -60,10 +60,10 @@ def run(config: Config, context: Context) -> list[Row]:
     for seed in context.cases(config.seeds):
         order = np.random.default_rng(seed).permutation(len(pairs.source))
         test, rest = pairs.take(order[: config.held_out]), pairs.take(order[config.held_out :])
-        train = jc.data.corpora.disjoint(rest, *test[:2])
+        train = jc.text.corpora.disjoint(rest, *test[:2])
         encoder = common.bag(context, {"seed": seed}, config, train, seed)
-        there, back = jc.retrieval.retrieval(encoder, *test[:2])
-        many, keys = jc.retrieval.among_many(encoder, *test[:2], train.target)
+        there, back = jc.text.retrieval.retrieval(encoder, *test[:2])
+        many, keys = jc.text.retrieval.among_many(encoder, *test[:2], train.target)
         row = {"language": config.language, "seed": seed, "pairs": len(train.source)}
         row |= {"P@1": there, "P@1_back": back, "among_many": many, "keys": keys}
         rows.append(row | catalogs(encoder, train, test))
@@ -78,7 +78,7 @@ def catalogs(encoder: Any, train: Any, test: Any) -> Row:
     known = train.take([i for i in some if train.origin[i] in largest])
     asked = test.keep([name in largest for name in test.origin])
     tests = {"catalog_accuracy": (encoder.encode(asked.target), asked.origin)}
-    scores = jc.retrieval.zero_shot(encoder.encode(known.source), known.origin, tests)
+    scores = jc.text.retrieval.zero_shot(encoder.encode(known.source), known.origin, tests)
     return {**scores, "catalog_messages": len(asked.source)}
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_least, averages, check
 from experiments.crosslingual import _common as common
-from jcollab import pair_training
+from jcollab.text import pair_training
 
 METHODS = ("bag", "SMLM", "XTR", "UGT", "UGT+ALIGN", "UGT+SIM", "UGT+ALIGN+SIM", "XTR+ALIGN (EMS)")
 COMPARED = (
@@ -79,13 +79,13 @@ SMOKE = dict.fromkeys(PRESETS, SMALL)
 def run(config: Config, context: Context) -> list[Row]:
     """Every method with every seed: P@1 in both directions on the test captions."""
     texts = common.captions(config, config.languages)
-    train, test = (jc.data.Pairs(*map(part.get, config.languages)) for part in texts.values())
-    words = jc.data.train_subwords([*train.source, *train.target], config.pieces)
+    train, test = (jc.text.Pairs(*map(part.get, config.languages)) for part in texts.values())
+    words = jc.text.train_subwords([*train.source, *train.target], config.pieces)
     rows: list[Row] = []
     for method, seed in context.cases(config.methods, config.seeds):
         began, row = time.perf_counter(), {"method": method, "seed": seed}
         fit = common.bag if method == "bag" else shared
-        there, back = jc.retrieval.retrieval(
+        there, back = jc.text.retrieval.retrieval(
             fit(context, row, config, train, seed, words), *test[:2]
         )
         row |= {"keys": len(test.target), "P@1": there, "P@1_back": back}

@@ -60,7 +60,7 @@ def run(config: Config, context: Context) -> list[Row]:
     for seed, lang in context.cases(config.seeds, (*config.languages, None)):
         began = time.perf_counter()
         languages = [lang] if lang else config.languages
-        pairs = jc.data.corpora.joined([train[language] for language in languages])
+        pairs = jc.text.corpora.joined([train[language] for language in languages])
         tags = {"method": "bag", "language": lang} if lang else {"method": "best"}
         own, loss = (config, {}) if lang else (dataclasses.replace(config, **sizes), options)
         encoder = common.bag(context, tags, own, pairs, seed, **loss)
@@ -81,7 +81,7 @@ def measure(encoder: Any, known: list[str], test: Any) -> Row:
     other = every[-len(test.target) :]
     row: Row = {"keys": len(names)}
     for suffix, margin in (("", 0), ("_margin", min(MARGIN, len(english)))):
-        find = functools.partial(jc.retrieval.precision_at_1, margin=margin)
+        find = functools.partial(jc.text.retrieval.precision_at_1, margin=margin)
         row[f"P@1{suffix}"] = find(english, other, test.target, test.target)
         row[f"P@1_back{suffix}"] = find(other, english, test.source, test.source)
         row[f"among_many{suffix}"] = find(english, every, test.target, names)

@@ -35,7 +35,7 @@ SMOKE = {"topics": common.SMALL}
 
 def labeled(config: Config) -> dict[str, dict[str, Any]]:
     """SIB-200 by split and language; English under ``"eng"``."""
-    languages, corpora = ("eng", *config.languages), jc.data.corpora
+    languages, corpora = ("eng", *config.languages), jc.text.corpora
     parts = common.toy(languages) if config.corpus == "toy" else {}
 
     def load(split: str, lang: str) -> Any:
@@ -49,7 +49,7 @@ def labeled(config: Config) -> dict[str, dict[str, Any]]:
 def run(config: Config, context: Context) -> list[Row]:
     """Trains a bag on Tatoeba, then classifies its frozen vectors; an untrained one beside it."""
     texts = labeled(config)
-    pairs = jc.data.corpora.joined(list(common.tatoeba(config)[0].values()))
+    pairs = jc.text.corpora.joined(list(common.tatoeba(config)[0].values()))
     rows: list[Row] = []
     for seed in context.cases(config.seeds):
         trained = common.bag(context, {"seed": seed}, config, pairs, seed)
@@ -68,11 +68,11 @@ def measure(encoder: Any, texts: dict[str, Any]) -> list[Row]:
     known = texts["train"]["eng"]
     vectors = {lang: encoder.encode(part.text) for lang, part in texts["test"].items()}
     tests = {lang: (vectors[lang], part.label) for lang, part in texts["test"].items()}
-    scores = jc.retrieval.zero_shot(encoder.encode(known.text), known.label, tests)
+    scores = jc.text.retrieval.zero_shot(encoder.encode(known.text), known.label, tests)
     rows = []
     for lang, own in vectors.items():
         names = list(range(len(own)))
-        aligned = jc.retrieval.precision_at_1(vectors["eng"], own, names, names)
+        aligned = jc.text.retrieval.precision_at_1(vectors["eng"], own, names, names)
         row = {"language": lang, "accuracy": scores[lang], "majority": scores["majority"]}
         rows.append(row | {"P@1_from_English": aligned, "keys": len(names)})
     return rows

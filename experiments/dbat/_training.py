@@ -16,7 +16,8 @@ import jcollab as jc
 from experiments.contract import Context, Row, check, check_choices
 from experiments.tasks import average_squares, select
 from experiments.training import Replicas, train_replicas
-from jcollab import ensembles, plots
+from jcollab import plots
+from jcollab.algorithms import ensembles
 from jcollab.objectives.disagreement import EPSILON
 
 Dataset = jc.data.Dataset
@@ -138,16 +139,18 @@ def dominoes(config: Config) -> Problem:
         frame = ((0, 0), (2, 2), (2, 2), (0, 0))
         tops = [Dataset(np.repeat(np.pad(x, frame), 3, -1), y) for x, y in tops]
     above, below = zip(*pairs, strict=True)
-    train = jc.data.dominoes(tops[1], bottoms[1], pairs, rng)
-    test = jc.data.dominoes(tops[2], bottoms[2], pairs, rng)
+    train = jc.data.synthetic.dominoes(tops[1], bottoms[1], pairs, rng)
+    test = jc.data.synthetic.dominoes(tops[2], bottoms[2], pairs, rng)
     pools = {
-        "test": jc.data.unlabeled_dominoes(tops[0], bottoms[0], (above, below), rng),
-        "different": jc.data.unlabeled_dominoes(tops[0], bottoms[0], (above, others), rng),
+        "test": jc.data.synthetic.unlabeled_dominoes(tops[0], bottoms[0], (above, below), rng),
+        "different": jc.data.synthetic.unlabeled_dominoes(
+            tops[0], bottoms[0], (above, others), rng
+        ),
     }
     tests = {
         "test_accuracy": test,
-        "shortcut_broken": Dataset(jc.data.permute_half(test.x, rng, "top"), test.y),
-        "feature_broken": Dataset(jc.data.permute_half(test.x, rng, "bottom"), test.y),
+        "shortcut_broken": Dataset(jc.data.synthetic.permute_half(test.x, rng, "top"), test.y),
+        "feature_broken": Dataset(jc.data.synthetic.permute_half(test.x, rng, "bottom"), test.y),
     }
     return smaller(Problem(train, pools, tests, config.make_network(1)), config.shrink)
 

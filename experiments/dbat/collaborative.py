@@ -73,7 +73,7 @@ def run(config: Config, context: Context) -> list[Row]:
         return {"x": batch.x, "y": batch.y, "unlabeled": jc.replicate(points, n)}
 
     def build(setting: Any) -> jc.Algorithm:
-        return jc.collaborative_dbat(
+        return jc.algorithms.collaborative_dbat(
             cross_entropy(model.apply),
             model.apply,
             optax.adamw(config.learning_rate, weight_decay=config.weight_decay),

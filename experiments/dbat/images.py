@@ -143,13 +143,13 @@ def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
         free = select(free, free.y >= classes)
 
     def painted(part: Dataset) -> np.ndarray:
-        return jc.data.colored(part.x, rng.integers(0, classes, len(part.y)))
+        return jc.data.synthetic.colored(part.x, rng.integers(0, classes, len(part.y)))
 
     tests = {
-        "test_accuracy": Dataset(jc.data.colored(fixed.x, fixed.y), fixed.y),
+        "test_accuracy": Dataset(jc.data.synthetic.colored(fixed.x, fixed.y), fixed.y),
         "shortcut_broken": Dataset(painted(random), random.y),
     }
-    labeled = Dataset(jc.data.colored(train.x, train.y), train.y)
+    labeled = Dataset(jc.data.synthetic.colored(train.x, train.y), train.y)
     problem = Problem(labeled, {pool: painted(free)}, tests, config.make_network(classes))
     return _training.smaller(problem, config.shrink)
 

@@ -52,7 +52,7 @@ def predict(table: jax.Array, x: jax.Array) -> jax.Array:
 
 def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of label 1 in all cells and losses of all rounds, from logits ``[2, 2]``."""
-    cells, key = jc.data.theorem_cells(), jax.random.key(config.seed)
+    cells, key = jc.data.synthetic.theorem_cells(), jax.random.key(config.seed)
     own = {"alpha": config.alpha, "member_rounds": config.rounds}
     algorithm = jc.dbat(cross_entropy(predict), predict, optax.adam(config.learning_rate), **own)
     first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can tell

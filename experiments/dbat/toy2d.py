@@ -24,7 +24,8 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, check
 from experiments.dbat._training import train
-from jcollab import ensembles, plots
+from jcollab import plots
+from jcollab.algorithms import ensembles
 
 SIDE = 3.0  # the plane is looked at in [-3, 3]^2
 
@@ -58,7 +59,7 @@ SMOKE = {"toy2d": {"points": 200, "rounds": (3, 3), "grid": 11, "num_seeds": 1, 
 
 def run(config: Config, context: Context) -> list[Row]:
     """One row for each method and seed."""
-    data = jc.data.slabs(config.points, np.random.default_rng(config.seed))
+    data = jc.data.synthetic.slabs(config.points, np.random.default_rng(config.seed))
     mlp = jc.models.MLP(1, (config.hidden,), lambda x: nn.leaky_relu(x, 0.01))
     model = SimpleNamespace(init=lambda key, x: torch_like(mlp.init(key, x), key), apply=mlp.apply)
     own = {"num_steps": config.steps, "step_size": config.step_size, "radius": config.radius}

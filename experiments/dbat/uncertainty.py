@@ -22,7 +22,8 @@ import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_least, at_most, below, check
 from experiments.dbat._training import LeNet, cross_entropy, train
 from experiments.tasks import select
-from jcollab import ensembles, plots
+from jcollab import plots
+from jcollab.algorithms import ensembles
 
 CHANCE = float(np.log(2))
 METHODS = ("D-BAT", "deep ensemble", "single", "MC dropout")

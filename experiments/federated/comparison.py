@@ -126,7 +126,7 @@ def run(config: Config, context: Context) -> list[Row]:
                 loss,
                 num_sampled=config.num_sampled,
                 local_steps=config.local_steps,
-                source=jc.sources.local_batches(config.batch_size),
+                source=jc.data.sources.local_batches(config.batch_size),
                 **options,
             )
 

@@ -41,7 +41,7 @@ class Config:
     rounds: int = 200  # T
     learning_rate: float = 0.1  # of local steps
     method: Literal["FedAvg", "SCAFFOLD"] = "FedAvg"  # SCAFFOLD keeps a model for each client
-    host: bool = False  # whether clients lie in host memory, see jcollab.run_offloaded
+    host: bool = False  # whether clients lie in host memory, see jcollab.training.run_offloaded
     seed: int = 0  # of everything random
 
     def __post_init__(self) -> None:
@@ -102,12 +102,12 @@ class _Run:
         sgd, drift = optax.sgd(config.learning_rate), None
         if config.method == "SCAFFOLD":
             sgd, drift = optax.chain(jc.local.control_variate(), sgd), jc.local.scaffold()
-        self.cohort = jc.federated_cohort(
+        self.cohort = jc.algorithms.federated_cohort(
             jc.objectives.classification(model.apply),
             sgd,
             num_sampled=config.num_sampled,
             local_steps=config.local_steps,
-            source=jc.sources.local_batches(config.examples),
+            source=jc.data.sources.local_batches(config.examples),
             drift=drift,
             num_clients=population,
         )
@@ -115,7 +115,7 @@ class _Run:
         self.key = jax.random.key(config.seed)
         self.state = self.cohort.init(self.key, model.init(self.key, self.data.examples.x[:1]))
         if config.host:
-            self.state = jc.offload(self.state)
+            self.state = jc.training.offload(self.state)
         else:
             self.data = jax.tree.map(jnp.asarray, self.data)
         self.seconds: list[float] = []
@@ -127,7 +127,7 @@ class _Run:
         start = time.perf_counter()
         place = self.state, self.data, self.key
         if self.config.host:
-            self.state, log = jc.run_offloaded(
+            self.state, log = jc.training.run_offloaded(
                 self.cohort, *place, num_rounds=rounds, progress=False
             )
         else:

@@ -79,7 +79,7 @@ def local_method(
         parts = (jc.local.proximal(value), *parts)
     elif method == "SCAFFOLD":
         parts, drift = (jc.local.control_variate(), *parts), jc.local.scaffold(recomputed=True)
-    options |= {"local_steps": steps, "source": jc.sources.repeated(), "drift": drift}
+    options |= {"local_steps": steps, "source": jc.data.sources.repeated(), "drift": drift}
     return jc.federated(loss, optax.chain(*parts), **options)
 
 

@@ -113,7 +113,7 @@ def run(config: Config, context: Context) -> list[Row]:
         def build(own: Any, method: str = method, rate: float = gamma) -> jc.Algorithm:
             beta, sgd = own and own["beta"], optax.sgd(rate)
             if method == "GradAlign":
-                algorithm = jc.grad_align(loss, sgd, beta)
+                algorithm = jc.algorithms.grad_align(loss, sgd, beta)
             else:
                 algorithm = training.local_method(method, loss, beta, config.local_steps, sgd)
 

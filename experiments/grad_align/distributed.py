@@ -56,7 +56,7 @@ def run(config: Config, context: Context) -> list[Row]:
             optax.add_decayed_weights(config.weight_decay),
             optax.sgd(config.gamma),
         )
-        return jc.grad_align(loss, optimizer, beta)
+        return jc.algorithms.grad_align(loss, optimizer, beta)
 
     names = "GradAlign", "parallel SGD"
     options = {"clients": config.num_sampled, "sample": some_shards}

@@ -58,7 +58,7 @@ def measure(config: Config) -> list[Row]:
         return jc.params_of(state)[0]
 
     def ends(gamma: Any) -> tuple[Any, Any, Any]:
-        aligned = jc.grad_align(problem.loss, optax.sgd(gamma), gamma / 2)
+        aligned = jc.algorithms.grad_align(problem.loss, optax.sgd(gamma), gamma / 2)
         return (
             jax.vmap(epoch, (None, 0))(gamma, orders).mean(0),
             problem.gradient_descent(gamma, n),

@@ -48,7 +48,9 @@ def measure(config: Config) -> list[Row]:
     plain, extra = (jax.grad(f)(problem.start) for f in (problem.mean_loss, problem.variance))
 
     def direction(beta: Any) -> Any:
-        return problem.start - problem.end(jc.grad_align(problem.loss, optax.sgd(1.0), beta))
+        return problem.start - problem.end(
+            jc.algorithms.grad_align(problem.loss, optax.sgd(1.0), beta)
+        )
 
     betas = jnp.asarray(config.betas)
     both = jax.jit(jax.vmap(direction))(jnp.concatenate([betas, -betas]))

@@ -4,7 +4,7 @@ Grimberg, Hartley, Karimireddy, Jaggi: Optimal Model Averaging: Towards Personal
 Learning, FL-ICML 2021.
 
 arXiv: 2110.12946
-Import: jc.averaging, jc.personal_average
+Import: jc.theory.averaging, jc.personal_average
 Preset: parabola
 Claim: the measured benefit over the best one
 """

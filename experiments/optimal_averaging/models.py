@@ -23,7 +23,8 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_least, below, check, columns
 from experiments.training import train_replicas
-from jcollab import averaging, plots
+from jcollab import plots
+from jcollab.theory import averaging
 
 Dataset = jc.data.Dataset
 # made of models that were trained alone, and trained together
@@ -168,10 +169,10 @@ def _train(
         "halves": alone,
         "alone": alone,
         "FedAvg": fedavg,
-        "FedAvg + tuning": jc.fine_tuning(loss, sgd),
-        "Ditto": jc.ditto(fedavg, loss, sgd, attraction=config.attraction),
-        "APFL": jc.apfl(loss, sgd, mean),
-        "APFL adaptive": jc.apfl(loss, sgd, mean, weight_rate=config.weight_rate),
+        "FedAvg + tuning": jc.algorithms.fine_tuning(loss, sgd),
+        "Ditto": jc.algorithms.ditto(fedavg, loss, sgd, attraction=config.attraction),
+        "APFL": jc.algorithms.apfl(loss, sgd, mean),
+        "APFL adaptive": jc.algorithms.apfl(loss, sgd, mean, weight_rate=config.weight_rate),
         "plug-in updates": jc.decentralized(loss, sgd, updates, mixing_weight=0.0),
     }
     examples = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(g.train for g in groups))
@@ -238,7 +239,9 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
         "local": jc.identity(),
         "global": personal(averaging.pooled_weight(sizes, sizes.sum() - sizes)),
         "oracle": personal(grid[np.argmin(losses, 0)]),
-        "oracle groups": jc.collaboration(same * sizes / (same * sizes).sum(1, keepdims=True)),
+        "oracle groups": jc.mixing.collaboration(
+            same * sizes / (same * sizes).sum(1, keepdims=True)
+        ),
         "plug-in": personal(averaging.positive_part, variance=variance),
         "plug-in shared": personal(
             averaging.shared_weight(averaging.positive_part), variance=variance

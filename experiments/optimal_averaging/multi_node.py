@@ -19,7 +19,8 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_most, below, check
-from jcollab import averaging, plots
+from jcollab import plots
+from jcollab.theory import averaging
 
 METHODS = ("uniform", "one weight", "simplex", "optimal")
 
@@ -79,7 +80,7 @@ def run(config: Config, context: Context) -> list[Row]:
         estimates = jnp.asarray(biases[:, None] + np.sqrt(variances)[:, None] * noise)
         row: Row = {"pattern": pattern, "scale": scale}
         for name, weights in all_weights(variances, biases).items():
-            mixer = jc.collaboration(np.tile(weights, (len(weights), 1)))
+            mixer = jc.mixing.collaboration(np.tile(weights, (len(weights), 1)))
             options = {"key": jax.random.key(0), "step": jnp.int32(0)}
             mixed, _ = mixer.update(estimates, mixer.init(estimates), **options)
             risk = averaging.multi_node_risk(weights, variances, biases)

@@ -16,7 +16,8 @@ import dataclasses
 import numpy as np
 
 from experiments.contract import Claim, Context, Row, above, at_most, below, check, columns, pivot
-from jcollab import averaging, plots
+from jcollab import plots
+from jcollab.theory import averaging
 
 CHUNK = 20_000
 

@@ -16,7 +16,8 @@ import dataclasses
 import numpy as np
 
 from experiments.contract import Claim, Context, Row, at_most, below, check
-from jcollab import averaging, plots
+from jcollab import plots
+from jcollab.theory import averaging
 
 LOSS = 1 + 1e-6  # less may be an error of the quadrature
 SHOWN = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)

@@ -20,7 +20,8 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, above, at_most, check
-from jcollab import averaging, plots
+from jcollab import plots
+from jcollab.theory import averaging
 
 RULES = {
     "plug-in each": averaging.positive_part,

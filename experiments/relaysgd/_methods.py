@@ -63,18 +63,18 @@ def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:
 # local SGD with Nesterov momentum, and the mixer on models or on updates only
 shared_models = _local(jc.decentralized)
 shared_updates = _local(jc.decentralized, mixing_weight=0.0)
-d2, gradient_tracking = _local(jc.d2), _local(jc.gradient_tracking)
+d2, gradient_tracking = _local(jc.algorithms.d2), _local(jc.algorithms.gradient_tracking)
 
 
 def quasi_global(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
     """D-PSGD with quasi-global momentum."""
-    return jc.quasi_global_momentum(loss, rate, mixer, momentum=momentum)
+    return jc.algorithms.quasi_global_momentum(loss, rate, mixer, momentum=momentum)
 
 
 def double_trees(n: int, **options: Any) -> jc.Mixer:
     """RelaySum with every other coordinate on the tree, the others on its reversed twin."""
     trees = (jc.topology.binary_tree(n, reverse=reverse) for reverse in (False, True))
-    return jc.interleave(*(jc.relay_sum(tree, **options) for tree in trees))
+    return jc.mixing.interleave(*(jc.relay_sum(tree, **options) for tree in trees))
 
 
 def _on(graphs: Iterable[str], name: str, build: Build, mix: Any, **options: Any) -> list[Method]:
@@ -84,7 +84,7 @@ def _on(graphs: Iterable[str], name: str, build: Build, mix: Any, **options: Any
     ]
 
 
-one_peer = functools.partial(jc.one_peer_exponential, rounds=2)
+one_peer = functools.partial(jc.mixing.one_peer_exponential, rounds=2)
 METHODS = {
     str(method): method
     for method in (

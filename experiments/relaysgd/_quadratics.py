@@ -18,7 +18,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.relaysgd._methods import METHODS
-from jcollab.data import Quadratics, quadratics
+from jcollab.data.synthetic import Quadratics, quadratics
 
 Build = Callable[[Any], jc.Algorithm]
 # what a test of a run can find

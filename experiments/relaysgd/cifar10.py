@@ -159,7 +159,7 @@ def _train(
 
     steps_per_epoch = max(1, len(train.y) // config.n // config.batch_size)
     warmup, *milestones = (share * config.epochs for share in (1 / 40, 0.75, 0.9))
-    schedule = jc.schedules.warmup_step_decay(
+    schedule = jc.local.schedules.warmup_step_decay(
         rate, steps_per_epoch, warmup_epochs=warmup, milestones=milestones
     )
     seeds = config.seed + np.arange(config.num_seeds)

@@ -22,7 +22,7 @@ from experiments.contract import Claim, Context, Row, at_least, between, check
 from experiments.relaysgd._methods import METHODS, published
 from experiments.relaysgd._quadratics import method, stack, tune
 from jcollab import plots
-from jcollab.data import Quadratics
+from jcollab.data.synthetic import Quadratics
 
 # the original's ten problems for each n and zeta2
 PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
@@ -56,7 +56,7 @@ class Config:
                 continue
             for seed in range(self.seed, self.seed + self.num_seeds):
                 options = {"zeta2": zeta2, "r0": self.r0, "seed": seed}
-                built.append(jc.data.random_quadratics(n, self.d, **options))
+                built.append(jc.data.synthetic.random_quadratics(n, self.d, **options))
         return stack(built)
 
 

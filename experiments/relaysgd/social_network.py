@@ -25,7 +25,7 @@ from experiments.contract import Claim, Context, Row, below, check
 from experiments.relaysgd._methods import published
 from experiments.relaysgd._quadratics import error_curves, stack
 from jcollab import plots
-from jcollab.data import quadratics
+from jcollab.data.synthetic import quadratics
 
 NETWORK = jc.topology.social_network()
 FULL, TREE = 2 * NETWORK.graph.number_of_edges(), 2 * (NETWORK.n - 1)  # models sent in a round
@@ -57,7 +57,7 @@ SMOKE = {"fig3": {"num_seeds": 2, "rounds": 260}}
 @jax.enable_x64(True)
 def run(config: Config, context: Context) -> list[Row]:
     """All problems in one program per method, all spanning trees in one program."""
-    draw = functools.partial(jc.data.random_quadratics, zeta2=config.zeta2, smallest=None)
+    draw = functools.partial(jc.data.synthetic.random_quadratics, zeta2=config.zeta2, smallest=None)
     seeds = config.seed + np.arange(config.num_seeds)
     problems = stack([draw(NETWORK.n, config.d, seed=seed) for seed in seeds])
     keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
@@ -75,7 +75,9 @@ def run(config: Config, context: Context) -> list[Row]:
     gossip, (any_tree, tables) = jc.gossip(NETWORK), _spanning_trees()
     kept = context.kept
     kept["D-PSGD", None] = curves(jc.decentralized, gossip, config.gossip_rate)
-    kept["exact diffusion", None] = curves(jc.exact_diffusion, gossip, config.diffusion_rate)
+    kept["exact diffusion", None] = curves(
+        jc.algorithms.exact_diffusion, gossip, config.diffusion_rate
+    )
     kept |= {("RelaySGD", i): errors for i, errors in enumerate(jax.vmap(relayed)(tables))}
     rows: list[Row] = []
     for (name, root), errors in kept.items():

@@ -39,7 +39,7 @@ from experiments.contract import Claim, Context, Row, at_most, check
 from experiments.relaysgd._methods import GRAPHS, METHODS, published
 from experiments.relaysgd._quadratics import error_curves, method, stack, tune
 from jcollab import plots
-from jcollab.data import Quadratics
+from jcollab.data.synthetic import Quadratics
 
 # the original's problems (n=32, d=10, smallest singular value .5, seed 0 of its generator)
 PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig7_8_10.npz"
@@ -85,7 +85,9 @@ def run(config: Config, context: Context) -> list[Row]:
     """Tunes every method on every problem, then runs it with the learning rate found."""
     recorded = config.recorded_problems and (config.n, config.d) == (32, 10)
     stored = np.load(PROBLEMS) if recorded else {}
-    drawn = functools.partial(jc.data.random_quadratics, config.n, config.d, seed=config.seed)
+    drawn = functools.partial(
+        jc.data.synthetic.random_quadratics, config.n, config.d, seed=config.seed
+    )
     problems = stack(
         [
             Quadratics(stored[f"A_zeta{zeta2:g}"], stored[f"B_zeta{zeta2:g}"][..., 0])

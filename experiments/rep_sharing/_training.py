@@ -92,7 +92,7 @@ def methods(config: Config, n: int) -> dict[str, dict[str, Any]]:
     pull, tell = config.distillation, config.discrimination
     ours = {
         "mixer": jc.server(),
-        "observer": jc.random_peer(),
+        "observer": jc.mixing.random_peer(),
         "weighting": "samples",
         "samples_per_class": config.samples_per_class,
         "objective": objectives.representation_sharing(pull, tell),
@@ -112,7 +112,7 @@ def methods(config: Config, n: int) -> dict[str, dict[str, Any]]:
         "FedProto": ours | proto,
         "ours": ours,
         "ours paper": ours | {"weighting": "clients", "objective": paper},
-        "ours others": ours | others | {"observer": jc.random_peer(include_self=n == 1)},
+        "ours others": ours | others | {"observer": jc.mixing.random_peer(include_self=n == 1)},
     }
 
 

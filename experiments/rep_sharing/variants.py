@@ -97,18 +97,18 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
     ours = known["ours"] | {"weighting": "clients"}
     variants = {ALONE: known["IL"], SERVER: ours}
     if config.kind == "gossip":
-        lossy, peer = jc.channels.drop(config.loss), jc.random_peer(ring)
-        lost, some = jc.neighborhood(ring, weighted(), lossy), jc.random_peer(ring, lossy)
+        lossy, peer = jc.channels.drop(config.loss), jc.mixing.random_peer(ring)
+        lost, some = jc.neighborhood(ring, weighted(), lossy), jc.mixing.random_peer(ring, lossy)
         variants["ring"] = ours | {"mixer": jc.gossip(ring), "observer": peer}
         variants["ring, messages lost"] = ours | {"mixer": lost, "observer": some}
         variants["relay on a chain"] = ours | {"mixer": jc.relay_sum(chain), "observer": peer}
     elif config.kind == "byzantine":
         # anew in every round, and larger than features can be: lies that stay the same in all
         # rounds, for example mirrored or canceled means, do no harm
-        lie = jc.attacks.only(jc.attacks.gaussian(NOISE), "values")
+        lie = jc.channels.attacks.only(jc.channels.attacks.gaussian(NOISE), "values")
         honest = _honest(config)
         wire = jc.channels.byzantine(lie, ~honest)
-        fooled = ours | {"observer": jc.random_peer(channel=wire), "honest": honest}
+        fooled = ours | {"observer": jc.mixing.random_peer(channel=wire), "honest": honest}
         median, trimmed = per_class(coordinate_median()), per_class(trimmed_mean(config.byzantine))
         for name, rule in (("mean", None), ("median", median), ("trimmed mean", trimmed)):
             variants[f"liars, {name}"] = fooled | {"mixer": jc.server(rule, wire)}

@@ -13,8 +13,9 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Context, Row, check, check_choices
-from jcollab import objectives, plots, row_sparse, text
+from jcollab import objectives, plots, text
 from jcollab.data.datasets import cache_dir
+from jcollab.local import row_sparse
 
 SETS = {
     "SimLex": "EN-SIMLEX-999.txt",
@@ -106,7 +107,7 @@ def make_problem(config: Config, context: Context) -> Problem:
     labeled = None
     if topics.exists():
         files = [topics / f"eng_Latn.{part}.tsv" for part in ("train", "test")]
-        parts = map(jc.data.corpora.labeled_tsv, files)
+        parts = map(jc.text.corpora.labeled_tsv, files)
         labeled = tuple((list(map(text.tokenize, part.text)), part.label) for part in parts)
     return Problem(
         list(text.paragraphs(text.read_lines(corpora[0]), max_tokens=config.tokens)),
@@ -200,7 +201,7 @@ def train(
         sample = text.x2static_batches(config.negatives, most_sentences=most)
         loss, rows = objectives.x2static_loss, objectives.x2static_rows
         tables = {"words": _draw(key, size, contexts[0].shape[1])}
-    algorithm = jc.sparse_decentralized(
+    algorithm = jc.algorithms.sparse_decentralized(
         loss(config.clip), rows, row_sparse.adam(rate), mixer, distinct=contexts is not None
     )
     result = context.fit(

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from jcollab.aggregators.common import Rule
 from jcollab.core import Array, offer
-from jcollab.prototypes import Prototypes
+from jcollab.objectives.prototypes import Prototypes
 
 
 def per_class(rule: Rule) -> Rule:
-    """Aggregates :class:`jcollab.prototypes.Prototypes` class by class, over those that have it.
+    """Aggregates prototypes class by class, over those that have the class.
 
         m_c = rule(m_c^own, {m_c^k : w_c^k > 0})
 

@@ -1,21 +1,26 @@
 """Algorithms: builders that put parts together, one file each."""
 
-from jcollab.algorithms.apfl import apfl
-from jcollab.algorithms.asynchronous import asynchronous
+from jcollab.algorithms import ensembles
 from jcollab.algorithms.centralized import centralized
-from jcollab.algorithms.cohort import Cohort, as_algorithm
-from jcollab.algorithms.d2 import d2, exact_diffusion
-from jcollab.algorithms.dbat import collaborative_dbat, dbat
-from jcollab.algorithms.decentralized import decentralized
-from jcollab.algorithms.ditto import ditto
-from jcollab.algorithms.federated import federated, federated_cohort
-from jcollab.algorithms.fine_tuning import fine_tuning
-from jcollab.algorithms.grad_align import grad_align
-from jcollab.algorithms.gradient_tracking import gradient_tracking
-from jcollab.algorithms.groups import Group
-from jcollab.algorithms.quasi_global import quasi_global_momentum
-from jcollab.algorithms.representation_sharing import bytes_exchanged, representation_sharing
-from jcollab.algorithms.sparse import sparse_decentralized
+from jcollab.algorithms.decentralized import (
+    d2,
+    decentralized,
+    exact_diffusion,
+    gradient_tracking,
+    quasi_global_momentum,
+    sparse_decentralized,
+)
+from jcollab.algorithms.ensembles import collaborative_dbat, dbat
+from jcollab.algorithms.federated import (
+    Cohort,
+    as_algorithm,
+    asynchronous,
+    federated,
+    federated_cohort,
+    grad_align,
+)
+from jcollab.algorithms.personalized import apfl, ditto, fine_tuning
+from jcollab.algorithms.representations import Group, bytes_exchanged, representation_sharing
 
 __all__ = [
     "Cohort",
@@ -30,6 +35,7 @@ __all__ = [
     "dbat",
     "decentralized",
     "ditto",
+    "ensembles",
     "exact_diffusion",
     "federated",
     "federated_cohort",

@@ -41,7 +41,7 @@ def local_step(
     """One optimiser step of every client on its own batch.
 
     Args:
-        loss: see :func:`jcollab.lift`.
+        loss: see :func:`jcollab.core.lift`.
         optimizer: local optimiser.
         finish: ``finish(params, updates) -> value`` for one client.
         learners: bool ``[n]``, who takes a step; the updates of the others are 0. None for all.
@@ -91,7 +91,7 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
     """``gradient(params, model_state, batch, key) -> (grads, model_state, metrics)``, one client.
 
     Args:
-        objective: a loss in its full form, see :func:`jcollab.lift`.
+        objective: a loss in its full form, see :func:`jcollab.core.lift`.
 
     Returns:
         The function; its metrics hold the loss as ``"loss"`` beside those of the objective.

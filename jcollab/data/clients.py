@@ -73,8 +73,8 @@ def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) ->
     """Examples by client: those of each user, or so many for each client, in their order.
 
     Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
-    :func:`jcollab.run` moves them to the device, :func:`jcollab.run_offloaded` only what a round
-    needs.
+    :func:`jcollab.run` moves them to the device, :func:`jcollab.training.run_offloaded` only what
+    a round needs.
 
     Args:
         examples: pytree with leaves ``[N, ...]``.

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.flows.actnorm import statistics
-from jcollab.models import convolution, narrow
-from jcollab.models.convolution import add_bias
+from jcollab.models.kernels import convolution, narrow
+from jcollab.models.kernels.convolution import add_bias
 
 Array = jax.Array
 SMALL = nn.initializers.normal(0.05)

@@ -1,5 +1,6 @@
 """What a client does with its gradients: optax transforms, and corrections of client drift."""
 
+from jcollab.local import row_sparse, schedules
 from jcollab.local.amsgrad import scale_by_raw_amsgrad
 from jcollab.local.delays import (
     coordinate_delays,
@@ -34,7 +35,9 @@ __all__ = [
     "polynomial_staleness",
     "proximal",
     "random_delays",
+    "row_sparse",
     "scaffold",
     "scale_by_delay",
     "scale_by_raw_amsgrad",
+    "schedules",
 ]

@@ -187,7 +187,7 @@ def scale_by_delay(rule: Rule | None = None) -> optax.GradientTransformationExtr
     """Smaller steps for later gradients: ``out = rule(delay) u``.
 
     ``update`` takes the delay of the gradient as the keyword argument ``delay``;
-    :func:`jcollab.asynchronous` passes the one that has come about.
+    :func:`jcollab.algorithms.asynchronous` passes the one that has come about.
 
     Args:
         rule: ``rule(delay) -> factor``, such as :func:`polynomial_staleness`,
@@ -238,7 +238,7 @@ def critical_staleness(noise_ratio: float | Array) -> Rule:
     """The factor ``1 / (1 + 2 delay / (1 + M))``: late gradients are free up to the noise.
 
     Args:
-        noise_ratio: M >= 0, noise over signal, see :mod:`jcollab.noise_scale`.
+        noise_ratio: M >= 0, noise over signal, see :mod:`jcollab.theory.noise_scale`.
 
     Raises:
         ValueError: if noise_ratio < 0.

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import averaging, layout
-from jcollab.averaging.common import check, check_finite, check_variances, traced
-from jcollab.averaging.estimates import check_client_counts
-from jcollab.averaging.rules import PlugIn
+from jcollab import layout
 from jcollab.core import Array, Mixer, PyTree
 from jcollab.mixing.average import dense_average
 from jcollab.mixing.common import payload, weight_dtype, widen
+from jcollab.theory import averaging
+from jcollab.theory.averaging.common import check, check_finite, check_variances, traced
+from jcollab.theory.averaging.estimates import check_client_counts
+from jcollab.theory.averaging.rules import PlugIn
 
 
 class PersonalState(NamedTuple):
@@ -48,14 +49,14 @@ def personal_average(
         o_i = (sum_j c_j x_j - c_i x_i) / (sum_j c_j - c_i)
 
     ``a = 0`` is to learn alone, ``a = (n - 1) / n`` with equal counts the common mean. Weights
-    are fixed, or chosen by a rule (:func:`jcollab.averaging.oracle` where the bias is known, or a
-    plug-in) from the exchanged values themselves, as one vector per client:
+    are fixed, or chosen by a rule (:func:`jcollab.theory.averaging.oracle` where the bias is
+    known, or a plug-in) from the exchanged values themselves, as one vector per client:
 
         a_i = rule(||o_i - x_i||^2, V_i, V_{o_i}),    V_{o_i} = sum_{j != i} c_j^2 V_j / (...)^2
 
     Args:
         weight: a in [0, 1], for all or ``[n]``, which may be traced (for sweeps); or a rule such
-            as :func:`jcollab.averaging.positive_part`.
+            as :func:`jcollab.theory.averaging.positive_part`.
         counts: c > 0 ``[n]``, numbers of samples; None for equal ones.
         variance: with a rule, V >= 0 of each client's value, for all or ``[n]``, summed over
             coordinates. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
@@ -143,8 +144,8 @@ def collaboration(matrix: Any) -> Mixer:
     """Every client weighs every other on its own terms: ``x_i' = sum_j C_ij x_j``.
 
     Rows of C sum to 1 and may hold negative weights: those of
-    :func:`jcollab.averaging.multi_node_weights`, or means within groups. Columns need not sum to 1
-    as those of ``gossip`` must, so that the clients' mean may move.
+    :func:`jcollab.theory.averaging.multi_node_weights`, or means within groups. Columns need not
+    sum to 1 as those of ``gossip`` must, so that the clients' mean may move.
 
     Args:
         matrix: C ``[n, n]``, which may be traced.

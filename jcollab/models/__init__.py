@@ -2,8 +2,8 @@
 
 from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN
-from jcollab.models.convolution import Conv, max_pool
 from jcollab.models.feature_resnet import FeatureResNet, parts_with_statistics
+from jcollab.models.kernels.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.kernels.convolution import Conv, max_pool
 
 
 class CNN(nn.Module):

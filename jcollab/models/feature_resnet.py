@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.kernels.convolution import Conv, max_pool
 from jcollab.models.lenet import SMALL, two_parts, within
 from jcollab.models.resnet18 import with_statistics
 

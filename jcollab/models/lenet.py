@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import layout
-from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.kernels.convolution import Conv, max_pool
 
 Array = jax.Array
 # kernels as the original code's framework draws them: uniform within 1 / sqrt(inputs)

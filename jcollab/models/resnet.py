@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.convolution import Conv
+from jcollab.models.kernels.convolution import Conv
 from jcollab.models.vgg import conv_init, torch_linear
 
 Norm = Literal["group", "evonorm"]

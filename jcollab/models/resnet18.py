@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from jcollab.models.convolution import Conv
+from jcollab.models.kernels.convolution import Conv
 
 Array = jax.Array
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.convolution import Conv, max_pool
+from jcollab.models.kernels.convolution import Conv, max_pool
 
 PADS = ((1, 1), (1, 1))
 # output channels in multiples of the width; every stage ends with 2 x 2 max-pooling

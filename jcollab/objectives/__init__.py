@@ -1,5 +1,6 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
+from jcollab.objectives import prototypes
 from jcollab.objectives.augmentation import as_augment, in_turn
 from jcollab.objectives.bilingual import (
     PairBatch,
@@ -57,6 +58,7 @@ __all__ = [
     "match_logs",
     "negative_sampling",
     "pair_agreement",
+    "prototypes",
     "representation_sharing",
     "sign_ascent",
     "similarity_structure",

@@ -22,7 +22,7 @@ def computed_in(dtype: Any, loss: Callable) -> Callable:
 
     Args:
         dtype: ``jnp.bfloat16``, say.
-        loss: a loss of ONE client, see :func:`jcollab.lift`.
+        loss: a loss of ONE client, see :func:`jcollab.core.lift`.
 
     Returns:
         A loss in its four-argument form; its value is float32.

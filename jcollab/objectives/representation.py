@@ -154,8 +154,8 @@ def representation_sharing(
     Returns:
         ``objective(features [b, d], logits [b, C], labels [b], received, head, key)`` for ONE
         client, which returns the loss of each example ``[b]`` and metrics ``[b]``. ``received``
-        has the fields of :class:`jcollab.prototypes.Received`; ``head`` is the client's own
-        classifier, whose weights get gradients from the observations too.
+        has the fields of :class:`jcollab.objectives.prototypes.Received`; ``head`` is the client's
+        own classifier, whose weights get gradients from the observations too.
 
     Raises:
         ValueError: for negative weights or unknown names; when it is used, if discrimination is

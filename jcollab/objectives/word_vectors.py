@@ -92,7 +92,7 @@ def x2static_rows(batch: Any) -> dict[str, Array]:
 
 
 def x2static_loss(clip: float = CLIP) -> Callable:
-    """X2Static for :func:`jcollab.sparse_decentralized`, with :func:`x2static_rows`.
+    """X2Static for :func:`jcollab.algorithms.sparse_decentralized`, with :func:`x2static_rows`.
 
     A batch has ``targets [T]``, ``negatives [N, T]`` and ``contexts [T, d]``; or, as the targets
     of a sentence have one context, ``contexts [L, d]`` of L sentences and the sentence
@@ -142,7 +142,7 @@ def bag_rows(batch: Any) -> dict[str, Array]:
 
 
 def bag_loss(clip: float = CLIP) -> Callable:
-    """CBOW, skip-gram and sent2vec for :func:`jcollab.sparse_decentralized`, by their bags.
+    """CBOW, skip-gram and sent2vec by their bags, for ``sparse_decentralized``.
 
         c_t = mean of the source vectors in bag t
 

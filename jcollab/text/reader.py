@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-from jcollab.data.corpora import OPENERS
+from jcollab.text.corpora import OPENERS
 
 ENDS = frozenset(".?!")
 WORD = re.compile(r"\.{2,}|\w+(?:['’\-]\w+)*|[^\w\s]")

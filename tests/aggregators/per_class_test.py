@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab.aggregators import coordinate_median, per_class, weighted
-from jcollab.prototypes import Prototypes
+from jcollab.objectives.prototypes import Prototypes
 
 
 def test_a_class_is_aggregated_over_those_that_have_it():

@@ -3,15 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcollab.data import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
-    Dataset,
-    crop_and_flip,
-    cutout,
-    mixup,
-    normalize,
-)
+from jcollab.data import CIFAR10_MEAN, CIFAR10_STD, Dataset, crop_and_flip, cutout, mixup, normalize
 from jcollab.data.augment import _draws
 
 # no two pixels are the same, none is 0

@@ -10,8 +10,8 @@ import pytest
 
 from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
-from jcollab.checkpoints import Checkpoints
-from jcollab.run_log import plain
+from jcollab.training.checkpoints import Checkpoints
+from jcollab.training.run_log import plain
 from tests import ROOT
 
 # one of every paper that is quick; the others run in `make test-all`
@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_what_was_measured(preset, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         written.append(record)
 
-    monkeypatch.setattr("jcollab.run_log.RunLog.write", write)
+    monkeypatch.setattr("jcollab.training.run_log.RunLog.write", write)
     assert main(["relaysgd", preset, "--smoke", "--out", str(tmp_path)]) == 130
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["interrupted"] and summary["results"] and not summary["claims"]

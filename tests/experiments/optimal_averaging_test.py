@@ -5,7 +5,7 @@ import pytest
 
 import jcollab as jc
 from experiments.optimal_averaging import models, multi_node, parabola, plug_in, population
-from jcollab import averaging
+from jcollab.theory import averaging
 
 
 def test_groups_see_labels_of_their_own():

@@ -14,7 +14,7 @@ def test_search_finds_the_recorded_learning_rates(x64, name, steps, rate):
     recorded = np.load(ROOT / "experiments/relaysgd/problems/fig7_8_10.npz")
     problems = stack(
         [
-            jc.data.Quadratics(recorded[f"A_zeta{z}"], recorded[f"B_zeta{z}"][..., 0])
+            jc.data.synthetic.Quadratics(recorded[f"A_zeta{z}"], recorded[f"B_zeta{z}"][..., 0])
             for z in ("0", "0.1")
         ]
     )

@@ -40,7 +40,7 @@ def test_only_rows_that_cross_devices_move(n):
     assert moved_bytes(clipped, x) == {"collective-permute": 2 * row}
     relayed = moved_bytes(jc.relay_sum(jc.topology.chain(n), fill="zero"), x)
     assert relayed == {"collective-permute": 2 * (row + 4)}  # with a count
-    pushed = moved_bytes(jc.push_sum(jc.topology.ring(n).graph.to_directed()), x)
+    pushed = moved_bytes(jc.mixing.push_sum(jc.topology.ring(n).graph.to_directed()), x)
     assert pushed == {"collective-permute": 2 * (row + 4)}  # with a push-sum weight
     dense = moved_bytes(jc.gossip(jc.topology.ring(n), sparse=False), x)
     assert dense == {"all-gather": n * row}

@@ -67,9 +67,11 @@ def test_smaller_steps_for_later_gradients():
         late = jc.local.scale_by_delay(rule)
         np.testing.assert_allclose(late.update(u, late.init(u), delay=3)[0], expected, rtol=1e-6)
     optimizer = optax.chain(jc.local.scale_by_delay(), optax.sgd(0.1))
-    schedule = jc.arrivals.round_robin(T, N)
-    algorithm = jc.asynchronous(loss, optimizer, schedule)
-    weighed = jc.asynchronous(loss, optax.sgd(0.1), schedule, weigh=lambda d: 1 / (1.0 + d))
+    schedule = jc.theory.arrivals.round_robin(T, N)
+    algorithm = jc.algorithms.asynchronous(loss, optimizer, schedule)
+    weighed = jc.algorithms.asynchronous(
+        loss, optax.sgd(0.1), schedule, weigh=lambda d: 1 / (1.0 + d)
+    )
     params = jc.replicate(jnp.asarray(START), N)
     result, expected = (
         jc.params_of(jc.run(a, a.init(KEY, params), data(), KEY)[0]) for a in (algorithm, weighed)

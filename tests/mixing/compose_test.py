@@ -27,7 +27,7 @@ def test_on_mixes_only_what_is_selected():
 
 def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
     trees = jc.topology.binary_tree(6), jc.topology.binary_tree(6, reverse=True)
-    mixer = jc.interleave(*(jc.relay_sum(tree, fill="own") for tree in trees))
+    mixer = jc.mixing.interleave(*(jc.relay_sum(tree, fill="own") for tree in trees))
     inputs = [{"b": jnp.asarray(x), "a": jnp.asarray(x[:, 0] ** 2)} for x in values]
     flat = [np.concatenate([np.asarray(x["a"])[:, None], np.asarray(x["b"])], 1) for x in inputs]
     parts = [
@@ -45,12 +45,12 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
     degrees = (trees[0].degrees + trees[1].degrees) / 2
     np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * size)
     with pytest.raises(ValueError, match="7 are too many for 4 coordinates"):
-        jc.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
+        jc.mixing.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
 
 
 def test_lazy_is_half_of_the_way(values):
-    outputs, _ = drive(jc.lazy_mixing(jc.gossip(GRAPHS["ring"])), values)
+    outputs, _ = drive(jc.mixing.lazy_mixing(jc.gossip(GRAPHS["ring"])), values)
     matrix = (oracles.metropolis(GRAPHS["ring"].graph.edges, 6) + np.eye(6)) / 2
     np.testing.assert_allclose(outputs, matrix @ np.stack(values), atol=1e-10)
     with pytest.raises(ValueError, match=r"weight must be in \(0, 1\], got 0"):
-        jc.lazy_mixing(jc.all_reduce(), 0)
+        jc.mixing.lazy_mixing(jc.all_reduce(), 0)

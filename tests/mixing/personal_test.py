@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab import averaging
+from jcollab.theory import averaging
 
 KEY = jax.random.key(0)
 N, D, T = 5, 3, 4
@@ -145,16 +145,16 @@ def test_collaboration_is_a_matrix_product(x64):
     matrix = rng.normal(size=(N, N))
     matrix /= matrix.sum(1, keepdims=True)
     matrix[0] = np.eye(N)[0]
-    (mixed,), _ = drive(jc.collaboration(matrix), [tree(x)])
+    (mixed,), _ = drive(jc.mixing.collaboration(matrix), [tree(x)])
     np.testing.assert_allclose(flat(mixed), matrix @ x, atol=1e-10)
-    sent = jc.metrics.bytes_sent(jc.collaboration(matrix), tree(x))
+    sent = jc.metrics.bytes_sent(jc.mixing.collaboration(matrix), tree(x))
     assert sent.tolist() == [32 * D] + [24 * D] * (N - 1)  # nobody sends to client 0
     # the best weights of many nodes, one row for each client
     v, targets = rng.exponential(size=N), rng.normal(size=N)
     rows = averaging.multi_node_weights(v, targets - targets[:, None])
     risks = averaging.multi_node_risk(rows, v, targets - targets[:, None])
     noisy = targets + np.sqrt(v) * rng.normal(size=(20_000, N))
-    (mixed,), _ = drive(jc.collaboration(rows), [jnp.asarray(noisy.T)])
+    (mixed,), _ = drive(jc.mixing.collaboration(rows), [jnp.asarray(noisy.T)])
     measured = np.mean((np.asarray(mixed) - targets[:, None]) ** 2, 1)
     np.testing.assert_allclose(measured, risks, rtol=0.05)
     assert (risks < v).all()
@@ -188,21 +188,39 @@ def test_bad_input_is_named():
     given = average(averaging.naive, variance=[1.0, 2.0])
     refuses(r"variance must be one or \[n=5\], got shape \(2,\)", given.init, x)
     refuses("n must be at least 2, so that there are others, got 1", average(0.5).init, x[:1])
-    refuses(r"matrix must be square, \[n, n\], got \(2, 3\)", jc.collaboration, np.ones((2, 3)))
-    refuses("rows that sum to 1, but row 1: 0.5", jc.collaboration, [[1, 0], [0, 0.5]])
-    refuses("matrix must be finite", jc.collaboration, [[1, 0], [0, np.nan]])
     refuses(
-        "matrix is for n=2 clients, params are stacked for n=5", jc.collaboration(np.eye(2)).init, x
+        r"matrix must be square, \[n, n\], got \(2, 3\)", jc.mixing.collaboration, np.ones((2, 3))
+    )
+    refuses("rows that sum to 1, but row 1: 0.5", jc.mixing.collaboration, [[1, 0], [0, 0.5]])
+    refuses("matrix must be finite", jc.mixing.collaboration, [[1, 0], [0, np.nan]])
+    refuses(
+        "matrix is for n=2 clients, params are stacked for n=5",
+        jc.mixing.collaboration(np.eye(2)).init,
+        x,
     )
     optimizer, mixer = optax.sgd(0.1), jc.all_reduce()
-    refuses(r"weight must be in \[0, 1\], got 2", jc.apfl, quadratic, optimizer, mixer, weight=2)
-    refuses("weight_rate must be finite", jc.apfl, quadratic, optimizer, mixer, weight_rate=-1)
-    wrong = jc.apfl(quadratic, optimizer, mixer, weight=[0.5, 0.5])
+    refuses(
+        r"weight must be in \[0, 1\], got 2",
+        jc.algorithms.apfl,
+        quadratic,
+        optimizer,
+        mixer,
+        weight=2,
+    )
+    refuses(
+        "weight_rate must be finite",
+        jc.algorithms.apfl,
+        quadratic,
+        optimizer,
+        mixer,
+        weight_rate=-1,
+    )
+    wrong = jc.algorithms.apfl(quadratic, optimizer, mixer, weight=[0.5, 0.5])
     refuses(r"weight must be one or \[n=5\], got shape \(2,\)", wrong.init, KEY, x)
     common = jc.decentralized(quadratic, optimizer, mixer)
     refuses(
         "attraction must be finite and >= 0, got -1",
-        jc.ditto,
+        jc.algorithms.ditto,
         common,
         quadratic,
         optimizer,
@@ -210,7 +228,7 @@ def test_bad_input_is_named():
     )
     refuses(
         "local_steps must be at least 1",
-        jc.ditto,
+        jc.algorithms.ditto,
         common,
         quadratic,
         optimizer,

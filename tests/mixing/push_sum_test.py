@@ -11,14 +11,14 @@ from tests.mixing.drive import KEY, drive
 @pytest.mark.parametrize("rounds, n", [(1, 6), (2, 6), (3, 8)])
 def test_one_peer_exponential(x64, rounds, n):
     values = list(np.random.default_rng(0).normal(size=(5, n, 3)))
-    outputs, _ = drive(jc.one_peer_exponential(n, rounds=rounds), values)
+    outputs, _ = drive(jc.mixing.one_peer_exponential(n, rounds=rounds), values)
     for t, (x, out) in enumerate(zip(values, outputs, strict=True)):
         for j in range(rounds):
             x = (x + np.roll(x, 2 ** ((t * rounds + j) % 3), 0)) / 2
         np.testing.assert_allclose(out, x, atol=1e-10)
         if n == 8:  # log2(n) exchanges of a power of two are an exact average
             np.testing.assert_allclose(out, np.broadcast_to(values[t].mean(0), out.shape))
-    lost = jc.one_peer_exponential(n, channel=jc.channels.drop(1.0))
+    lost = jc.mixing.one_peer_exponential(n, channel=jc.channels.drop(1.0))
     np.testing.assert_array_equal(drive(lost, values)[0], values)
 
 
@@ -29,7 +29,7 @@ def test_push_sum_finds_the_mean_over_a_directed_graph(x64):
     for j in graph:
         for i in [j, *graph.successors(j)]:
             share[i, j] = 1 / (1 + graph.out_degree(j))
-    mixer, y, w = jc.push_sum(graph), x.copy(), np.ones(6)
+    mixer, y, w = jc.mixing.push_sum(graph), x.copy(), np.ones(6)
     state, z = mixer.init(jnp.asarray(x)), jnp.asarray(x)
     moves = np.random.default_rng(1).normal(size=(60, 6, 2)) * (np.arange(60) < 5)[:, None, None]
     for t in range(60):
@@ -40,15 +40,15 @@ def test_push_sum_finds_the_mean_over_a_directed_graph(x64):
     np.testing.assert_allclose(z, np.broadcast_to(total, z.shape), atol=1e-6)
     assert jc.metrics.bytes_sent(mixer, jnp.asarray(x)).tolist() == [32, 16, 32, 16, 16, 16]
     with pytest.raises(ValueError, match="strongly connected"):
-        jc.push_sum(nx.DiGraph([(0, 1)]))
+        jc.mixing.push_sum(nx.DiGraph([(0, 1)]))
     with pytest.raises(TypeError, match="graph must be a networkx DiGraph, got Graph"):
-        jc.push_sum(nx.Graph([(0, 1)]))
+        jc.mixing.push_sum(nx.Graph([(0, 1)]))
 
 
 def test_push_sum_loses_value_and_weight_together(x64):
     """Whatever is lost, a common value stays the common value."""
     graph = nx.gnp_random_graph(8, 0.5, seed=1, directed=True)
-    mixer, x = jc.push_sum(graph, jc.channels.drop(0.5)), jnp.full((8, 2), 3.0)
+    mixer, x = jc.mixing.push_sum(graph, jc.channels.drop(0.5)), jnp.full((8, 2), 3.0)
     state = mixer.init(x)
     for t in range(5):
         x, state = mixer.update(x, state, key=jax.random.fold_in(KEY, t), step=t)

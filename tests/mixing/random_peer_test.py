@@ -9,7 +9,7 @@ import jcollab as jc
 def test_bytes_over_a_graph_are_those_that_neighbors_ask_for(include_self):
     """Client j asks each of its neighbors (and itself) with the same chance."""
     x = jnp.zeros((4, 10), jnp.float32)
-    mixer = jc.random_peer(jc.topology.chain(4), include_self=include_self)
+    mixer = jc.mixing.random_peer(jc.topology.chain(4), include_self=include_self)
     chances = np.zeros((4, 4))
     for j, near in enumerate(([1], [0, 2], [1, 3], [2])):
         chances[near, j] = 1 / (len(near) + include_self)

@@ -8,7 +8,8 @@ import pytest
 
 import jcollab as jc
 from jcollab import aggregators as ag
-from jcollab import attacks, channels
+from jcollab import channels
+from jcollab.channels import attacks
 
 KEY = jax.random.key(0)
 N, D = 8, 3
@@ -179,7 +180,7 @@ def test_gossip_relays_loss_delay_and_clipping_in_one_program():
     )
     rule = ag.self_centered_clip(0.02)
     tree = jc.topology.spanning_tree(TOPOLOGY)
-    mixer = jc.interleave(
+    mixer = jc.mixing.interleave(
         jc.relay_sum(tree, fill="previous", channel=wire, rule=rule),
         jc.neighborhood(TOPOLOGY, rule, wire),
     )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcollab import objectives, prototypes
+from jcollab import objectives
+from jcollab.objectives import prototypes
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "rep_sharing"

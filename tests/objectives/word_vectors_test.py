@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import objectives, row_sparse
+from jcollab import objectives
+from jcollab.local import row_sparse
 from tests import REFERENCE
 
 X2STATIC = REFERENCE / "x2static"

@@ -17,7 +17,7 @@ def prototypes_over_a_ring(g, optimizer, n=8, d=3):
         jc.objectives.representation_sharing(),
         num_classes=2,
         num_features=d,
-        observer=jc.random_peer(),
+        observer=jc.mixing.random_peer(),
         batch_size=1,
     )
 

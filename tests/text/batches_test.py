@@ -61,8 +61,8 @@ def test_x2static_collapses_where_all_contexts_are_one():
         [corpus], vocabulary, threshold=1.0, batch_size=8, epochs=60,
         contexts=[np.ones((8, 3), np.float32)],
     )  # fmt: skip
-    algorithm = jc.sparse_decentralized(
-        jc.objectives.x2static_loss(), jc.objectives.x2static_rows, jc.row_sparse.adam(0.1)
+    algorithm = jc.algorithms.sparse_decentralized(
+        jc.objectives.x2static_loss(), jc.objectives.x2static_rows, jc.local.row_sparse.adam(0.1)
     )
     key = jax.random.key(0)
     params = {"words": jax.random.uniform(key, (1, 4, 3), minval=-1 / 3, maxval=1 / 3)}

@@ -1,0 +1,109 @@
+"""Decentralised learning: a local step, then an exchange of models or updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import add, local_step
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Clients,
+    Metrics,
+    Mixer,
+    PyTree,
+    State,
+    check_parts,
+    offer,
+)
+
+
+def decentralized(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    mixing_weight: float = 1.0,
+    overlap: bool = False,
+    learners: Any = None,
+    honest: Any = None,
+) -> Algorithm:
+    """Every client takes a local optimiser step; then the mixer combines what they share.
+
+        x(t+1) = (1 - a) x(t) + mix( a x(t) + u(t) )
+
+    with ``u_i`` the update of the local optimiser, whose state never leaves the client. At a = 1
+    models are shared, and the mixer makes the method: ``all_reduce()`` is mini-batch SGD,
+    ``gossip(topology)`` D-PSGD, ``relay_sum(tree)`` RelaySGD, ``one_peer_exponential(n)`` or
+    ``push_sum(graph)`` SGP. At a = 0 only updates are: with ``relay_sum(tree, fill="zero")`` this
+    is RelaySGD/Grad.
+
+    Args:
+        loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
+            client, see :func:`jcollab.core.lift`.
+        optimizer: local optimiser.
+        mixer: how what is shared is combined.
+        mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
+            their updates only.
+        overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
+            that communication can run beside the computation.
+        learners: bool ``[n]``, who takes local steps; the others keep their model but for what
+            the mixer does. None for all. Byzantine clients whose messages are made up from those
+            of others need not learn.
+        honest: bool ``[n]``, whose metrics are averaged; None for the learners.
+
+    Returns:
+        An algorithm with ``init(key, params, model_state=())``, params and model_state stacked
+        ``[n, ...]``, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``. It reports
+        ``loss`` and the metrics of the loss as means over honest clients.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if mixing_weight lies outside [0, 1], client axes differ between params,
+            model_state, batch and mixer, or a mask does not fit.
+
+    Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
+    """
+    check_parts(optimizer=optimizer, mixer=mixer)
+    if not 0 <= mixing_weight <= 1:
+        raise ValueError(f"mixing_weight must be in [0, 1], got {mixing_weight}")
+
+    def share(params: PyTree, updates: PyTree) -> PyTree:
+        return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)
+
+    step = local_step(loss, optimizer, share, learners=learners, honest=honest)
+
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
+        opt_state = jax.vmap(optimizer.init)(params)
+        mixed = mixer.init(_scale(params, mixing_weight))
+        return State(Clients(params, model_state, opt_state, mixed), (), jnp.int32(0))
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        local_key, mix_key = jax.random.split(key)
+        stepped = step(clients, batch, local_key)
+        shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
+        params, mixed = offer(
+            mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
+        )
+        if mixing_weight < 1:
+            params = add(_scale(clients.params, 1 - mixing_weight), params)
+        if overlap:
+            params = add(params, stepped.value)
+        clients = Clients(params, stepped.model_state, stepped.opt_state, mixed)
+        return State(clients, state.shared, state.step + 1), stepped.metrics
+
+    return Algorithm(init, update)
+
+
+def _scale(params: PyTree, factor: float) -> PyTree:
+    if factor == 1:
+        return params
+    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), params)

@@ -1,0 +1,73 @@
+"""Gradient tracking: every client follows an estimate of the mean gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.decentralized.d2 import Corrected
+from jcollab.algorithms.local_step import add, local_step, subtract
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
+
+
+def gradient_tracking(
+    loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer
+) -> Algorithm:
+    """Models and a correction of the updates are both mixed.
+
+        x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = W ( c(t) + u(t) ) - u(t),    c(0) = 0
+
+    With SGD this is ``x(t+1) = W (x(t) - gamma (g(t) - c'(t)))`` with ``c = gamma c'``. Clients
+    send twice as much as with D-PSGD.
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        optimizer: local optimiser; ``u`` is its update, learning rate included.
+        mixer: a linear mixer, ``gossip(topology)``.
+
+    Returns:
+        An algorithm like :func:`jcollab.decentralized`.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if client axes differ between params, model_state, batch and mixer.
+
+    Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
+    """
+    check_parts(optimizer=optimizer, mixer=mixer)
+    step = local_step(loss, optimizer)
+
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        opt_state = jax.vmap(optimizer.init)(params)
+        both = (mixer.init(params), mixer.init(zeros))
+        return State(Corrected(params, model_state, opt_state, both, zeros), (), jnp.int32(0))
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        local_key, mix_key, correction_key = jax.random.split(key, 3)
+        stepped = step(clients, batch, local_key)
+        of_params, of_correction = clients.mixer
+        moved = add(clients.correction, stepped.value)
+        context = {"step": state.step, "batch": batch}
+        params, of_params = offer(
+            mixer.update, add(clients.params, moved), of_params, key=mix_key, **context
+        )
+        mixed, of_correction = offer(
+            mixer.update, moved, of_correction, key=correction_key, **context
+        )
+        clients = Corrected(
+            params,
+            stepped.model_state,
+            stepped.opt_state,
+            (of_params, of_correction),
+            subtract(mixed, stepped.value),
+        )
+        return State(clients, state.shared, state.step + 1), stepped.metrics
+
+    return Algorithm(init, update)

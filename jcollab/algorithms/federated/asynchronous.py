@@ -1,0 +1,216 @@
+"""Asynchronous learning: clients of different speed, a server that waits for none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import gradient_of, subtract
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
+from jcollab.theory.arrivals import Arrivals, as_array, check
+
+
+class FetchedModels(NamedTuple):
+    """Client part of the state; every leaf is ``[n, ...]``.
+
+    Attributes:
+        model: the model that each client has fetched and computes on.
+        model_state: what the loss carries along.
+        since: int32 ``[n]``, server steps at the time of fetching.
+    """
+
+    model: PyTree
+    model_state: PyTree
+    since: Array
+
+
+class Server(NamedTuple):
+    """Shared part of the state.
+
+    Attributes:
+        params: the newest model.
+        opt_state: of the server's optimiser.
+        buffer: sum of the updates that wait for a server step; ``()`` where each makes its own.
+        waiting: int32 ``[]``, how many they are.
+        delays: float ``[]``, sum of their delays.
+        version: int32 ``[]``, number of server steps.
+        arrivals: the schedule.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    buffer: PyTree
+    waiting: Array
+    delays: Array
+    version: Array
+    arrivals: Arrivals
+
+
+def asynchronous(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    arrivals: Arrivals | Any,
+    *,
+    buffer_size: int = 1,
+    weigh: Callable[[Array], Array] | None = None,
+    local_optimizer: optax.GradientTransformation | None = None,
+) -> Algorithm:
+    """A server takes a step with what the arriving client computed on the model it had fetched.
+
+        x(t+1) = x(t) + u(t),    u(t) from  w(tau) grad f_i( x(t - tau) )
+
+    One round is one arrival: client i of the schedule hands in its gradient and fetches the newest
+    model. The delay tau, the server's steps in between, comes about and is reported. With
+    ``buffer_size`` K, the server takes a step at every K-th arrival, with the mean of what came
+    (FedBuff).
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        optimizer: the server's. It is told ``delay``, the mean over the updates of a step, for
+            :func:`jcollab.local.scale_by_delay`.
+        arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
+            ``[T]``. It becomes part of the state and starts over after T rounds; may be traced.
+        buffer_size: K >= 1.
+        weigh: ``weigh(delay) -> w``, the weight of each update; None for 1. FedBuff's is
+            ``polynomial_staleness(0.5)``.
+        local_optimizer: if given, a client takes H steps with it, started afresh, on batch leaves
+            ``[n, H, ...]``, and hands in ``x_start - x_H``, how far it came, in place of a
+            gradient.
+
+    Returns:
+        An algorithm with ``init(key, params, model_state=())`` for stacked params ``[n, ...]``,
+        whose mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``,
+        of which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It
+        reports ``loss`` and metrics of the loss at the model that the client held (of its last
+        local step), ``client``, ``delay`` and ``time``. Where a schedule says -1, nobody comes and
+        nothing changes.
+
+    Raises:
+        TypeError: if ``loss`` has neither form, the schedule holds no whole numbers, or ``weigh``
+            is not callable.
+        ValueError: if buffer_size < 1 or the schedule is empty; in ``init``, if it names clients
+            that are not there; or client axes differ.
+
+    Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
+    arXiv 2106.06639 (FedBuff).
+    """
+    check_parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
+    if isinstance(buffer_size, bool) or not isinstance(buffer_size, int):
+        raise TypeError(f"buffer_size must be a whole number, got {buffer_size!r}")
+    if buffer_size < 1:
+        raise ValueError(f"buffer_size must be at least 1, got {buffer_size}")
+    if weigh is not None and not callable(weigh):
+        raise TypeError(f"weigh must be a function of the delay, got {type(weigh).__name__}")
+    schedule = _schedule(arrivals)
+    gradient = gradient_of(lift(loss))
+    server = optax.with_extra_args_support(optimizer)
+
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
+        check(schedule.client, n, "arrivals", lowest=-1)
+        model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
+        models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), model)
+        buffer = () if buffer_size == 1 else jax.tree.map(jnp.zeros_like, model)
+        none = jnp.int32(0)
+        shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
+        return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
+
+    def work(
+        model: PyTree, model_state: PyTree, batch: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Metrics]:
+        """What a client hands in."""
+        if local_optimizer is None:
+            return gradient(model, model_state, batch, key)
+        steps = layout.num_clients(batch, "batch of a client")
+
+        def local(carry: tuple, given: tuple) -> tuple[tuple, Metrics]:
+            params, model_state, opt_state = carry
+            grads, model_state, metrics = gradient(params, model_state, *given)
+            updates, opt_state = local_optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
+
+        begin = (model, model_state, local_optimizer.init(model))
+        (end, model_state, _), metrics = jax.lax.scan(
+            local, begin, (batch, jax.random.split(key, steps))
+        )
+        last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
+        return subtract(model, end), model_state, last
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        fetched, shared = state.clients, state.shared
+        n = layout.num_clients((fetched.model, fetched.model_state), "(params, model_state)")
+        if (given := layout.num_clients(batch, "batch")) not in (1, n):
+            raise ValueError(
+                f"batch must lead with n={n}, or 1 for the arriving client, got {given}"
+            )
+        turn = state.step % shared.arrivals.client.shape[0]
+        client, time = shared.arrivals.client[turn], shared.arrivals.time[turn]
+        i, came = jnp.maximum(client, 0), client >= 0
+        model, model_state = jax.tree.map(
+            lambda leaf: leaf[i], (fetched.model, fetched.model_state)
+        )
+        own = jax.tree.map(lambda leaf: leaf[i if given == n else 0], batch)
+
+        handed, new_model_state, metrics = work(model, model_state, own, jax.random.fold_in(key, i))
+        delay = shared.version - fetched.since[i]
+        if weigh is not None:
+            factor = weigh(delay)
+            handed = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), handed)
+        received = receive(shared, handed, delay)
+        shared = jax.tree.map(lambda new, old: jnp.where(came, new, old), received, shared)
+
+        def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
+            return jax.tree.map(
+                lambda rows, a, b: rows.at[i].set(jnp.where(came, a, b)), stacked, new, old
+            )
+
+        clients = FetchedModels(
+            fetch(fetched.model, shared.params, model),
+            fetch(fetched.model_state, new_model_state, model_state),
+            fetch(fetched.since, shared.version, fetched.since[i]),
+        )
+        log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
+        return State(clients, shared, state.step + 1), log
+
+    def receive(shared: Server, handed: PyTree, delay: Array) -> Server:
+        """The server after an update has come, with a step where the buffer is full."""
+        waiting, delays = shared.waiting + 1, shared.delays + delay
+        mean, buffer = handed, shared.buffer
+        if buffer_size > 1:
+            buffer = jax.tree.map(jnp.add, buffer, handed)
+            mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
+        updates, opt_state = server.update(
+            mean, shared.opt_state, shared.params, delay=delays / buffer_size
+        )
+        params = optax.apply_updates(shared.params, updates)
+        empty, none, nothing = jax.tree.map(jnp.zeros_like, (buffer, waiting, delays))
+        version, schedule = shared.version + 1, shared.arrivals
+        stepped = Server(params, opt_state, empty, none, nothing, version, schedule)
+        if buffer_size == 1:
+            return stepped
+        full = waiting == buffer_size
+        collected = shared._replace(buffer=buffer, waiting=waiting, delays=delays)
+        return jax.tree.map(lambda new, old: jnp.where(full, new, old), stepped, collected)
+
+    return Algorithm(init, update)
+
+
+def _schedule(arrivals: Any) -> Arrivals:
+    if not isinstance(arrivals, Arrivals):
+        arrivals = as_array(arrivals)
+        shape = arrivals.shape
+        arrivals = Arrivals(arrivals, jnp.arange(shape[0] if shape else 0, dtype=float))
+    check(arrivals.client, jnp.iinfo(jnp.int32).max, "arrivals", lowest=-1)
+    if jnp.shape(arrivals.time) != jnp.shape(arrivals.client):
+        raise ValueError(
+            f"arrivals must have a time for each client, got {jnp.shape(arrivals.time)} times for "
+            f"{jnp.shape(arrivals.client)}"
+        )
+    return Arrivals(
+        jnp.asarray(arrivals.client, jnp.int32), jnp.asarray(arrivals.time, jnp.zeros(()).dtype)
+    )

@@ -1,0 +1,147 @@
+"""APFL: a personal model that is an average of a local and a common one, both still learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, lift, offer
+from jcollab.theory.averaging.common import check
+
+
+class Interpolated(NamedTuple):
+    """Client part of the state; every leaf is ``[n, ...]``.
+
+    Attributes:
+        local: v, the part that never leaves the client.
+        common: w, the client's copy of the common model.
+        weight: a, how much of the personal model is common, ``[n]``.
+        model_state: what the loss carries along.
+        local_opt_state: of the optimiser of v.
+        opt_state: of the optimiser of w.
+        mixer: state of the mixer.
+    """
+
+    local: PyTree
+    common: PyTree
+    weight: Array
+    model_state: PyTree
+    local_opt_state: PyTree
+    opt_state: PyTree
+    mixer: PyTree
+
+    @property
+    def params(self) -> PyTree:
+        """The personal models, ``(1 - a) v + a w``."""
+        return jax.vmap(_blend)(self.local, self.common, self.weight)
+
+
+def apfl(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    weight: Any = 0.5,
+    weight_rate: float = 0.0,
+) -> Algorithm:
+    """Adaptive personalised federated learning: learns both parts of an average of two models.
+
+        p(t) = (1 - a) v(t) + a w(t)                    the personal model
+        v(t+1) = v(t) + u( (1 - a) grad f(p) )          local, with the derivative by v
+        w(t+1) = mix( w(t) + u( grad f(w) ) )           common
+        a(t+1) = clip( a - eta <grad f(p), w - v>, 0, 1 )
+
+    all on the same batch, with ``u`` the update of a local optimiser. The paper weighs the local
+    part, by ``1 - a``; here as everywhere in the library, a is the weight of what is common.
+
+    Args:
+        loss: as for :func:`jcollab.decentralized`.
+        optimizer: local optimiser, with a state for each of the two models.
+        mixer: how common models are combined; the paper's is ``mix_every(H, all_reduce())``.
+        weight: a in [0, 1] at the start, for all or ``[n]``; may be traced.
+        weight_rate: eta >= 0; 0 keeps the weights.
+
+    Returns:
+        An algorithm like :func:`jcollab.decentralized`; :func:`jcollab.params_of` gives the
+        personal models. Metrics are those of the personal models, with the mean of a as
+        ``collaboration``.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if a number lies outside its range, or client axes differ.
+
+    Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
+    """
+    check_parts(optimizer=optimizer, mixer=mixer)
+    check("weight", weight, "in [0, 1]", lambda a: (a >= 0) & (a <= 1))
+    check("weight_rate", weight_rate, "finite and >= 0", lambda eta: eta >= 0)
+    gradient = gradient_of(lift(loss))
+
+    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
+        if np.shape(weight) not in ((), (n,)):
+            raise ValueError(f"weight must be one or [n={n}], got shape {np.shape(weight)}")
+        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+        clients = Interpolated(
+            local=params,
+            common=params,
+            weight=jnp.broadcast_to(jnp.asarray(weight, dtype), (n,)),
+            model_state=model_state,
+            local_opt_state=jax.vmap(optimizer.init)(params),
+            opt_state=jax.vmap(optimizer.init)(params),
+            mixer=mixer.init(params),
+        )
+        return State(clients, (), jnp.int32(0))
+
+    def local_steps(clients: Interpolated, batch: PyTree, key: Array) -> tuple:
+        """One client's steps on both models; the mixer comes after."""
+        local, common, a = clients.local, clients.common, clients.weight
+        at_common, _, _ = gradient(common, clients.model_state, batch, key)
+        at_personal, model_state, metrics = gradient(
+            _blend(local, common, a), clients.model_state, batch, key
+        )
+        by_local = jax.tree.map(lambda g: ((1 - a) * g).astype(g.dtype), at_personal)
+        updates, local_state = optimizer.update(by_local, clients.local_opt_state, local)
+        moved, state = optimizer.update(at_common, clients.opt_state, common)
+        slope = sum(
+            jax.tree.leaves(
+                jax.tree.map(
+                    lambda g, w, v: jnp.sum(g * (w - v), dtype=a.dtype), at_personal, common, local
+                )
+            )
+        )
+        fresh = clients._replace(
+            local=optax.apply_updates(local, updates),
+            common=optax.apply_updates(common, moved),
+            weight=jnp.clip(a - weight_rate * slope, 0, 1).astype(a.dtype),
+            model_state=model_state,
+            local_opt_state=local_state,
+            opt_state=state,
+        )
+        return fresh, metrics | {"collaboration": fresh.weight}
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        n = layout.num_clients((clients.local, batch), "(params, batch)")
+        local_key, mix_key = jax.random.split(key)
+        mixer_state, clients = clients.mixer, clients._replace(mixer=())
+        keys = layout.client_keys(local_key, n)
+        clients, metrics = layout.per_client(local_steps)(clients, batch, keys)
+        common, mixer_state = offer(
+            mixer.update, clients.common, mixer_state, key=mix_key, step=state.step, batch=batch
+        )
+        clients = clients._replace(common=common, mixer=mixer_state)
+        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+
+    return Algorithm(init, update)
+
+
+def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:
+    return jax.tree.map(lambda v, w: ((1 - a) * v + a * w).astype(v.dtype), local, common)

@@ -1,0 +1,141 @@
+"""Ditto: personal models that are drawn towards a model which others train together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift, params_of
+from jcollab.data import sources
+from jcollab.theory.averaging.common import check
+
+
+class Personal(NamedTuple):
+    """Client part of the state; every leaf is ``[n, ...]``.
+
+    Attributes:
+        params: personal models v.
+        model_state: what the loss carries along with them.
+        opt_state: of their optimisers.
+        common: client part of the algorithm that trains the common model.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    common: PyTree
+
+
+def ditto(
+    algorithm: Algorithm,
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    attraction: float,
+    local_steps: int = 1,
+    source: sources.Source | None = None,
+) -> Algorithm:
+    """Beside any algorithm for common models w, every client trains one of its own, near it.
+
+        v_i(t+1) = v_i(t) + u( grad f_i(v_i) + lambda (v_i - w_i(t)) )
+
+    where ``w_i(t)`` is the client's copy of the common model at the start of the round, or the
+    server's, and ``u`` the update of the optimiser. What happens to w does not depend on v.
+    ``lambda = 0`` is to learn alone; with large ones v follows w.
+
+    Args:
+        algorithm: what trains the common model, ``federated(...)`` or ``decentralized(loss,
+            optimizer, all_reduce())``, say; it sees the same data.
+        loss: of the personal models, as for :func:`jcollab.decentralized`.
+        optimizer: of the personal models.
+        attraction: lambda >= 0; may be traced.
+        local_steps: how many steps every v takes in a round, at least 1.
+        source: where these steps find their batches, see :mod:`jcollab.data.sources`: that of
+            ``federated``, ``sources.stacked()`` if it has none; None for the round's batch ``[n,
+            ...]`` in every step.
+
+    Returns:
+        An algorithm with ``init(key, params, model_state=(), ...)``, params ``[n, ...]``, and what
+        else that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models.
+        Metrics are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
+
+    Raises:
+        TypeError: if ``loss`` has neither form.
+        ValueError: if lambda is negative or not finite, local_steps < 1, or client axes differ.
+
+    Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
+    """
+    check_parts(algorithm=algorithm, optimizer=optimizer)
+    check("attraction", attraction, "finite and >= 0", lambda value: value >= 0)
+    if local_steps < 1:
+        raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+    gradient = gradient_of(lift(loss))
+    batch_source = sources.repeated() if source is None else source
+
+    def init(key: Array, params: PyTree, model_state: PyTree = (), **options: Any) -> State:
+        layout.num_clients((params, model_state), "(params, model_state)")
+        opt_state = jax.vmap(optimizer.init)(params)
+        more: Any = (model_state,) if jax.tree.leaves(model_state) else ()
+        common = algorithm.init(key, params, *more, **options)
+        clients = Personal(params, model_state, opt_state, common.clients)
+        return State(clients, common.shared, common.step)
+
+    def local(
+        params: PyTree,
+        model_state: PyTree,
+        opt_state: PyTree,
+        center: PyTree,
+        row: PyTree,
+        common: PyTree,
+        key: Array,
+    ) -> tuple:
+        pick_key, step_key = jax.random.split(key)
+
+        def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
+            params, model_state, opt_state = carry
+            batch = batch_source.pick(row, common, pick_key, k)
+            key = jax.random.fold_in(step_key, k)
+            grads, model_state, metrics = gradient(params, model_state, batch, key)
+            pulled = jax.tree.map(
+                lambda g, v, w: (g + attraction * (v - w)).astype(g.dtype), grads, params, center
+            )
+            updates, opt_state = optimizer.update(pulled, opt_state, params)
+            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
+
+        carry, metrics = jax.lax.scan(
+            one, (params, model_state, opt_state), jnp.arange(local_steps)
+        )
+        return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        clients = state.clients
+        rows, common = batch_source.rows(batch, None, local_steps)
+        n = layout.num_clients((clients.params, rows), "(params, batch)")
+        common_key, local_key = jax.random.split(key)
+        before = State(clients.common, state.shared, state.step)
+        after, common_log = algorithm.update(before, batch, common_key)
+        center = jax.tree.map(
+            lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
+        )
+        (params, model_state, opt_state), metrics = layout.per_client(
+            local, in_axes=(0, 0, 0, 0, 0, None, 0)
+        )(
+            clients.params,
+            clients.model_state,
+            clients.opt_state,
+            center,
+            rows,
+            common,
+            layout.client_keys(local_key, n),
+        )
+        log = {f"common_{name}": value for name, value in common_log.items()}
+        clients = Personal(params, model_state, opt_state, after.clients)
+        return State(clients, after.shared, after.step), mean_metrics(metrics) | log
+
+    return Algorithm(init, update)

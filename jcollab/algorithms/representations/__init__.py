@@ -1,0 +1,13 @@
+"""Clients that exchange class representations in place of models."""
+
+from jcollab.algorithms.representations.groups import Group
+from jcollab.algorithms.representations.representation_sharing import (
+    bytes_exchanged,
+    representation_sharing,
+)
+
+__all__ = [
+    "Group",
+    "bytes_exchanged",
+    "representation_sharing",
+]

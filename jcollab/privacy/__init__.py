@@ -1,0 +1,9 @@
+"""Privacy of what clients send."""
+
+from jcollab.privacy.class_means import Release, epsilon, gaussian_mechanism
+
+__all__ = [
+    "Release",
+    "epsilon",
+    "gaussian_mechanism",
+]

@@ -1,0 +1,212 @@
+"""What sentence vectors are good for: finding translations, neighbours and topics."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 24  # scores that are held at a time
+
+
+def unit(vectors: Any) -> np.ndarray:
+    """Vectors of length 1, float32 ``[N, d]``; those of length 0 stay 0.
+
+    Raises:
+        ValueError: if they are no matrix, or not finite.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"vectors must be [N, d], got shape {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise ValueError("vectors must be finite, got infinite ones or NaN")
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def nearest(
+    queries: Any, keys: Any, k: int = 1, *, margin: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k keys of largest cosine to each query, the best first.
+
+    With a margin m, keys that lie near many queries ("hubs") count less: the largest of
+
+        2 cos(x, y) - (mean of the m largest cosines of y to all queries),
+
+    which orders keys as CSLS does. It looks at all queries together, and so needs many.
+
+    Args:
+        queries: ``[Q, d]``.
+        keys: ``[N, d]``, seen a chunk at a time.
+        k: 1..N.
+        margin: m in 0..Q; 0 for plain cosines.
+
+    Returns:
+        Rows of the keys, int ``[Q, k]``, and their scores ``[Q, k]``, cosines without a
+        margin. Of equal ones, the first comes first.
+
+    Raises:
+        ValueError: if shapes do not fit, or k or margin lies outside its range.
+
+    Example:
+        >>> rows, scores = jc.text.retrieval.nearest([[1.0, 0.0]], [[0.0, 2.0], [3.0, 4.0]])
+        >>> rows.tolist(), round(float(scores[0, 0]), 3)
+        ([[1]], 0.6)
+
+    Source: Conneau et al. 2018, arXiv 1710.04087 (CSLS).
+    """
+    queries, keys = unit(queries), unit(keys)
+    if queries.shape[1] != keys.shape[1]:
+        raise ValueError(
+            f"queries and keys must have one d, got {queries.shape[1]} and {keys.shape[1]}"
+        )
+    if not 1 <= k <= len(keys):
+        raise ValueError(f"k must be in 1..N={len(keys)}, got {k}")
+    if not 0 <= margin <= len(queries):
+        raise ValueError(f"margin must be in 0..Q={len(queries)}, got {margin}")
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    rows = np.zeros((len(queries), k), int)
+    step = max(k, CHUNK // max(len(queries), 1))
+    for start in range(0, len(keys), step):
+        scores = queries @ keys[start : start + step].T
+        if margin:
+            scores = 2 * scores - np.partition(scores, -margin, axis=0)[-margin:].mean(0)
+        if k == 1:
+            here = scores.argmax(1)[:, None]
+        else:
+            few = min(k, scores.shape[1])
+            here = np.argpartition(-scores, few - 1, axis=1)[:, :few]
+        merged = np.concatenate([best, np.take_along_axis(scores, here, 1)], 1)
+        places = np.concatenate([rows, here + start], 1)
+        order = np.lexsort((places, -merged), axis=1)[:, :k]
+        best = np.take_along_axis(merged, order, 1)
+        rows = np.take_along_axis(places, order, 1)
+    return rows, best
+
+
+def precision_at_1(
+    queries: Any,
+    keys: Any,
+    wanted: Sequence[Hashable],
+    names: Sequence[Hashable],
+    *,
+    margin: int = 0,
+) -> float:
+    """How often the nearest key is a right one: ``mean_i [names[argmax_j cos_ij] = wanted_i]``.
+
+    Keys of equal names (a sentence that occurs twice, say) are equally right.
+
+    Args:
+        queries: ``[Q, d]``.
+        keys: ``[N, d]``.
+        wanted: Q names.
+        names: N names.
+        margin: as for :func:`nearest`.
+
+    Returns:
+        In 0..1.
+
+    Raises:
+        ValueError: if lengths do not fit.
+
+    Example:
+        >>> precision_at_1([[1, 0.1], [0, 1]], [[1, 0], [0, 1], [0, 1]], "ab", "abb")
+        1.0
+    """
+    if len(wanted) != len(queries) or len(names) != len(keys):
+        raise ValueError(
+            f"wanted and names must be as long as queries and keys ({len(queries)}, {len(keys)}), "
+            f"got {len(wanted)} and {len(names)}"
+        )
+    rows, _ = nearest(queries, keys, margin=margin)
+    return float(
+        np.mean([names[row] == name for row, name in zip(rows[:, 0], wanted, strict=True)])
+    )
+
+
+def retrieval(encoder: Any, source: Sequence[str], target: Sequence[str]) -> tuple[float, float]:
+    """P@1 from source to target and back, equal sentences credited.
+
+    Args:
+        encoder: has ``encode(texts) -> [N, d]``, as
+            :class:`jcollab.text.sentences.SentenceEncoder`.
+        source: N sentences.
+        target: their translations.
+
+    Raises:
+        ValueError: if they differ in number.
+    """
+    left, right = encoder.encode(source), encoder.encode(target)
+    there = precision_at_1(left, right, list(target), list(target))
+    return there, precision_at_1(right, left, list(source), list(source))
+
+
+def among_many(
+    encoder: Any,
+    source: Sequence[str],
+    target: Sequence[str],
+    others: Sequence[str],
+    *,
+    margin: int = 0,
+) -> tuple[float, int]:
+    """P@1 from source to target among many other sentences of the target's language.
+
+    Args:
+        encoder: as for :func:`retrieval`.
+        source: N sentences.
+        target: their translations.
+        others: further keys; those that occur twice are one.
+        margin: as for :func:`nearest`.
+
+    Returns:
+        P@1 and the number of keys.
+
+    Raises:
+        ValueError: if source and target differ in number.
+    """
+    names = [*dict.fromkeys(others), *target]
+    left, right = encoder.encode(source), encoder.encode(names)
+    return precision_at_1(left, right, list(target), names, margin=margin), len(names)
+
+
+def zero_shot(
+    train: Any, labels: Sequence[Hashable], tests: dict[str, tuple[Any, Sequence[Hashable]]]
+) -> dict[str, float]:
+    """Accuracy of a classifier that has seen one language only, on others.
+
+    Logistic regression on frozen vectors of length 1; its penalty is chosen by cross-validation
+    on the training language.
+
+    Args:
+        train: vectors ``[N, d]``.
+        labels: N classes.
+        tests: for each language vectors and classes.
+
+    Returns:
+        Accuracy in 0..1 for each of tests, and as ``"majority"`` that of the largest class of
+        train, a mean over tests.
+
+    Raises:
+        ValueError: if lengths do not fit, or there is only one class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    for name, (x, y) in {"train": (train, labels), **tests}.items():
+        if len(x) != len(y):
+            raise ValueError(f"{name} must have a class for each vector, got {len(x)} and {len(y)}")
+    classes, counts = np.unique(np.asarray(labels), return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"labels must hold at least two classes, got {list(classes)}")
+    folds = int(min(5, counts.min()))
+    model: Any = LogisticRegression(max_iter=1000)
+    if folds >= 2:
+        grid = {"C": [0.3, 1, 3, 10, 30, 100]}
+        model = GridSearchCV(model, grid, cv=folds)
+    model.fit(unit(train), np.asarray(labels))
+    scores = {name: float(model.score(unit(x), np.asarray(y))) for name, (x, y) in tests.items()}
+    largest = classes[counts.argmax()]
+    scores["majority"] = float(
+        np.mean([np.mean(np.asarray(y) == largest) for _, y in tests.values()])
+    )
+    return scores

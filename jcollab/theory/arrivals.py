@@ -1,0 +1,304 @@
+"""Who answers when: the order in which clients of different speed reach a server.
+
+Every client computes, sends, fetches the newest model and starts again. Delays are not chosen here:
+they come about, as the number of steps that the server takes while a client computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab import layout
+
+PyTree = Any
+Array = jax.Array
+Draw = Callable[[Array], Array]
+Chance = Any  # a number, or an array that is traced
+
+
+class Arrivals(NamedTuple):
+    """A schedule of T arrivals.
+
+    Attributes:
+        client: int32 ``[T]``, who arrives.
+        time: ``[T]``, when, in the unit of the compute times.
+    """
+
+    client: Any
+    time: Any
+
+
+def fixed() -> Draw:
+    """Every job takes the client's mean time."""
+    return lambda key: jnp.ones(())
+
+
+def exponential() -> Draw:
+    """A memoryless factor with mean 1."""
+    return lambda key: jax.random.exponential(key)
+
+
+def gamma(shape: Chance) -> Draw:
+    """A gamma factor with mean 1 and variance ``1 / shape``.
+
+    Raises:
+        ValueError: if shape is not positive.
+    """
+    _positive("shape", shape)
+    return lambda key: jax.random.gamma(key, shape) / shape
+
+
+def lognormal(sigma: Chance) -> Draw:
+    """``exp(sigma z - sigma^2 / 2)``, with mean 1.
+
+    Raises:
+        ValueError: if sigma < 0.
+    """
+    _at_least_zero("sigma", sigma)
+    return lambda key: jnp.exp(sigma * jax.random.normal(key) - sigma**2 / 2)
+
+
+def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) -> Draw:
+    """With a probability, a job takes ``factor`` times as long as ``draw`` says.
+
+    Args:
+        probability: in [0, 1].
+        factor: > 0.
+        draw: the job's usual factor; None for :func:`fixed`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    if not _traced(probability) and not 0 <= probability <= 1:
+        raise ValueError(f"probability must be in [0, 1], got {probability}")
+    _positive("factor", factor)
+    usual = draw or fixed()
+
+    def drawn(key: Array) -> Array:
+        late, own = jax.random.split(key)
+        return usual(own) * jnp.where(jax.random.bernoulli(late, probability), factor, 1.0)
+
+    return drawn
+
+
+def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
+    """Mean compute times of n clients, ``mean * draw(fold_in(key, client))``, ``[n]``.
+
+    Raises:
+        ValueError: if n < 1 or mean is not positive.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    _positive("mean", mean)
+    return mean * jax.vmap(draw)(layout.client_keys(key, n))
+
+
+def round_robin(num_arrivals: int, n: int | Array) -> Arrivals:
+    """Equally fast clients in turn: client ``t mod n`` at time t, so that every delay is n - 1.
+
+    The first n arrivals have computed on the start: this is the constant past, ``x(s) = x(0)`` for
+    s < 0.
+
+    Args:
+        num_arrivals: T >= 1.
+        n: number of clients; may be traced.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+    if num_arrivals < 1:
+        raise ValueError(f"num_arrivals must be at least 1, got {num_arrivals}")
+    if not _traced(n) and n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    turns = jnp.arange(num_arrivals, dtype=jnp.int32)
+    return Arrivals(turns % jnp.asarray(n, jnp.int32), turns.astype(jnp.result_type(float)))
+
+
+def simulate(
+    key: Array,
+    num_arrivals: int,
+    compute_time: Any,
+    *,
+    link_time: Any = 0.0,
+    draw: Draw | None = None,
+    joins: Any = 0.0,
+    leaves: Any = np.inf,
+) -> Arrivals:
+    """Simulates clients that compute and send over and over.
+
+    Client i starts at ``joins_i``; its k-th job takes ``compute_time_i draw(key_ik) + link_time_i``
+    and the next begins when it ends. A job that would end after ``leaves_i`` never arrives. Of two
+    that arrive together, the client with the smaller number comes first.
+
+    Args:
+        key: random key; job k of client i draws from ``fold_in(fold_in(key, i), k)``.
+        num_arrivals: T >= 1.
+        compute_time: mean time of a job, > 0, ``[n]``.
+        link_time: time of both transfers of a job, >= 0, ``[n]`` or one for all.
+        draw: a positive random factor of mean 1, such as :func:`exponential`; None for
+            :func:`fixed`.
+        joins: when each client comes, ``[n]`` or one time for all.
+        leaves: when each client goes, ``[n]`` or one time for all.
+
+    Returns:
+        The arrivals. With traced arguments nothing is checked, and ``client`` is -1 once nobody is
+        left.
+
+    Raises:
+        TypeError: if ``draw`` is not callable.
+        ValueError: if a number is out of range, shapes differ, or everybody leaves before
+            ``num_arrivals`` have come.
+    """
+    if num_arrivals < 1:
+        raise ValueError(f"num_arrivals must be at least 1, got {num_arrivals}")
+    if draw is not None and not callable(draw):
+        raise TypeError(f"draw must be a function of a key, got {type(draw).__name__}")
+    compute_time, link_time, joins, leaves = map(as_array, (compute_time, link_time, joins, leaves))
+    if jnp.ndim(compute_time) != 1 or jnp.size(compute_time) < 1:
+        raise ValueError(f"compute_time must be of shape [n], got {jnp.shape(compute_time)}")
+    (n,) = jnp.shape(compute_time)
+    given = {"link_time": link_time, "joins": joins, "leaves": leaves}
+    for name, value in given.items():
+        if jnp.shape(value) not in ((), (n,)):
+            raise ValueError(f"{name} must be one number or [n={n}], got {jnp.shape(value)}")
+    _positive("compute_time", compute_time)
+    _at_least_zero("link_time", link_time)
+    _at_least_zero("joins", joins)
+    if not _traced(joins) and not _traced(leaves) and not np.all(np.less(joins, leaves)):
+        raise ValueError(f"leaves must be after joins={joins}, got {leaves}")
+
+    kind = jnp.result_type(float)
+    link, begin, end = (jnp.broadcast_to(jnp.asarray(v, kind), (n,)) for v in given.values())
+    compute = jnp.asarray(compute_time, kind)
+    client, time = _simulate(key, compute, link, begin, end, num_arrivals, draw or fixed())
+    if not _traced(client) and (left := int((client >= 0).sum())) < num_arrivals:
+        raise ValueError(
+            f"num_arrivals must be at most {left}, since everybody has left by then, "
+            f"got {num_arrivals}"
+        )
+    return Arrivals(client, time)
+
+
+def _simulate(
+    key: Array,
+    compute: Array,
+    link: Array,
+    joins: Array,
+    leaves: Array,
+    num_arrivals: int,
+    draw: Draw,
+) -> tuple[Array, Array]:
+    n = compute.shape[0]
+
+    def ends(i: Array, job: Array, start: Array) -> Array:
+        factor = draw(jax.random.fold_in(jax.random.fold_in(key, i), job))
+        end = start + compute[i] * factor + link[i]
+        return jnp.where(end <= leaves[i], end, jnp.inf)
+
+    def arrive(carry: tuple, _: None) -> tuple:
+        finish, jobs = carry
+        i = jnp.argmin(finish)
+        now = finish[i]
+        jobs = jobs.at[i].add(1)
+        finish = finish.at[i].set(ends(i, jobs[i], now))
+        return (finish, jobs), (jnp.where(jnp.isfinite(now), i, -1).astype(jnp.int32), now)
+
+    everyone, none = jnp.arange(n), jnp.zeros(n, jnp.int32)
+    start = jax.vmap(ends)(everyone, none, joins)
+    return jax.lax.scan(arrive, (start, none), None, length=num_arrivals)[1]
+
+
+def delays_of(client: Any, n: int) -> np.ndarray:
+    """Steps that a server takes, one at each arrival, while each arriving client computed.
+
+    Args:
+        client: int ``[T]``, who arrives.
+        n: number of clients; all fetch the model at the start.
+
+    Returns:
+        int ``[T]``.
+
+    Raises:
+        ValueError: if there is no arrival, or client holds numbers outside 0..n-1.
+
+    Example:
+        >>> jc.theory.arrivals.delays_of([0, 0, 1, 0], n=2).tolist()
+        [0, 0, 2, 1]
+    """
+    check(client, n)
+    fetched, delays = np.zeros(n, int), []
+    for t, i in enumerate(np.asarray(client)):
+        delays.append(t - fetched[i])
+        fetched[i] = t + 1
+    return np.array(delays)
+
+
+def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
+    """ValueError or TypeError for a schedule that is empty or names clients that are not there."""
+    client = as_array(client)
+    if jnp.ndim(client) != 1 or jnp.size(client) < 1:
+        raise ValueError(f"{name} must be of shape [T] with T at least 1, got {jnp.shape(client)}")
+    if not jnp.issubdtype(client.dtype, jnp.integer):
+        raise TypeError(f"{name} must hold whole numbers, got {client.dtype}")
+    if _traced(client):
+        return
+    values = np.asarray(client)
+    if values.min() < lowest or values.max() >= n:
+        raise ValueError(
+            f"{name} must hold clients in {lowest}..{n - 1}, got {values.min()}..{values.max()}"
+        )
+
+
+def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array], PyTree]:
+    """A ``sample`` hook for :func:`jcollab.run` that draws for the arriving client only.
+
+    It draws what :func:`jcollab.data.minibatches` draws for that client, without the others'.
+
+    Args:
+        batch_size: b, examples per arrival.
+
+    Returns:
+        ``sample((data, arrivals), key, step) -> batch`` with leaves ``[1, b, ...]``, for a
+        ``ClientData`` and the algorithm's schedule.
+
+    Raises:
+        ValueError: if batch_size < 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+    def sample(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
+        client_data, arrivals = data
+        i = arrivals.client[step % arrivals.client.shape[0]]
+        own = jax.random.fold_in(key, i)
+        places = jax.random.randint(own, (batch_size,), 0, client_data.mask[i].sum())
+        chosen = client_data.indices[i, places]
+        return jax.tree.map(lambda leaf: leaf[chosen][None], client_data.examples)
+
+    return sample
+
+
+def as_array(values: Any) -> Any:
+    """Lists and numbers as NumPy arrays; what is traced as it is."""
+    return values if isinstance(values, Array) else np.asarray(values)
+
+
+def _traced(*values: Any) -> bool:
+    return any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def _positive(name: str, value: Any) -> None:
+    if not _traced(value) and not (np.all(np.greater(value, 0)) and np.all(np.isfinite(value))):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def _at_least_zero(name: str, value: Any) -> None:
+    if not _traced(value) and not (
+        np.all(np.greater_equal(value, 0)) and np.all(np.isfinite(value))
+    ):
+        raise ValueError(f"{name} must be at least 0 and finite, got {value}")

@@ -1,0 +1,80 @@
+"""How much to rely on others: optimal averages of a client's own estimate and of theirs.
+
+A client estimates a quantity of its own from few samples; the others' estimate has less noise and a
+bias. The functions here say which average of the two is best, what it is worth, and how to choose
+it from data. They take numbers or arrays that broadcast. Numbers and NumPy arrays are worked on in
+float64; of jax arrays they are pure functions to jit, vmap and differentiate. Values that are known
+when a function is called are checked, those that are being traced are not.
+
+Throughout, **a** is the weight of the others: 0 is to learn alone.
+"""
+
+from jcollab.theory.averaging.closed_form import (
+    benefit,
+    break_even,
+    exclusive_weight,
+    inclusive_weight,
+    optimal_risk,
+    optimal_weight,
+    pooled_weight,
+    relative_benefit,
+    risk,
+)
+from jcollab.theory.averaging.estimates import (
+    others_mean,
+    others_variance,
+    sampling_variance,
+    squared_distance,
+    variance_of_mean,
+)
+from jcollab.theory.averaging.nodes import (
+    multi_node_risk,
+    multi_node_weights,
+    population_moments,
+    population_risk,
+    population_weight,
+)
+from jcollab.theory.averaging.rules import (
+    RULES,
+    PlugIn,
+    clipped_ratio,
+    naive,
+    oracle,
+    plug_in_risk,
+    plug_in_weight,
+    positive_part,
+    pre_test,
+    shared_weight,
+)
+
+__all__ = [
+    "RULES",
+    "PlugIn",
+    "benefit",
+    "break_even",
+    "clipped_ratio",
+    "exclusive_weight",
+    "inclusive_weight",
+    "multi_node_risk",
+    "multi_node_weights",
+    "naive",
+    "optimal_risk",
+    "optimal_weight",
+    "oracle",
+    "others_mean",
+    "others_variance",
+    "plug_in_risk",
+    "plug_in_weight",
+    "pooled_weight",
+    "population_moments",
+    "population_risk",
+    "population_weight",
+    "positive_part",
+    "pre_test",
+    "relative_benefit",
+    "risk",
+    "sampling_variance",
+    "shared_weight",
+    "squared_distance",
+    "variance_of_mean",
+]

@@ -1,0 +1,229 @@
+"""The best average of two estimates, and what it is worth, where their moments are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jcollab.theory.averaging.common import (
+    Number,
+    check,
+    check_counts,
+    check_finite,
+    check_variances,
+    floats,
+    ratio,
+    traced,
+)
+
+ROUNDING = 1 + 1e-9  # covariances may exceed the bound of Cauchy and Schwarz by rounding
+
+
+def optimal_weight(
+    local_variance: Number,
+    global_variance: Number,
+    bias: Number,
+    covariance: Number = 0.0,
+    local_bias: Number = 0.0,
+) -> Number:
+    """The weight of the others that minimises :func:`risk`.
+
+        a* = (V_l - c + b_l (b_l - b_g)) / (V_l + V_g - 2 c + (b_g - b_l)^2)
+
+    With an unbiased local estimate that is independent of the others' (c = b_l = 0) this is
+    ``V_l / (V_l + V_g + b_g^2)``, in (0, 1] whenever V_l > 0: some averaging always helps. The
+    denominator is ``E[(G - L)^2]``; where it is 0 both estimates are the same, and a* = 0.
+
+    Args:
+        local_variance: V_l >= 0, of the client's own estimate L.
+        global_variance: V_g >= 0, of the others' estimate G.
+        bias: b_g, the mean of G less the client's target.
+        covariance: c of L and G; 0 where G holds none of the client's samples.
+        local_bias: b_l, the mean of L less the target.
+
+    Returns:
+        a*, which may lie outside [0, 1] where c or b_l are not 0.
+
+    Raises:
+        ValueError: for a variance that is negative or not finite, another number that is not
+            finite, or ``c^2 > V_l V_g``.
+
+    Example:
+        >>> float(optimal_weight(0.1, 0.0, 0.3).round(4))
+        0.5263
+
+    Source: Grimberg et al. 2021, arXiv 2110.12946, for their setting; derived here.
+    """
+    _check_moments(local_variance, global_variance, bias, covariance, local_bias)
+    _, v_l, v_g, b_g, c, b_l = floats(local_variance, global_variance, bias, covariance, local_bias)
+    return ratio(v_l - c + b_l * (b_l - b_g), v_l + v_g - 2 * c + (b_g - b_l) ** 2)
+
+
+def risk(
+    weight: Number,
+    local_variance: Number,
+    global_variance: Number,
+    bias: Number,
+    covariance: Number = 0.0,
+    local_bias: Number = 0.0,
+) -> Number:
+    """Mean squared error of ``(1 - a) L + a G``, whatever the distributions.
+
+        (1-a)^2 V_l + 2 a (1-a) c + a^2 V_g + ((1-a) b_l + a b_g)^2
+
+    Args:
+        weight: a, any number; 0 is the local estimate, 1 the others'.
+        local_variance: V_l, and the rest as for :func:`optimal_weight`.
+        global_variance: V_g.
+        bias: b_g.
+        covariance: c.
+        local_bias: b_l.
+
+    Raises:
+        ValueError: as :func:`optimal_weight`, or if the weight is not finite.
+
+    Example:
+        >>> round(float(jc.theory.averaging.risk(0.5, 0.1, 0.1, 0.0)), 4)  # means of equal variance
+        0.05
+    """
+    check_finite(weight=weight)
+    _check_moments(local_variance, global_variance, bias, covariance, local_bias)
+    _, a, v_l, v_g, b_g, c, b_l = floats(
+        weight, local_variance, global_variance, bias, covariance, local_bias
+    )
+    own = 1 - a
+    return own**2 * v_l + 2 * a * own * c + a**2 * v_g + (own * b_l + a * b_g) ** 2
+
+
+def optimal_risk(
+    local_variance: Number,
+    global_variance: Number,
+    bias: Number,
+    covariance: Number = 0.0,
+    local_bias: Number = 0.0,
+) -> Number:
+    """The smallest risk, ``risk(a*)``; ``(1 - a*) V_l`` where c = b_l = 0.
+
+    Arguments and errors are those of :func:`optimal_weight`.
+    """
+    moments = (local_variance, global_variance, bias, covariance, local_bias)
+    return risk(optimal_weight(*moments), *moments)
+
+
+def benefit(
+    weight: Number,
+    local_variance: Number,
+    global_variance: Number,
+    bias: Number,
+    covariance: Number = 0.0,
+    local_bias: Number = 0.0,
+) -> Number:
+    """What averaging gains over learning alone: ``B(a) = risk(0) - risk(a)``.
+
+        B(a) = a (2 a* - a) E[(G - L)^2] = r (2 - r) B(a*),    r = a / a*
+
+    It is positive between 0 and ``2 a*``, and negative beyond. Arguments and errors are those of
+    :func:`risk`.
+    """
+    check_finite(weight=weight)
+    _check_moments(local_variance, global_variance, bias, covariance, local_bias)
+    _, a, v_l, v_g, b_g, c, b_l = floats(
+        weight, local_variance, global_variance, bias, covariance, local_bias
+    )
+    # not as a difference of risks, of which few digits would be left where a is small
+    gain = v_l - c + b_l * (b_l - b_g)
+    return a * (2 * gain - a * (v_l + v_g - 2 * c + (b_g - b_l) ** 2))
+
+
+def relative_benefit(relative_weight: Number) -> Number:
+    """The universal parabola ``B(a) / B(a*) = r (2 - r)`` in ``r = a / a*``.
+
+    Raises:
+        ValueError: if r is not finite.
+
+    Example:
+        >>> [float(jc.theory.averaging.relative_benefit(r)) for r in (0, 0.5, 1, 2)]
+        [0.0, 0.75, 1.0, 0.0]
+    """
+    check_finite(relative_weight=relative_weight)
+    _, r = floats(relative_weight)
+    return r * (2 - r)
+
+
+def break_even(
+    local_variance: Number,
+    global_variance: Number,
+    bias: Number,
+    covariance: Number = 0.0,
+    local_bias: Number = 0.0,
+) -> Number:
+    """The weight ``2 a*`` at which averaging is worth nothing; beyond, it does harm.
+
+    Arguments and errors are those of :func:`optimal_weight`.
+    """
+    return 2 * optimal_weight(local_variance, global_variance, bias, covariance, local_bias)
+
+
+def inclusive_weight(weight: Number, own_share: Number) -> Number:
+    """The weight of a mean of ALL clients that does what a weight of the others' mean does.
+
+    A global mean that holds the client's own data with share w is ``w L + (1 - w) O``, so that
+    ``(1 - a) L + a O`` is reached with ``a / (1 - w)``, which may exceed 1. The smallest risk is
+    the same.
+
+    Args:
+        weight: a, of the others' mean O.
+        own_share: w in [0, 1); ``n_l / (n_l + n_o)`` in a mean over samples.
+
+    Raises:
+        ValueError: if a is not finite, or w lies outside [0, 1).
+    """
+    check_finite(weight=weight)
+    check("own_share", own_share, "in [0, 1)", lambda w: (w >= 0) & (w < 1))
+    _, a, w = floats(weight, own_share)
+    return a / (1 - w)
+
+
+def exclusive_weight(weight: Number, own_share: Number) -> Number:
+    """The other way round: ``a (1 - w)`` of the others' mean, for ``a`` of the mean of all.
+
+    Arguments and errors are those of :func:`inclusive_weight`.
+    """
+    check_finite(weight=weight)
+    check("own_share", own_share, "in [0, 1)", lambda w: (w >= 0) & (w < 1))
+    _, a, w = floats(weight, own_share)
+    return a * (1 - w)
+
+
+def pooled_weight(num_local: Number, num_others: Number) -> Number:
+    """The weight of the others in the mean of all samples (FedAvg): ``n_o / (n_l + n_o)``.
+
+    Raises:
+        ValueError: if a number of samples is less than 1.
+
+    Example:
+        >>> float(jc.theory.averaging.pooled_weight(10, 90))
+        0.9
+    """
+    check_counts(num_local=num_local, num_others=num_others)
+    _, own, others = floats(num_local, num_others)
+    return others / (own + others)
+
+
+def _check_moments(
+    local_variance: Any, global_variance: Any, bias: Any, covariance: Any, local_bias: Any
+) -> None:
+    check_variances(local_variance=local_variance, global_variance=global_variance)
+    check_finite(bias=bias, covariance=covariance, local_bias=local_bias)
+    if isinstance(covariance, (int, float)) and covariance == 0:
+        return
+    values = (local_variance, global_variance, covariance)
+    if traced(*values):
+        return
+    v_l, v_g, c = (np.asarray(value, float) for value in values)
+    if (c**2 > v_l * v_g * ROUNDING).any():
+        raise ValueError(
+            "covariance must be at most sqrt(local_variance * global_variance) in size, "
+            f"got {covariance}"
+        )

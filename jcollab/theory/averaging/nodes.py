@@ -1,0 +1,187 @@
+"""Many estimates at once: the best weights of several clients, and clients of a population."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jcollab.theory.averaging.closed_form import optimal_weight, risk
+from jcollab.theory.averaging.common import (
+    Number,
+    check,
+    check_counts,
+    check_finite,
+    check_variances,
+    floats,
+    traced,
+)
+from jcollab.theory.averaging.estimates import sampling_variance
+
+
+def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) -> Any:
+    """The weights of M independent estimates that minimise :func:`multi_node_risk`.
+
+        A = diag(V) + b b',    w* = A^-1 1 / (1' A^-1 1)
+
+    Biases of one sign may make a weight negative (extrapolation), those of opposite signs cancel.
+
+    Args:
+        variances: V ``[..., M]``, at least 0; at most one of M may be 0.
+        biases: b ``[..., M]``, relative to the client's target; 0 for its own estimate.
+        simplex: whether no weight may be negative: the quadratic programme over the simplex, by
+            non-negative least squares. Its derivatives are those at the same set of positive
+            weights.
+
+    Returns:
+        w* ``[..., M]``, which sums to 1.
+
+    Raises:
+        ValueError: for a variance that is negative or not finite, several that are 0, a bias that
+            is not finite, or shapes without an axis of M >= 1.
+
+    Example:
+        >>> multi_node_weights([0.1, 0.05], [0.0, 0.0]).round(4)
+        array([0.3333, 0.6667])
+    """
+    xp, v, b = _nodes(variances, biases)
+    if not traced(v) and (np.sum(np.asarray(v) == 0, -1) > 1).any():
+        raise ValueError(f"variances may hold at most one 0 per client, got {variances}")
+    support = xp.ones(v.shape, bool)
+    if simplex:
+        support = _positive(v, b) if xp is np else _positive_traced(v, b)
+    return _solve(xp, v, b, support)
+
+
+def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
+    """Mean squared error of ``sum_j w_j X_j``: ``sum_j w_j^2 V_j + (sum_j w_j b_j)^2``.
+
+    Args:
+        weights: w ``[..., M]``, which sum to 1.
+        variances: V ``[..., M]``.
+        biases: b ``[..., M]``.
+
+    Raises:
+        ValueError: as :func:`multi_node_weights`, or for weights that do not sum to 1.
+    """
+    check_finite(weights=weights)
+    xp, v, b = _nodes(variances, biases)
+    _, w = floats(weights)
+    w = xp.asarray(w)
+    if not traced(w) and not np.allclose(np.asarray(w).sum(-1), 1, atol=1e-4):
+        raise ValueError(f"weights must sum to 1, got a sum of {np.asarray(w).sum(-1)}")
+    return (w**2 * v).sum(-1) + (w * b).sum(-1) ** 2
+
+
+def population_moments(
+    num_clients: Number, num_samples: Number, variance: Number, spread: Number
+) -> tuple[Number, Number, Number]:
+    """Moments of a client and of the others' mean, where clients are drawn from a population.
+
+        V_l = s^2 / N,    V_g = V_l / (n - 1),    bias^2 = t^2 n / (n - 1) on average
+
+    Args:
+        num_clients: n >= 2.
+        num_samples: N >= 1, of each client.
+        variance: s^2 >= 0, of a sample.
+        spread: t >= 0, standard deviation of the clients' targets.
+
+    Returns:
+        ``(local_variance, global_variance, bias)`` for :func:`optimal_weight`, :func:`risk`, ...
+
+    Raises:
+        ValueError: for a number outside its range.
+    """
+    check("num_clients", num_clients, "a number of clients >= 2", lambda n: n >= 2)
+    check_counts(num_samples=num_samples)
+    check_variances(variance=variance)
+    check("spread", spread, "finite and >= 0", lambda t: t >= 0)
+    xp, n, t = floats(num_clients, spread)
+    local = sampling_variance(variance, num_samples)
+    return local, local / (n - 1), t * xp.sqrt(n / (n - 1))
+
+
+def population_weight(
+    num_clients: Number, num_samples: Number, variance: Number, spread: Number
+) -> Number:
+    """The best weight of the others for clients of a population.
+
+        a* = ((n - 1) / n) (s^2 / N) / (s^2 / N + t^2)
+
+    Arguments and errors are those of :func:`population_moments`.
+    """
+    return optimal_weight(*population_moments(num_clients, num_samples, variance, spread))
+
+
+def population_risk(
+    weight: Number, num_clients: Number, num_samples: Number, variance: Number, spread: Number
+) -> Number:
+    """Mean squared error over a population; ``(1 - a*) s^2 / N`` at the best weight.
+
+    Arguments and errors are those of :func:`population_moments` and :func:`risk`.
+    """
+    return risk(weight, *population_moments(num_clients, num_samples, variance, spread))
+
+
+def _nodes(variances: Any, biases: Any) -> tuple[Any, Any, Any]:
+    check_variances(variances=variances)
+    check_finite(biases=biases)
+    xp, v, b = floats(variances, biases)
+    if v.ndim == 0 or b.ndim == 0 or v.shape[-1] != b.shape[-1] or v.shape[-1] == 0:
+        raise ValueError(
+            f"variances and biases must be [..., M] with one M >= 1, got {v.shape} and {b.shape}"
+        )
+    v, b = xp.broadcast_arrays(v, b)
+    return xp, v, b
+
+
+def _solve(xp: Any, v: Any, b: Any, support: Any) -> Any:
+    """Weights on the support, from the conditions of optimality, in which V may be 0."""
+    v = xp.where(support, v, 0.0)
+    b = xp.where(support, b, 0.0)
+    scale = xp.maximum(v, b**2).max(-1, keepdims=True)
+    scale = xp.where(scale > 0, scale, 1.0)
+    v, b = v / scale, b / xp.sqrt(scale)
+    size = v.shape[-1]
+    # nodes outside get an equation of their own, w_j = 0
+    diagonal = xp.where(support, v, 1.0)
+    matrix = diagonal[..., None] * xp.eye(size) + b[..., :, None] * b[..., None, :]
+    ones = support.astype(v.dtype)[..., None]
+    corner = xp.zeros((*v.shape[:-1], 1, 1), v.dtype)
+    bordered = xp.concatenate(
+        [
+            xp.concatenate([matrix, ones], -1),
+            xp.concatenate([xp.swapaxes(ones, -1, -2), corner], -1),
+        ],
+        -2,
+    )
+    right = xp.zeros((*v.shape[:-1], size + 1, 1), v.dtype) + xp.eye(size + 1)[:, -1:].astype(
+        v.dtype
+    )
+    return xp.linalg.solve(bordered, right)[..., :size, 0]
+
+
+def _positive(v: Any, b: Any) -> np.ndarray:
+    """Which weights are positive in the best average over the simplex.
+
+    ``min u'Au + (1'u - 1)^2`` over u >= 0 has the same direction as the programme, since for each
+    sum of u the first term is smallest there.
+    """
+    import scipy.optimize  # slow to import
+
+    v, b = np.asarray(v, float), np.asarray(b, float)
+    support = np.zeros(v.shape, bool)
+    for place in np.ndindex(v.shape[:-1]):
+        scale = max(v[place].max(), (b[place] ** 2).max()) or 1.0
+        rows = [np.diag(np.sqrt(v[place] / scale)), b[place] / np.sqrt(scale), np.ones(v.shape[-1])]
+        target = np.zeros(v.shape[-1] + 2)
+        target[-1] = 1
+        support[place] = scipy.optimize.nnls(np.vstack(rows), target)[0] > 0
+    return support
+
+
+def _positive_traced(v: Any, b: Any) -> Any:
+    shape = jax.ShapeDtypeStruct(v.shape, bool)
+    v, b = jax.lax.stop_gradient((v, b))
+    return jax.pure_callback(_positive, shape, v, b, vmap_method="broadcast_all")

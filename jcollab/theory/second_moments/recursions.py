@@ -1,0 +1,223 @@
+"""Second moments step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def delayed_moments(
+    learning_rate: Any,
+    steps: int,
+    *,
+    noise_ratio: float = 0.0,
+    delay: Any = 0,
+    batch_size: float = 1,
+    variance: float = 0.0,
+    start: float = 1.0,
+) -> np.ndarray:
+    """``E|x(t)|^2`` of ``x(t+1) = x(t) - gamma g(x(t - tau_t))`` for t = 0..steps.
+
+    With P the Gram matrix of the last iterates, ``P_kl = E<x(t-k), x(t-l)>``,
+
+        new.new = P_00 - 2 gamma P_0tau + gamma^2 (1 + M/b) P_tautau + gamma^2 sigma^2 / b
+        new.k = P_0k - gamma P_tauk
+
+    where all the past is x(0). Delay 0 is mini-batch SGD.
+
+    Args:
+        learning_rate: gamma >= 0, a number or an array of any shape.
+        steps: T >= 0.
+        noise_ratio: M >= 0.
+        delay: tau >= 0, or int ``[T]``, one for each step
+            (:func:`jcollab.theory.arrivals.delays_of`).
+        batch_size: b >= 1.
+        variance: sigma^2 >= 0.
+        start: ``|x(0)|^2``.
+
+    Returns:
+        ``[steps + 1, ...]`` with the shape of ``learning_rate`` behind.
+
+    Raises:
+        TypeError: if a delay is no whole number.
+        ValueError: if an argument is out of range.
+    """
+    check(noise_ratio=noise_ratio, batch_size=batch_size, variance=variance, steps=steps)
+    rate = rates_of(learning_rate)
+
+    def noise(old: np.ndarray) -> np.ndarray:
+        return rate**2 * (noise_ratio * old + variance) / batch_size
+
+    return _gram(rate, noise, delays_over(delay, steps), steps, np.full(rate.shape, float(start)))
+
+
+def gaussian_moments(
+    eigenvalues: Any,
+    learning_rate: Any,
+    steps: int,
+    *,
+    delay: Any = 0,
+    batch_size: float = 1,
+    label_noise: float = 0.0,
+    start: Any = 1.0,
+    until: float | None = None,
+) -> np.ndarray:
+    """``E x_j(t)^2`` of least squares with features ``a ~ N(0, diag(lambda))``, for t = 0..steps.
+
+    The gradient is ``a (a'x - e)``, ``E e^2 = s^2``. Without delay,
+
+        m+ = [diag((1 - gamma lambda)^2 + gamma^2 lambda^2 / b) + gamma^2 lambda lambda' / b] m
+             + gamma^2 s^2 lambda / b
+
+    Args:
+        eigenvalues: lambda > 0, ``[d]``.
+        learning_rate: gamma >= 0, a number or an array of any shape.
+        steps: T >= 0.
+        delay: as for :func:`delayed_moments`.
+        batch_size: b >= 1.
+        label_noise: s^2 >= 0, variance of the labels.
+        start: ``x_j(0)^2``, ``[d]`` or one for all.
+        until: ends the recursion once ``sum_j lambda_j x_j^2`` has come down to this for some
+            learning rate; None for all steps.
+
+    Returns:
+        ``[steps + 1, ..., d]`` with the shape of ``learning_rate`` between, or fewer steps.
+
+    Raises:
+        TypeError: if a delay is no whole number.
+        ValueError: if an argument is out of range.
+    """
+    check(batch_size=batch_size, label_noise=label_noise, steps=steps)
+    values = spectrum(eigenvalues)
+    rate = rates_of(learning_rate)[..., None]
+
+    def noise(old: np.ndarray) -> np.ndarray:
+        spread = values**2 * old + values * ((old @ values)[..., None] + label_noise)
+        return rate**2 * spread / batch_size
+
+    def done(moments: np.ndarray) -> bool:
+        return until is not None and bool(np.any(moments @ values <= until))
+
+    first = np.broadcast_to(np.asarray(start, float), (*rate.shape[:-1], len(values)))
+    return _gram(rate * values, noise, delays_over(delay, steps), steps, first, done)
+
+
+def _gram(
+    decay: np.ndarray,
+    noise: Callable[[np.ndarray], np.ndarray],
+    delays: np.ndarray,
+    steps: int,
+    start: np.ndarray,
+    done: Callable[[np.ndarray], bool] = lambda moments: False,
+) -> np.ndarray:
+    """Moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``; slot ``t mod L`` holds x(t)."""
+    length = int(delays.max(initial=0)) + 1
+    gram = np.broadcast_to(start[..., None, None], (*start.shape, length, length)).copy()
+    trajectory = [start]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(steps):
+            now, old, new = t % length, (t - delays[t]) % length, (t + 1) % length
+            row = gram[..., now, :] - decay[..., None] * gram[..., old, :]
+            last = gram[..., old, old]
+            own = gram[..., now, now] - 2 * decay * gram[..., now, old] + decay**2 * last
+            own = own + noise(last)
+            gram[..., new, :] = gram[..., :, new] = row
+            gram[..., new, new] = own
+            trajectory.append(own)
+            if done(own):
+                break
+    return np.stack(trajectory)
+
+
+def local_moments(
+    eigenvalues: Any,
+    learning_rate: Any,
+    rounds: int,
+    *,
+    n: int,
+    local_steps: int,
+    label_noise: float = 0.0,
+    start: Any = 1.0,
+    until: float | None = None,
+) -> np.ndarray:
+    """The same for local SGD: n clients take H steps each, then average; for t = 0..rounds.
+
+    With A the matrix of one step of :func:`gaussian_moments` for b = 1 and C = diag((1 - gamma
+    lambda)^2), that of the product of two clients' iterates,
+
+        m+ = (A^H / n + (1 - 1/n) C^H) m + (gamma^2 s^2 / n) (1 + A + ... + A^(H-1)) lambda
+
+    Args:
+        eigenvalues: lambda > 0, ``[d]``.
+        learning_rate: gamma >= 0, a number or an array of any shape.
+        rounds: T >= 0.
+        n: number of clients, at least 1.
+        local_steps: H >= 1.
+        label_noise: s^2 >= 0.
+        start: ``x_j(0)^2``, ``[d]`` or one for all.
+        until: as for :func:`gaussian_moments`.
+
+    Returns:
+        ``[rounds + 1, ..., d]`` with the shape of ``learning_rate`` between, or fewer rounds.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    check(label_noise=label_noise, steps=rounds)
+    for name, value in (("n", n), ("local_steps", local_steps)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    values = spectrum(eigenvalues)
+    rate = rates_of(learning_rate)[..., None]
+    moments = np.broadcast_to(np.asarray(start, float), (*rate.shape[:-1], len(values)))
+    trajectory = [moments]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(rounds):
+            own, shared = moments, moments
+            for _ in range(local_steps):
+                spread = values**2 * own + values * ((own @ values)[..., None] + label_noise)
+                own = (1 - rate * values) ** 2 * own + rate**2 * spread
+                shared = (1 - rate * values) ** 2 * shared
+            moments = own / n + (1 - 1 / n) * shared
+            trajectory.append(moments)
+            if until is not None and np.any(moments @ values <= until):
+                break
+    return np.stack(trajectory)
+
+
+def rates_of(learning_rate: Any) -> np.ndarray:
+    """Learning rates as an array; ValueError if one is negative."""
+    rate = np.asarray(learning_rate, float)
+    if not np.all(rate >= 0):
+        raise ValueError(f"learning_rate must be at least 0, got {learning_rate}")
+    return rate
+
+
+def spectrum(eigenvalues: Any) -> np.ndarray:
+    """Eigenvalues ``[d]``; ValueError if one is not positive."""
+    values = np.asarray(eigenvalues, float)
+    if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
+        raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
+    return values
+
+
+def delays_over(delay: Any, steps: int) -> np.ndarray:
+    """The delay of every step; TypeError or ValueError for one that is none."""
+    delays = np.asarray(delay)
+    if delays.dtype.kind not in "iu":
+        raise TypeError(f"delay must be a whole number, or [T] of them, got {delay!r}")
+    if delays.ndim > 1 or np.any(delays < 0):
+        raise ValueError(f"delay must be at least 0, one or [T], got {delay}")
+    if delays.ndim and len(delays) < steps:
+        raise ValueError(f"delay must hold steps={steps} of them, got {len(delays)}")
+    return np.broadcast_to(delays, (max(steps, 1),)) if delays.ndim == 0 else delays[:steps]
+
+
+def check(**values: Any) -> None:
+    """ValueError for a number that is negative, or a batch below 1."""
+    for name, value in values.items():
+        least = 1 if name == "batch_size" else 0
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")

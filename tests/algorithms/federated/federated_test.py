@@ -1,0 +1,314 @@
+"""Federated learning against a loop over clients, and the original's one-round end points."""
+
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from tests import REFERENCE
+from tests.reference import federated as oracle
+
+FOLDER = REFERENCE / "grad_align"
+REFS = json.loads((FOLDER / "refs.json").read_text())
+KEY = jax.random.key(3)
+GAMMA, STEPS, ROUNDS = 0.05, 3, 4
+SGD = optax.sgd(GAMMA)
+CORRECTED = optax.chain(jc.local.control_variate(), SGD)
+
+
+def loss(x, batch, key):
+    return 0.5 * x @ batch["A"] @ x - batch["b"] @ x
+
+
+def quadratic():
+    """The original's problem, once x64 is on."""
+    recorded = np.load(FOLDER / "quadratic.npz")
+    return {"A": jnp.asarray(recorded["A"]), "b": jnp.asarray(recorded["b"])}, jnp.asarray(
+        recorded["x0"]
+    )
+
+
+def build(optimizer=SGD, **options):
+    options = {"local_steps": STEPS, "source": jc.data.sources.repeated()} | options
+    return jc.federated(loss, optimizer, **options)
+
+
+def train(algorithm, data, x, rounds=ROUNDS, **start):
+    """The server's model after each round."""
+    state, models = algorithm.init(KEY, jc.replicate(x, 5), **start), []
+    for _ in range(rounds):
+        state, _ = jc.run(algorithm, state, data, KEY, num_rounds=1, sample=jc.data.whole)
+        models.append(jc.params_of(state)[0])
+    return np.stack(models)
+
+
+def cohorts(num_sampled):
+    """Whom the rounds of ``train`` sample."""
+    sampled = []
+    for t in range(ROUNDS):
+        _, key = jax.random.split(jax.random.fold_in(KEY, t))
+        sampled.append(
+            np.asarray(jc.layout.sample_clients(jax.random.split(key)[0], 5, num_sampled))
+        )
+    return sampled
+
+
+def feddyn(rate=0.7):
+    return {
+        "optimizer": optax.chain(jc.local.proximal(rate), CORRECTED),
+        "drift": jc.local.dynamic_regularization(rate),
+    }
+
+
+METHODS = {
+    "fedavg": {},
+    "fedprox": {"optimizer": optax.chain(jc.local.proximal(0.7), SGD)},
+    "scaffold": {"optimizer": CORRECTED, "drift": jc.local.scaffold()},
+    "scaffold recomputed": {"optimizer": CORRECTED, "drift": jc.local.scaffold(recomputed=True)},
+    "fedga": {"drift": jc.local.gradient_alignment(0.1)},
+    "feddyn": feddyn(),
+    "fednova": {"length": jc.local.normalized()},
+}
+SERVERS = {
+    "momentum": optax.sgd(1.0, momentum=0.9),
+    "adam": optax.adam(0.1),
+    "yogi": optax.yogi(0.1),
+    "adagrad": optax.adagrad(0.1),
+}
+WEIGHTS, TAKEN = np.array([1.0, 4.0, 2.0, 0.0, 3.0]), np.array([3, 1, 2, 3, 2])
+
+
+@pytest.mark.parametrize("num_sampled", [None, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_equal_a_loop_over_clients(method, num_sampled, x64):
+    data, x = quadratic()
+    who = cohorts(num_sampled) if num_sampled else [range(5)] * ROUNDS
+    options = {} if method == "fednova" and num_sampled else {"weights": WEIGHTS}
+    if method in ("fednova", "scaffold", "fedavg"):
+        options["num_steps"] = TAKEN
+    algorithm = build(**METHODS[method], num_sampled=num_sampled)
+    expected = oracle.run(
+        np.asarray(data["A"]),
+        np.asarray(data["b"]),
+        np.asarray(x),
+        who,
+        method=method,
+        weights=options.get("weights"),
+        steps=options.get("num_steps"),
+    )
+    np.testing.assert_allclose(
+        train(algorithm, data, x, **options), expected, rtol=1e-11, atol=1e-12
+    )
+
+
+def test_corrections_are_gradients_over_all_batches_of_a_round(x64):
+    """SCAFFOLD with recomputed corrections and another batch in every step, as a loop."""
+    rng, (n, d) = np.random.default_rng(0), (5, 4)
+    a, b = rng.normal(size=(n, STEPS, d, d)), rng.normal(size=(n, STEPS, d))
+    a, x = a + a.swapaxes(2, 3), rng.normal(size=d)
+    algorithm = build(**METHODS["scaffold recomputed"], source=jc.data.sources.stacked())
+    own = np.einsum("nkde,e->nkd", a, x) - b
+    own, ends = own.mean(1), []
+    for i in range(n):
+        y = x
+        for k in range(STEPS):
+            y = y - GAMMA * (a[i, k] @ y - b[i, k] - own[i] + own.mean(0))
+        ends.append(y)
+    state = algorithm.init(KEY, jc.replicate(jnp.asarray(x), n))
+    state, _ = algorithm.update(state, {"A": jnp.asarray(a), "b": jnp.asarray(b)}, KEY)
+    np.testing.assert_allclose(jc.params_of(state)[0], np.mean(ends, 0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_server_optimizers_equal_their_formulas(server, x64):
+    data, x = quadratic()
+    algorithm = build(server_optimizer=SERVERS[server])
+    expected = oracle.run(
+        np.asarray(data["A"]), np.asarray(data["b"]), np.asarray(x), [range(5)] * 4, server=server
+    )
+    np.testing.assert_allclose(train(algorithm, data, x), expected, rtol=1e-9)
+
+
+def test_one_round_of_the_original(x64):
+    data, x = quadratic()
+    ends = {
+        "fedavg_x1": build(),
+        "fedga_x1": build(drift=jc.local.gradient_alignment(REFS["beta"])),
+        "scaffold_x1": build(CORRECTED, drift=jc.local.scaffold(recomputed=True)),
+        "gradalign_x1": jc.algorithms.grad_align(loss, SGD, REFS["beta"]),
+    }
+    for name, algorithm in ends.items():
+        np.testing.assert_allclose(train(algorithm, data, x, 1)[0], REFS[name], rtol=1e-12)
+    steps = train(jc.centralized(loss, SGD), data, x, STEPS)
+    np.testing.assert_allclose(steps[-1], REFS["gd_x1"], rtol=1e-12)
+
+
+def test_grad_align_follows_the_regularized_gradient_exactly_on_quadratics(x64):
+    data, x = quadratic()
+
+    def regularized(x):
+        grads = jax.vmap(jax.grad(loss), (None, 0, None))(x, data, KEY)
+        variance = jnp.mean(jnp.sum((grads - grads.mean(0)) ** 2, axis=1))
+        return jnp.mean(jax.vmap(loss, (None, 0, None))(x, data, KEY)) + REFS["beta"] / 2 * variance
+
+    step = train(jc.algorithms.grad_align(loss, SGD, REFS["beta"]), data, x, 1)[0]
+    np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularized)(x), rtol=1e-13)
+    algorithm = jc.algorithms.grad_align(loss, SGD, 0.0)
+    _, log = jc.run(
+        algorithm,
+        algorithm.init(KEY, jc.replicate(x, 5)),
+        data,
+        KEY,
+        num_rounds=1,
+        sample=jc.data.whole,
+    )
+    np.testing.assert_allclose(log["gradient_variance"][0], REFS["grad_variance_x0"], rtol=1e-13)
+
+
+def test_special_cases(x64):
+    data, x = quadratic()
+    plain = train(build(), data, x)
+    aligned = train(build(drift=jc.local.gradient_alignment(0.0)), data, x)
+    np.testing.assert_array_equal(aligned, plain)
+    centralized = train(jc.centralized(loss, SGD), data, x)
+    np.testing.assert_allclose(train(build(local_steps=1), data, x), centralized, rtol=1e-13)
+    np.testing.assert_array_equal(
+        train(jc.algorithms.grad_align(loss, SGD, 0.0), data, x), centralized
+    )
+    once = train(build(local_steps=1, drift=jc.local.gradient_alignment(0.1)), data, x)
+    np.testing.assert_allclose(
+        once, train(jc.algorithms.grad_align(loss, SGD, 0.1), data, x), rtol=1e-13
+    )
+    same = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 5), data)
+    for beta in (0.1, 3.0):  # identical clients have nothing to align
+        moved = train(jc.algorithms.grad_align(loss, SGD, beta), same, x)
+        np.testing.assert_allclose(moved, train(jc.centralized(loss, SGD), same, x), rtol=1e-13)
+    level = {"A": same["A"], "b": data["b"]}  # equal Hessians: the variance has no gradient
+    moved = train(jc.algorithms.grad_align(loss, SGD, 0.5), level, x)
+    np.testing.assert_allclose(moved, train(jc.centralized(loss, SGD), level, x), rtol=1e-12)
+
+
+def test_chunks_do_not_change_results(x64):
+    data, x = quadratic()
+    whole = train(build(**METHODS["scaffold"], num_sampled=3), data, x)
+    for chunk in (1, 2):
+        part = train(build(**METHODS["scaffold"], num_sampled=3, chunk=chunk), data, x)
+        np.testing.assert_allclose(part, whole, rtol=1e-12)
+
+
+def test_what_a_client_keeps_is_the_clients():
+    """Counts in ``model_state`` go up for the sampled alone, whatever their place in the round."""
+
+    def counting(params, model_state, batch, key):
+        return jnp.sum(params) * 0.0, (model_state + batch, {})
+
+    algorithm = jc.federated(
+        counting, SGD, num_sampled=3, dropout=0.3, source=jc.data.sources.repeated()
+    )
+    state = algorithm.init(KEY, jnp.zeros((6, 2)), jnp.zeros(6))
+    participants, log = jnp.zeros(()), []
+    for t in range(5):
+        batch = 10.0 ** jnp.arange(6)
+        new, metrics = algorithm.update(state, batch, jax.random.fold_in(KEY, t))
+        moved = np.asarray(new.clients.model_state - state.clients.model_state)
+        assert set(moved[moved != 0]) <= set(np.asarray(batch))
+        np.testing.assert_array_equal(moved[moved != 0], np.asarray(batch)[moved != 0])
+        assert (moved != 0).sum() == metrics["participants"] <= 3
+        participants += metrics["participants"]
+        log.append(metrics["participants"])
+        state = new
+    assert 0 < participants < 15
+
+
+def test_a_round_that_nobody_finishes_changes_nothing():
+    algorithm = build(dropout=0.999, server_optimizer=optax.sgd(1.0, momentum=0.9))
+    data, x = {"A": jnp.ones((5, 2, 2)), "b": jnp.ones((5, 2))}, jnp.ones(2)
+    state = algorithm.init(KEY, jc.replicate(x, 5))
+    new, metrics = algorithm.update(state, data, KEY)
+    chex.assert_trees_all_equal(new.shared, state.shared)
+    assert metrics["participants"] == 0 and jnp.isnan(metrics["loss"])
+
+
+def test_one_model_for_a_given_number_of_clients():
+    data = {"A": jnp.ones((5, 2, 2)), "b": jnp.arange(10.0).reshape(5, 2)}
+    x = jnp.array([1.0, -1.0])
+    given = build(num_clients=5)
+    state, _ = given.update(given.init(KEY, x), data, KEY)
+    stacked = build()
+    expected, _ = stacked.update(stacked.init(KEY, jc.replicate(x, 5)), data, KEY)
+    chex.assert_trees_all_equal(state, expected)
+
+
+def test_a_robust_server_bears_a_liar(x64):
+    data, x = quadratic()
+    liar = np.arange(5) == 2
+    wire = jc.channels.byzantine(lambda own, received, weights, byzantine: jnp.full(4, 1e6), liar)
+    clipped = build(rule=jc.aggregators.coordinate_median(), channel=wire, honest=~liar)
+    free = train(build(), data, x, 1)[0]
+    assert np.abs(train(clipped, data, x, 1)[0] - free).max() < 1
+    assert np.abs(train(build(channel=wire), data, x, 1)[0]).max() > 1e5
+    mean = build(rule=jc.aggregators.weighted())
+    np.testing.assert_allclose(train(mean, data, x), train(build(), data, x), rtol=1e-13)
+
+
+def test_clients_are_sampled_uniformly_without_replacement():
+    for n, m in ((7, 3), (40, 3), (1000, 1), (9, 9)):
+        draw = jax.jit(jax.vmap(lambda key: jc.layout.sample_clients(key, n, m)))  # noqa: B023
+        drawn = np.asarray(draw(jax.random.split(KEY, 4000)))
+        assert all(len(set(row)) == m for row in drawn) and drawn.min() >= 0 and drawn.max() < n
+        counts = np.bincount(drawn.ravel(), minlength=n)
+        spread = np.sqrt(4000 * m / n * (1 - m / n))
+        assert np.abs(counts - 4000 * m / n).max() <= 5 * spread + 1e-9
+        first = np.bincount(drawn[:, 0], minlength=n)  # each place is uniform as well
+        assert np.abs(first - 4000 / n).max() <= 5 * np.sqrt(4000 / n)
+
+
+@pytest.mark.parametrize(
+    ("options", "start", "message"),
+    [
+        ({"num_sampled": 6}, {}, r"num_sampled must be in 1\.\.5.*got 6"),
+        ({"num_sampled": 0}, {}, r"num_sampled must be at least 1, got 0"),
+        ({"local_steps": 0}, {}, r"local_steps must be at least 1, got 0"),
+        ({"chunk": 0}, {}, r"chunk must be at least 1, got 0"),
+        ({"dropout": 1.0}, {}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({}, {"weights": np.zeros(5)}, r"weights must sum to something positive"),
+        ({}, {"weights": [1, 1, -2, 1, 1]}, r"weights must be finite and not negative, got -2"),
+        ({}, {"weights": np.ones(4)}, r"weights must have shape \[n=5\], got \[4\]"),
+        ({}, {"num_steps": [1, 2, 3, 4, 1]}, r"num_steps must be in 1\.\.3 .*got 1\.\.4"),
+        ({"drift": jc.local.scaffold()}, {}, r"optimizer must apply the corrections of drift"),
+        ({"rule": jc.aggregators.trimmed_mean(3)}, {}, r"trim=3 needs at least 7 inputs"),
+        ({"channel": jc.channels.delayed(2), "num_sampled": 3}, {}, r"channel keeps messages"),
+    ],
+)
+def test_bad_settings_are_named(options, start, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options).init(KEY, jnp.ones((5, 4)), **start)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: jc.local.gradient_alignment(-0.1), r"beta must be at least 0, got -0.1"),
+        (lambda: jc.algorithms.grad_align(loss, SGD, -1.0), r"beta must be at least 0, got -1.0"),
+        (lambda: jc.local.proximal(-1.0), r"penalty must be at least 0, got -1.0"),
+        (lambda: jc.local.dynamic_regularization(0.0), r"alpha must be positive, got 0.0"),
+        (lambda: jc.local.normalized(1.0), r"momentum must be in \[0, 1\), got 1.0"),
+        (lambda: jc.data.sources.local_batches(0), r"batch_size must be at least 1, got 0"),
+        (lambda: jc.layout.sample_clients(KEY, 3, 4), r"num_sampled must be in 1\.\.3"),
+    ],
+)
+def test_bad_parts_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_batches_of_the_wrong_form_are_named():
+    algorithm = jc.federated(loss, SGD, local_steps=2)
+    state = algorithm.init(KEY, jnp.ones((5, 4)))
+    with pytest.raises(ValueError, match=r"batch\['A'\] must have shape \[n, H=2, ...\]"):
+        algorithm.update(state, {"A": jnp.ones((5, 4, 4)), "b": jnp.ones((5, 2, 4))}, KEY)

@@ -1,0 +1,135 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jcollab as jc
+from jcollab.models import Conv, max_pool
+from jcollab.models.kernels import narrow
+
+SAME_AT_BOTH_ENDS = ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1), 3])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", SAME_AT_BOTH_ENDS, ((0, 2), (3, 0))])
+def test_equals_flax_in_value_and_gradient(x64, stride, kernel, padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3), jnp.float64)
+    ours = Conv(4, kernel, stride, padding)
+    theirs = nn.Conv(4, kernel, stride, padding)
+    params = theirs.init(jax.random.key(1), x)
+    same = ours.init(jax.random.key(1), x)
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+
+    def value(module):
+        return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
+
+    expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
+    got = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+def test_where_clients_are_vectorized_it_is_a_plain_convolution(monkeypatch):
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    module = Conv(4, (3, 3), use_bias=False)
+    params = module.init(jax.random.key(1), x)
+    expected = module.apply(params, x)
+    monkeypatch.setattr("jcollab.layout.loops", lambda: False)
+    assert "custom_vjp" not in str(jax.make_jaxpr(module.apply)(params, x))
+    np.testing.assert_allclose(module.apply(params, x), expected, rtol=1e-6)
+
+
+def test_without_bias_in_half_precision_and_over_clients():
+    x = jax.random.normal(jax.random.key(0), (3, 2, 6, 6, 3))
+    module = Conv(4, (3, 3), use_bias=False, dtype=jnp.bfloat16)
+    params = module.init(jax.random.key(1), x[0])
+    assert set(params["params"]) == {"kernel"}
+    assert module.apply(params, x[0]).dtype == jnp.bfloat16
+    plain = Conv(4, (3, 3))
+    every = jax.vmap(lambda key: plain.init(key, x[0]))(jax.random.split(jax.random.key(2), 3))
+
+    def gradient(module, params, x):
+        return jax.grad(lambda p: jnp.sum(module.apply(p, x) ** 2))(params)
+
+    got = jax.vmap(lambda p, x: gradient(plain, p, x))(every, x)
+    expected = [
+        gradient(nn.Conv(4, (3, 3)), jax.tree.map(lambda leaf: leaf[i], every), x[i])  # noqa: B023
+        for i in range(3)
+    ]
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), got, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_max_pool_equals_flax(size):
+    x = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
+    expected = nn.max_pool(x, (size, size), (size, size))
+    np.testing.assert_array_equal(max_pool(x, size), expected)
+    got = jax.grad(lambda x: jnp.sum(max_pool(x, size) ** 2))(x)
+    grad = jax.grad(lambda x: jnp.sum(nn.max_pool(x, (size, size), (size, size)) ** 2))(x)
+    np.testing.assert_allclose(got, grad, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model, shape",
+    [(jc.models.CNN(3, (2,), (4,)), (1, 8, 8, 1)), (jc.models.VGG11(3, width=1), (1, 32, 32, 3))],
+)
+def test_models_use_it(model, shape):
+    x = jnp.zeros(shape)
+    assert "custom_vjp" in str(jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x))
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", SAME_AT_BOTH_ENDS, ((0, 2), (3, 0))])
+def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3), jnp.float64)
+    ours, theirs = Conv(4, kernel, 1, padding, batch_last=True), nn.Conv(4, kernel, 1, padding)
+    params = theirs.init(jax.random.key(1), x)
+    turned = x.transpose(3, 1, 2, 0)
+    jax.tree.map(np.testing.assert_array_equal, params, ours.init(jax.random.key(1), turned))
+
+    def value(module):
+        return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
+
+    expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
+    result, (grads, dx) = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, turned)
+    got = result, (grads, dx.transpose(3, 1, 2, 0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+@pytest.mark.parametrize("channels, features", [(2, 16), (9, 1)])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (1, 2)])
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 2), (1, 0))])
+def test_from_few_channels_to_many_and_back(x64, channels, features, kernel, pads):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, channels), jnp.float64)
+    weights = jax.random.normal(jax.random.key(1), (*kernel, channels, features), jnp.float64)
+    assert narrow.is_narrow(weights)
+
+    def plain(x, weights):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, weights, (1, 1), pads, dimension_numbers=layout)
+
+    def value(convolve):
+        return lambda x, weights: jnp.sum(jnp.sin(convolve(x, weights)))
+
+    expected = jax.value_and_grad(value(plain), (0, 1))(x, weights)
+    ours = value(lambda x, weights: narrow.convolve(x, weights, pads))
+    got = jax.jit(jax.value_and_grad(ours, (0, 1)))(x, weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-10, 1e-12), got, expected)
+
+
+def test_the_batch_comes_last_only_without_strides():
+    with pytest.raises(ValueError, match=r"strides must be 1 with batch_last, got \(2, 2\)"):
+        Conv(4, (3, 3), 2, batch_last=True).init(jax.random.key(0), jnp.zeros((3, 6, 6, 2)))
+
+
+def test_lenet_is_the_same_with_either_layout(monkeypatch):
+    model = jc.models.LeNet5()
+    x = jax.random.normal(jax.random.key(0), (3, 12, 12, 1))
+    params = model.init(jax.random.key(1), x)
+    loss = lambda p: jnp.sum(model.apply(p, x) ** 2)  # noqa: E731
+    expected = jax.value_and_grad(loss)(params)
+    monkeypatch.setattr("jcollab.layout.loops", lambda: False)
+    got = jax.value_and_grad(loss)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, expected)

@@ -1,0 +1,222 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jcollab as jc
+from jcollab.training import Diverged
+from jcollab.training.checkpoints import Checkpoints, Saved
+from tests import REFERENCE, ROOT
+from tests.contract import KEY, make, problem
+
+SCRIPT = REFERENCE / "killed.py"
+ALGORITHM = jc.decentralized(
+    lambda p, b, k: jnp.mean((p - b) ** 2), optax.adam(0.1), jc.gossip(jc.topology.ring(4))
+)
+DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
+
+
+def fit(data=DATA, **options):
+    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    options = {"num_rounds": 7, "eval_every": 2, "progress": False, "checkpoint_every": 0} | options
+    return jc.fit(ALGORITHM, state, data, KEY, evaluate=evaluate, **options)
+
+
+def evaluate(state):
+    return {"distance": jc.metrics.consensus_distance(state), "inner": {"w": state.clients.params}}
+
+
+def equal(got, expected):
+    chex.assert_trees_all_equal(got.state, expected.state)
+    chex.assert_trees_all_equal(got.log, expected.log)
+    chex.assert_trees_all_equal(got.evaluations, expected.evaluations)
+    assert got.stopped == expected.stopped
+
+
+def numbers(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_run_goes_on_and_a_finished_one_returns_what_it_was(tmp_path):
+    expected = fit(log=tmp_path / "expected")
+    folder, log = tmp_path / "run", tmp_path / "log"
+    part = fit(num_rounds=4, checkpoint=folder, log=log)
+    assert part.state.step == 4 and numbers(folder) == ["2", "4"]
+    for _ in range(2):
+        equal(fit(checkpoint=folder, log=log), expected)
+        assert log.read_text() == (tmp_path / "expected").read_text()
+    assert numbers(folder) == ["6", "7"]
+
+
+def test_pieces_that_were_not_saved_are_done_again(tmp_path):
+    folder = tmp_path / "run"
+    fit(num_rounds=2, checkpoint=folder)
+    again = fit(checkpoint=folder, checkpoint_every=1e6)  # saves at its end only
+    assert numbers(folder) == ["2", "7"]
+    equal(again, fit())
+
+
+def damage(place):
+    data = [p for p in place.rglob("*") if p.is_file() and "state" in str(p) and p.stat().st_size]
+    for path in data:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+    folder = tmp_path / "run"
+    expected = fit(checkpoint=folder)
+    damage(folder / "7")
+    with pytest.warns(UserWarning, match=r"run/7 is damaged .*the one before it is used"):
+        equal(fit(checkpoint=folder), expected)
+    assert numbers(folder) == ["6", "7", "damaged-7"]
+    for name in ("6", "7"):
+        damage(folder / name)
+    with (
+        pytest.warns(UserWarning, match=r"run/(6|7) is damaged"),
+        pytest.raises(ValueError, match="holds none that can be read"),
+    ):
+        fit(checkpoint=folder)
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
+    folder = tmp_path / "run"
+    fit(checkpoint=folder, identity={"rate": 0.1, "model": "mlp"})
+    same = {"checkpoint": folder, "identity": {"rate": 0.1, "model": "mlp"}}
+    fit(**same)
+    for other, message in (
+        ({"identity": {"rate": 0.2, "model": "mlp"}}, "rate was 0.1, now it is 0.2"),
+        ({"identity": {"rate": 0.1}}, "model was 'mlp', now it is None"),
+        ({"eval_every": 3}, "eval_every was 2, now it is 3"),
+    ):
+        with pytest.raises(ValueError, match=f"is of another run: {message}"):
+            fit(**same | other)
+    state = ALGORITHM.init(KEY, jnp.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"state.clients.params was 'float32\[4,1\]', now"):
+        jc.fit(
+            ALGORITHM, state, DATA, KEY, num_rounds=7, eval_every=2, progress=False,
+            evaluate=evaluate, **same,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="checkpoint_every must be at least 0, got -1"):
+        fit(checkpoint=folder, checkpoint_every=-1)
+
+
+def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
+    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    with pytest.raises(TypeError, match="evaluate must return nested dicts of arrays.*got a tuple"):
+        jc.fit(
+            ALGORITHM, state, DATA, KEY, num_rounds=7, progress=False, checkpoint=tmp_path / "run",
+            evaluate=lambda s: {"pair": (s.step, s.step)},
+        )  # fmt: skip
+
+
+def test_replicas_and_settings_go_on_too(tmp_path):
+    def build(factor):
+        return jc.decentralized(
+            lambda p, b, k: jnp.mean((p - b) ** 2),
+            optax.sgd(0.1),
+            jc.core.stateless(lambda x, **_: factor * x),
+        )
+
+    factors, keys = jnp.array([0.5, 0.9]), jax.random.split(KEY, 2)
+    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(factors)
+    options = {"settings": factors, "replicas": True, "progress": False, "eval_every": 2}
+    expected = jc.fit(build, states, DATA, keys, num_rounds=7, **options)
+    options |= {"checkpoint": tmp_path / "run", "checkpoint_every": 0}
+    jc.fit(build, states, DATA, keys, num_rounds=4, **options)
+    equal(jc.fit(build, states, DATA, keys, num_rounds=7, **options), expected)
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
+    data = DATA.at[4, 2].set(jnp.nan)
+    folder = tmp_path / "run"
+    message = (
+        r"loss is not finite in round 5 of 7 \(clients 0, 1, 2, 3\).*checkpoints until then: .*run"
+    )
+    with pytest.raises(Diverged, match=message):
+        fit(data, checkpoint=folder)
+    assert numbers(folder) == ["2", "4"]
+    result = fit(data, checkpoint=folder, on_divergence="continue", log=tmp_path / "log")
+    assert result.stopped == "finished"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["round"] for line in lines if line.get("diverged")] == [6, 7]
+
+
+def test_models_that_are_not_finite_are_detected_without_a_metric():
+    algorithm = jc.decentralized(
+        lambda p, b, k: (jnp.float32(0), {}),
+        optax.GradientTransformation(
+            lambda p: (), lambda g, s, p: (jnp.where(p > 2, jnp.nan, g + 1), s)
+        ),
+        jc.identity(),
+    )
+    state = algorithm.init(KEY, jnp.array([0.0, 1.5, -9.0])[:, None])
+    with pytest.raises(Diverged, match=r"models are not finite after round 2 of 4 \(client 1\)"):
+        jc.fit(algorithm, state, DATA[:4, :3], KEY, num_rounds=4, eval_every=2, progress=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["RelaySGD", "asynchronous", "SCAFFOLD of some", "attacked, late and lossy"]
+)
+def test_states_come_back_as_they_were(name, tmp_path):
+    algorithm, (params, _) = make(name), problem()
+    state = algorithm.init(KEY, params)
+    store = Checkpoints(tmp_path / name, {})
+    store.save(1, Saved(state, {"loss": np.arange(3.0)}, {}, ["line"]))
+    saved = store.newest(state)
+    store.close()
+    chex.assert_trees_all_equal(saved.state, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(saved.state, state)
+    assert saved.lines == ["line"] and saved.log["loss"].tolist() == [0, 1, 2]
+
+
+def run(name, folder, out, rounds, kill_after=None):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(SCRIPT), name, str(folder), str(out), str(rounds)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        if kill_after is None:
+            output = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, output
+            return
+        begun = time.monotonic()
+        while process.poll() is None and not (folder / "run").exists():
+            assert time.monotonic() - begun < 300
+            time.sleep(0.01)
+        time.sleep(kill_after)
+        process.kill()
+        process.communicate()
+
+
+def killed_and_resumed(name, folder, kills, rounds, seed=0):
+    """Kills a run ``kills`` times, lets it end, and compares it with one that was let alone."""
+    rng = np.random.default_rng(seed)
+    run(name, folder / "alone", folder / "expected", rounds)
+    for _ in range(kills):
+        run(name, folder / "killed", folder / "got", rounds, rng.uniform(0, 3))
+    run(name, folder / "killed", folder / "got", rounds)
+    expected, got = np.load(folder / "expected.npz"), np.load(folder / "got.npz")
+    assert sorted(expected) == sorted(got)
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert (folder / "got.jsonl").read_bytes() == (folder / "expected.jsonl").read_bytes()
+    shutil.rmtree(folder / "killed")
+
+
+def test_a_killed_run_goes_on_bitwise(tmp_path):
+    killed_and_resumed("RelaySGD", tmp_path, kills=1, rounds=40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, kills", [("RelaySGD", 7), ("SCAFFOLD of some", 7), ("attacked, late and lossy", 6)]
+)
+def test_twenty_kills_lose_nothing(name, kills, tmp_path):
+    killed_and_resumed(name, tmp_path, kills, rounds=150)
