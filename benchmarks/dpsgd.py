@@ -48,11 +48,13 @@ def _against_torch(n: int) -> dict[str, Any]:
     loss = jc.objectives.classification(model.apply)
     algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology))
     key = jax.random.key(0)
-    state = algorithm.init(key, jc.replicate(model.init(key, x[0]), n))
+    state = algorithm.init(jc.replicate(model.init(key, x[0]), n))
     batch = jc.data.Dataset(jnp.asarray(x), jnp.asarray(y))
 
     def run() -> Any:
-        return jc.run(algorithm, state, batch, key, num_rounds=ROUNDS, sample=_always)
+        return jc.run(
+            algorithm, state, jc.data.from_function(_always, batch), key, num_rounds=ROUNDS
+        )
 
     programs: dict[str, Callable[[], Any]] = {"jcollab": run}
     if loop := _torch_loop(x, y, topology):
@@ -73,12 +75,17 @@ def _large(topology: jc.topology.Topology, rounds: int = 5) -> float:
 
     n, key = topology.n, jax.random.key(0)
     algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology))
-    state = algorithm.init(key, jnp.zeros((n, SIZE)))
+    state = algorithm.init(jnp.zeros((n, SIZE)))
     target = jax.random.normal(key, (n, SIZE))
 
     def run(state: Any) -> Any:
         return jc.run(
-            algorithm, state, target, key, num_rounds=rounds, sample=_always, donate=True
+            algorithm,
+            state,
+            jc.data.from_function(_always, target),
+            key,
+            num_rounds=rounds,
+            donate=True,
         )[0]
 
     state = jax.block_until_ready(run(state))

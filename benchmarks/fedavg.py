@@ -72,7 +72,7 @@ def _ours(model: Any, params: Any, data: Any, mesh: Any) -> Callable[[], Any]:
     )
     key = jax.random.key(1)
     with jc.layout.use(mesh):
-        state = jc.layout.place(algorithm.init(key, params), mesh)
+        state = jc.layout.place(algorithm.init(params), mesh)
         compiled = jax.jit(algorithm.update).lower(state, data, key).compile()
     return lambda: compiled(state, data, key)[0]
 

@@ -48,5 +48,5 @@ def _roll(x: Any, **_: Any) -> Any:
 
 def _program(mixer: jc.Mixer, x: jax.Array) -> Any:
     state = mixer.init(x)
-    mix = jax.jit(lambda x, s: mixer.update(x, s, key=None, step=0)[0])
+    mix = jax.jit(lambda x, s: mixer.update(x, s, jc.core.Round(None, 0))[0])
     return lambda: mix(x, state)

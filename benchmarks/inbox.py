@@ -28,7 +28,7 @@ def measure() -> list[dict[str, Any]]:
         state = mixer.init(x)
 
         def mix(x: Any, state: Any, mixer: jc.Mixer = mixer) -> Any:
-            return mixer.update(x, state, key=jax.random.key(1), step=jnp.int32(0))[0]
+            return mixer.update(x, state, jc.core.Round(jax.random.key(1), jnp.int32(0)))[0]
 
         compiled = jax.jit(mix, donate_argnums=0)
         x = jax.block_until_ready(compiled(x, state))

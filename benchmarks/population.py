@@ -64,11 +64,11 @@ def _program(method: str, population: int) -> Callable[[], Any]:
         num_clients=population,
     )
     key = jax.random.key(0)
-    carry = [algorithm.init(key, model.init(key, data.examples.x[:1]))]
+    carry = [algorithm.init(model.init(key, data.examples.x[:1]))]
 
     def rounds() -> Any:
         carry[0], log = jc.run(
-            algorithm, carry[0], data, key, num_rounds=ROUNDS, sample=jc.data.whole, donate=True
+            algorithm, carry[0], jc.data.full_batch(data), key, num_rounds=ROUNDS, donate=True
         )
         return log["loss"]
 

@@ -27,10 +27,10 @@ def measure() -> list[dict[str, Any]]:
         algorithm = jc.decentralized(
             quadratics.quadratic_loss(), optax.sgd(0.1), jc.relay_sum(topology)
         )
-        state = algorithm.init(key, jnp.zeros((n, 10)))
+        state = algorithm.init(jnp.zeros((n, 10)))
 
         def run(algorithm: Any = algorithm, state: Any = state, device: Any = device) -> Any:
-            return jc.run(algorithm, state, device, key, num_rounds=ROUNDS, sample=quadratics.whole)
+            return jc.run(algorithm, state, jc.data.full_batch(device), key, num_rounds=ROUNDS)
 
         seconds = interleaved({"scan": run})["scan"]
         start = time.perf_counter()

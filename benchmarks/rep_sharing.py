@@ -63,7 +63,7 @@ def _ours(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
     mesh, key = jc.layout.mesh(), jax.random.key(1)
     data = jc.data.Dataset(jnp.asarray(x), jnp.asarray(y))
     with jc.layout.use(mesh):
-        state = jc.layout.place(algorithm.init(key, params), mesh)
+        state = jc.layout.place(algorithm.init(params), mesh)
         compiled = jax.jit(algorithm.update).lower(state, data, key).compile()
     return lambda: compiled(state, data, key)[0]
 

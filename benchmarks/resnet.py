@@ -29,7 +29,7 @@ def measure() -> list[dict[str, Any]]:
     loss = jc.objectives.classification(model.apply)
     topology = jc.topology.ring(CLIENTS)
     algorithm = jc.decentralized(loss, optax.sgd(0.1, momentum=0.9), jc.gossip(topology))
-    state = algorithm.init(jax.random.key(2), params)
+    state = algorithm.init(params)
     mesh = jc.layout.mesh()
     with jc.layout.use(mesh):
         placed = jc.layout.place(state, mesh)

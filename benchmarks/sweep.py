@@ -70,10 +70,7 @@ def _problem() -> Callable:
 
     def run(settings: dict[str, Any], key: jax.Array) -> dict[str, jax.Array]:
         algorithm = jc.decentralized(loss, optax.sgd(settings["rate"]), jc.gossip(topology))
-        _, log = jc.run(
-            algorithm, algorithm.init(key, params), data, key,
-            num_rounds=ROUNDS, sample=jc.data.minibatches(BATCH),
-        )  # fmt: skip
+        _, log = jc.run(algorithm, algorithm.init(params), jc.data.minibatches(data, BATCH), key, num_rounds=ROUNDS)  # fmt: skip
         return {"loss": log["loss"][-1]}
 
     return run

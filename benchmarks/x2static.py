@@ -102,7 +102,7 @@ def _program(
             loss, rows, row_sparse.adam(1e-3), distinct=True
         )
     key = jax.random.key(0)
-    carry = [algorithm.init(key, {"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
+    carry = [algorithm.init({"words": jnp.zeros((1, len(vocabulary), WIDTH))})]
     mesh = jc.layout.mesh(inner=jax.device_count()) if columns else jc.layout.mesh(1)
 
     def laid(leaf: jax.Array) -> jax.Array:
@@ -115,7 +115,12 @@ def _program(
     def run() -> Any:
         with jc.layout.use(mesh):
             carry[0], log = jc.run(
-                algorithm, carry[0], data, key, num_rounds=rounds, sample=sample, donate=True
+                algorithm,
+                carry[0],
+                jc.data.from_function(sample, data),
+                key,
+                num_rounds=rounds,
+                donate=True,
             )
         return log["loss"]
 

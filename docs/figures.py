@@ -25,7 +25,7 @@ def weights_after(mixer: jc.Mixer, n: int, rounds: int) -> np.ndarray:
     x, seen, state = jnp.eye(n), [], None
     state = mixer.init(x)
     for t in range(rounds):
-        mixed, state = mixer.update(x, state, key=jax.random.key(0), step=jnp.int32(t))
+        mixed, state = mixer.update(x, state, jc.core.Round(jax.random.key(0), jnp.int32(t)))
         seen.append(np.asarray(mixed))
     return np.stack(seen)
 

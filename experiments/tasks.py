@@ -44,7 +44,7 @@ class Task:
 
         def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
             params = self.model.init(key, self.train.x[:1])
-            return algorithm.init(key, jc.replicate(params, n))
+            return algorithm.init(jc.replicate(params, n))
 
         return start
 

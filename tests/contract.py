@@ -320,10 +320,10 @@ def baseline(name):
         return algorithm.update(state, batch, key)
 
     counted = jc.Algorithm(algorithm.init, update)
-    starts = [algorithm.init(key, params) for key in KEYS]
+    starts = [algorithm.init(params) for key in KEYS]
     runs, traces = [], []
     for start, key in zip(starts, KEYS, strict=True):
-        runs.append(jc.run(counted, start, batches, key))
+        runs.append(jc.run(counted, start, jc.data.stacked(batches), key))
         traces.append(len(traced))
     states, logs = zip(*runs, strict=True)
     return Baseline(algorithm, starts[0], states, logs, tuple(traces))

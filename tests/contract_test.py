@@ -20,7 +20,7 @@ ROUNDING = {"atol": 1e-6, "rtol": 1e-6}
 
 def run(algorithm, data=None, key=KEY):
     params, batches = problem() if data is None else data
-    return jc.run(algorithm, algorithm.init(key, params), batches, key)
+    return jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), key)
 
 
 def assert_same_run(got, name):
@@ -55,7 +55,7 @@ def test_rounds_one_by_one_equal_a_run_and_eager_equals_compiled(name):
     batches, logs = problem()[1], []
     for t in range(T):
         piece = jax.tree.map(lambda leaf: leaf[t : t + 1], batches)  # noqa: B023
-        state, log = jc.run(algorithm, state, piece, KEY)
+        state, log = jc.run(algorithm, state, jc.data.stacked(piece), KEY)
         logs.append(log)
         if t == 0:
             first = state, log
@@ -85,7 +85,7 @@ def test_several_devices_equal_one(name):
     algorithm, batches, mesh = baseline(name).algorithm, problem()[1], jc.layout.mesh()
     with jc.layout.use(mesh):
         state = jc.layout.place(baseline(name).start, mesh)
-        state, log = jc.run(algorithm, state, batches, KEY)
+        state, log = jc.run(algorithm, state, jc.data.stacked(batches), KEY)
     assert_same_run((state, log), name)
     for leaf in jax.tree.leaves(state.clients):
         assert len(leaf.sharding.device_set) == mesh.size > 1
@@ -132,6 +132,6 @@ def test_mean_is_kept_without_learning(name):
 @each
 def test_state_survives_serialization(name):
     state = baseline(name).states[0]
-    target = baseline(name).algorithm.init(KEY, problem(1)[0])
+    target = baseline(name).algorithm.init(problem(1)[0])
     restored = flax.serialization.from_bytes(target, flax.serialization.to_bytes(state))
     chex.assert_trees_all_equal(restored, state)

@@ -19,46 +19,55 @@ BATCHES = jnp.arange(24.0).reshape(6, 4, 1)
 
 
 def start():
-    return ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    return ALGORITHM.init(jnp.zeros((4, 1)))
 
 
 def test_sample_hook_equals_stacked_batches():
-    whole, log = jc.run(ALGORITHM, start(), BATCHES, KEY)
+    whole, log = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
     hooked, hooked_log = jc.run(
-        ALGORITHM, start(), BATCHES, KEY, num_rounds=6, sample=lambda data, key, step: data[step]
+        ALGORITHM,
+        start(),
+        jc.data.from_function(lambda data, key, step: data[step], BATCHES),
+        KEY,
+        num_rounds=6,
     )
     chex.assert_trees_all_equal((whole, log), (hooked, hooked_log))
 
 
 def test_a_run_in_pieces_is_the_same_run():
-    whole, log = jc.run(ALGORITHM, start(), BATCHES, KEY)
-    half, first = jc.run(ALGORITHM, start(), BATCHES[:2], KEY)
-    end, last = jc.run(ALGORITHM, half, BATCHES[2:], KEY)
+    whole, log = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
+    half, first = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES[:2]), KEY)
+    end, last = jc.run(ALGORITHM, half, jc.data.stacked(BATCHES[2:]), KEY)
     chex.assert_trees_all_equal(whole, end)
     np.testing.assert_array_equal(log["loss"], np.concatenate([first["loss"], last["loss"]]))
 
 
 def test_donation_spends_the_state_only_when_asked():
     state = start()
-    jc.run(ALGORITHM, state, BATCHES, KEY)
+    jc.run(ALGORITHM, state, jc.data.stacked(BATCHES), KEY)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
-    kept, _ = jc.run(ALGORITHM, start(), BATCHES, KEY)
-    spent, _ = jc.run(ALGORITHM, state, BATCHES, KEY, donate=True)
+    kept, _ = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
+    spent, _ = jc.run(ALGORITHM, state, jc.data.stacked(BATCHES), KEY, donate=True)
     assert state.clients.params.is_deleted() and state.step.is_deleted()
     chex.assert_trees_all_equal(kept, spent)
 
 
 def test_run_names_what_is_wrong():
     with pytest.raises(ValueError, match="num_rounds is 5, but data holds 6 rounds"):
-        jc.run(ALGORITHM, start(), BATCHES, KEY, num_rounds=5)
+        jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY, num_rounds=5)
     with pytest.raises(ValueError, match="num_rounds must be at least 1, got None"):
-        jc.run(ALGORITHM, start(), BATCHES, KEY, sample=lambda d, k, s: d[0])
+        jc.run(ALGORITHM, start(), jc.data.from_function(lambda d, k, s: d[0], BATCHES), KEY)
     with pytest.raises(ValueError, match="data must have leaves"):
-        jc.run(ALGORITHM, start(), {"a": jnp.zeros((2, 4)), "b": jnp.zeros((3, 4))}, KEY)
+        jc.run(
+            ALGORITHM,
+            start(),
+            jc.data.stacked({"a": jnp.zeros((2, 4)), "b": jnp.zeros((3, 4))}),
+            KEY,
+        )
     with pytest.raises(ValueError, match=r"client axis of length 5.*is 4"):
-        jc.run(ALGORITHM, start(), jnp.zeros((2, 5, 1)), KEY)
+        jc.run(ALGORITHM, start(), jc.data.stacked(jnp.zeros((2, 5, 1))), KEY)
     with pytest.raises(ValueError, match="is a scalar"):
-        ALGORITHM.init(KEY, {"w": jnp.zeros(())})
+        ALGORITHM.init({"w": jnp.zeros(())})
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         jc.replicate(jnp.zeros(2), 0)
 
@@ -68,8 +77,8 @@ def test_losses_of_either_form():
         return jnp.mean((params - batch) ** 2), (model_state + 1, {"seen": model_state})
 
     algorithm = jc.decentralized(carrying, optax.sgd(0.1), jc.identity())
-    state = algorithm.init(KEY, jnp.zeros((4, 1)), jnp.zeros(4))
-    state, log = jc.run(algorithm, state, BATCHES, KEY)
+    state = algorithm.init(jnp.zeros((4, 1)), jnp.zeros(4))
+    state, log = jc.run(algorithm, state, jc.data.stacked(BATCHES), KEY)
     assert state.clients.model_state.tolist() == [6.0] * 4
     assert log["seen"].tolist() == list(range(6))
     assert jc.core.lift(carrying) is carrying
@@ -83,24 +92,29 @@ def test_with_metrics_reports_functions_and_dictionaries():
     algorithm = jc.with_metrics(
         ALGORITHM, jc.metrics.consensus_distance, lambda state: {"step": state.step}
     )
-    _, log = jc.run(algorithm, start(), BATCHES, KEY)
+    _, log = jc.run(algorithm, start(), jc.data.stacked(BATCHES), KEY)
     assert log["step"].tolist() == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(log["consensus_distance"], 0, atol=1e-12)
     with pytest.raises(ValueError, match=r"\['loss'\] is reported already"):
-        jc.run(jc.with_metrics(ALGORITHM, lambda s: {"loss": s.step}), start(), BATCHES, KEY)
+        jc.run(
+            jc.with_metrics(ALGORITHM, lambda s: {"loss": s.step}),
+            start(),
+            jc.data.stacked(BATCHES),
+            KEY,
+        )
     with pytest.raises(TypeError, match="metrics must be functions"):
         jc.with_metrics(ALGORITHM, "loss")
 
 
 def test_all_reduce_of_one_step_is_centralized():
     """With plain SGD the mean of the models and the model of the mean gradient are the same."""
-    state, _ = jc.run(ALGORITHM, start(), BATCHES, KEY)
+    state, _ = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
     central = jc.centralized(lambda p, batch, key: jnp.mean((p - batch) ** 2), optax.sgd(0.1))
     quiet = jc.decentralized(
         lambda p, batch, key: jnp.mean((p - batch) ** 2), optax.sgd(0.1), jc.all_reduce()
     )
-    one, _ = jc.run(central, central.init(KEY, jnp.zeros((4, 1))), BATCHES, KEY)
-    many, _ = jc.run(quiet, quiet.init(KEY, jnp.zeros((4, 1))), BATCHES, KEY)
+    one, _ = jc.run(central, central.init(jnp.zeros((4, 1))), jc.data.stacked(BATCHES), KEY)
+    many, _ = jc.run(quiet, quiet.init(jnp.zeros((4, 1))), jc.data.stacked(BATCHES), KEY)
     np.testing.assert_allclose(
         np.broadcast_to(jc.params_of(one), (4, 1)), jc.params_of(many), rtol=1e-6
     )

@@ -48,7 +48,7 @@ ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), MIXER)
 
 
 def fit(**options):
-    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    state = ALGORITHM.init(jnp.zeros((4, 1)))
     options = {"num_rounds": 2, "progress": False} | options
     return jc.fit(ALGORITHM, state, jnp.zeros((2, 4, 1)), KEY, **options)
 
@@ -155,8 +155,7 @@ CASES = {
         lambda v: jc.objectives.disagreement_points(num_steps=v), "num_steps", below(1),
     ),
     "rounds of a run": (
-        lambda v: jc.run(ALGORITHM, ALGORITHM.init(KEY, jnp.zeros((4, 1))), DATA, KEY,
-                         num_rounds=v, sample=jc.data.minibatches(1)),
+        lambda v: jc.run(ALGORITHM, ALGORITHM.init(jnp.zeros((4, 1))), jc.data.minibatches(DATA, 1), KEY, num_rounds=v),
         "num_rounds", below(1),
     ),
     "rounds of a fit": (lambda v: fit(num_rounds=v), "num_rounds", below(1)),
@@ -167,7 +166,7 @@ CASES = {
     ),
     "sweep's seeds": (lambda v: jc.sweep(lambda s, k: s, {"lr": [0.1]}, v), "seeds", below(1)),
     "clients of a state": (
-        lambda v: ALGORITHM.update(ALGORITHM.init(KEY, jnp.zeros((4, 1))), jnp.zeros((v, 1)), KEY),
+        lambda v: ALGORITHM.update(ALGORITHM.init(jnp.zeros((4, 1))), jnp.zeros((v, 1)), KEY),
         "batch|n=|client", st.integers(1, 9).filter(lambda n: n != 4),
     ),
 }  # fmt: skip

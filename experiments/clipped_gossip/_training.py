@@ -160,9 +160,7 @@ def train(
     done = train_replicas(
         context,
         _builder(config, graph, rule, attacks),
-        lambda algorithm, key: algorithm.init(
-            key, jc.replicate(model.init(key, examples.x[:1]), n)
-        ),
+        lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, examples.x[:1]), n)),
         partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
         rounds=config.rounds,
         seeds=seeds,

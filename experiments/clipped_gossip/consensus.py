@@ -141,7 +141,7 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
         state = mixer.init(x)._replace(weights=weights)
 
         def mix(x: Any, step: Any) -> Any:
-            mixed, _ = mixer.update(x, state, key=jax.random.key(0), step=step)
+            mixed, _ = mixer.update(x, state, jc.core.Round(jax.random.key(0), step))
             return mixed, mixed[~BYZANTINE]
 
         _, trace = jax.lax.scan(mix, x, jnp.arange(config.rounds))

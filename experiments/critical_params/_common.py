@@ -53,8 +53,10 @@ def monte_carlo(
     sample = jc.data.synthetic.regression_samples(b)
 
     def squares(key: jax.Array) -> jax.Array:
-        state = algorithm.init(key, jnp.ones((delay + 1, d)) / np.sqrt(d))
-        _, log = jc.run(algorithm, state, problem, key, num_rounds=times[-1], sample=sample)
+        state = algorithm.init(jnp.ones((delay + 1, d)) / np.sqrt(d))
+        _, log = jc.run(
+            algorithm, state, jc.data.from_function(sample, problem), key, num_rounds=times[-1]
+        )
         return log["x2"][np.array(times) - 1]
 
     keys = jax.random.split(jax.random.key(config.seed), config.runs)
@@ -145,7 +147,7 @@ def tune(
         rates = guess * spread * 2.0**center
         each = jnp.repeat(jnp.asarray(rates, jnp.float32), len(seeds))
         keys = jnp.tile(seeds, len(rates))
-        states = jax.vmap(lambda rate, key: build(rate).init(key, params))(each, keys)
+        states = jax.vmap(lambda rate, key: build(rate).init(params))(each, keys)
         limit = 2 * best.steps if best else np.inf
         tuned = _run_until_best(
             problem, functools.partial(step_all, each, keys), states, rates, limit, context

@@ -71,7 +71,7 @@ def run(config: Config, context: Context) -> list[Row]:
     metrics = noise_scale.measured(loss, part)
     algorithm = jc.with_metrics(jc.centralized(loss, optax.sgd(0.02)), metrics)
     options = {"num_rounds": config.trajectory, "sample": jc.data.synthetic.regression_samples(1)}
-    state = algorithm.init(keys[2], 3 * point[None])
+    state = algorithm.init(3 * point[None])
     log = jc.run(algorithm, state, problem, keys[2], **options)[1]
     signal, noise = (np.asarray(log[name], float) for name in ("signal", "noise"))
     context.kept["trajectory"] = signal, noise

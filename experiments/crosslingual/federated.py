@@ -73,7 +73,7 @@ def run(config: Config, context: Context) -> list[Row]:
         algorithm = jc.decentralized(loss, optimizer, mix)
         params = jc.replicate(model.init(key, np.zeros((1, 4), np.int32)), n)
         order = jc.text.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
-        data, state = jc.text.Ordered(examples, order), algorithm.init(key, params)
+        data, state = jc.text.Ordered(examples, order), algorithm.init(params)
         params = context.fit(algorithm, state, data, key, tags=tags, **options).state.clients.params
         for i, lang in enumerate(config.languages):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)

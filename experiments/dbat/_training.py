@@ -239,7 +239,7 @@ def train(
 
     def draw(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
         each = jax.vmap(lambda key: model.init(key, labeled.x[:1]))
-        return algorithm.init(key, each(jax.random.split(key, members)))
+        return algorithm.init(each(jax.random.split(key, members)))
 
     def train_stage(stage: int, start: Any, conditions: Sequence[tuple[float, str]]) -> Replicas:
         which = np.repeat([names.index(pool) for _, pool in conditions], len(seeds))

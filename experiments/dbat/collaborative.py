@@ -86,7 +86,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
     def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
         each = jax.vmap(lambda key: model.init(key, problem.train.x[:1]))
-        return algorithm.init(key, each(jax.random.split(key, n)))
+        return algorithm.init(each(jax.random.split(key, n)))
 
     done = train_replicas(
         context,

@@ -56,11 +56,11 @@ def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     own = {"alpha": config.alpha, "member_rounds": config.rounds}
     algorithm = jc.dbat(cross_entropy(predict), predict, optax.adam(config.learning_rate), **own)
     first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can tell
-    state = algorithm.init(key, jnp.asarray(np.stack([first, start]), jnp.float32))
+    state = algorithm.init(jnp.asarray(np.stack([first, start]), jnp.float32))
     state = state._replace(step=jnp.int32(config.rounds))
     batch = {"x": cells.x, "y": cells.y, "unlabeled": cells.unlabeled}
     data = jc.replicate(jax.tree.map(jnp.asarray, batch), 2)
-    state, log = jc.run(algorithm, state, data, key, num_rounds=config.rounds, sample=jc.data.whole)
+    state, log = jc.run(algorithm, state, jc.data.full_batch(data), key, num_rounds=config.rounds)
     logits = predict(state.clients.params[1], jnp.asarray(cells.all))
     return np.asarray(jax.nn.sigmoid(logits[:, 0])), np.asarray(log["loss"])
 

@@ -113,7 +113,7 @@ class _Run:
         )
         self.algorithm = jc.algorithms.as_algorithm(self.cohort)
         self.key = jax.random.key(config.seed)
-        self.state = self.cohort.init(self.key, model.init(self.key, self.data.examples.x[:1]))
+        self.state = self.cohort.init(model.init(self.key, self.data.examples.x[:1]))
         if config.host:
             self.state = jc.training.offload(self.state)
         else:

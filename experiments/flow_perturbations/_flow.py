@@ -169,7 +169,7 @@ def minimize(
     rows, key = np.arange(len(problem.seen)), jax.random.key(problem.config.seed)
     result = context.fit(
         algorithm,
-        algorithm.init(key, jc.replicate(start, 1)),
+        algorithm.init(jc.replicate(start, 1)),
         jc.data.client_data(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows]),
         key,
         num_rounds=rounds,

@@ -201,7 +201,7 @@ def compare(
     )
 
     def start(built: jc.Algorithm, key: Array) -> jc.State:
-        return built.init(key, *jc.replicate(classifier.init(key), n))
+        return built.init(*jc.replicate(classifier.init(key), n))
 
     def measure(state: jc.State) -> Row:
         model_state = jax.tree.map(lambda leaf: leaf.mean(0), state.clients.model_state)

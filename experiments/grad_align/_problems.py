@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     def end(self, algorithm: jc.Algorithm, rounds: int = 1) -> Array:
         """The model after some rounds from the start, ``[d]``."""
         key, n = jax.random.key(0), jc.layout.num_clients(self.data, "data")
-        state = algorithm.init(key, jc.replicate(self.start, n))
+        state = algorithm.init(jc.replicate(self.start, n))
         options = {"num_rounds": rounds, "sample": jc.data.whole}
         return jc.params_of(jc.run(algorithm, state, self.data, key, **options)[0])[0]
 

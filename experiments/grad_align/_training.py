@@ -145,7 +145,7 @@ def train(
 
     def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
         params = task.model.init(key, task.test.x[:1])
-        return algorithm.init(key, jc.replicate(params, clients))
+        return algorithm.init(jc.replicate(params, clients))
 
     done = train_replicas(
         context,

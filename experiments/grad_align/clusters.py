@@ -94,7 +94,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
     def start(algorithm: jc.Algorithm, key: Any) -> jc.State:
         params = model.init(key, jnp.zeros((1, config.dimension)))
-        return algorithm.init(key, jc.replicate(params, config.classes))
+        return algorithm.init(jc.replicate(params, config.classes))
 
     @jax.jit
     @jc.layout.per_replica

@@ -54,7 +54,7 @@ def measure(config: Config) -> list[Row]:
         sgd = jc.centralized(problem.loss, optax.sgd(gamma))
         batches = jax.tree.map(lambda leaf: leaf[order][:, None], problem.data)
         key = jax.random.key(0)
-        state, _ = jc.run(sgd, sgd.init(key, problem.start[None]), batches, key)
+        state, _ = jc.run(sgd, sgd.init(problem.start[None]), jc.data.stacked(batches), key)
         return jc.params_of(state)[0]
 
     def ends(gamma: Any) -> tuple[Any, Any, Any]:

@@ -195,7 +195,7 @@ def _train(
         algorithm, rounds, halves = algorithms[name], config.rounds, 1 + (name == "halves")
 
         def start(algorithm: jc.Algorithm, key: Any, count: int = halves * config.n) -> jc.State:
-            return algorithm.init(key, jc.replicate(model.init(key, examples.x[:1]), count))
+            return algorithm.init(jc.replicate(model.init(key, examples.x[:1]), count))
 
         begin: Any = start
         if name == "FedAvg + tuning":
@@ -223,7 +223,7 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
 
     def share(mixer: jc.Mixer) -> tuple[np.ndarray, np.ndarray, Any]:
         own, key = models["alone"], jax.random.key(0)
-        mixed, state = mixer.update(own, mixer.init(own), key=key, step=jnp.int32(0))
+        mixed, state = mixer.update(own, mixer.init(own), jc.core.Round(key, jnp.int32(0)))
         return *jax.device_get(measure(mixed, labels)), state
 
     def personal(rule: Any, **options: Any) -> jc.Mixer:

@@ -86,7 +86,7 @@ def make_simulation(config: Config) -> Any:
     variance = config.variance / config.num_samples
 
     def risk(mixer: jc.Mixer, key: Any, x: Any, targets: Any) -> Any:
-        mixed, _ = mixer.update(x, mixer.init(x), key=key, step=0)
+        mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(key, 0))
         return jnp.mean((mixed - targets) ** 2)
 
     @jax.jit

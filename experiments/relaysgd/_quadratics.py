@@ -64,8 +64,8 @@ def error_curves(
             return {"error": quadratics.objective_value(problem, mean) - least}
 
         algorithm = jc.with_metrics(build(rate), error)
-        state = algorithm.init(key, jnp.zeros((n, d)))
-        _, log = jc.run(algorithm, state, problem, key, num_rounds=rounds, sample=quadratics.whole)
+        state = algorithm.init(jnp.zeros((n, d)))
+        _, log = jc.run(algorithm, state, jc.data.full_batch(problem), key, num_rounds=rounds)
         return jnp.concatenate([error(state)["error"][None], log["error"]])
 
     every = np.broadcast_to(rates, count)
@@ -177,7 +177,7 @@ def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]
             event = jnp.select(list(events.values()), list(events), ON)
             return _Run(state, step, tests, errors, first, event)
 
-        start = algorithm.init(key, jnp.zeros(problem.b.shape, least.dtype))
+        start = algorithm.init(jnp.zeros(problem.b.shape, least.dtype))
         none, count = jnp.zeros(3, least.dtype), jnp.zeros((), gaps.dtype)
         begin = _Run(start, count, count, none, none[0], jnp.asarray(ON))
         return jax.lax.while_loop(lambda r: r.event == ON, advance, begin)

@@ -167,7 +167,7 @@ def _train(
     return train_replicas(
         context,
         lambda _: method.build(loss, schedule, tags["momentum"], method.mixer(config.n)),
-        lambda algorithm, key: algorithm.init(key, jc.replicate(model.init(key, x), config.n)),
+        lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, x), config.n)),
         partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
         rounds=config.epochs * steps_per_epoch,
         seeds=seeds,

@@ -99,8 +99,10 @@ def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
 
     def one(key: Any) -> Any:
         measured = jc.with_metrics(algorithm, error)
-        state = measured.init(key, start)
-        return jc.run(measured, state, (), key, num_rounds=rounds, sample=sample)[1]["error"]
+        state = measured.init(start)
+        return jc.run(measured, state, jc.data.from_function(sample, ()), key, num_rounds=rounds)[
+            1
+        ]["error"]
 
     return jax.jit(jax.vmap(one))(keys)
 

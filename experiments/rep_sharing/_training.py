@@ -170,7 +170,7 @@ def train(
             for (init, *_), rows in zip(parts, clients.values(), strict=True)
         ]
         params, model_state = zip(*stacked, strict=True) if several else stacked[0]
-        return algorithm.init(key, params, model_state)
+        return algorithm.init(params, model_state)
 
     def accuracy(x: Any, y: Any) -> Any:
         fns = [jc.metrics.accuracy(predict, x, y, batch_size=50) for _, predict, _ in parts]

@@ -206,7 +206,7 @@ def train(
     )
     result = context.fit(
         algorithm,
-        algorithm.init(key, jc.replicate(tables, n)),
+        algorithm.init(jc.replicate(tables, n)),
         data,
         key,
         num_rounds=rounds,

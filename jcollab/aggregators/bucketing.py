@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from jcollab.aggregators.common import Rule, StatefulRule, as_stateful, column
-from jcollab.core import Array, PyTree, offer
+from jcollab import checks
+from jcollab.aggregators.common import check_rule, column
+from jcollab.core import Array, PyTree, Receiver, Rule
 
 
-def bucketing(size: int, rule: Rule | StatefulRule) -> Rule | StatefulRule:
+def bucketing(size: int, rule: Rule) -> Rule:
     """Hands means of s inputs to a rule, which makes heterogeneous inputs more alike.
 
     Each of the m inputs (the own value and the messages) is repeated s times; the copies are
@@ -23,19 +22,19 @@ def bucketing(size: int, rule: Rule | StatefulRule) -> Rule | StatefulRule:
         rule: any rule.
 
     Raises:
+        TypeError: if ``rule`` is no rule.
         ValueError: if size < 1.
 
     Source: Karimireddy, He and Jaggi 2020, arXiv 2006.09365, in the form of resampling.
     """
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
-    inner = as_stateful(rule)
+    checks.count("size", size)
+    check_rule(rule)
 
     def update(
-        own: PyTree, received: PyTree, weights: Array, s: PyTree, *, key: Array, **context: Any
+        own: PyTree, messages: PyTree, weights: Array, s: PyTree, context: Receiver
     ) -> tuple[PyTree, PyTree]:
-        shuffle_key, rule_key = jax.random.split(key)
-        present = jnp.concatenate([jnp.array([context.get("own_counts", True)]), weights > 0])
+        shuffle_key, rule_key = jax.random.split(context.key)
+        present = jnp.concatenate([jnp.array([context.own_counts]), weights > 0])
         slots = len(present)
         copies = jnp.tile(jnp.arange(slots), size)
         draws = jax.random.uniform(shuffle_key, copies.shape)
@@ -50,16 +49,9 @@ def bucketing(size: int, rule: Rule | StatefulRule) -> Rule | StatefulRule:
             rows = jnp.where(column(present, rows) != 0, rows, 0)
             return jnp.tensordot(share.astype(rows.dtype), rows, 1, precision="highest")
 
-        means = jax.tree.map(mean, own, received)
+        means = jax.tree.map(mean, own, messages)
         first = jax.tree.map(lambda leaf: leaf[0], means)
         rest = jax.tree.map(lambda leaf: leaf[1:], means)
-        return offer(inner.update, first, rest, weights, s, key=rule_key, **context)
+        return rule.update(first, rest, weights, s, context._replace(key=rule_key))
 
-    if isinstance(rule, StatefulRule):
-        return StatefulRule(inner.init, update)
-
-    def stateless(own: PyTree, received: PyTree, weights: Array, **context: Any) -> PyTree:
-        return update(own, received, weights, (), **context)[0]
-
-    stateless.least_inputs = getattr(rule, "least_inputs", (1, ""))  # type: ignore[attr-defined]
-    return stateless
+    return Rule(rule.init, update, rule.min_inputs, f"bucketing({size}, {rule.name})")

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jcollab.aggregators.common import Rule, StatefulRule, squared_distances, weighted_step
-from jcollab.core import Array, PyTree, offer
+from jcollab import checks
+from jcollab.aggregators.common import rule, squared_distances, weighted_step
+from jcollab.core import Array, PyTree, Receiver, Rule
 
-Radius = Callable[..., Array]
+Radius = Callable[[Array, Array, Receiver], Array]
 
 
 def self_centered_clip(radius: Any) -> Rule:
@@ -25,9 +25,8 @@ def self_centered_clip(radius: Any) -> Rule:
     counts as x itself.
 
     Args:
-        radius: tau >= 0, may be traced; or a function ``radius(distances [K], weights [K]) ->
-            tau``, which may ask for the keywords of a rule: :func:`oracle_radius`,
-            :func:`second_largest_distance`.
+        radius: tau >= 0, may be traced; or a function ``radius(distances [K], weights [K],
+            context) -> tau``: :func:`oracle_radius`, :func:`second_largest_distance`.
 
     Raises:
         ValueError: if a radius is negative or NaN.
@@ -40,14 +39,14 @@ def self_centered_clip(radius: Any) -> Rule:
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
     if not callable(radius):
-        _check_radius(radius)
+        checks.number("radius", radius, at_least=0)
 
-    def rule(own: PyTree, received: PyTree, weights: Array, **context: Any) -> PyTree:
-        distances = jnp.sqrt(squared_distances(own, received))
-        tau = offer(radius, distances, weights, **context) if callable(radius) else radius
-        return weighted_step(own, received, weights * _shrinkage(distances, tau))
+    def clipped(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
+        distances = jnp.sqrt(squared_distances(own, messages))
+        tau = radius(distances, weights, context) if callable(radius) else radius
+        return weighted_step(own, messages, weights * _shrinkage(distances, tau))
 
-    return rule
+    return rule(clipped, name="self_centered_clip")
 
 
 def oracle_radius(byzantine: Any) -> Radius:
@@ -64,8 +63,8 @@ def oracle_radius(byzantine: Any) -> Radius:
     """
     who = jnp.asarray(byzantine, bool)
 
-    def radius(distances: Array, weights: Array, *, senders: Array) -> Array:
-        bad = who[senders]
+    def radius(distances: Array, weights: Array, context: Receiver) -> Array:
+        bad = who[context.senders]
         delta = jnp.sum(jnp.where(bad, weights, 0))
         spread = jnp.sum(jnp.where(bad | (weights == 0), 0, weights * distances**2))
         return jnp.where(delta > 0, jnp.sqrt(spread / jnp.where(delta > 0, delta, 1)), jnp.inf)
@@ -79,7 +78,7 @@ def second_largest_distance() -> Radius:
     Source: code of He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
 
-    def radius(distances: Array, weights: Array) -> Array:
+    def radius(distances: Array, weights: Array, context: Receiver) -> Array:
         present = weights > 0
         ranked = jnp.sort(jnp.where(present, distances, -jnp.inf))
         if len(ranked) == 1:
@@ -89,7 +88,7 @@ def second_largest_distance() -> Radius:
     return radius
 
 
-def centered_clip(radius: Any, iterations: int = 1) -> StatefulRule:
+def centered_clip(radius: Any, iterations: int = 1) -> Rule:
     """The mean of differences to a kept centre, each clipped (CenteredClip, CP).
 
         v <- v + (1/m) sum_k CLIP(x_k - v, tau)    over the own value and the messages
@@ -105,35 +104,30 @@ def centered_clip(radius: Any, iterations: int = 1) -> StatefulRule:
 
     Source: Karimireddy, He and Jaggi 2021, arXiv 2012.10333.
     """
-    _check_radius(radius)
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    checks.number("radius", radius, at_least=0)
+    checks.count("iterations", iterations)
 
     def update(
-        own: PyTree, received: PyTree, weights: Array, s: PyTree, *, own_counts: bool = True
+        own: PyTree, messages: PyTree, weights: Array, s: PyTree, context: Receiver
     ) -> tuple[PyTree, PyTree]:
+        own_counts = context.own_counts
         present = (weights > 0).astype(weights.dtype)
         count = jnp.maximum(present.sum() + own_counts, 1)
         first = jax.tree.map(lambda leaf: leaf[None], own)
         for _ in range(iterations):
             center = s
-            shrink = _shrinkage(jnp.sqrt(squared_distances(center, received)), radius)
-            s = weighted_step(center, received, shrink * present / count)
+            shrink = _shrinkage(jnp.sqrt(squared_distances(center, messages)), radius)
+            s = weighted_step(center, messages, shrink * present / count)
             if own_counts:
                 shrink = _shrinkage(jnp.sqrt(squared_distances(center, first)), radius)
                 moved = weighted_step(center, first, shrink / count)
                 s = jax.tree.map(lambda a, b, v: a + (b - v), s, moved, center)
         return s, s
 
-    return StatefulRule(lambda own: own, update)
+    return Rule(lambda own: own, update, name="centered_clip")
 
 
 def _shrinkage(distances: Array, radius: Any) -> Array:
     """``min(1, tau / d)``; 0 for a distance that is NaN."""
     far = distances > radius
     return jnp.where(far, radius / distances, jnp.where(jnp.isnan(distances), 0.0, 1.0))
-
-
-def _check_radius(radius: Any) -> None:
-    if not isinstance(radius, jax.core.Tracer) and not np.all(np.asarray(radius) >= 0):
-        raise ValueError(f"radius must be at least 0, got {radius}")

@@ -1,96 +1,106 @@
-"""What rules share: their types, the smallest neighbourhood that they can bear, and distances."""
+"""What rules share: how they are made and checked, distances and weighted sums."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import Array, PyTree, offer
+from jcollab import checks
+from jcollab.core import Array, PyTree, Receiver, Rule
 
-Rule = Callable[..., PyTree]
 UNROLLED_UP_TO = 128
 
 
-class StatefulRule(NamedTuple):
-    """A rule with a memory, for one receiver.
-
-    Attributes:
-        init: ``init(own) -> s``.
-        update: ``update(own, received, weights, s) -> (new, s)``, and the keywords of a rule.
-    """
-
-    init: Callable[[PyTree], PyTree]
-    update: Callable[..., tuple[PyTree, PyTree]]
-
-
-def as_stateful(rule: Rule | StatefulRule, argument: str = "rule") -> StatefulRule:
-    """Any rule in the form with a state; TypeError if it is neither."""
-    if isinstance(rule, StatefulRule):
-        return rule
-    if not callable(rule):
-        raise TypeError(f"{argument} must be a function or StatefulRule, got {type(rule).__name__}")
-
-    def update(own: PyTree, received: PyTree, weights: Array, s: PyTree, **context: Any) -> Any:
-        return offer(rule, own, received, weights, **context), s
-
-    return StatefulRule(lambda own: (), update)
-
-
-def apply(rule: Rule, own: PyTree, received: PyTree, weights: Any = None, **context: Any) -> PyTree:
-    """One aggregation outside of any mixer.
+def rule(
+    function: Callable[[PyTree, PyTree, Array, Receiver], PyTree],
+    *,
+    min_inputs: int = 1,
+    name: str | None = None,
+) -> Rule:
+    """A rule without a memory from a plain function.
 
     Args:
-        rule: a rule without a memory.
+        function: ``function(own, messages, weights, context) -> new`` for one receiver.
+        min_inputs: the smallest number of inputs that it works with, the own value included.
+        name: for error messages; None for that of the function.
+
+    Raises:
+        TypeError: if ``function`` is not callable.
+        ValueError: if min_inputs < 1.
+
+    Example:
+        >>> @rule
+        ... def nearest_to_zero(own, messages, weights, context):
+        ...     return jnp.minimum(own, messages.min(0))
+        >>> apply(nearest_to_zero, jnp.ones(1), jnp.array([[2.0], [0.5]]))
+        Array([0.5], dtype=float32)
+    """
+    checks.functions(function=function)
+    checks.count("min_inputs", min_inputs)
+
+    def update(
+        own: PyTree, messages: PyTree, weights: Array, s: PyTree, context: Receiver
+    ) -> tuple[PyTree, PyTree]:
+        return function(own, messages, weights, context), s
+
+    shown = getattr(function, "__name__", "rule") if name is None else name
+    return Rule(lambda own: (), update, min_inputs, shown)
+
+
+def apply(
+    rule: Rule, own: PyTree, messages: PyTree, weights: Any = None, context: Receiver | None = None
+) -> PyTree:
+    """One aggregation outside of any mixer, from the first state of the rule.
+
+    Args:
+        rule: the rule.
         own: pytree ``[...]``.
-        received: pytree ``[K, ...]``.
+        messages: pytree ``[K, ...]``.
         weights: ``[K]``; None for ``1 / (K + 1)`` each.
-        **context: what the rule may ask for.
+        context: what the rule may use; None for an empty one.
+
+    Raises:
+        ValueError: if there are fewer inputs than the rule works with.
 
     Example:
         >>> rule = jc.aggregators.coordinate_median()
         >>> apply(rule, jnp.zeros(2), jnp.array([[1.0, 5.0], [2.0, -3.0]]))
         Array([1., 0.], dtype=float32)
     """
-    if weights is None:
-        slots = len(jax.tree.leaves(received)[0])
-        weights = jnp.full(slots, 1 / (slots + 1))
-    return offer(rule, own, received, jnp.asarray(weights), **context)
+    context = Receiver() if context is None else context
+    slots = len(jax.tree.leaves(messages)[0])
+    check_inputs(rule, slots + context.own_counts)
+    weights = jnp.full(slots, 1 / (slots + 1)) if weights is None else jnp.asarray(weights)
+    return rule.update(own, messages, weights, rule.init(own), context)[0]
 
 
-def least_inputs(count: int, reason: str) -> Callable[[Rule], Rule]:
-    """Notes on a rule how many inputs, the own value included, it cannot do without."""
+def check_rule(rule: Any, name: str = "rule") -> None:
+    """TypeError unless it is a rule."""
+    if not isinstance(rule, Rule):
+        raise TypeError(
+            f"{name} must be a Rule (jcollab.aggregators.rule makes one of a function), got "
+            f"{type(rule).__name__}"
+        )
 
-    def note(rule: Any) -> Rule:
-        rule.least_inputs = (count, reason)
-        return rule
 
-    return note
-
-
-def check_neighborhoods(rule: Rule | StatefulRule, inputs: Any) -> None:
+def check_inputs(rule: Rule, inputs: Any) -> None:
     """ValueError if a rule cannot work with the number of inputs of some receiver.
 
     Args:
         rule: the rule.
         inputs: int ``[r]``, inputs of each receiver, the own value included where it counts.
     """
-    noted = rule.update if isinstance(rule, StatefulRule) else rule
-    count, reason = getattr(noted, "least_inputs", (1, ""))
     fewest = int(np.min(inputs))
-    if fewest < count:
+    if fewest < rule.min_inputs:
         raise ValueError(
-            f"{reason} needs at least {count} inputs, but the smallest neighbourhood has {fewest}"
+            f"{rule.name} needs at least {rule.min_inputs} inputs, but the smallest neighborhood "
+            f"has {fewest}"
         )
-
-
-def check_slots(rule: Any, received: PyTree, own_counts: bool) -> None:
-    """The same for one receiver, from the shapes."""
-    check_neighborhoods(rule, len(jax.tree.leaves(received)[0]) + own_counts)
 
 
 def column(weights: Array, like: Array) -> Array:
@@ -98,13 +108,13 @@ def column(weights: Array, like: Array) -> Array:
     return weights.reshape(-1, *(1,) * (like.ndim - 1)).astype(like.dtype)
 
 
-def squared_distances(own: PyTree, received: PyTree) -> Array:
+def squared_distances(own: PyTree, messages: PyTree) -> Array:
     """``||x_k - x||^2`` of every message over the whole pytree, ``[K]``."""
 
     def each(x: Array, messages: Array) -> Array:
         return jnp.sum(jnp.square(messages - x).reshape(len(messages), -1), axis=1)
 
-    return jax.tree.reduce(jnp.add, jax.tree.map(each, own, received))
+    return jax.tree.reduce(jnp.add, jax.tree.map(each, own, messages))
 
 
 def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -> Array:
@@ -123,15 +133,15 @@ def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -
     return jax.lax.fori_loop(0, len(w), lambda k, total: total + term(k), 0 * messages[0])
 
 
-def weighted_step(own: PyTree, received: PyTree, weights: Array) -> PyTree:
+def weighted_step(own: PyTree, messages: PyTree, weights: Array) -> PyTree:
     """``x + sum_k w_k (x_k - x)`` over the whole pytree."""
-    return jax.tree.map(lambda x, m: x + weighted_sum(weights, m, x), own, received)
+    return jax.tree.map(lambda x, m: x + weighted_sum(weights, m, x), own, messages)
 
 
-def combine(own_weight: Any, own: PyTree, received: PyTree, weights: Array) -> PyTree:
+def combine(own_weight: Any, own: PyTree, messages: PyTree, weights: Array) -> PyTree:
     """``a x + sum_k w_k x_k`` over the whole pytree."""
 
     def each(x: Array, messages: Array) -> Array:
         return jnp.asarray(own_weight, x.dtype) * x + weighted_sum(weights, messages)
 
-    return jax.tree.map(each, own, received)
+    return jax.tree.map(each, own, messages)

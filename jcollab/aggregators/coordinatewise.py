@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from jcollab.aggregators.common import Rule, check_slots, column, least_inputs
+from jcollab import checks
+from jcollab.aggregators.common import column, rule
 from jcollab.aggregators.sorting import by_blocks, order_statistics
-from jcollab.core import Array, PyTree
+from jcollab.core import Array, PyTree, Receiver, Rule
 
 
 def coordinate_median() -> Rule:
@@ -21,7 +22,7 @@ def coordinate_median() -> Rule:
     Source: Yin et al. 2018, arXiv 1803.01498.
     """
 
-    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
+    def medians(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         absent = weights == 0
         # half of the absent below and half above keep the middle where it is
         number = jnp.cumsum(absent)
@@ -36,9 +37,9 @@ def coordinate_median() -> Rule:
             low, high = order_statistics(rows, [middle, middle + 1])
             return jnp.where(odd, low, (low + high) / 2)
 
-        return _by_coordinate(median, own, received, absent, fill, own_counts)
+        return _by_coordinate(median, own, messages, absent, fill, context.own_counts)
 
-    return rule
+    return rule(medians, name="coordinate_median")
 
 
 def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
@@ -62,14 +63,11 @@ def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
 
     Source: Yin et al. 2018, arXiv 1803.01498; BRIDGE of Yang and Bajwa 2019.
     """
-    if trim < 0:
-        raise ValueError(f"trim must be at least 0, got {trim}")
+    checks.count("trim", trim, 0)
 
-    @least_inputs(1 if shrink else 2 * trim + 1, f"trim={trim}")
-    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
-        check_slots(rule, received, own_counts)
+    def means(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         absent = weights == 0
-        count = own_counts + jnp.sum(~absent)
+        count = context.own_counts + jnp.sum(~absent)
         cut = jnp.minimum(trim, (count - 1) // 2)
 
         def mean(rows: Sequence[Array]) -> Array:
@@ -81,15 +79,16 @@ def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
             return functools.reduce(jnp.add, kept) / (count - 2 * cut).astype(kept[0].dtype)
 
         fill = jnp.full(absent.shape, jnp.inf)
-        return _by_coordinate(mean, own, received, absent, fill, own_counts)
+        return _by_coordinate(mean, own, messages, absent, fill, context.own_counts)
 
-    return rule
+    least = 1 if shrink else 2 * trim + 1
+    return rule(means, min_inputs=least, name=f"trimmed_mean({trim})")
 
 
 def _by_coordinate(
     fn: Callable[[Sequence[Array]], Array],
     own: PyTree,
-    received: PyTree,
+    messages: PyTree,
     absent: Array,
     fill: Array,
     own_counts: bool,
@@ -101,4 +100,4 @@ def _by_coordinate(
         rows = jnp.where(jnp.isnan(rows), jnp.inf, rows)
         return by_blocks(fn, rows.reshape(len(rows), -1)).reshape(x.shape)
 
-    return jax.tree.map(each, own, received)
+    return jax.tree.map(each, own, messages)

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab.aggregators.common import Rule, check_slots, combine, least_inputs
-from jcollab.core import Array, PyTree
+from jcollab import checks
+from jcollab.aggregators.common import combine, rule
+from jcollab.core import Array, PyTree, Receiver, Rule
 
 BLOCK = 1 << 13  # coordinates at a time
 
@@ -36,18 +37,12 @@ def multi_krum(byzantine: int, chosen: int, *, power: int = 2) -> Rule:
 
     Source: Blanchard et al. 2017, arXiv 1703.02757.
     """
-    if byzantine < 0:
-        raise ValueError(f"byzantine must be at least 0, got {byzantine}")
-    if chosen < 1:
-        raise ValueError(f"chosen must be at least 1, got {chosen}")
-    if power < 1:
-        raise ValueError(f"power must be at least 1, got {power}")
-    least = max(2 * byzantine + 3, chosen)
+    checks.count("byzantine", byzantine, 0)
+    checks.count("chosen", chosen)
+    checks.count("power", power)
 
-    @least_inputs(least, f"Krum with byzantine={byzantine}, chosen={chosen}")
-    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
-        check_slots(rule, received, own_counts)
-        gram, present = _gram(own, received, weights, own_counts)
+    def best_mean(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
+        gram, present = _gram(own, messages, weights, context.own_counts)
         norms = jnp.diagonal(gram)
         squared = jnp.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0)
         others = present[:, None] & present[None, :] & ~jnp.eye(len(norms), dtype=bool)
@@ -57,9 +52,10 @@ def multi_krum(byzantine: int, chosen: int, *, power: int = 2) -> Rule:
         scores = jnp.where(present, jnp.sum(jnp.where(near, ranked, 0), axis=1), jnp.inf)
         best = jnp.zeros(len(norms), bool).at[jnp.argsort(scores)[:chosen]].set(True) & present
         share = best / jnp.maximum(best.sum(), 1)
-        return combine(share[0], own, received, share[1:])
+        return combine(share[0], own, messages, share[1:])
 
-    return rule
+    least = max(2 * byzantine + 3, chosen)
+    return rule(best_mean, min_inputs=least, name=f"multi_krum({byzantine}, {chosen})")
 
 
 def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
@@ -79,14 +75,12 @@ def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
 
     Source: Pillutla et al. 2019, arXiv 1912.13445.
     """
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
-    if not smoothing > 0:
-        raise ValueError(f"smoothing must be positive, got {smoothing}")
+    checks.count("iterations", iterations)
+    checks.number("smoothing", smoothing, above=0)
 
-    def rule(own: PyTree, received: PyTree, weights: Array, *, own_counts: bool = True) -> PyTree:
+    def median(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         # one row more: the origin, at which the steps start
-        gram, present = _gram(own, received, weights, own_counts, origin=True)
+        gram, present = _gram(own, messages, weights, context.own_counts, origin=True)
         norms = jnp.diagonal(gram)
 
         def step(coefficients: Array, _: None) -> tuple[Array, None]:
@@ -98,13 +92,13 @@ def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
 
         start = jnp.zeros(len(norms), gram.dtype).at[-1].set(1)
         coefficients, _ = jax.lax.scan(step, start, None, length=iterations)
-        return combine(coefficients[0], own, received, coefficients[1:-1])
+        return combine(coefficients[0], own, messages, coefficients[1:-1])
 
-    return rule
+    return rule(median, name="geometric_median")
 
 
 def _gram(
-    own: PyTree, received: PyTree, weights: Array, own_counts: bool, origin: bool = False
+    own: PyTree, messages: PyTree, weights: Array, own_counts: bool, origin: bool = False
 ) -> tuple[Array, Array]:
     """Inner products of all inputs, seen from the own value, and which of them are there.
 
@@ -118,7 +112,7 @@ def _gram(
     def part(x: Array, messages: Array) -> Array:
         return _inner(x.reshape(-1), messages.reshape(slots, -1), origin)
 
-    inner = jax.tree.reduce(jnp.add, jax.tree.map(part, own, received))
+    inner = jax.tree.reduce(jnp.add, jax.tree.map(part, own, messages))
     size = slots + 1 + origin
     gram = jnp.zeros((size, size), dtype).at[1:, 1:].set(inner)
     there = jnp.ones(size, bool).at[0].set(own_counts).at[1 : slots + 1].set(weights > 0)

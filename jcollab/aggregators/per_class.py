@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from jcollab.aggregators.common import Rule
-from jcollab.core import Array, offer
+from jcollab.aggregators.common import check_rule
+from jcollab.core import Array, PyTree, Receiver, Rule
 from jcollab.objectives.prototypes import Prototypes
 
 
@@ -21,46 +19,43 @@ def per_class(rule: Rule) -> Rule:
     an absent prototype for a zero. Rules that measure distances see one class at a time.
 
     Args:
-        rule: a rule without a memory for arrays ``[d]``.
+        rule: for arrays ``[d]``; its state, if it has one, is kept for each class.
 
     Raises:
-        TypeError: if it is no function, or when it is used, if messages are not Prototypes.
+        TypeError: if it is no rule, or when it is used, if messages are not Prototypes.
     """
-    if not callable(rule):
-        raise TypeError(f"rule must be a function, got {type(rule).__name__}")
+    check_rule(rule)
 
-    def apply(
-        own: Prototypes,
-        received: Prototypes,
-        weights: Array,
-        *,
-        own_counts: bool = True,
-        **context: Any,
-    ) -> Prototypes:
-        if not isinstance(received, Prototypes):
-            raise TypeError(f"messages must be Prototypes, got {type(received).__name__}")
-        mine, theirs = _means(own), _means(received)
+    def init(own: Prototypes) -> PyTree:
+        return jax.vmap(rule.init)(_means(own))
 
-        def one(x: Array, has: Array, messages: Array, have: Array) -> tuple[Array, Array]:
+    def update(
+        own: Prototypes, messages: Prototypes, weights: Array, s: PyTree, context: Receiver
+    ) -> tuple[Prototypes, PyTree]:
+        own_counts = context.own_counts
+        if not isinstance(messages, Prototypes):
+            raise TypeError(f"messages must be Prototypes, got {type(messages).__name__}")
+        mine, theirs = _means(own), _means(messages)
+
+        def one(x: Array, has: Array, sent: Array, have: Array, s: PyTree) -> tuple:
             share = jnp.where(have, weights, 0)
             own_share = jnp.where(has, 1 - weights.sum(), 0) if own_counts else jnp.zeros(())
             total = share.sum() + own_share
             there = total > 0
-            # a client without the class starts from the mean of what it hears
-            center = jnp.sum(jnp.where(have[:, None], share[:, None] * messages, 0), axis=0)
+            # a client without the class starts from the mean of the messages
+            center = jnp.sum(jnp.where(have[:, None], share[:, None] * sent, 0), axis=0)
             total_share = share.sum()
             x = jnp.where(has, x, center / jnp.where(total_share > 0, total_share, 1))
             scaled = share / jnp.where(there, total, 1)
-            new = offer(rule, x, messages, scaled, own_counts=own_counts, **context)
-            return jnp.where(there, new, 0), there.astype(x.dtype)
+            new, kept = rule.update(x, sent, scaled, s, context)
+            return jnp.where(there, new, 0), there.astype(x.dtype), kept
 
-        values, there = jax.vmap(one, (0, 0, 1, 1))(
-            mine, own.weights > 0, theirs, received.weights > 0
+        values, there, kept = jax.vmap(one, (0, 0, 1, 1, 0))(
+            mine, own.weights > 0, theirs, messages.weights > 0, s
         )
-        return Prototypes(values, there)
+        return Prototypes(values, there), kept
 
-    apply.least_inputs = getattr(rule, "least_inputs", (1, ""))  # type: ignore[attr-defined]
-    return apply
+    return Rule(init, update, rule.min_inputs, f"per_class({rule.name})")
 
 
 def _means(p: Prototypes) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
-from jcollab.aggregators.common import Rule, combine, squared_distances
-from jcollab.core import Array, PyTree
+from jcollab import checks, layout
+from jcollab.aggregators.common import combine, rule, squared_distances
+from jcollab.core import Array, PyTree, Receiver, Rule
 
 
 def ubar(
@@ -39,24 +39,22 @@ def ubar(
 
     Source: Guo et al. 2020, arXiv 2008.00742.
     """
-    if not callable(score):
-        raise TypeError(f"score must be a function, got {type(score).__name__}")
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio must be in (0, 1], got {ratio}")
-    if not 0 <= own_weight <= 1:
-        raise ValueError(f"own_weight must be in [0, 1], got {own_weight}")
-    descends = isinstance(learning_rate, jax.core.Tracer) or learning_rate != 0
+    checks.functions(score=score)
+    checks.number("ratio", ratio, above=0, at_most=1)
+    checks.number("own_weight", own_weight, at_least=0, at_most=1)
+    descends = checks.traced(learning_rate) or learning_rate != 0
 
-    def rule(own: PyTree, received: PyTree, weights: Array, *, batch: PyTree, key: Array) -> PyTree:
+    def select(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
+        batch, key = context.batch, context.key
         if batch is None:
             raise ValueError("ubar scores models on the batch of the round, but got none")
         present = weights > 0
-        distances = jnp.where(present, squared_distances(own, received), jnp.inf)
+        distances = jnp.where(present, squared_distances(own, messages), jnp.inf)
         order = jnp.argsort(distances)
         rank = jnp.zeros(len(order), int).at[order].set(jnp.arange(len(order)))
         # a hair more, since 0.3 * 10 is a little less than 3 in floating point
         near = present & (rank < jnp.floor(ratio * present.sum() + 1e-4))
-        losses = layout.vectorized(lambda params: score(params, batch, key))(received)
+        losses = layout.vectorized(lambda params: score(params, batch, key))(messages)
         if descends:
             loss, grads = jax.value_and_grad(score)(own, batch, key)
         else:
@@ -65,9 +63,9 @@ def ubar(
         kept = jnp.where(kept.any(), kept, present & (rank == 0))
         share = (1 - own_weight) * kept / jnp.maximum(kept.sum(), 1)
 
-        mixed = combine(1 - share.sum(), own, received, share)
+        mixed = combine(1 - share.sum(), own, messages, share)
         if not descends:
             return mixed
         return jax.tree.map(lambda x, g: x - learning_rate * g.astype(x.dtype), mixed, grads)
 
-    return rule
+    return rule(select, name="ubar")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from jcollab.aggregators.common import Rule, combine
-from jcollab.core import Array, PyTree
+from jcollab.aggregators.common import combine, rule
+from jcollab.core import Array, PyTree, Receiver, Rule
 
 
 def weighted() -> Rule:
     """The weighted mean: ``(1 - sum_k w_k) x + sum_k w_k x_k``. Not robust."""
 
-    def rule(own: PyTree, received: PyTree, weights: Array) -> PyTree:
-        return combine(1 - weights.sum(), own, received, weights)
+    def mean(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
+        return combine(1 - weights.sum(), own, messages, weights)
 
-    return rule
+    return rule(mean, name="weighted")

@@ -12,21 +12,16 @@ from jcollab.algorithms.decentralized import (
 )
 from jcollab.algorithms.ensembles import collaborative_dbat, dbat
 from jcollab.algorithms.federated import (
-    Cohort,
-    as_algorithm,
     asynchronous,
     federated,
-    federated_cohort,
     grad_align,
 )
 from jcollab.algorithms.personalized import apfl, ditto, fine_tuning
 from jcollab.algorithms.representations import Group, bytes_exchanged, representation_sharing
 
 __all__ = [
-    "Cohort",
     "Group",
     "apfl",
-    "as_algorithm",
     "asynchronous",
     "bytes_exchanged",
     "centralized",
@@ -38,7 +33,6 @@ __all__ = [
     "ensembles",
     "exact_diffusion",
     "federated",
-    "federated_cohort",
     "fine_tuning",
     "grad_align",
     "gradient_tracking",

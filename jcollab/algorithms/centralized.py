@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
 
 
 class Carried(NamedTuple):
@@ -37,17 +37,17 @@ def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algo
         optimizer: the optimiser of the one model.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())`` for stacked params ``[n, ...]``,
+        An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
         whose mean is the start, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
         TypeError: if ``loss`` has neither form.
         ValueError: if client axes differ between params, model_state and batch.
     """
-    check_parts(optimizer=optimizer)
+    checks.parts(optimizer=optimizer)
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
         return State(Carried(model_state), SharedModel(model, optimizer.init(model)), jnp.int32(0))

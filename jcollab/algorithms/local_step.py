@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import layout
-from jcollab.core import Array, Metrics, Objective, PyTree, lift, lift_predict, members
+from jcollab import checks, layout
+from jcollab.core import Array, Metrics, Objective, PyTree, lift, lift_predict
 
 
 class Stepped(NamedTuple):
@@ -59,8 +59,8 @@ def local_step(
 
     def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
-        rows = members(learners, n, "learners")
-        reporting = rows if honest is None else members(honest, n, "honest")
+        rows = checks.members(learners, n, "learners")
+        reporting = rows if honest is None else checks.members(honest, n, "honest")
         if idle := set(reporting) - set(rows):
             raise ValueError(f"honest must be among the learners, but {sorted(idle)} are not")
 

@@ -21,11 +21,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.aggregators.common import weighted_sum
-from jcollab.core import Array, PyTree, offer
+from jcollab.core import Array, Attack, PyTree, Wire
 from jcollab.topology import byzantine_mask
-
-Attack = Callable[..., PyTree]
 
 
 def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
@@ -43,7 +42,9 @@ def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
 
-    def attack(own: PyTree, received: PyTree, weights: Array, byzantine: Array) -> PyTree:
+    def attack(
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
+    ) -> PyTree:
         weights = (weights > 0).astype(weights.dtype) if uniform else weights
         good, bad = jnp.where(byzantine, 0, weights), jnp.where(byzantine, weights, 0).sum()
         push = jnp.where(bad > 0, epsilon / jnp.where(bad > 0, bad, 1), 0)
@@ -51,7 +52,7 @@ def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
         def message(x: Array, messages: Array) -> Array:
             return x - push.astype(x.dtype) * weighted_sum(good, messages, x)
 
-        return jax.tree.map(message, own, received)
+        return jax.tree.map(message, own, messages)
 
     return attack
 
@@ -77,7 +78,9 @@ def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -
             raise ValueError("z must be given, or n and byzantine to compute it from")
         z = alie_z(n, byzantine)
 
-    def attack(own: PyTree, received: PyTree, weights: Array, byzantine: Array) -> PyTree:
+    def attack(
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
+    ) -> PyTree:
         good = ~byzantine & (weights > 0)
 
         def message(x: Array, messages: Array) -> Array:
@@ -86,7 +89,7 @@ def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -
             spread = squares / jnp.maximum(good.sum(), 1).astype(x.dtype)
             return mean - z * jnp.sqrt(spread)
 
-        return jax.tree.map(message, own, received)
+        return jax.tree.map(message, own, messages)
 
     return attack
 
@@ -121,16 +124,18 @@ def inner_product_manipulation(epsilon: Any = 0.1) -> Attack:
     Source: Xie et al. 2019, arXiv 1903.03936.
     """
 
-    def attack(own: PyTree, received: PyTree, weights: Array, byzantine: Array) -> PyTree:
+    def attack(
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
+    ) -> PyTree:
         good = ~byzantine & (weights > 0)
-        return jax.tree.map(lambda x, m: -epsilon * _honest_mean(x, m, good), own, received)
+        return jax.tree.map(lambda x, m: -epsilon * _honest_mean(x, m, good), own, messages)
 
     return attack
 
 
 def bit_flip() -> Attack:
     """Every attacker sends its own honest value with the sign turned: ``-x_k``."""
-    return lambda own, received, weights, byzantine: jax.tree.map(jnp.negative, received)
+    return lambda own, messages, weights, byzantine, context: jax.tree.map(jnp.negative, messages)
 
 
 def gaussian(scale: Any) -> Attack:
@@ -139,14 +144,13 @@ def gaussian(scale: Any) -> Attack:
     Raises:
         ValueError: if the scale is negative or no number.
     """
-    if not isinstance(scale, jax.core.Tracer) and not scale >= 0:
-        raise ValueError(f"scale must be at least 0, got {scale}")
+    checks.number("scale", scale, at_least=0)
 
     def attack(
-        own: PyTree, received: PyTree, weights: Array, byzantine: Array, *, key: Array
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
-        leaves, structure = jax.tree.flatten(received)
-        keys = jax.random.split(key, len(leaves))
+        leaves, structure = jax.tree.flatten(messages)
+        keys = jax.random.split(context.key, len(leaves))
         noisy = [
             leaf + scale * jax.random.normal(k, leaf.shape, leaf.dtype)
             for leaf, k in zip(leaves, keys, strict=True)
@@ -169,19 +173,19 @@ def mimic(client: int | None = None) -> Attack:
     """
 
     def attack(
-        own: PyTree, received: PyTree, weights: Array, byzantine: Array, *, sent: PyTree
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
         if client is not None:
-            return jax.tree.map(lambda leaf, x: leaf[client].astype(x.dtype), sent, own)
+            return jax.tree.map(lambda leaf, x: leaf[client].astype(x.dtype), context.sent, own)
         good = ~byzantine & (weights > 0)
 
         def distance(x: Array, messages: Array) -> Array:
             away = jnp.square(messages - _honest_mean(x, messages, good))
             return away.reshape(len(messages), -1).sum(1)
 
-        far = sum(jax.tree.leaves(jax.tree.map(distance, own, received)))
+        far = sum(jax.tree.leaves(jax.tree.map(distance, own, messages)))
         chosen = jnp.argmax(jnp.where(good, far, -1))
-        return jax.tree.map(lambda leaf: leaf[chosen], received)
+        return jax.tree.map(lambda leaf: leaf[chosen], messages)
 
     return attack
 
@@ -190,7 +194,7 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
     """One of several attacks by a number that may be traced, for sweeps in one program.
 
     Args:
-        attacks: attacks of which none asks for keywords that the others do not get.
+        attacks: the attacks.
         index: which one, an integer in 0..len(attacks)-1.
 
     Raises:
@@ -200,14 +204,13 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
         raise ValueError("attacks must hold at least one attack, got none")
 
     def attack(
-        own: PyTree, received: PyTree, weights: Array, byzantine: Array, **context: Any
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
         slots = len(weights)
 
         def run(one: Attack) -> Callable[[], PyTree]:
             def branch() -> PyTree:
-                messages = offer(one, own, received, weights, byzantine, **context)
-                return fill_slots(messages, own, slots)
+                return fill_slots(one(own, messages, weights, byzantine, context), own, slots)
 
             return branch
 
@@ -238,12 +241,11 @@ def only(attack: Attack, *fields: str) -> Attack:
         return {name: getattr(tree, name) for name in fields}
 
     def partial_attack(
-        own: PyTree, received: PyTree, weights: Array, byzantine: Array, **context: Any
+        own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
-        if "sent" in context:
-            context["sent"] = part(context["sent"])
-        messages = offer(attack, part(own), part(received), weights, byzantine, **context)
-        return received._replace(**fill_slots(messages, part(own), len(weights)))
+        seen = context._replace(sent=part(context.sent), own=part(context.own))
+        wrong = attack(part(own), part(messages), weights, byzantine, seen)
+        return messages._replace(**fill_slots(wrong, part(own), len(weights)))
 
     return partial_attack
 

@@ -7,15 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
-from jcollab.channels.attacks import Attack, fill_slots
-from jcollab.core import Array, Channel, PyTree, Wire, offer
+from jcollab import checks, layout
+from jcollab.channels.attacks import fill_slots
+from jcollab.core import Array, Attack, Channel, PyTree, Wire
 from jcollab.topology import byzantine_mask
 
 
 def reliable() -> Channel:
     """Every message arrives as it was sent."""
-    return Channel(lambda inbox: (), lambda inbox, arrived, s, wire: (inbox, arrived, s))
+    return Channel(lambda inbox: (), lambda inbox, arrived, s, context: (inbox, arrived, s))
 
 
 def drop(probability: Any) -> Channel:
@@ -27,14 +27,13 @@ def drop(probability: Any) -> Channel:
     Raises:
         ValueError: if p lies outside [0, 1].
     """
-    if not isinstance(probability, jax.core.Tracer) and not 0 <= probability <= 1:
-        raise ValueError(f"probability must be in [0, 1], got {probability}")
+    checks.number("probability", probability, at_least=0, at_most=1)
 
     def update(
-        inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
+        inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
         slots = arrived.shape[1]
-        keys = layout.client_keys(wire.key, wire.receivers)
+        keys = layout.client_keys(context.key, context.receiver)
         uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots,)))(keys)
         return inbox, arrived & (uniform >= probability), s
 
@@ -50,8 +49,7 @@ def delayed(rounds: int) -> Channel:
     Raises:
         ValueError: if rounds < 0.
     """
-    if rounds < 0:
-        raise ValueError(f"rounds must be at least 0, got {rounds}")
+    checks.count("rounds", rounds, 0)
     if rounds == 0:
         return reliable()
 
@@ -63,9 +61,9 @@ def delayed(rounds: int) -> Channel:
         return jax.tree.map(buffer, inbox), jnp.zeros((*shape, rounds), bool)
 
     def update(
-        inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
+        inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
-        now, at = (inbox, arrived), wire.step % rounds
+        now, at = (inbox, arrived), context.step % rounds
         due = jax.tree.map(lambda stored: stored[:, :, at], s)
         return *due, jax.tree.map(lambda stored, new: stored.at[:, :, at].set(new), s, now)
 
@@ -86,13 +84,12 @@ def byzantine(attack: Attack, who: Any) -> Channel:
         TypeError: if ``attack`` is not callable.
         ValueError: when it is used, if ``who`` is no mask of the n clients.
     """
-    if not callable(attack):
-        raise TypeError(f"attack must be a function, got {type(attack).__name__}")
+    checks.functions(attack=attack)
 
     def update(
-        inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
+        inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
-        mask = jnp.asarray(byzantine_mask(who, layout.num_clients(wire.sent)))
+        mask = jnp.asarray(byzantine_mask(who, layout.num_clients(context.sent)))
 
         def one(
             box: PyTree,
@@ -104,25 +101,19 @@ def byzantine(attack: Attack, who: Any) -> Channel:
         ) -> PyTree:
             bad = mask[senders] & arrived
             own = jax.tree.map(lambda leaf, m: leaf.astype(m.dtype), own, box)
-            messages = offer(
-                attack,
-                own,
-                box,
-                jnp.where(arrived, weights, 0),
-                bad,
-                key=jax.random.fold_in(wire.key, receiver),
-                step=wire.step,
-                receiver=receiver,
-                senders=senders,
-                sent=wire.sent,
-            )
+            key = jax.random.fold_in(context.key, receiver)
+            wire = Wire(key, context.step, context.sent, own, receiver, senders, weights)
+            present = jnp.where(arrived, weights, 0)
+            messages = attack(own, box, present, bad, wire)
 
             def replace(message: Array, honest: Array) -> Array:
                 return jnp.where(bad.reshape(-1, *(1,) * (honest.ndim - 1)), message, honest)
 
             return jax.tree.map(replace, fill_slots(messages, own, len(bad)), box)
 
-        lied = jax.vmap(one)(inbox, arrived, wire.own, wire.receivers, wire.neighbors, wire.weights)
+        lied = jax.vmap(one)(
+            inbox, arrived, context.own, context.receiver, context.senders, context.weights
+        )
         return lied, arrived, s
 
     return Channel(lambda inbox: (), update)
@@ -132,11 +123,11 @@ def chain(*parts: Channel) -> Channel:
     """Messages pass through the channels in the given order."""
 
     def update(
-        inbox: PyTree, arrived: Array, s: PyTree, wire: Wire
+        inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
         states = []
         for i, (part, state) in enumerate(zip(parts, s, strict=True)):
-            own = wire._replace(key=jax.random.fold_in(wire.key, i))
+            own = context._replace(key=jax.random.fold_in(context.key, i))
             inbox, arrived, state = part.update(inbox, arrived, state, own)
             states.append(state)
         return inbox, arrived, tuple(states)

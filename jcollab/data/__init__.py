@@ -1,15 +1,14 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
-from jcollab.data import sources, synthetic
+from jcollab.data import synthetic
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, cutout, mixup, normalize
+from jcollab.data.batches import epochs, from_function, full_batch, minibatches, stacked
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
     client_arrays,
     client_data,
     client_ranges,
-    minibatches,
-    whole,
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
@@ -31,12 +30,14 @@ __all__ = [
     "data_dir",
     "digits",
     "dirichlet",
+    "epochs",
+    "from_function",
+    "full_batch",
     "iid",
     "load",
     "minibatches",
     "mixup",
     "normalize",
-    "sources",
+    "stacked",
     "synthetic",
-    "whole",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,8 +26,8 @@ class ClientData(NamedTuple):
     """
 
     examples: PyTree
-    indices: Array
-    mask: Array
+    indices: Array | np.ndarray
+    mask: Array | np.ndarray
 
 
 class ClientRanges(NamedTuple):
@@ -111,41 +111,6 @@ def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) ->
     return ClientRanges(examples, start.astype(np.int32), counts.astype(np.int32))
 
 
-def client_arrays(data: ClientData) -> tuple[PyTree, Array]:
+def client_arrays(data: ClientData) -> tuple[PyTree, Any]:
     """All data of every client: the examples as ``[n, m, ...]`` and their mask ``[n, m]``."""
     return jax.tree.map(lambda leaf: leaf[data.indices], data.examples), data.mask
-
-
-def minibatches(batch_size: int) -> Callable[[ClientData, Array, Array], PyTree]:
-    """A ``sample`` hook for :func:`jcollab.run`: uniform draws with replacement per client.
-
-    Args:
-        batch_size: b, examples per client and round.
-
-    Returns:
-        ``sample(data, key, step) -> batch`` with leaves ``[n, b, ...]``.
-
-    Raises:
-        ValueError: if batch_size < 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-
-    def sample(data: ClientData, key: Array, step: Array) -> PyTree:
-        def draw(index: Array, mask: Array, key: Array) -> Array:
-            return index[jax.random.randint(key, (batch_size,), 0, mask.sum())]
-
-        keys = layout.client_keys(key, data.indices.shape[0])
-        chosen = jax.vmap(draw)(data.indices, data.mask, keys)
-        return jax.tree.map(lambda leaf: leaf[chosen], data.examples)
-
-    return sample
-
-
-def whole(data: PyTree, key: Array, step: Array) -> PyTree:
-    """A ``sample`` hook for :func:`jcollab.run` that hands over all data.
-
-    For algorithms that find the batches of their sampled clients themselves, as
-    :func:`jcollab.federated` does with a source.
-    """
-    return data

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import check_counts
+from jcollab import checks
 from jcollab.flows.flow import Flow, check_condition
 from jcollab.flows.scales import Repeated
 
@@ -163,7 +163,7 @@ def coupling_flow(
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
-    check_counts(blocks=blocks, hidden=hidden)
+    checks.counts(blocks=blocks, hidden=hidden)
     if not clamp > 0:
         raise ValueError(f"clamp must be above 0, got {clamp}")
     if gray_levels < 2:

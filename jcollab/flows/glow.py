@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import check_counts
+from jcollab import checks
 from jcollab.flows import invertible_convolution as convolutions
 from jcollab.flows import preprocess
 from jcollab.flows.actnorm import ActNorm, statistics
@@ -74,7 +74,7 @@ def glow(
     Chavdarova 2021, arXiv 2108.07958 (3 levels, 32 steps, width 512 for CIFAR-10; 1, 12 and 512 for
     MNIST).
     """
-    check_counts(levels=levels, steps=steps, width=width)
+    checks.counts(levels=levels, steps=steps, width=width)
     if convolution not in get_args(Convolution):
         raise ValueError(f"convolution must be one of {get_args(Convolution)}, got {convolution!r}")
     preprocess.check_decoding(decoding, gray_levels)

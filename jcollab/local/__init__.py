@@ -1,4 +1,4 @@
-"""What a client does with its gradients: optax transforms, and corrections of client drift."""
+"""What a client does with its gradients: optax transforms, schedules, and federated methods."""
 
 from jcollab.local import row_sparse, schedules
 from jcollab.local.amsgrad import scale_by_raw_amsgrad
@@ -11,27 +11,21 @@ from jcollab.local.delays import (
     random_delays,
     scale_by_delay,
 )
-from jcollab.local.drift import (
-    Drift,
-    dynamic_regularization,
-    gradient_alignment,
-    none,
-    normalized,
-    scaffold,
-)
+from jcollab.local.methods import ClientMethod, fedavg, feddyn, fedga, fednova, fedprox, scaffold
 from jcollab.local.transforms import control_variate, proximal
 
 __all__ = [
-    "Drift",
+    "ClientMethod",
     "control_variate",
     "coordinate_delays",
     "critical_staleness",
     "delay_updates",
     "drop_stale",
-    "dynamic_regularization",
-    "gradient_alignment",
-    "none",
-    "normalized",
+    "fedavg",
+    "feddyn",
+    "fedga",
+    "fednova",
+    "fedprox",
     "polynomial_staleness",
     "proximal",
     "random_delays",

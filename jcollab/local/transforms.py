@@ -1,10 +1,10 @@
 """Optax transforms that use what the server sends: its model, and a correction of the gradient.
 
-They belong into an ``optax.chain`` before the optimiser. Builders with a server,
-:func:`jcollab.federated` say, hand the two over as keyword arguments of ``update``:
+They belong into an ``optax.chain`` before the optimizer. Builders with a server, for example
+:func:`jcollab.federated`, pass both as keyword arguments of ``update``:
 
     anchor       the model that the client started the round from, x
-    correction   what is added to its gradients, see :mod:`jcollab.local.drift`
+    correction   what is added to its gradients, see :mod:`jcollab.local.methods`
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from typing import Any
 import jax
 import optax
 
+from jcollab import checks
+
 PyTree = Any
-
-
-class ControlVariateState(optax.EmptyState):
-    """Nothing; its type says that corrections are applied."""
 
 
 def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
@@ -34,8 +32,7 @@ def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
 
     Source: FedProx of Li et al. 2018, arXiv 1812.06127.
     """
-    if not isinstance(penalty, jax.core.Tracer) and not penalty >= 0:
-        raise ValueError(f"penalty must be at least 0, got {penalty}")
+    checks.number("penalty", penalty, at_least=0)
 
     def update(
         updates: PyTree, state: Any, params: PyTree = None, *, anchor: PyTree = None, **_: Any
@@ -52,7 +49,7 @@ def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
 
 
 def control_variate() -> optax.GradientTransformationExtraArgs:
-    """Corrects the gradient by what the method's drift says: ``g + c``.
+    """Adds the correction of a federated method to the gradient: ``g + c``.
 
     Raises:
         ValueError: in ``update``, without a ``correction``.
@@ -64,14 +61,10 @@ def control_variate() -> optax.GradientTransformationExtraArgs:
         updates: PyTree, state: Any, params: PyTree = None, *, correction: PyTree = None, **_: Any
     ) -> tuple[PyTree, Any]:
         if correction is None:
-            raise ValueError("correction must be given: control_variate needs a drift, as scaffold")
+            raise ValueError(
+                "correction must be given: control_variate needs a method with a correction"
+            )
         add = jax.tree.map(lambda g, c: g + c.astype(g.dtype), updates, correction)
         return add, state
 
-    return optax.GradientTransformationExtraArgs(lambda params: ControlVariateState(), update)
-
-
-def applies_corrections(opt_state: PyTree) -> bool:
-    """Whether the optimiser of this state has :func:`control_variate` in it."""
-    parts = jax.tree.leaves(opt_state, is_leaf=lambda s: isinstance(s, ControlVariateState))
-    return any(isinstance(part, ControlVariateState) for part in parts)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

@@ -1,7 +1,7 @@
 """Mixers: how clients average what they exchange. Averages are taken in float32 or wider."""
 
 from jcollab.mixing.average import all_reduce, gossip, identity
-from jcollab.mixing.common import payload
+from jcollab.mixing.common import payload, stateless
 from jcollab.mixing.compose import interleave, lazy_mixing, mix_every, mix_only
 from jcollab.mixing.neighborhood import neighborhood
 from jcollab.mixing.personal import collaboration, personal_average
@@ -27,4 +27,5 @@ __all__ = [
     "random_peer",
     "relay_sum",
     "server",
+    "stateless",
 ]

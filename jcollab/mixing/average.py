@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Mixer, PyTree
+from jcollab.core import Array, Mixer, PyTree, Round
 from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype, widen
 from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
 
@@ -19,7 +19,7 @@ DENSE_UP_TO = 64
 
 def identity() -> Mixer:
     """Nobody talks: ``x_i' = x_i``."""
-    return Mixer(lambda x: (), lambda x, s, *, key, step: (x, s), no_bytes)
+    return Mixer(lambda x: (), lambda x, s, context: (x, s), no_bytes)
 
 
 def all_reduce() -> Mixer:
@@ -29,7 +29,7 @@ def all_reduce() -> Mixer:
     all-reduce sends ``2 (n-1)/n`` of one.
     """
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         def mean(leaf: Array) -> Array:
             average = jnp.mean(widen(leaf), axis=0, keepdims=True)
             return jnp.broadcast_to(average, leaf.shape).astype(leaf.dtype)
@@ -60,7 +60,7 @@ def gossip(
 
     Example:
         >>> mixer, x = jc.gossip(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
-        >>> mixed, _ = mixer.update(x, mixer.init(x), key=jax.random.key(0), step=0)
+        >>> mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), 0))
         >>> [round(float(value), 3) for value in mixed]
         [1.0, 3.0, 5.0]
 
@@ -89,7 +89,7 @@ def gossip(
             return jnp.asarray(dense, weight_dtype(x))
         return jnp.asarray(table), jnp.asarray(weights, weight_dtype(x))
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         if not sparse:
             return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
         average = layout.over_neighbors(_sparse_average, table)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
-from jcollab.core import Array, PyTree
+from jcollab import checks, layout
+from jcollab.core import Array, Mixer, PyTree, Round
 
 
 def payload(x: PyTree) -> int:
     """Bytes of one client's share of ``x``, whose leaves are ``[n, ...]``."""
     return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(x))
+
+
+def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
+    """A mixer without memory from a plain function ``mix(x, context) -> x``.
+
+    The bytes that it sends are not known, and reported as NaN.
+
+    Raises:
+        TypeError: if ``mix`` is not callable.
+
+    Example:
+        >>> half = stateless(lambda x, context: jax.tree.map(lambda leaf: leaf / 2, x))
+    """
+    checks.functions(mix=mix)
+
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        return mix(x, context), s
+
+    return Mixer(lambda x: (), update, lambda x: np.full(layout.num_clients(x), np.nan))
 
 
 def no_bytes(x: PyTree) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jcollab.core import Array, Mixer, PyTree, offer
+from jcollab.core import Array, Mixer, PyTree, Round
 from jcollab.mixing.common import widen
 
 
@@ -20,12 +20,10 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
     if period < 1:
         raise ValueError(f"period must be at least 1, got {period}")
 
-    def update(
-        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         return jax.lax.cond(
-            (step + 1) % period == 0,
-            lambda x, s: offer(mixer.update, x, s, key=key, step=step, batch=batch),
+            (context.step + 1) % period == 0,
+            lambda x, s: mixer.update(x, s, context),
             lambda x, s: (x, s),
             x,
             s,
@@ -59,10 +57,8 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
     def part(x: PyTree) -> list[Array]:
         return [leaf for leaf, flag in zip(jax.tree.leaves(x), chosen(x), strict=True) if flag]
 
-    def update(
-        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, PyTree]:
-        mixed, s = offer(mixer.update, part(x), s, key=key, step=step, batch=batch)
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        mixed, s = mixer.update(part(x), s, context)
         fresh = iter(mixed)
         leaves, structure = jax.tree.flatten(x)
         flags = zip(leaves, chosen(x), strict=True)
@@ -85,10 +81,8 @@ def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
     if not 0 < weight <= 1:
         raise ValueError(f"weight must be in (0, 1], got {weight}")
 
-    def update(
-        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, PyTree]:
-        mixed, s = offer(mixer.update, x, s, key=key, step=step, batch=batch)
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        mixed, s = mixer.update(x, s, context)
 
         def blend(own: Array, other: Array) -> Array:
             return ((1 - weight) * widen(own) + weight * widen(other)).astype(own.dtype)
@@ -139,13 +133,12 @@ def interleave(*mixers: Mixer) -> Mixer:
     def init(x: PyTree) -> PyTree:
         return tuple(mixer.init(part) for mixer, part in zip(mixers, split(x), strict=True))
 
-    def update(
-        x: PyTree, s: PyTree, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         parts, states = [], []
         for i, (mixer, part) in enumerate(zip(mixers, split(x), strict=True)):
-            own_key = jax.random.fold_in(key, i)
-            part, state = offer(mixer.update, part, s[i], key=own_key, step=step, batch=batch)
+            part, state = mixer.update(
+                part, s[i], context._replace(key=jax.random.fold_in(context.key, i))
+            )
             parts.append(part)
             states.append(state)
         return join(parts, x), tuple(states)

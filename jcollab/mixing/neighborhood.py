@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from jcollab import channels, layout
-from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods
-from jcollab.aggregators.common import as_stateful
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire, members, offer
+from jcollab import channels, checks, layout
+from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
 from jcollab.mixing.common import check_n, payload, weight_dtype, widen
 from jcollab.topology import Topology, as_topology
 
@@ -37,7 +36,7 @@ class NeighborhoodState(NamedTuple):
 
 def neighborhood(
     topology: Topology | nx.Graph,
-    rule: Rule | StatefulRule,
+    rule: Rule,
     channel: Channel | None = None,
     *,
     receivers: Any = None,
@@ -50,22 +49,23 @@ def neighborhood(
 
     Args:
         topology: a topology, with its mixing weights.
-        rule: ``rule(own [...], received [K, ...], weights [K]) -> new [...]`` for one receiver, or
-            a rule with a memory, see :mod:`jcollab.aggregators`.
+        rule: what one receiver makes of its messages, see :mod:`jcollab.aggregators`.
         channel: what happens to messages on their way.
         receivers: bool ``[n]``, who applies the rule; the others keep their value. None for all.
         chunk: number of receivers that are served at a time, which bounds the memory for their
             inboxes, ``[chunk, K, ...]``; None chooses by backend and size.
 
     Raises:
-        TypeError: if ``rule`` is neither a function nor a StatefulRule.
+        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
         ValueError: if ``receivers`` has another length than n, or the rule cannot work with as few
             inputs as some receiver has; at ``init``, if n differs between ``x`` and the topology.
     """
     topology = as_topology(topology)
-    n, link, inner = topology.n, channel or channels.reliable(), as_stateful(rule)
-    rows = members(receivers, n, "receivers")
-    check_neighborhoods(rule, 1 + topology.degrees[rows])
+    n, link = topology.n, channels.reliable() if channel is None else channel
+    check_rule(rule)
+    checks.parts(channel=link)
+    rows = checks.members(receivers, n, "receivers")
+    check_inputs(rule, 1 + topology.degrees[rows])
 
     def init(x: PyTree) -> NeighborhoodState:
         check_n(x, n)
@@ -74,14 +74,12 @@ def neighborhood(
             jnp.asarray(topology.neighbors),
             jnp.asarray(topology.weights, weight_dtype(x)),
             jnp.asarray(topology.mask),
-            jax.vmap(inner.init)(wide),
+            jax.vmap(rule.init)(wide),
             _channel_state(link, wide, topology.neighbors),
         )
 
-    def update(
-        x: PyTree, s: NeighborhoodState, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, NeighborhoodState]:
-        rule_key = jax.random.fold_in(key, n)
+    def update(x: PyTree, s: NeighborhoodState, context: Round) -> tuple[PyTree, NeighborhoodState]:
+        rule_key = jax.random.fold_in(context.key, n)
 
         def receive(
             pool: PyTree,
@@ -95,24 +93,17 @@ def neighborhood(
             own = jax.tree.map(widen, own)
             inbox = jax.tree.map(lambda leaf: widen(leaf[places])[None], pool)
             one = jax.tree.map(lambda leaf: leaf[None], own)
-            wire = Wire(key, step, sent, one, i[None], s.neighbors[None], s.weights[None])
+            wire = Wire(
+                context.key, context.step, sent, one, i[None], s.neighbors[None], s.weights[None]
+            )
             channel_state = jax.tree.map(lambda leaf: leaf[None], s.channel)
             inbox, arrived, channel_state = link.update(inbox, s.mask[None], channel_state, wire)
             inbox, channel_state = jax.tree.map(lambda leaf: leaf[0], (inbox, channel_state))
             lost = jnp.where(arrived[0], 0, s.weights).sum()
             weights = jnp.where(arrived[0], s.weights, 0) / (1 - lost)
-            new, kept = offer(
-                inner.update,
-                own,
-                inbox,
-                weights,
-                s.rule,
-                key=jax.random.fold_in(rule_key, i),
-                step=step,
-                receiver=i,
-                senders=s.neighbors,
-                batch=batch,
-            )
+            own_key = jax.random.fold_in(rule_key, i)
+            receiver = Receiver(own_key, context.step, i, s.neighbors, batch=batch)
+            new, kept = rule.update(own, inbox, weights, s.rule, receiver)
             return new, kept, channel_state
 
         each = layout.per_client(
@@ -123,7 +114,7 @@ def neighborhood(
             only=None if len(rows) == n else rows,
             reads=topology.neighbors,
         )
-        new, kept, channel_state = each(x, s.neighbors, x, x, jnp.arange(n), s, batch)
+        new, kept, channel_state = each(x, s.neighbors, x, x, jnp.arange(n), s, context.batch)
         new = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), new, x)
         if len(rows) < n:
             old = (x, s.rule, s.channel)

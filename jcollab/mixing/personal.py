@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Mixer, PyTree
+from jcollab.core import Array, Mixer, PyTree, Round
 from jcollab.mixing.average import dense_average
 from jcollab.mixing.common import payload, weight_dtype, widen
 from jcollab.theory import averaging
@@ -105,9 +105,7 @@ def personal_average(
             last=x if estimated else (),
         )
 
-    def update(
-        x: PyTree, s: PersonalState, *, key: Array, step: Array
-    ) -> tuple[PyTree, PersonalState]:
+    def update(x: PyTree, s: PersonalState, context: Round) -> tuple[PyTree, PersonalState]:
         others = averaging.others_mean(x, s.counts)
         if estimated:
             kept = jnp.where(s.total < 0, 0, memory)  # the first values have none before them
@@ -170,7 +168,7 @@ def collaboration(matrix: Any) -> Mixer:
             raise ValueError(f"matrix is for n={shape[0]} clients, params are stacked for n={n}")
         return jnp.asarray(matrix, weight_dtype(x))
 
-    def update(x: PyTree, s: Array, *, key: Array, step: Array) -> tuple[PyTree, Array]:
+    def update(x: PyTree, s: Array, context: Round) -> tuple[PyTree, Array]:
         return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
 
     def bytes_sent(x: PyTree) -> Array:

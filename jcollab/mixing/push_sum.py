@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 
 from jcollab import channels, layout
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire
+from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
 from jcollab.mixing.common import check_n, payload, where, widen
 
 
@@ -52,16 +52,16 @@ def one_peer_exponential(
         inbox = jax.tree.map(lambda leaf: widen(leaf)[:, None], x)
         return tuple(link.init(inbox) for _ in range(rounds))
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         value, states = jax.tree.map(widen, x), []
         everyone = jnp.ones((n, 1), bool)
+        step = context.step
         for j in range(rounds):
             power = step * rounds + j if exponent is None else exponent(step, j)
             sender = (jnp.arange(n)[:, None] - 2 ** (power % period)) % n
             inbox = jax.tree.map(lambda leaf: leaf[sender], value)  # noqa: B023
-            wire = Wire(
-                jax.random.fold_in(key, j), step, value, value, jnp.arange(n), sender, everyone / 2
-            )
+            own_key = jax.random.fold_in(context.key, j)
+            wire = Wire(own_key, step, value, value, jnp.arange(n), sender, everyone / 2)
             inbox, arrived, state = link.update(inbox, everyone, s[j], wire)
             states.append(state)
 
@@ -148,13 +148,13 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
             channel=link.init(inbox),
         )
 
-    def update(x: PyTree, s: PushSumState, *, key: Array, step: Array) -> tuple[PyTree, Any]:
+    def update(x: PyTree, s: PushSumState, context: Round) -> tuple[PyTree, Any]:
         def biased(leaf: Array, last: Array) -> Array:
             return _scale(last, s.weight) + (widen(leaf) - last)
 
         pair = (jax.tree.map(biased, x, s.last), s.weight)
         inbox = jax.tree.map(lambda leaf: _scale(from_senders(leaf, s.senders), s.shares), pair)
-        wire = Wire(key, step, pair, pair, jnp.arange(n), s.senders, s.shares)
+        wire = Wire(context.key, context.step, pair, pair, jnp.arange(n), s.senders, s.shares)
         inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
 
         def gather(own: Array, box: Array) -> Array:

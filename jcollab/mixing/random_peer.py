@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 
 from jcollab import channels, layout
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire
+from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
 from jcollab.mixing.common import check_n, no_bytes, payload, where
 from jcollab.topology import Topology, as_topology
 
@@ -50,11 +50,11 @@ def random_peer(
         table = () if graph is None else (jnp.asarray(graph.neighbors), jnp.asarray(graph.degrees))
         return table, link.init(_inbox(x, jnp.arange(n)))
 
-    def update(x: PyTree, s: PyTree, *, key: Array, step: Array) -> tuple[PyTree, PyTree]:
+    def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         table, channel_state = s
         n = layout.num_clients(x)
         own = jnp.arange(n)
-        draw_key, wire_key = jax.random.split(key)
+        draw_key, wire_key = jax.random.split(context.key)
         keys = layout.client_keys(draw_key, n)
 
         def draw(key: Array, i: Array, row: tuple) -> Array:
@@ -67,7 +67,7 @@ def random_peer(
             return jnp.where(place < degree, neighbors[jnp.minimum(place, len(neighbors) - 1)], i)
 
         peers = jax.vmap(draw)(keys, own, table)
-        wire = Wire(wire_key, step, x, x, own, peers[:, None], jnp.ones((n, 1)))
+        wire = Wire(wire_key, context.step, x, x, own, peers[:, None], jnp.ones((n, 1)))
         arrived = (peers != own)[:, None]
         inbox, arrived, channel_state = link.update(_inbox(x, peers), arrived, channel_state, wire)
         got = jax.tree.map(lambda leaf, mine: where(arrived[:, 0], leaf[:, 0], mine), inbox, x)

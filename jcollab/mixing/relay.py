@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 
-from jcollab import channels, layout
-from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods
-from jcollab.aggregators.common import as_stateful
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire, offer
+from jcollab import channels, checks, layout
+from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
 from jcollab.mixing.common import check_n, payload, weight_dtype, where, widen
 from jcollab.topology import Topology, as_topology, require_tree
 
@@ -48,7 +47,7 @@ def relay_sum(
     fill: Fill = "initial",
     overlap: bool = False,
     channel: Channel | None = None,
-    rule: Rule | StatefulRule | None = None,
+    rule: Rule | None = None,
 ) -> Mixer:
     """RelaySum on a tree: every value reaches everyone exactly once, d hops later.
 
@@ -75,7 +74,7 @@ def relay_sum(
             does not clean what it relays.
 
     Raises:
-        TypeError: if ``rule`` is neither a function nor a StatefulRule.
+        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
         ValueError: if the graph has a cycle, ``fill`` is unknown, or the rule cannot work with as
             few inputs as some client has; at ``init``, if n differs between ``x`` and the
             topology.
@@ -84,7 +83,7 @@ def relay_sum(
         >>> mixer, x = jc.relay_sum(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
         >>> s = mixer.init(x)
         >>> for t in range(2):  # the diameter: every value has arrived
-        ...     mixed, s = mixer.update(x, s, key=jax.random.key(0), step=t)
+        ...     mixed, s = mixer.update(x, s, jc.core.Round(jax.random.key(0), t))
         >>> [round(float(value), 3) for value in mixed]
         [3.0, 3.0, 3.0]
 
@@ -92,16 +91,16 @@ def relay_sum(
     """
     topology = as_topology(topology)
     require_tree(topology)
-    if fill not in get_args(Fill):
-        raise ValueError(f"fill must be one of {get_args(Fill)}, got {fill!r}")
-    n, link = topology.n, channel or channels.reliable()
+    checks.one_of("fill", fill, get_args(Fill))
+    n, link = topology.n, channels.reliable() if channel is None else channel
+    checks.parts(channel=link)
     width = topology.neighbors.shape[1]
     links = topology.neighbors * width + topology.reverse
     carry = layout.over_neighbors(lambda pool, table: pool[table], links, rows_per_client=width)
     keeps_reference = fill in ("initial", "previous")
-    inner = None if rule is None else as_stateful(rule)
     if rule is not None:
-        check_neighborhoods(rule, 1 + topology.degrees)
+        check_rule(rule)
+        check_inputs(rule, 1 + topology.degrees)
 
     def init(x: PyTree) -> RelayState:
         check_n(x, n)
@@ -115,13 +114,11 @@ def relay_sum(
             neighbors=jnp.asarray(topology.neighbors),
             reverse=jnp.asarray(topology.reverse),
             mask=jnp.asarray(topology.mask),
-            rule=() if inner is None else jax.vmap(inner.init)(jax.tree.map(widen, x)),
+            rule=() if rule is None else jax.vmap(rule.init)(jax.tree.map(widen, x)),
             channel=link.init(inbox),
         )
 
-    def update(
-        x: PyTree, s: RelayState, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, RelayState]:
+    def update(x: PyTree, s: RelayState, context: Round) -> tuple[PyTree, RelayState]:
         def deliver(own: Array, inbox: Array) -> Array:
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
             messages = outgoing.reshape(-1, *outgoing.shape[2:])
@@ -130,7 +127,7 @@ def relay_sum(
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        wire = Wire(key, step, x, wide, jnp.arange(n), s.neighbors, s.mask / n)
+        wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, s.mask / n)
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)
@@ -157,19 +154,17 @@ def relay_sum(
             return box / jnp.maximum(present, 1).reshape(*present.shape, *(1,) * (box.ndim - 2))
 
         references, ruled = s.reference if keeps_reference else x, s.rule
-        if inner is None:
+        if rule is None:
             mixed = jax.tree.map(average, wide, inbox, references)
         else:
             weights = present / (total[:, None] if fill == "counts" else n)
             mixed, ruled = _aggregate(
-                inner,
+                rule,
                 jax.tree.map(center, wide, references),
                 jax.tree.map(mean, inbox),
                 weights.astype(weight_dtype(x)),
                 s,
-                jax.random.fold_in(key, n),
-                step,
-                batch,
+                context._replace(key=jax.random.fold_in(context.key, n)),
             )
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mixed, x)
         return mixed, s._replace(
@@ -184,14 +179,12 @@ def relay_sum(
 
 
 def _aggregate(
-    rule: StatefulRule,
+    rule: Rule,
     own: PyTree,
     received: PyTree,
     weights: Array,
     s: RelayState,
-    key: Array,
-    step: Array,
-    batch: PyTree,
+    context: Round,
 ) -> tuple[PyTree, PyTree]:
     def each(
         own: PyTree,
@@ -199,21 +192,14 @@ def _aggregate(
         weights: Array,
         i: Array,
         senders: Array,
-        channel_state: PyTree,
+        rule_state: PyTree,
         batch: PyTree,
     ) -> tuple[PyTree, PyTree]:
-        return offer(
-            rule.update,
-            own,
-            received,
-            weights,
-            channel_state,
-            key=jax.random.fold_in(key, i),
-            step=step,
-            receiver=i,
-            senders=senders,
-            batch=batch,
-        )
+        own_key = jax.random.fold_in(context.key, i)
+        receiver = Receiver(own_key, context.step, i, senders, batch=batch)
+        return rule.update(own, received, weights, rule_state, receiver)
 
     numbers = jnp.arange(len(weights))
-    return layout.per_client(each)(own, received, weights, numbers, s.neighbors, s.rule, batch)
+    return layout.per_client(each)(
+        own, received, weights, numbers, s.neighbors, s.rule, context.batch
+    )

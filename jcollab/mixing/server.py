@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import channels, layout
-from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods, weighted
-from jcollab.aggregators.common import as_stateful
-from jcollab.core import Array, Channel, Mixer, PyTree, Wire, offer
+from jcollab import channels, checks, layout
+from jcollab.aggregators import weighted
+from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
 from jcollab.mixing.common import payload, weight_dtype, widen
 
 
@@ -29,7 +29,7 @@ class ServerState(NamedTuple):
     channel: PyTree
 
 
-def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = None) -> Mixer:
+def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
     """Every client gets what a rule makes of all clients' values: ``x_i' = rule({x_j})``.
 
     The server's own value is its last result (at first, the clients' mean). It has no weight:
@@ -41,21 +41,22 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
         channel: what happens to messages on their way to the server.
 
     Raises:
-        TypeError: if ``rule`` is neither a function nor a StatefulRule.
+        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
         ValueError: at ``init``, if the rule cannot work with as few inputs as there are clients.
     """
-    inner, link = as_stateful(weighted() if rule is None else rule), channel or channels.reliable()
+    inner = weighted() if rule is None else rule
+    link = channels.reliable() if channel is None else channel
+    check_rule(inner)
+    checks.parts(channel=link)
 
     def init(x: PyTree) -> ServerState:
         n = layout.num_clients(x, "params")
-        check_neighborhoods(rule or inner, n)
+        check_inputs(inner, n)
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
         channel_state = link.init(_lead(jax.tree.map(widen, x)))
         return ServerState(_to_all(mean, n), _to_all(inner.init(mean), n), _first(channel_state))
 
-    def update(
-        x: PyTree, s: ServerState, *, key: Array, step: Array, batch: PyTree = None
-    ) -> tuple[PyTree, ServerState]:
+    def update(x: PyTree, s: ServerState, context: Round) -> tuple[PyTree, ServerState]:
         n = layout.num_clients(x)
         new, kept, channel_state = combine(
             inner,
@@ -65,8 +66,7 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
             jnp.full(n, 1 / n, weight_dtype(x)),
             (_first(s.rule), s.channel),
             sent=x,
-            key=key,
-            step=step,
+            context=context,
             senders=jnp.arange(n),
         )
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), _to_all(new, n), x)
@@ -76,7 +76,7 @@ def server(rule: Rule | StatefulRule | None = None, channel: Channel | None = No
 
 
 def combine(
-    rule: StatefulRule,
+    rule: Rule,
     channel: Channel,
     own: PyTree,
     inbox: PyTree,
@@ -84,8 +84,7 @@ def combine(
     states: tuple[PyTree, PyTree],
     *,
     sent: PyTree,
-    key: Array,
-    step: Array,
+    context: Round,
     senders: Array,
 ) -> tuple[PyTree, PyTree, PyTree]:
     """What a rule at the server makes of the messages of m of the n clients.
@@ -98,8 +97,7 @@ def combine(
         weights: how much each counts, ``[m]``; 0 for one that is not there.
         states: of the rule, and of the channel ``[m, ...]``.
         sent: what every client shares, ``[n, ...]``.
-        key: random key.
-        step: finished rounds.
+        context: of the round.
         senders: numbers of the m clients.
 
     Returns:
@@ -108,23 +106,20 @@ def combine(
     n = layout.num_clients(sent)
     number = jnp.array([n])
     wire = Wire(
-        key, step, sent, _lead(own), number, senders[None], _shares(weights, weights > 0)[None]
+        context.key,
+        context.step,
+        sent,
+        _lead(own),
+        number,
+        senders[None],
+        _shares(weights, weights > 0)[None],
     )
     box, arrived, channel_state = channel.update(
         _lead(inbox), (weights > 0)[None], _lead(states[1]), wire
     )
-    new, kept = offer(
-        rule.update,
-        own,
-        _first(box),
-        _shares(weights, arrived[0]),
-        states[0],
-        key=jax.random.fold_in(key, n),
-        step=step,
-        receiver=number[0],
-        senders=senders,
-        own_counts=False,
-    )
+    rule_key = jax.random.fold_in(context.key, n)
+    receiver = Receiver(rule_key, context.step, number[0], senders, own_counts=False)
+    new, kept = rule.update(own, _first(box), _shares(weights, arrived[0]), states[0], receiver)
     # where nothing arrives the server keeps what it has
     new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
     return new, kept, _first(channel_state)

@@ -1,7 +1,7 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
 from jcollab.objectives import prototypes
-from jcollab.objectives.augmentation import as_augment, in_turn
+from jcollab.objectives.augmentation import Augment, Model, in_turn, on_inputs
 from jcollab.objectives.bilingual import (
     PairBatch,
     alignment,
@@ -37,10 +37,11 @@ from jcollab.objectives.word_vectors import (
 )
 
 __all__ = [
+    "Augment",
+    "Model",
     "PairBatch",
     "agreement",
     "alignment",
-    "as_augment",
     "bag_loss",
     "bag_rows",
     "binary_agreement",
@@ -57,6 +58,7 @@ __all__ = [
     "independent",
     "match_logs",
     "negative_sampling",
+    "on_inputs",
     "pair_agreement",
     "prototypes",
     "representation_sharing",

@@ -1,71 +1,74 @@
-"""One form for all augmentations: what changes images, and what changes batches by the model."""
+"""Augmentations: random changes of a batch before the model sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from jcollab.core import offer, required_arguments
+from jcollab import checks
 
 PyTree = Any
 Array = jax.Array
-Augment = Callable[..., Any]
 
 
-def as_augment(augment: Callable) -> Augment:
-    """The form ``augment(batch, params, key) -> batch`` of an augmentation.
+class Model(NamedTuple):
+    """The model that an augmentation may look at.
+
+    Attributes:
+        params: its parameters, of ONE client.
+        model_state: what it carries along (batch statistics), ``()`` for nothing.
+    """
+
+    params: PyTree
+    model_state: PyTree = ()
+
+
+class Augment(Protocol):
+    """An augmentation of the batch of ONE client."""
+
+    def __call__(self, batch: Any, model: Model, key: Array) -> Any:
+        """The batch with other inputs or labels, of the same shapes."""
+
+
+def on_inputs(function: Callable[[Array, Array], Array]) -> Augment:
+    """An augmentation from a function of the inputs alone, ``function(x, key) -> x``.
 
     Args:
-        augment: a function of three arguments, returned as it is, or ``augment(x, key) -> x`` of
-            images alone, :func:`jcollab.data.crop_and_flip` say.
-
-    Returns:
-        A function of three arguments; one that also names ``model_state`` as a keyword gets what
-        the model carries along (batch statistics).
+        function: for example :func:`jcollab.data.crop_and_flip`.
 
     Raises:
-        TypeError: if it is no function of two or three arguments.
+        TypeError: if it is not callable.
 
     Example:
         >>> from jcollab.data import Dataset
-        >>> as_augment(lambda x, key: 2 * x)(Dataset(1, 0), None, None)
+        >>> on_inputs(lambda x, key: 2 * x)(Dataset(1, 0), Model(()), None)
         Dataset(x=2, y=0)
     """
-    if not callable(augment):
-        raise TypeError(f"augment must be a function or None, got {type(augment).__name__}")
-    positional = required_arguments(augment)
-    if len(positional) == 3:
-        return augment
-    if len(positional) != 2:
-        raise TypeError(
-            f"augment must take (x, key) or (batch, params, key), got ({', '.join(positional)})"
-        )
+    checks.functions(function=function)
 
-    def of_images(batch: Any, params: PyTree, key: Array) -> Any:
-        return batch._replace(x=augment(batch.x, key))
+    def augment(batch: Any, model: Model, key: Array) -> Any:
+        return batch._replace(x=function(batch.x, key))
 
-    return of_images
+    return augment
 
 
-def in_turn(*augments: Callable) -> Augment:
+def in_turn(*augments: Augment) -> Augment:
     """Augmentations one after the other, each with a key of its own.
 
     Args:
-        *augments: in either form of :func:`as_augment`; none leaves batches alone.
-
-    Returns:
-        ``augment(batch, params, key, *, model_state=()) -> batch``.
+        *augments: augmentations; none leaves batches alone.
 
     Raises:
-        TypeError: as for :func:`as_augment`.
+        TypeError: if one is not callable.
     """
-    hooks = [as_augment(augment) for augment in augments]
+    for i, augment in enumerate(augments):
+        checks.functions(**{f"augments[{i}]": augment})
 
-    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
-        for i, hook in enumerate(hooks):
-            batch = offer(hook, batch, params, jax.random.fold_in(key, i), model_state=model_state)
+    def in_order(batch: Any, model: Model, key: Array) -> Any:
+        for i, augment in enumerate(augments):
+            batch = augment(batch, model, jax.random.fold_in(key, i))
         return batch
 
-    return augment
+    return in_order

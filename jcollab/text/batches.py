@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
-from jcollab.core import check_counts
+from jcollab import checks, layout
 from jcollab.text.vocabulary import Alias, Vocabulary, alias, draw, drop_probability
 from jcollab.text.vocabulary import negative_shares as shares_of
 
@@ -95,7 +94,7 @@ def schedule(
     Raises:
         ValueError: if a number is not positive, or nothing is kept.
     """
-    check_counts(batch_size=batch_size, epochs=epochs)
+    checks.counts(batch_size=batch_size, epochs=epochs)
     kept = []
     for _ in range(epochs):
         places = np.flatnonzero(rng.random(len(corpus.words)) >= drop[corpus.words])
@@ -184,9 +183,9 @@ def x2static_batches(
     Raises:
         ValueError: if a number is below 1, or ``shared`` has no L.
     """
-    check_counts(negatives=negatives)
+    checks.count("negatives", negatives)
     if most_sentences is not None:
-        check_counts(most_sentences=most_sentences)
+        checks.count("most_sentences", most_sentences)
     elif shared:
         raise ValueError("shared needs most_sentences, got None")
 
@@ -240,7 +239,7 @@ def bag_batches(
     Raises:
         ValueError: for a number out of range.
     """
-    check_counts(negatives=negatives, window=window)
+    checks.counts(negatives=negatives, window=window)
     if buckets < 0:
         raise ValueError(f"buckets must be at least 0, got {buckets}")
     offsets = np.array([*range(-window, 0), *range(1, window + 1)])

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from jcollab import local
 from jcollab.algorithms import centralized
 from jcollab.core import Algorithm, State, replicate, run
+from jcollab.data.batches import from_function
 from jcollab.objectives.bilingual import PairBatch, crosslingual
 from jcollab.text.pairs import Pairs
 from jcollab.text.sentences import SentenceEncoder
@@ -149,7 +150,12 @@ def dual_encoder(
                 order = epochs(rng, [np.arange(len(data.x))], batch_size, rounds)
             ordered = Ordered(examples, jnp.asarray(order))
             state, seen = run(
-                algorithm, state, ordered, key, num_rounds=rounds, sample=in_order, donate=True
+                algorithm,
+                state,
+                from_function(in_order, ordered),
+                key,
+                num_rounds=rounds,
+                donate=True,
             )
             record = {name: np.mean(np.asarray(values)) for name, values in seen.items()}
             if not np.isfinite(record["loss"]):
@@ -247,7 +253,7 @@ def released_optimizer(
 def _start(algorithm: Algorithm, key: Any, model: Any, start: SentenceEncoder | None) -> State:
     params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
     # a copy: the buffers of the state are donated, those of the given encoder must stay
-    return jax.tree.map(jnp.copy, algorithm.init(key, replicate(params, 1)))
+    return jax.tree.map(jnp.copy, algorithm.init(replicate(params, 1)))
 
 
 def _both(encoder: SentenceEncoder, data: PieceData) -> np.ndarray:

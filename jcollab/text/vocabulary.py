@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import check_counts
+from jcollab import checks
 
 Array = jax.Array
 
@@ -59,7 +59,7 @@ def build_vocabulary(
         >>> build_vocabulary([["a", "b", "a"]], min_count=2).words
         ('a',)
     """
-    check_counts(min_count=min_count, max_size=max_size)
+    checks.counts(min_count=min_count, max_size=max_size)
     counter: collections.Counter = collections.Counter()
     for words in texts:
         counter.update(words)

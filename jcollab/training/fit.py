@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from rich.progress import Progress
 
 from jcollab import layout
-from jcollab.core import Algorithm, Array, Metrics, PyTree, Sample, State, run
+from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, rounds_of, run
 from jcollab.training import divergence
 from jcollab.training.checkpoints import Checkpoints, Saved, form
 from jcollab.training.run_log import RunLog, interruptible, opened, progress_bar
@@ -53,11 +53,10 @@ class Diverged(FloatingPointError):
 def fit(
     algorithm: Algorithm | Callable[[PyTree], Algorithm],
     state: State,
-    data: PyTree,
+    batches: Batches,
     key: Array,
     *,
     num_rounds: int,
-    sample: Sample | None = None,
     evaluate: Callable[[State], Metrics] | None = None,
     eval_every: int | None = None,
     log: RunLog | str | os.PathLike | None = None,
@@ -81,10 +80,9 @@ def fit(
     Args:
         algorithm: the algorithm.
         state: from ``algorithm.init``, or a state to go on from.
-        data: as for :func:`jcollab.run`.
+        batches: as for :func:`jcollab.run`.
         key: random key.
         num_rounds: T, counted from the very first round.
-        sample: as for :func:`jcollab.run`.
         evaluate: ``evaluate(state) -> dict``, called before the first round and after each piece;
             with replicas it is compiled, for one of them.
         eval_every: rounds between evaluations; None for a twentieth of T.
@@ -123,8 +121,6 @@ def fit(
         raise ValueError(f"on_divergence must be 'stop' or 'continue', got {on_divergence!r}")
     if not checkpoint_every >= 0:
         raise ValueError(f"checkpoint_every must be at least 0, got {checkpoint_every}")
-    if data_axes is not None and sample is None:
-        raise ValueError("data_axes needs sample: stacked batches are shared by all replicas")
     if settings is not None and not replicas:
         raise ValueError("settings needs replicas: a single run is built with its own settings")
     if isinstance(algorithm, Algorithm) != (settings is None):
@@ -135,17 +131,16 @@ def fit(
     start = int(np.max(state.step))
     if start >= num_rounds:
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
-    if sample is None and (batches := min(len(x) for x in jax.tree.leaves(data))) < num_rounds:
-        raise ValueError(f"num_rounds={num_rounds} rounds are asked for, but data holds {batches}")
+    rounds_of(batches, state, num_rounds - start)
     piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
     axes = (0, data_axes, 0, None if settings is None else 0)
 
-    def advance(state: State, data: PyTree, key: Array, length: int) -> tuple[State, Metrics]:
-        def go(state: State, data: PyTree, key: Array, own: PyTree) -> tuple[State, Metrics]:
+    def advance(state: State, batches: Batches, key: Array, length: int) -> tuple[State, Metrics]:
+        def go(state: State, batches: Batches, key: Array, own: PyTree) -> tuple[State, Metrics]:
             built = algorithm if isinstance(algorithm, Algorithm) else algorithm(own)
-            return run(built, state, data, key, num_rounds=length, sample=sample)
+            return run(built, state, batches, key, num_rounds=length)
 
-        return (layout.per_replica(go, axes) if replicas else go)(state, data, key, settings)
+        return (layout.per_replica(go, axes) if replicas else go)(state, batches, key, settings)
 
     compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
     state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
@@ -194,15 +189,14 @@ def fit(
             note(0, {})
         while done < num_rounds and not interrupted.is_set():
             length = min(piece - done % piece, num_rounds - done)
-            rounds = data if sample else jax.tree.map(lambda x: x[done : done + length], data)  # noqa: B023
             placed = (length, *(leaf.sharding for leaf in jax.tree.leaves(state)))
             if placed not in programs:
-                programs[placed] = compiled.lower(state, rounds, key, length).compile()
-                need = layout.check_memory(programs[placed], _size((state, rounds)))
+                programs[placed] = compiled.lower(state, batches, key, length).compile()
+                need = layout.check_memory(programs[placed], _size((state, batches)))
                 if need and need >= REPORT_MEMORY_FROM and len(programs) == 1:
                     gib = need / 2**30
                     bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
-            state, measured = programs[placed](state, rounds, key)
+            state, measured = programs[placed](state, batches, key)
             logs.append(jax.device_get(measured))
             done += length
             wrong = divergence.what_diverged(logs[-1], state, done, length, num_rounds, replicas)

@@ -22,5 +22,5 @@ def problem(seed=0):
 
 
 def train(algorithm, params, batches):
-    state = algorithm.init(KEY, jnp.asarray(params))
-    return jc.run(algorithm, state, jax.tree.map(jnp.asarray, batches), KEY)
+    state = algorithm.init(jnp.asarray(params))
+    return jc.run(algorithm, state, jc.data.stacked(jax.tree.map(jnp.asarray, batches)), KEY)

@@ -92,6 +92,6 @@ def test_masks_that_do_not_fit_are_refused(wrong):
     mixer = jc.neighborhood(jc.topology.ring(6), jc.aggregators.weighted(), channel)
     x = jnp.zeros((6, 2))
     with pytest.raises(ValueError, match="byzantine must"):
-        mixer.update(x, mixer.init(x), key=KEY, step=0)
+        mixer.update(x, mixer.init(x), jc.core.Round(KEY, 0))
     with pytest.raises(TypeError, match="attack must be a function"):
         jc.channels.byzantine(None, wrong)

@@ -26,7 +26,7 @@ def build(setting):
 
 
 def start(algorithm, key):
-    return algorithm.init(key, jc.replicate(jax.random.normal(key, (2,)), N))
+    return algorithm.init(jc.replicate(jax.random.normal(key, (2,)), N))
 
 
 def evaluate(state):
@@ -71,10 +71,9 @@ def test_runs_side_by_side_equal_runs_one_by_one(context):
             single, log = jc.run(
                 algorithm,
                 start(algorithm, key),
-                jc.data.client_data(examples(), parts(seed)),
+                jc.data.minibatches(jc.data.client_data(examples(), parts(seed)), 2),
                 key,
                 num_rounds=ROUNDS,
-                sample=jc.data.minibatches(2),
             )
             np.testing.assert_allclose(
                 jc.params_of(done.state(k))[s], jc.params_of(single), rtol=1e-5

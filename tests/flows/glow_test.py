@@ -114,12 +114,7 @@ def test_any_algorithm_trains_a_flow():
     params = jc.replicate(flow.init(KEY, data.x[:64]), 2)
     algorithm = jc.decentralized(flows.likelihood(flow), optax.adam(1e-2), jc.all_reduce())
     _, log = jc.run(
-        algorithm,
-        algorithm.init(KEY, params),
-        parts,
-        KEY,
-        num_rounds=25,
-        sample=jc.data.minibatches(16),
+        algorithm, algorithm.init(params), jc.data.minibatches(parts, 16), KEY, num_rounds=25
     )
     bits = log["bits_per_dimension"]
     assert bits[-5:].mean() < bits[:5].mean() - 0.2

@@ -176,7 +176,7 @@ def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
     moved = attack(batch, params, augment_key, model_state=jnp.float32(3.0))
     expected = cross_entropy(predict(params, moved.x), batch.y).mean()
     np.testing.assert_allclose(value, expected, rtol=1e-6)
-    state = jc.centralized(loss, optax.sgd(0.1)).init(KEY, params[None], jnp.zeros(1))
+    state = jc.centralized(loss, optax.sgd(0.1)).init(params[None], jnp.zeros(1))
     state, _ = jc.centralized(loss, optax.sgd(0.1)).update(
         state, jax.tree.map(lambda leaf: leaf[None], batch), KEY
     )
@@ -207,7 +207,7 @@ def test_any_algorithm_trains_with_perturbations(name):
     loss = jc.objectives.classification(predict, augment=hook)
     sgd = optax.sgd(0.1)
     gossip = jc.decentralized(loss, sgd, jc.gossip(jc.topology.ring(n)))
-    state, log = gossip.update(gossip.init(KEY, models), stacked, KEY)
+    state, log = gossip.update(gossip.init(models), stacked, KEY)
     own = [
         loss(params, jax.tree.map(lambda leaf: leaf[i], stacked), key)[0]  # noqa: B023
         for i, key in enumerate(jc.layout.client_keys(jax.random.split(KEY)[0], n))
@@ -215,7 +215,7 @@ def test_any_algorithm_trains_with_perturbations(name):
     np.testing.assert_allclose(log["loss"], np.mean(own), rtol=1e-5)
     fed = jc.federated(loss, sgd, local_steps=2)
     steps = jax.tree.map(lambda leaf: leaf.reshape(n, 2, b, *leaf.shape[2:]), stacked)
-    state, log = fed.update(fed.init(KEY, models), steps, KEY)
+    state, log = fed.update(fed.init(models), steps, KEY)
     chex.assert_tree_all_finite((state, log))
 
     class Both(NamedTuple):
@@ -224,7 +224,7 @@ def test_any_algorithm_trains_with_perturbations(name):
         unlabeled: jax.Array
 
     diverse = jc.dbat(loss, predict, sgd, alpha=0.5, member_rounds=1)
-    state, log = diverse.update(diverse.init(KEY, models), Both(*stacked, stacked.x), KEY)
+    state, log = diverse.update(diverse.init(models), Both(*stacked, stacked.x), KEY)
     chex.assert_tree_all_finite((state, log))
 
 

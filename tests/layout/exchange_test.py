@@ -17,7 +17,7 @@ def moved_bytes(mixer, x, devices=4):
         state = layout.place(State((x, mixer.init(x)), (), jnp.int32(0)), mesh)
 
         def mix(x, s):
-            return mixer.update(x, s, key=jax.random.key(0), step=jnp.int32(0))
+            return mixer.update(x, s, jc.core.Round(jax.random.key(0), jnp.int32(0)))
 
         text = jax.jit(mix).lower(*state.clients).compile().as_text()
     moved = {}

@@ -73,14 +73,14 @@ def test_several_devices_work_on_each_client():
 
     algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology, sparse=True))
     batches = jax.random.normal(jax.random.key(0), (3, n, 8, 2))
-    state = algorithm.init(None, jnp.ones((n, 2)))
-    expected, _ = jc.run(algorithm, state, batches, key)
+    state = algorithm.init(jnp.ones((n, 2)))
+    expected, _ = jc.run(algorithm, state, jc.data.stacked(batches), key)
     mesh = layout.mesh(4, inner=2)
     assert mesh.shape == {"clients": 2, "inner": 2}
     spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "clients", "inner"))
     with layout.use(mesh):
         spread = jax.device_put(batches, spec)
-        got, _ = jc.run(algorithm, layout.place(state, mesh), spread, key)
+        got, _ = jc.run(algorithm, layout.place(state, mesh), jc.data.stacked(spread), key)
         text = jax.jit(algorithm.update).lower(layout.place(state, mesh), spread[0], key).compile()
     np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
     assert "all-reduce" in text.as_text()

@@ -24,14 +24,14 @@ def test_pmap_and_sharding_equal_one_device(n, mixer):
 
     algorithm = jc.decentralized(loss, optax.sgd(0.1), mixers[mixer])
     batches = jax.random.normal(jax.random.key(0), (3, n, 2))
-    state, key = algorithm.init(None, jnp.zeros((n, 2))), jax.random.key(1)
-    expected, log = jc.run(algorithm, state, batches, key)
+    state, key = algorithm.init(jnp.zeros((n, 2))), jax.random.key(1)
+    expected, log = jc.run(algorithm, state, jc.data.stacked(batches), key)
     spread = layout.pmap(algorithm)
-    got, got_log = jc.run(spread, state, batches, key)
+    got, got_log = jc.run(spread, state, jc.data.stacked(batches), key)
     np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
     np.testing.assert_allclose(got_log["loss"], log["loss"], rtol=1e-5)
     with layout.use(layout.mesh(4)) as mesh:
-        got, _ = jc.run(algorithm, layout.place(state, mesh), batches, key)
+        got, _ = jc.run(algorithm, layout.place(state, mesh), jc.data.stacked(batches), key)
     np.testing.assert_allclose(got.clients.params, expected.clients.params, atol=1e-6)
 
 

@@ -74,6 +74,7 @@ def test_smaller_steps_for_later_gradients():
     )
     params = jc.replicate(jnp.asarray(START), N)
     result, expected = (
-        jc.params_of(jc.run(a, a.init(KEY, params), data(), KEY)[0]) for a in (algorithm, weighed)
+        jc.params_of(jc.run(a, a.init(params), jc.data.stacked(data()), KEY)[0])
+        for a in (algorithm, weighed)
     )
     np.testing.assert_allclose(result, expected, rtol=1e-6)

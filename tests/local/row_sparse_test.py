@@ -85,7 +85,7 @@ def test_clients_with_tables_equal_a_loop(distinct):
         loss, rows, row_sparse.adam(0.1), distinct=distinct
     )
     key = jax.random.key(0)
-    state, log = jc.run(algorithm, algorithm.init(key, {"words": start}), batches, key)
+    state, log = jc.run(algorithm, algorithm.init({"words": start}), jc.data.stacked(batches), key)
     assert log["loss"].shape == (rounds,)
     grad = jax.grad(lambda table, batch: objectives.x2static(table, **batch))
     for i in range(n):
@@ -96,7 +96,7 @@ def test_clients_with_tables_equal_a_loop(distinct):
     mixed = jc.algorithms.sparse_decentralized(
         loss, rows, row_sparse.adam(0.1), mixer, distinct=distinct
     )
-    together, _ = jc.run(mixed, mixed.init(key, {"words": start}), batches, key)
+    together, _ = jc.run(mixed, mixed.init({"words": start}), jc.data.stacked(batches), key)
     np.testing.assert_allclose(
         together.clients.params["words"][1], state.clients.params["words"].mean(0), atol=1e-6
     )
@@ -117,7 +117,7 @@ def test_ids_of_no_row_are_zero_vectors_either_way(lines):
             row_sparse.sgd(0.5),
             distinct=distinct,
         )
-        state = algorithm.init(jax.random.key(0), start)
+        state = algorithm.init(start)
         state, metrics = algorithm.update(state, batch, jax.random.key(0))
         ended.append((metrics["loss"], state.clients.params["words"]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *ended)
@@ -143,8 +143,8 @@ def test_bad_input_is_named():
     loss, rows = objectives.x2static_loss(), lambda batch: {"other": batch}
     algorithm = jc.algorithms.sparse_decentralized(loss, rows, row_sparse.sgd(1))
     with pytest.raises(TypeError, match="params must be a dictionary of tables, got ArrayImpl"):
-        algorithm.init(jax.random.key(0), jnp.ones((1, 2, 3)))
-    state = algorithm.init(jax.random.key(0), {"words": jnp.ones((1, 2, 3))})
+        algorithm.init(jnp.ones((1, 2, 3)))
+    state = algorithm.init({"words": jnp.ones((1, 2, 3))})
     once = jc.algorithms.sparse_decentralized(loss, rows, row_sparse.sgd(1), distinct=True)
     with pytest.raises(TypeError, match="batch must be a dictionary, got ArrayImpl"):
         once.update(state, jnp.zeros((1, 2), int), jax.random.key(0))

@@ -21,7 +21,7 @@ def test_bfloat16_models_are_mixed_in_float32():
     for mixer in (jc.gossip(jc.topology.ring(64)), jc.relay_sum(jc.topology.chain(64), fill="own")):
         state, y = mixer.init(x), x
         for step in range(3):
-            y, state = mixer.update(y, state, key=KEY, step=step)
+            y, state = mixer.update(y, state, jc.core.Round(KEY, step))
         assert y.dtype == jnp.bfloat16
         drift = np.abs(np.asarray(y, np.float32).mean(0) / np.asarray(x, np.float32).mean(0) - 1)
         assert drift.max() < 2e-2

@@ -17,7 +17,7 @@ def test_every_mixes_after_each_period(values):
 def test_on_mixes_only_what_is_selected():
     x = {"body": {"w": jnp.arange(4.0)}, "head": jnp.arange(8.0).reshape(4, 2)}
     mixer = jc.mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
-    mixed, _ = mixer.update(x, mixer.init(x), key=KEY, step=0)
+    mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(KEY, 0))
     np.testing.assert_allclose(mixed["body"]["w"], 1.5)
     np.testing.assert_array_equal(mixed["head"], x["head"])
     assert jc.metrics.bytes_sent(mixer, x).tolist() == [4.0] * 4
@@ -36,7 +36,7 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
     ]
     state = mixer.init(inputs[0])
     for t, x in enumerate(inputs):
-        mixed, state = mixer.update(x, state, key=KEY, step=t)
+        mixed, state = mixer.update(x, state, jc.core.Round(KEY, t))
         np.testing.assert_allclose(mixed["a"], parts[0][t][:, 0], atol=1e-10)
         np.testing.assert_allclose(mixed["b"][:, 0], parts[1][t][:, 0], atol=1e-10)
         np.testing.assert_allclose(mixed["b"][:, 1], parts[0][t][:, 1], atol=1e-10)

@@ -17,7 +17,7 @@ GRAPHS = {
 def drive(mixer, values, key=KEY):
     """Outputs of a mixer for a list of inputs, and its last state."""
     state = mixer.init(jnp.asarray(values[0]))
-    update = jax.jit(lambda x, s, step: mixer.update(x, s, key=key, step=step))
+    update = jax.jit(lambda x, s, step: mixer.update(x, s, jc.core.Round(key, step)))
     outputs = []
     for t, x in enumerate(values):
         out, state = update(jnp.asarray(x), state, jnp.int32(t))

@@ -18,7 +18,7 @@ rng = np.random.default_rng(0)
 def drive(mixer, values):
     """Outputs of a mixer for a list of inputs, and its last state."""
     state = mixer.init(values[0])
-    update = jax.jit(lambda x, s, step: mixer.update(x, s, key=KEY, step=step))
+    update = jax.jit(lambda x, s, step: mixer.update(x, s, jc.core.Round(KEY, step)))
     outputs = []
     for t, x in enumerate(values):
         out, state = update(x, state, jnp.int32(t))
@@ -125,7 +125,7 @@ def test_it_composes_and_sweeps():
 
     def spread(weight):
         mixer = jc.personal_average(weight)
-        return jnp.ptp(mixer.update(x, mixer.init(x), key=KEY, step=0)[0]["body"])
+        return jnp.ptp(mixer.update(x, mixer.init(x), jc.core.Round(KEY, 0))[0]["body"])
 
     levels = jax.jit(jax.vmap(spread))(jnp.array([0.0, 0.25, 0.5, 0.75]))
     np.testing.assert_allclose(levels, [3, 2, 1, 0], atol=1e-6)

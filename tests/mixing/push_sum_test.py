@@ -33,7 +33,7 @@ def test_push_sum_finds_the_mean_over_a_directed_graph(x64):
     state, z = mixer.init(jnp.asarray(x)), jnp.asarray(x)
     moves = np.random.default_rng(1).normal(size=(60, 6, 2)) * (np.arange(60) < 5)[:, None, None]
     for t in range(60):
-        z, state = mixer.update(z + moves[t], state, key=KEY, step=t)
+        z, state = mixer.update(z + moves[t], state, jc.core.Round(KEY, t))
         y, w = share @ (y + moves[t]), share @ w
         np.testing.assert_allclose(z, y / w[:, None], atol=1e-10)
     total = (x + moves.sum(0)).mean(0)
@@ -51,6 +51,6 @@ def test_push_sum_loses_value_and_weight_together(x64):
     mixer, x = jc.mixing.push_sum(graph, jc.channels.drop(0.5)), jnp.full((8, 2), 3.0)
     state = mixer.init(x)
     for t in range(5):
-        x, state = mixer.update(x, state, key=jax.random.fold_in(KEY, t), step=t)
+        x, state = mixer.update(x, state, jc.core.Round(jax.random.fold_in(KEY, t), t))
     np.testing.assert_allclose(x, 3.0)
     assert state.weight.max() < 1

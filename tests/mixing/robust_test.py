@@ -23,7 +23,7 @@ def start(seed=0, scale=1.0):
 
 
 def once(mixer, x, step=0, key=KEY):
-    return np.asarray(mixer.update(x, mixer.init(x), key=key, step=step)[0])
+    return np.asarray(mixer.update(x, mixer.init(x), jc.core.Round(key, step))[0])
 
 
 def clip(v, radius):
@@ -100,7 +100,7 @@ def test_attack_loss_and_delay_against_a_loop_over_clients(x64):
     state, expected, sent = mixer.init(x), np.asarray(x), []
     for step in range(6):
         key = jax.random.fold_in(KEY, step)
-        x, state = mixer.update(x, state, key=key, step=jnp.int32(step))
+        x, state = mixer.update(x, state, jc.core.Round(key, jnp.int32(step)))
         sent.append(np.where(BYZANTINE[:, None], -expected, expected))
         keys = jc.layout.client_keys(jax.random.fold_in(key, 2), N)
         kept = jax.vmap(lambda k: jax.random.uniform(k, (width,)))(keys) >= loss
@@ -125,8 +125,8 @@ def test_relayed_means_through_a_rule(x64):
         a, b = plain.init(x), ruled.init(x)
         value = x
         for step in range(4):
-            out, a = plain.update(value, a, key=KEY, step=step)
-            same, b = ruled.update(value, b, key=KEY, step=step)
+            out, a = plain.update(value, a, jc.core.Round(KEY, step))
+            same, b = ruled.update(value, b, jc.core.Round(KEY, step))
             np.testing.assert_allclose(out, same, atol=1e-12)
             value = out + 0.1 * start(step)
     liar = channels.byzantine(attacks.gaussian(1e6), np.arange(N) == 7)
@@ -158,9 +158,9 @@ def test_late_and_lost_messages_at_a_server(x64):
     mixer = jc.server(channel=channels.delayed(1))
     x = start()
     state = mixer.init(x)
-    first, state = mixer.update(x, state, key=KEY, step=0)
+    first, state = mixer.update(x, state, jc.core.Round(KEY, 0))
     np.testing.assert_allclose(first, np.tile(x.mean(0), (N, 1)), atol=1e-12)
-    second, state = mixer.update(x + 1.0, state, key=KEY, step=1)
+    second, state = mixer.update(x + 1.0, state, jc.core.Round(KEY, 1))
     np.testing.assert_allclose(second, np.tile(x.mean(0), (N, 1)), atol=1e-12)
     assert all(leaf.shape[0] == N for leaf in jax.tree.leaves(state))
     everything = once(jc.server(channel=channels.drop(1.0)), x)
@@ -187,13 +187,13 @@ def test_gossip_relays_loss_delay_and_clipping_in_one_program():
     algorithm = jc.decentralized(loss, optax.sgd(0.05), mixer, honest=~BYZANTINE)
     targets = jnp.broadcast_to(start(1), (60, N, D)).astype(jnp.float32)
     params = {"w": jnp.zeros((N, D))}
-    state, log = jc.run(algorithm, algorithm.init(KEY, params), targets, KEY)
+    state, log = jc.run(algorithm, algorithm.init(params), jc.data.stacked(targets), KEY)
     models = np.asarray(state.clients.params["w"])[~BYZANTINE]
     center = np.asarray(targets[0])[~BYZANTINE].mean(0)
     assert np.isfinite(models).all() and log["loss"][-1] < log["loss"][0]
     assert np.abs(models - center).max() < 1.5
     naive = jc.decentralized(loss, optax.sgd(0.05), jc.neighborhood(TOPOLOGY, ag.weighted(), wire))
-    state, _ = jc.run(naive, naive.init(KEY, params), targets, KEY)
+    state, _ = jc.run(naive, naive.init(params), jc.data.stacked(targets), KEY)
     assert np.abs(np.asarray(state.clients.params["w"])[~BYZANTINE] - center).max() > 10
 
 
@@ -201,20 +201,20 @@ def test_idle_clients_do_not_learn_and_do_not_count():
     mixer = jc.identity()
     algorithm = jc.decentralized(loss, optax.sgd(0.1), mixer, learners=~BYZANTINE)
     params, batch = {"w": jnp.ones((N, D))}, jnp.zeros((N, D)).at[6:].set(100.0)
-    state, log = algorithm.update(algorithm.init(KEY, params), batch, KEY)
+    state, log = algorithm.update(algorithm.init(params), batch, KEY)
     np.testing.assert_array_equal(state.clients.params["w"][6:], 1.0)
     np.testing.assert_allclose(state.clients.params["w"][:6], 0.9)
     np.testing.assert_allclose(log["loss"], D / 2)
     reported = jc.decentralized(loss, optax.sgd(0.1), mixer, honest=~BYZANTINE)
-    state, log = reported.update(reported.init(KEY, params), batch, KEY)
+    state, log = reported.update(reported.init(params), batch, KEY)
     np.testing.assert_allclose(log["loss"], D / 2)
     assert (state.clients.params["w"][6:] != 1).all()
     both = jc.decentralized(loss, optax.sgd(0.1), mixer, learners=BYZANTINE, honest=~BYZANTINE)
     with pytest.raises(ValueError, match=r"honest must be among the learners"):
-        both.update(both.init(KEY, params), batch, KEY)
+        both.update(both.init(params), batch, KEY)
     with pytest.raises(ValueError, match="learners must be a mask"):
         short = jc.decentralized(loss, optax.sgd(0.1), mixer, learners=BYZANTINE[:3])
-        short.update(short.init(KEY, params), batch, KEY)
+        short.update(short.init(params), batch, KEY)
 
 
 def test_a_sweep_over_the_radius_is_one_program():
@@ -226,7 +226,7 @@ def test_a_sweep_over_the_radius_is_one_program():
         rule = ag.self_centered_clip(radius)
         mixer = jc.neighborhood(TOPOLOGY, rule, wire)
         algorithm = jc.decentralized(loss, optax.sgd(0.1), mixer, honest=~BYZANTINE)
-        state, _ = jc.run(algorithm, algorithm.init(key, params), targets, key)
+        state, _ = jc.run(algorithm, algorithm.init(params), jc.data.stacked(targets), key)
         return jc.metrics.among(~BYZANTINE, jc.metrics.consensus_distance)(state)
 
     keys = jax.random.split(KEY, 2)

@@ -43,6 +43,6 @@ def test_a_vae_learns():
     data = jc.data.load("digits")
     parts = jc.data.client_data(data, [np.arange(len(data.y))])
     algorithm = jc.centralized(model.loss, optax.adam(3e-3))
-    start = algorithm.init(KEY, jc.replicate(model.init(KEY, data.x), 1))
-    _, log = jc.run(algorithm, start, parts, KEY, num_rounds=100, sample=jc.data.minibatches(32))
+    start = algorithm.init(jc.replicate(model.init(KEY, data.x), 1))
+    _, log = jc.run(algorithm, start, jc.data.minibatches(parts, 32), KEY, num_rounds=100)
     assert log["loss"][-10:].mean() < 0.8 * log["loss"][:10].mean()

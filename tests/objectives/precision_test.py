@@ -22,7 +22,7 @@ def test_computing_in_bfloat16_keeps_parameters_and_mixing_in_float32():
         "full": loss,
     }.items():
         algorithm = jc.decentralized(objective, optax.sgd(0.1), jc.all_reduce())
-        state, log = algorithm.update(algorithm.init(None, params), batch, jax.random.key(0))
+        state, log = algorithm.update(algorithm.init(params), batch, jax.random.key(0))
         results[name] = state.clients.params["w"]
         assert results[name].dtype == jnp.float32 and log["loss"].dtype == jnp.float32
     assert seen[0] == (jnp.bfloat16, jnp.bfloat16, jnp.int32)
@@ -42,6 +42,6 @@ def test_a_checkpointed_loss_is_a_loss():
     results = []
     for objective in (loss, jax.checkpoint(loss)):
         algorithm = jc.decentralized(objective, optax.sgd(0.1), jc.identity())
-        state, _ = algorithm.update(algorithm.init(None, x), batch, jax.random.key(0))
+        state, _ = algorithm.update(algorithm.init(x), batch, jax.random.key(0))
         results.append(state.clients.params)
     np.testing.assert_allclose(*results, rtol=1e-6)

@@ -36,7 +36,7 @@ def test_aggregates_of_ragged_clients_equal_the_recorded(x64):
     for by, name in {"clients": "mean_of_means", "samples": "pooled_mean"}.items():
         sent = prototypes.weigh(means, counts, by)
         mixer = jc.server()
-        mixed, _ = mixer.update(sent, mixer.init(sent), key=KEY, step=0)
+        mixed, _ = mixer.update(sent, mixer.init(sent), jc.core.Round(KEY, 0))
         target, known = prototypes.unweigh(mixed)
         assert known.all()
         np.testing.assert_allclose(
@@ -56,7 +56,7 @@ def test_means_of_equal_counts_agree_and_leave_one_out_ignores_the_own():
     def targets(values, by, share=0.0):
         means, counts = jax.vmap(lambda v, y: prototypes.class_means(v, y, 4))(values, labels)
         sent = prototypes.weigh(means, counts, by)
-        mixed, _ = jc.all_reduce().update(sent, (), key=KEY, step=0)
+        mixed, _ = jc.all_reduce().update(sent, (), jc.core.Round(KEY, 0))
         return prototypes.unweigh(mixed, sent, share)[0], means
 
     (by_client, means), (by_sample, _) = targets(values, "clients"), targets(values, "samples")
@@ -72,7 +72,7 @@ def test_means_of_equal_counts_agree_and_leave_one_out_ignores_the_own():
 def test_a_class_that_one_client_alone_has_is_unknown_to_it_without_its_own_part():
     counts = jnp.zeros((3, 1)).at[0].set(1001.0)
     sent = prototypes.weigh(jnp.ones((3, 1, 2)), counts, "samples")
-    mixed, _ = jc.all_reduce().update(sent, (), key=KEY, step=0)
+    mixed, _ = jc.all_reduce().update(sent, (), jc.core.Round(KEY, 0))
     means, known = prototypes.unweigh(mixed, sent, 1 / 3)
     np.testing.assert_array_equal(known[:, 0], [False, True, True])
     assert (means[0] == 0).all() and np.allclose(means[1:], 1)

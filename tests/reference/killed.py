@@ -25,8 +25,8 @@ def main(name, folder, out, rounds):
     pathlib.Path(folder, "started").parent.mkdir(parents=True, exist_ok=True)
     result = jc.fit(
         algorithm,
-        algorithm.init(KEY, params),
-        batches,
+        algorithm.init(params),
+        jc.data.stacked(batches),
         KEY,
         num_rounds=rounds,
         eval_every=1,

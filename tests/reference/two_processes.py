@@ -27,8 +27,10 @@ def main(process, port, out, timeout, names):
     for name in names or ALGORITHMS:
         algorithm = make(name)
         with jc.layout.use(mesh):
-            state = jc.layout.place(algorithm.init(KEY, params), mesh)
-            state, log = jc.run(algorithm, state, data, KEY, num_rounds=T, sample=sample)
+            state = jc.layout.place(algorithm.init(params), mesh)
+            state, log = jc.run(
+                algorithm, state, jc.data.from_function(sample, data), KEY, num_rounds=T
+            )
         for path, leaf in jax.tree_util.tree_leaves_with_path(jc.params_of(state)):
             arrays[f"{name} {jax.tree_util.keystr(path)}"] = jc.layout.fetch(leaf)
         arrays[f"{name} loss"] = np.asarray(log["loss"])

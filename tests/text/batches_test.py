@@ -66,10 +66,7 @@ def test_x2static_collapses_where_all_contexts_are_one():
     )
     key = jax.random.key(0)
     params = {"words": jax.random.uniform(key, (1, 4, 3), minval=-1 / 3, maxval=1 / 3)}
-    state, log = jc.run(
-        algorithm, algorithm.init(key, params), data, key,
-        num_rounds=data.positions.shape[1], sample=text.x2static_batches(10),
-    )  # fmt: skip
+    state, log = jc.run(algorithm, algorithm.init(params), jc.data.from_function(text.x2static_batches(10), data), key, num_rounds=data.positions.shape[1])  # fmt: skip
     assert log["loss"][-1] < log["loss"][0]
     vectors = text.WordVectors(vocabulary.words, state.clients.params["words"][0])
     assert vectors.similarity("a", "d") > 0.9

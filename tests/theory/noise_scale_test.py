@@ -79,7 +79,7 @@ def test_regression_along_a_trajectory():
     algorithm = jc.with_metrics(jc.centralized(loss, optax.sgd(0.02)), ns.measured(loss, examples))
     params = jc.replicate(jnp.asarray(4 * POINT, jnp.float32), 1)
     batches = jax.tree.map(lambda leaf: leaf.reshape(100, 1, 40, *leaf.shape[1:]), examples)
-    _, log = jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)
+    _, log = jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), KEY)
     estimate = ns.fit(log["signal"], log["noise"], weights=1 / np.square(log["noise"]))
     assert estimate.noise_ratio == pytest.approx(D + 1, rel=0.1)
     assert estimate.variance == pytest.approx(D * NOISE, rel=0.25)

@@ -26,7 +26,7 @@ DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
 
 
 def fit(data=DATA, **options):
-    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    state = ALGORITHM.init(jnp.zeros((4, 1)))
     options = {"num_rounds": 7, "eval_every": 2, "progress": False, "checkpoint_every": 0} | options
     return jc.fit(ALGORITHM, state, data, KEY, evaluate=evaluate, **options)
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"is of another run: {message}"):
             fit(**same | other)
-    state = ALGORITHM.init(KEY, jnp.zeros((4, 3)))
+    state = ALGORITHM.init(jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"state.clients.params was 'float32\[4,1\]', now"):
         jc.fit(
             ALGORITHM, state, DATA, KEY, num_rounds=7, eval_every=2, progress=False,
@@ -110,12 +110,9 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
 
 
 def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
-    state = ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    state = ALGORITHM.init(jnp.zeros((4, 1)))
     with pytest.raises(TypeError, match="evaluate must return nested dicts of arrays.*got a tuple"):
-        jc.fit(
-            ALGORITHM, state, DATA, KEY, num_rounds=7, progress=False, checkpoint=tmp_path / "run",
-            evaluate=lambda s: {"pair": (s.step, s.step)},
-        )  # fmt: skip
+        jc.fit(ALGORITHM, state, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False, checkpoint=tmp_path / "run", evaluate=lambda s: {"pair": (s.step, s.step)})  # fmt: skip
 
 
 def test_replicas_and_settings_go_on_too(tmp_path):
@@ -127,7 +124,7 @@ def test_replicas_and_settings_go_on_too(tmp_path):
         )
 
     factors, keys = jnp.array([0.5, 0.9]), jax.random.split(KEY, 2)
-    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(factors)
+    states = jax.vmap(lambda s: build(s).init(jnp.ones((4, 1))))(factors)
     options = {"settings": factors, "replicas": True, "progress": False, "eval_every": 2}
     expected = jc.fit(build, states, DATA, keys, num_rounds=7, **options)
     options |= {"checkpoint": tmp_path / "run", "checkpoint_every": 0}
@@ -158,9 +155,17 @@ def test_models_that_are_not_finite_are_detected_without_a_metric():
         ),
         jc.identity(),
     )
-    state = algorithm.init(KEY, jnp.array([0.0, 1.5, -9.0])[:, None])
+    state = algorithm.init(jnp.array([0.0, 1.5, -9.0])[:, None])
     with pytest.raises(Diverged, match=r"models are not finite after round 2 of 4 \(client 1\)"):
-        jc.fit(algorithm, state, DATA[:4, :3], KEY, num_rounds=4, eval_every=2, progress=False)
+        jc.fit(
+            algorithm,
+            state,
+            jc.data.stacked(DATA[:4, :3]),
+            KEY,
+            num_rounds=4,
+            eval_every=2,
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_models_that_are_not_finite_are_detected_without_a_metric():
 )
 def test_states_come_back_as_they_were(name, tmp_path):
     algorithm, (params, _) = make(name), problem()
-    state = algorithm.init(KEY, params)
+    state = algorithm.init(params)
     store = Checkpoints(tmp_path / name, {})
     store.save(1, Saved(state, {"loss": np.arange(3.0)}, {}, ["line"]))
     saved = store.newest(state)
@@ -198,10 +203,10 @@ def run(name, folder, out, rounds, kill_after=None):
 def killed_and_resumed(name, folder, kills, rounds, seed=0):
     """Kills a run ``kills`` times, lets it end, and compares it with one that was let alone."""
     rng = np.random.default_rng(seed)
-    run(name, folder / "alone", folder / "expected", rounds)
+    run(name, folder / "alone", jc.data.stacked(folder / "expected"), rounds)
     for _ in range(kills):
         run(name, folder / "killed", folder / "got", rounds, rng.uniform(0, 3))
-    run(name, folder / "killed", folder / "got", rounds)
+    run(name, folder / "killed", jc.data.stacked(folder / "got"), rounds)
     expected, got = np.load(folder / "expected.npz"), np.load(folder / "got.npz")
     assert sorted(expected) == sorted(got)
     for key in expected:

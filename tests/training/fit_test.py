@@ -24,7 +24,7 @@ DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
 
 
 def start():
-    return ALGORITHM.init(KEY, jnp.zeros((4, 1)))
+    return ALGORITHM.init(jnp.zeros((4, 1)))
 
 
 def fit(**kwargs):
@@ -37,7 +37,7 @@ def consensus(state):
 
 
 def test_fit_equals_run_whatever_the_pieces(tmp_path):
-    state, log = jc.run(ALGORITHM, start(), DATA, KEY)
+    state, log = jc.run(ALGORITHM, start(), jc.data.stacked(DATA), KEY)
     for every in (1, 3, 7, None):
         path = tmp_path / f"{every}.jsonl"
         result = fit(eval_every=every, evaluate=consensus, log=path)
@@ -55,13 +55,15 @@ def test_fit_equals_run_whatever_the_pieces(tmp_path):
 
 
 def test_fit_goes_on_from_a_state_and_spares_it():
-    half, _ = jc.run(ALGORITHM, start(), DATA[:3], KEY)
+    half, _ = jc.run(ALGORITHM, start(), jc.data.stacked(DATA[:3]), KEY)
     whole = fit()
-    on = jc.fit(ALGORITHM, half, DATA, KEY, num_rounds=7, progress=False, eval_every=2)
+    on = jc.fit(
+        ALGORITHM, half, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False, eval_every=2
+    )
     chex.assert_trees_all_equal(on.state, whole.state)
     assert not half.clients.params.is_deleted()
     with pytest.raises(ValueError, match="state is at round 7, num_rounds=7"):
-        jc.fit(ALGORITHM, on.state, DATA, KEY, num_rounds=7, progress=False)
+        jc.fit(ALGORITHM, on.state, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False)
 
 
 def test_ctrl_c_ends_with_what_was_measured():
@@ -96,18 +98,12 @@ def test_replicas_equal_separate_runs():
     rates, keys = jnp.array([0.1, 0.2]), jax.random.split(KEY, 2)
     data = jc.data.client_data(jnp.arange(8.0)[:, None], jc.data.iid(8, 4))
     sample = jc.data.minibatches(2)
-    states = jax.vmap(lambda r: build(r).init(KEY, jnp.zeros((4, 1))))(rates)
-    together = jc.fit(
-        build(0.0), states, data, keys, num_rounds=5, sample=sample, evaluate=consensus,
-        replicas=True, progress=False, eval_every=2,
-    )  # fmt: skip
+    states = jax.vmap(lambda r: build(r).init(jnp.zeros((4, 1))))(rates)
+    together = jc.fit(build(0.0), states, jc.data.from_function(sample, data), keys, num_rounds=5, evaluate=consensus, replicas=True, progress=False, eval_every=2)  # fmt: skip
     assert together.log["loss"].shape == (2, 5)
     assert together.evaluations["consensus_distance"].shape == (4, 2)
     for i in range(2):
-        alone = jc.fit(
-            build(rates[i]), build(rates[i]).init(KEY, jnp.zeros((4, 1))), data, keys[i],
-            num_rounds=5, sample=sample, progress=False,
-        )  # fmt: skip
+        alone = jc.fit(build(rates[i]), build(rates[i]).init(jnp.zeros((4, 1))), jc.data.from_function(sample, data), keys[i], num_rounds=5, progress=False)  # fmt: skip
         np.testing.assert_allclose(together.log["loss"][i], alone.log["loss"], rtol=1e-5)
 
 
@@ -119,7 +115,7 @@ def test_settings_build_an_algorithm_for_each_replica():
         return jc.decentralized(loss, optax.sgd(0.1), scale)
 
     factors, keys = jnp.array([0.5, 2.0]), jax.random.split(KEY, 2)
-    states = jax.vmap(lambda s: build(s).init(KEY, jnp.ones((4, 1))))(factors)
+    states = jax.vmap(lambda s: build(s).init(jnp.ones((4, 1))))(factors)
     options = {"num_rounds": 3, "progress": False}
     together = jc.fit(build, states, DATA, keys, settings=factors, replicas=True, **options)
     for i in range(2):
@@ -160,10 +156,17 @@ def test_a_run_that_cannot_fit_is_refused_before_it_starts(monkeypatch):
     algorithm = jc.decentralized(
         lambda w, b, k: jnp.sum((w - b) ** 2), optax.sgd(0.1), jc.identity()
     )
-    state, batches = algorithm.init(None, jnp.zeros((2, 3))), jnp.ones((4, 2, 3))
+    state, batches = algorithm.init(jnp.zeros((2, 3))), jnp.ones((4, 2, 3))
     monkeypatch.setattr("jcollab.layout.memory.free_memory", lambda: 10)
     with pytest.raises(MemoryError, match=r"needs about .* GiB are free; .*chunk="):
-        jc.fit(algorithm, state, batches, jax.random.key(0), num_rounds=4, progress=False)
+        jc.fit(
+            algorithm,
+            state,
+            jc.data.stacked(batches),
+            jax.random.key(0),
+            num_rounds=4,
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize("mixer", [jc.all_reduce(), jc.relay_sum(jc.topology.chain(8))])
@@ -172,7 +175,7 @@ def test_fit_over_several_devices_equals_one(mixer):
         return jnp.sum((w - batch) ** 2)
 
     algorithm = jc.decentralized(loss, optax.sgd(0.1, momentum=0.9), mixer)
-    state, batches = algorithm.init(None, jnp.zeros((8, 3))), jnp.ones((6, 8, 3)) / 3
+    state, batches = algorithm.init(jnp.zeros((8, 3))), jnp.ones((6, 8, 3)) / 3
     run = {"num_rounds": 6, "eval_every": 2, "progress": False}
     expected = jc.fit(algorithm, state, batches, jax.random.key(0), **run)
     with jc.layout.use(jc.layout.mesh()) as mesh:
@@ -186,10 +189,10 @@ def test_models_that_a_state_computes_are_watched_for_every_replica():
     """Personal models of APFL are a property of its clients, which averages two parts."""
     algorithm = jc.algorithms.apfl(loss, optax.sgd(0.1), jc.all_reduce())
     keys = jax.random.split(KEY, 3)
-    states = jax.vmap(lambda key: algorithm.init(key, jnp.zeros((4, 1))))(keys)
+    states = jax.vmap(lambda key: algorithm.init(jnp.zeros((4, 1))))(keys)
     options = {"num_rounds": 7, "progress": False, "replicas": True}
     result = jc.fit(algorithm, states, DATA, keys, **options)
-    single, _ = jc.run(algorithm, algorithm.init(keys[0], jnp.zeros((4, 1))), DATA, keys[0])
+    single, _ = jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), jc.data.stacked(DATA), keys[0])
     one = jax.tree.map(lambda leaf: leaf[0], result.state)
     chex.assert_trees_all_close(jc.params_of(one), jc.params_of(single), atol=1e-6)
     wild = jc.algorithms.apfl(loss, optax.sgd(1e30), jc.all_reduce())

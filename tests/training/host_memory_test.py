@@ -42,8 +42,8 @@ def test_clients_in_host_memory_train_as_on_the_device(form, num_sampled):
         drift=jc.local.scaffold(),
     )
     algorithm = jc.algorithms.as_algorithm(cohort)
-    state = cohort.init(KEY, jnp.zeros((5, 3)))
-    expected, log = jc.run(algorithm, state, data, KEY, num_rounds=6, sample=jc.data.whole)
+    state = cohort.init(jnp.zeros((5, 3)))
+    expected, log = jc.run(algorithm, state, jc.data.full_batch(data), KEY, num_rounds=6)
     offloaded, first = jc.training.run_offloaded(
         cohort, jc.training.offload(state), data, KEY, num_rounds=2, progress=False
     )
@@ -57,7 +57,7 @@ def test_clients_in_host_memory_train_as_on_the_device(form, num_sampled):
 
 def test_states_on_the_device_are_not_taken_for_host_memory():
     cohort = jc.algorithms.federated_cohort(squares, SGD, source=jc.data.sources.repeated())
-    state = cohort.init(KEY, jnp.ones((5, 4)))
+    state = cohort.init(jnp.ones((5, 4)))
     with pytest.raises(ValueError, match="state.clients must be writable NumPy arrays"):
         jc.training.run_offloaded(cohort, state, {}, KEY, num_rounds=1)
     with pytest.raises(ValueError, match="num_rounds must be at least 1, got 0"):

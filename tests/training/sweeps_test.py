@@ -70,7 +70,7 @@ def test_a_sweep_over_whole_runs():
             optax.sgd(settings["lr"]),
             jc.gossip(jc.topology.ring(4)),
         )
-        _, log = jc.run(algorithm, algorithm.init(key, jnp.zeros((4, 1))), data, key)
+        _, log = jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), jc.data.stacked(data), key)
         return {"loss": log["loss"][-1]}
 
     table = jc.sweep(final, {"lr": [0.1, 0.3]}, 2)

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State
 from jcollab.mixing import lazy_mixing
 
 CHECKED_UP_TO = 2000
@@ -60,10 +60,10 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
 
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
-    check_parts(optimizer=optimizer, mixer=mixer)
+    checks.parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         _warn_of_small_eigenvalues(mixer, n)
         zeros = jax.tree.map(jnp.zeros_like, params)
@@ -76,9 +76,7 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
         shared = add(clients.params, stepped.value, clients.correction)
-        params, mixed = offer(
-            mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
-        )
+        params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
         correction = subtract(subtract(params, clients.params), stepped.value)
         clients = Corrected(params, stepped.model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
@@ -101,7 +99,7 @@ def exact_diffusion(
 
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
-    check_parts(optimizer=optimizer, mixer=mixer)
+    checks.parts(optimizer=optimizer, mixer=mixer)
     return d2(loss, optimizer, lazy_mixing(mixer))
 
 
@@ -110,7 +108,7 @@ def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:
         return
     with jax.ensure_compile_time_eval():
         identity, zero = jnp.eye(n), jnp.int32(0)
-        rows, _ = mixer.update(identity, mixer.init(identity), key=jax.random.key(0), step=zero)
+        rows, _ = mixer.update(identity, mixer.init(identity), Round(jax.random.key(0), zero))
         matrix = np.asarray(rows, float)
     smallest = np.linalg.eigvalsh((matrix + matrix.T) / 2)[0]
     if smallest < LEAST_EIGENVALUE + 1e-6:

@@ -9,19 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import add, local_step
-from jcollab.core import (
-    Algorithm,
-    Array,
-    Clients,
-    Metrics,
-    Mixer,
-    PyTree,
-    State,
-    check_parts,
-    offer,
-)
+from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, Round, State
 
 
 def decentralized(
@@ -59,7 +49,7 @@ def decentralized(
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())``, params and model_state stacked
+        An algorithm with ``init(params, model_state=())``, params and model_state stacked
         ``[n, ...]``, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``. It reports
         ``loss`` and the metrics of the loss as means over honest clients.
 
@@ -70,7 +60,7 @@ def decentralized(
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
-    check_parts(optimizer=optimizer, mixer=mixer)
+    checks.parts(optimizer=optimizer, mixer=mixer)
     if not 0 <= mixing_weight <= 1:
         raise ValueError(f"mixing_weight must be in [0, 1], got {mixing_weight}")
 
@@ -79,7 +69,7 @@ def decentralized(
 
     step = local_step(loss, optimizer, share, learners=learners, honest=honest)
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
         mixed = mixer.init(_scale(params, mixing_weight))
@@ -90,9 +80,7 @@ def decentralized(
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
         shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
-        params, mixed = offer(
-            mixer.update, shared, clients.mixer, key=mix_key, step=state.step, batch=batch
-        )
+        params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
         if mixing_weight < 1:
             params = add(_scale(clients.params, 1 - mixing_weight), params)
         if overlap:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State
 
 
 def gradient_tracking(
@@ -38,10 +38,10 @@ def gradient_tracking(
 
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
-    check_parts(optimizer=optimizer, mixer=mixer)
+    checks.parts(optimizer=optimizer, mixer=mixer)
     step = local_step(loss, optimizer)
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         zeros = jax.tree.map(jnp.zeros_like, params)
         opt_state = jax.vmap(optimizer.init)(params)
@@ -54,13 +54,10 @@ def gradient_tracking(
         stepped = step(clients, batch, local_key)
         of_params, of_correction = clients.mixer
         moved = add(clients.correction, stepped.value)
-        context = {"step": state.step, "batch": batch}
-        params, of_params = offer(
-            mixer.update, add(clients.params, moved), of_params, key=mix_key, **context
-        )
-        mixed, of_correction = offer(
-            mixer.update, moved, of_correction, key=correction_key, **context
-        )
+        context = Round(mix_key, state.step, batch)
+        params, of_params = mixer.update(add(clients.params, moved), of_params, context)
+        context = context._replace(key=correction_key)
+        mixed, of_correction = mixer.update(moved, of_correction, context)
         clients = Corrected(
             params,
             stepped.model_state,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, lift, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
 
 SMALLEST_RATE = 1e-8
 
@@ -62,12 +62,12 @@ def quasi_global_momentum(
 
     Source: Lin et al. 2021, arXiv 2102.04761.
     """
-    check_parts(mixer=mixer)
+    checks.parts(mixer=mixer)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         zeros = jax.tree.map(jnp.zeros_like, params)
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
@@ -100,9 +100,7 @@ def quasi_global_momentum(
             batch,
             layout.client_keys(local_key, n),
         )
-        params, mixed = offer(
-            mixer.update, half, clients.mixer, key=mix_key, step=state.step, batch=batch
-        )
+        params, mixed = mixer.update(half, clients.mixer, Round(mix_key, state.step, batch))
 
         def smooth(m: Array, before: Array, after: Array) -> Array:
             movement = (before - after) / jnp.maximum(rate, SMALLEST_RATE)

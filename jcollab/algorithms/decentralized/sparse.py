@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, State, lift, offer
+from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, Round, State, lift
 from jcollab.local import row_sparse
 from jcollab.local.row_sparse import RowOptimizer
 from jcollab.mixing import identity
@@ -47,7 +47,7 @@ def sparse_decentralized(
             is then one product of matrices.
 
     Returns:
-        An algorithm with ``init(key, params)``, params a dictionary of tables ``[n, V, ...]``, and
+        An algorithm with ``init(params)``, params a dictionary of tables ``[n, V, ...]``, and
         ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
@@ -60,14 +60,14 @@ def sparse_decentralized(
         >>> from jcollab.local import row_sparse
         >>> loss, rows = objectives.x2static_loss(), objectives.x2static_rows
         >>> algorithm = sparse_decentralized(loss, rows, row_sparse.adam(1e-3))
-        >>> state = algorithm.init(jax.random.key(0), {"words": jnp.zeros((1, 100, 4))})
+        >>> state = algorithm.init({"words": jnp.zeros((1, 100, 4))})
 
     Source: of X2Static, Gupta and Jaggi 2021, arXiv 2106.04302.
     """
     lifted = lift(loss)
     mix = identity() if mixer is None else mixer
 
-    def init(key: Array, params: Tables) -> State:
+    def init(params: Tables) -> State:
         if not isinstance(params, dict):
             raise TypeError(f"params must be a dictionary of tables, got {type(params).__name__}")
         layout.num_clients(params, "params")
@@ -138,9 +138,7 @@ def sparse_decentralized(
                 moments,
                 near,
             )
-        mixed, mixer_state = offer(
-            mix.update, fresh, clients.mixer, key=mix_key, step=state.step, batch=batch
-        )
+        mixed, mixer_state = mix.update(fresh, clients.mixer, Round(mix_key, state.step, batch))
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 

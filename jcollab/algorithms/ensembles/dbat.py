@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import layout
-from jcollab.algorithms.local_step import gradient_of, lift_train
+from jcollab import checks, layout
+from jcollab.algorithms.local_step import gradient_of
 from jcollab.core import (
     Algorithm,
     Array,
@@ -20,9 +20,9 @@ from jcollab.core import (
     Objective,
     PyTree,
     State,
-    check_parts,
     lift,
     lift_predict,
+    lift_train,
 )
 from jcollab.objectives.disagreement import (
     EPSILON,
@@ -83,7 +83,7 @@ def dbat(
             is the mean over points and frozen members of ``-A``, by the stable logarithm.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())``, leaves stacked over members
+        An algorithm with ``init(params, model_state=())``, leaves stacked over members
         ``[M, ...]``, and ``update(state, batch, key)`` with leaves ``[M, ...]``, of which the
         trained member's row is used. It reports ``loss`` (with the agreement), ``task_loss``,
         ``agreement``, ``member`` and the metrics of the loss, of the member that is trained.
@@ -95,7 +95,7 @@ def dbat(
 
     Source: Pagliardini, Jaggi, Fleuret and Karimireddy 2022, arXiv 2202.04414.
     """
-    check_parts(optimizer=optimizer)
+    checks.parts(optimizer=optimizer)
     check_alpha(alpha)
     if member_rounds < 1:
         raise ValueError(f"member_rounds must be at least 1, got {member_rounds}")
@@ -193,7 +193,7 @@ def collaborative_dbat(
         epsilon: 1e-7 for the released logarithm, None for the stable one.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())``, leaves ``[n, ...]``; it reports
+        An algorithm with ``init(params, model_state=())``, leaves ``[n, ...]``; it reports
         means over clients of ``loss``, ``task_loss``, ``agreement`` and the metrics of the loss,
         and ``bytes_sent`` by each client to each receiver.
 
@@ -204,7 +204,7 @@ def collaborative_dbat(
 
     Source: after Pagliardini et al. 2022, arXiv 2202.04414.
     """
-    check_parts(optimizer=optimizer)
+    checks.parts(optimizer=optimizer)
     check_alpha(alpha)
     if warmup < 0:
         raise ValueError(f"warmup must be at least 0, got {warmup}")
@@ -254,9 +254,9 @@ def collaborative_dbat(
 
 
 def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
-    """``init(key, params, model_state=())`` of members that each have an optimiser of their own."""
+    """``init(params, model_state=())`` of members that each have an optimiser of their own."""
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         return State(
             Clients(params, model_state, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0)

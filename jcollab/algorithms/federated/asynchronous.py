@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, subtract
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
 
@@ -83,7 +83,7 @@ def asynchronous(
             gradient.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())`` for stacked params ``[n, ...]``,
+        An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
         whose mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``,
         of which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It
         reports ``loss`` and metrics of the loss at the model that the client held (of its last
@@ -99,7 +99,7 @@ def asynchronous(
     Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
     arXiv 2106.06639 (FedBuff).
     """
-    check_parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
+    checks.parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
     if isinstance(buffer_size, bool) or not isinstance(buffer_size, int):
         raise TypeError(f"buffer_size must be a whole number, got {buffer_size!r}")
     if buffer_size < 1:
@@ -110,7 +110,7 @@ def asynchronous(
     gradient = gradient_of(lift(loss))
     server = optax.with_extra_args_support(optimizer)
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         check(schedule.client, n, "arrivals", lowest=-1)
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)

@@ -1,38 +1,22 @@
-"""Rounds of a cohort: of N clients m are sampled, and only those are touched."""
+"""Rounds of a cohort: of n clients m are sampled, and only those are touched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jcollab import layout
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State
+from jcollab.core import Array, Cohort, Metrics, PyTree, State
+from jcollab.data.batches import as_local
 
 
-class Cohort(NamedTuple):
-    """An algorithm that works on the sampled clients alone.
+def update_of(cohort: Cohort) -> Callable[[State, PyTree, Array], tuple[State, Metrics]]:
+    """The update of the state of all n clients, of which each round gathers and writes back m."""
 
-    Attributes:
-        init: as of an :class:`jcollab.Algorithm`.
-        choose: ``choose(key, n) -> clients``, int ``[m]``; None where all take part, in order.
-        round: ``round(clients, shared, owned, numbers, key, step, n)`` returns
-            ``(clients, shared, metrics)``; rows ``[m, ...]`` are those of the sampled clients.
-        take: ``take(batch, numbers) -> (rows, common)``, what the sampled clients own of a batch.
-        gather: ``gather(data, numbers) -> batch`` of the sampled clients alone, in NumPy.
-    """
-
-    init: Callable[..., State]
-    choose: Callable[[Array, int], Array | None]
-    round: Callable[..., tuple[PyTree, PyTree, Metrics]]
-    take: Callable[[PyTree, Array | None], tuple[PyTree, PyTree]]
-    gather: Callable[[PyTree, Any], PyTree]
-
-
-def as_algorithm(cohort: Cohort) -> Algorithm:
-    """The algorithm on the state of all N clients, of whom each round gathers and writes back m."""
+    one_round = cohort.round
+    assert one_round is not None
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients(state.clients, "state.clients")
@@ -41,12 +25,12 @@ def as_algorithm(cohort: Cohort) -> Algorithm:
         numbers = jnp.arange(n) if chosen is None else chosen
         clients = state.clients
         rows = clients if chosen is None else jax.tree.map(lambda leaf: leaf[chosen], clients)
-        owned = cohort.take(batch, chosen)
-        fresh, shared, metrics = cohort.round(
-            rows, state.shared, owned, numbers, round_key, state.step, n
+        drawn = as_local(batch).rows(chosen, cohort.local_steps)
+        fresh, shared, metrics = one_round(
+            rows, state.shared, drawn, numbers, round_key, state.step, n
         )
         if chosen is not None:
             fresh = jax.tree.map(lambda leaf, row: leaf.at[chosen].set(row), clients, fresh)
         return State(fresh, shared, state.step + 1), metrics
 
-    return Algorithm(cohort.init, update)
+    return update

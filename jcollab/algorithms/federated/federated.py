@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,34 +11,42 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import channels, layout
-from jcollab.aggregators import Rule, StatefulRule, check_neighborhoods, weighted
-from jcollab.aggregators.common import as_stateful
-from jcollab.algorithms.federated.cohort import Cohort, as_algorithm
-from jcollab.algorithms.federated.round import (
-    FederatedClients,
-    Server,
-    Settings,
-    one_round,
-)
-from jcollab.core import Algorithm, Array, Channel, PyTree, State, check_parts, lift
-from jcollab.data import sources
-from jcollab.local import Drift
-from jcollab.local import drift as drifts
-from jcollab.local.transforms import applies_corrections
+from jcollab import channels, checks, layout
+from jcollab.aggregators import weighted
+from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.algorithms.federated.cohort import update_of
+from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
+from jcollab.core import Algorithm, Array, Channel, Cohort, PyTree, Rule, State, lift
+from jcollab.local import ClientMethod, fedavg
 
 
-def federated(loss: Callable, optimizer: optax.GradientTransformation, **options: Any) -> Algorithm:
+def federated(
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    server_optimizer: optax.GradientTransformation | None = None,
+    num_sampled: int | None = None,
+    local_steps: int = 1,
+    method: ClientMethod | None = None,
+    rule: Rule | None = None,
+    channel: Channel | None = None,
+    weights: Any = None,
+    num_steps: Any = None,
+    dropout: Any = 0.0,
+    honest: Any = None,
+    keep_opt_state: bool = False,
+    num_clients: int | None = None,
+    chunk: int | None = None,
+) -> Algorithm:
     """Federated averaging and its kin: the mean update of m clients, through a server optimiser.
 
         y_i = H local optimiser steps of client i from x,              i in S, |S| = m
         u   = sum_{i in S} p_i (y_i - x) / sum_{i in S} p_i
         x  <- server optimiser at x with the gradient -u
 
-    The parts make the method: ``optax.sgd(1.0)`` at the server is FedAvg, with momentum FedAvgM,
-    ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` are FedOpt; ``proximal(mu)`` in the local
-    optimiser is FedProx; ``drift`` is SCAFFOLD, FedGA or FedDyn; ``length`` is FedNova; ``rule``
-    and ``channel`` bear byzantine clients.
+    The parts make the method: ``optax.sgd(1.0)`` at the server is FedAvg, with momentum FedAvgM;
+    ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` are FedOpt; ``method`` is FedProx,
+    SCAFFOLD, FedGA, FedDyn or FedNova; ``rule`` and ``channel`` are for byzantine clients.
 
     Args:
         loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
@@ -47,15 +55,14 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
         server_optimizer: what the server does with the mean update, as a gradient.
         num_sampled: m, clients in a round, drawn uniformly without replacement; None for all.
         local_steps: H >= 1.
-        source: where clients find the batches of their steps, see :mod:`jcollab.data.sources`;
-            None for batch leaves ``[n, H, ...]``, one batch for each step.
-        drift: correction of client drift, see :mod:`jcollab.local.drift`.
-        length: ``length(steps) -> a``: updates are divided by the length of the local run, and
-            their mean multiplied by the mean length (``jcollab.local.normalized``); for clients
-            that take different numbers of steps.
+        method: how clients and server correct the local steps, see :mod:`jcollab.local.methods`;
+            None for FedAvg.
         rule: what the server makes of the updates, with its own update as 0; None for the mean,
             which alone does not hold all m updates at a time.
         channel: what happens to updates on their way to the server.
+        weights: p_i >= 0, ``[n]``, for example the clients' numbers of examples; None for equal
+            ones.
+        num_steps: local steps of each client, int ``[n]`` in 1..H; None for H.
         dropout: probability that a sampled client drops out of the round: nothing of it is used,
             and what it keeps stays as it was. Without anybody left the server keeps its model.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
@@ -64,11 +71,10 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
         chunk: clients that are vectorised together, see :func:`jcollab.layout.per_client`.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=(), *, weights=None, num_steps=None)`` and
-        ``update(state, batch, key)``. ``params`` are stacked ``[n, ...]`` and their mean is the
-        start (or one model, see ``num_clients``), ``model_state`` is stacked; ``weights`` are p_i
-        >= 0, ``[n]``, the clients' numbers of examples say, None for equal ones; ``num_steps`` are
-        local steps of each client, int ``[n]`` in 1..H, None for H. It reports ``loss`` and the
+        An algorithm with ``init(params, model_state=())``. ``params`` are stacked ``[n, ...]`` and
+        their mean is the start (or one model, see ``num_clients``), ``model_state`` is stacked. Its
+        ``update`` takes batches from which sampled clients draw (:mod:`jcollab.data.batches`) or
+        arrays ``[n, H, ...]``, one batch for each local step. It reports ``loss`` and the
         metrics of the loss as means over local steps and, with weights, over clients, and
         ``participants``, the number of clients that were heard. Whatever a client keeps
         (``model_state``, memory of the drift) belongs to the client and survives rounds in which it
@@ -82,129 +88,88 @@ def federated(loss: Callable, optimizer: optax.GradientTransformation, **options
 
     Source: McMahan et al. 2017, arXiv 1602.05629; FedOpt of Reddi et al. 2021, arXiv 2003.00295.
     """
-    check_parts(optimizer=optimizer)
-    return as_algorithm(federated_cohort(loss, optimizer, **options))
-
-
-def federated_cohort(
-    loss: Callable,
-    optimizer: optax.GradientTransformation,
-    *,
-    server_optimizer: optax.GradientTransformation | None = None,
-    num_sampled: int | None = None,
-    local_steps: int = 1,
-    source: sources.Source | None = None,
-    drift: Drift | None = None,
-    length: Callable[[Array], Array] | None = None,
-    rule: Rule | StatefulRule | None = None,
-    channel: Channel | None = None,
-    dropout: Any = 0.0,
-    honest: Any = None,
-    keep_opt_state: bool = False,
-    num_clients: int | None = None,
-    chunk: int | None = None,
-) -> Cohort:
-    """:func:`federated` in parts, with the same arguments."""
-    for name, least, value in (
-        ("local_steps", 1, local_steps),
-        ("num_sampled", 1, 1 if num_sampled is None else num_sampled),
-        ("num_clients", 1, 1 if num_clients is None else num_clients),
-        ("chunk", 1, 1 if chunk is None else chunk),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    if not isinstance(dropout, jax.core.Tracer) and not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    checks.counts(
+        local_steps=local_steps, num_sampled=num_sampled, num_clients=num_clients, chunk=chunk
+    )
+    checks.number("dropout", dropout, at_least=0, below=1)
+    checks.parts(optimizer=optimizer)
+    method = fedavg() if method is None else method
+    if not isinstance(method, ClientMethod):
+        raise TypeError(f"method must be a ClientMethod, got {type(method).__name__}")
+    if rule is not None:
+        check_rule(rule)
     settings = Settings(
         objective=lift(loss),
-        optimizer=optax.with_extra_args_support(optimizer),
+        optimizer=_with_method(method, optimizer),
         server_optimizer=optax.sgd(1.0) if server_optimizer is None else server_optimizer,
+        num_sampled=num_sampled,
         local_steps=local_steps,
-        source=sources.stacked() if source is None else source,
-        drift=drifts.none() if drift is None else drift,
-        length=length,
-        rule=as_stateful(weighted() if rule is None else rule),
+        method=method,
+        rule=weighted() if rule is None else rule,
         channel=channels.reliable() if channel is None else channel,
         stacks=rule is not None or channel is not None,
+        weights=weights,
+        num_steps=num_steps,
         dropout=dropout,
         honest=honest,
         keep_opt_state=keep_opt_state,
+        num_clients=num_clients,
         chunk=chunk,
     )
-
-    def init(
-        key: Array,
-        params: PyTree,
-        model_state: PyTree = (),
-        *,
-        weights: Any = None,
-        num_steps: Any = None,
-    ) -> State:
-        model, n = params, num_clients
-        if n is None:
-            n = layout.num_clients((params, model_state), "(params, model_state)")
-            model = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), params)
-        if num_sampled is not None and num_sampled > n:
-            raise ValueError(
-                f"num_sampled must be in 1..{n} (the number of clients), got {num_sampled}"
-            )
-        weights, num_steps = _weights(weights, n), _num_steps(num_steps, n, local_steps)
-        opt_state = settings.optimizer.init(model)
-        if settings.drift.corrects and not applies_corrections(opt_state):
-            raise ValueError(
-                "optimizer must apply the corrections of drift: "
-                "optax.chain(jcollab.local.control_variate(), optimizer)"
-            )
-        own, memory = settings.drift.init(model)
-        zero = jax.tree.map(_wide_zeros, model)
-        channel_state: PyTree = ()
-        if rule is not None:
-            check_neighborhoods(rule, num_sampled or n)
-        if channel is not None:
-            channel_state = _channel_state(channel, zero, n)
-            if jax.tree.leaves(channel_state) and num_sampled not in (None, n):
-                raise ValueError(
-                    "channel keeps messages from round to round, which needs all clients in every "
-                    f"round: num_sampled must be {n}, got {num_sampled}"
-                )
-
-        def each(tree: PyTree) -> PyTree:
-            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
-
-        clients = FederatedClients(
-            weights,
-            num_steps,
-            model_state,
-            each(opt_state) if keep_opt_state else (),
-            each(own),
-            channel_state,
-        )
-        server = Server(
-            model,
-            settings.server_optimizer.init(model),
-            memory,
-            settings.rule.init(zero) if settings.stacks else (),
-            weights.sum(),
-        )
-        return State(clients, server, jnp.int32(0))
+    checks.parts(server_optimizer=settings.server_optimizer, channel=settings.channel)
 
     def choose(key: Array, n: int) -> Array | None:
         if num_sampled is None or num_sampled == n:
             return None
         return layout.sample_clients(key, n, num_sampled)
 
-    def take(batch: PyTree, numbers: Array | None) -> tuple[PyTree, PyTree]:
-        return settings.source.rows(batch, numbers, local_steps)
-
-    return Cohort(init, choose, one_round(settings), take, settings.source.gather)
+    cohort = Cohort(choose, one_round(settings), local_steps)
+    return Algorithm(functools.partial(_init, settings), update_of(cohort), cohort)
 
 
-# what help() and editors show; the arguments are written down once
-setattr(  # noqa: B010
-    federated,
-    "__signature__",
-    inspect.signature(federated_cohort).replace(return_annotation="Algorithm"),
-)
+def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State:
+    """The first state: nothing was trained, and every client keeps what its method begins with."""
+    model, n = params, settings.num_clients
+    if n is None:
+        n = layout.num_clients((params, model_state), "(params, model_state)")
+        model = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), params)
+    if settings.num_sampled is not None and settings.num_sampled > n:
+        raise ValueError(
+            f"num_sampled must be in 1..{n} (the number of clients), got {settings.num_sampled}"
+        )
+    weights = _weights(settings.weights, n)
+    own, memory = settings.method.init(model)
+    zero = jax.tree.map(_wide_zeros, model)
+    if settings.stacks:
+        check_inputs(settings.rule, settings.num_sampled or n)
+
+    def each(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
+
+    clients = FederatedClients(
+        weights,
+        _num_steps(settings.num_steps, n, settings.local_steps),
+        model_state,
+        each(settings.optimizer.init(model)) if settings.keep_opt_state else (),
+        each(own),
+        _channel_state(settings, zero, n) if settings.stacks else (),
+    )
+    server = Server(
+        model,
+        settings.server_optimizer.init(model),
+        memory,
+        settings.rule.init(zero) if settings.stacks else (),
+        weights.sum(),
+    )
+    return State(clients, server, jnp.int32(0))
+
+
+def _with_method(
+    method: ClientMethod, optimizer: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    if method.transform is None:
+        return optax.with_extra_args_support(optimizer)
+    return optax.chain(method.transform, optimizer)
 
 
 def _weights(weights: Any, n: int) -> Array:
@@ -237,10 +202,16 @@ def _wide_zeros(leaf: Array) -> Array:
     return jnp.zeros(jnp.shape(leaf), jnp.promote_types(leaf.dtype, jnp.float32))
 
 
-def _channel_state(channel: Channel, zero: PyTree, n: int) -> PyTree:
+def _channel_state(settings: Settings, zero: PyTree, n: int) -> PyTree:
     def begin() -> PyTree:
         inbox = jax.tree.map(lambda leaf: jnp.zeros((1, n, *leaf.shape), leaf.dtype), zero)
-        return jax.tree.map(lambda leaf: leaf[0], channel.init(inbox))
+        return jax.tree.map(lambda leaf: leaf[0], settings.channel.init(inbox))
 
     # most channels keep nothing, and the messages of all clients may be large
-    return begin() if jax.tree.leaves(jax.eval_shape(begin)) else jax.eval_shape(begin)
+    state = jax.eval_shape(begin)
+    if jax.tree.leaves(state) and settings.num_sampled not in (None, n):
+        raise ValueError(
+            "channel keeps messages from round to round, which needs all clients in every round: "
+            f"num_sampled must be {n}, got {settings.num_sampled}"
+        )
+    return begin() if jax.tree.leaves(state) else state

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.centralized import Carried, SharedModel, centralized
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift
-from jcollab.local.drift import check_strength
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
 
 
 def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: Any) -> Algorithm:
@@ -42,8 +41,8 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
 
     Source: Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
-    check_parts(optimizer=optimizer)
-    check_strength("beta", beta)
+    checks.parts(optimizer=optimizer)
+    checks.number("beta", beta, at_least=0)
     gradient = gradient_of(lift(loss))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -70,7 +69,7 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
             return gradient(jax.tree.map(move, params, own, mean), model_state, batch, key)[0]
 
         grads = mean
-        if isinstance(beta, jax.core.Tracer) or beta != 0:
+        if checks.traced(beta) or beta != 0:
             each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
             grads = _mean(each(params, mean, own, state.clients.model_state, batch, keys))
         updates, opt_state = optimizer.update(grads, opt_state, params)

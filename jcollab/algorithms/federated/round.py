@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,12 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
-from jcollab.aggregators import StatefulRule
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of
-from jcollab.core import Array, Channel, Metrics, Objective, PyTree, members
-from jcollab.data.sources import Source
-from jcollab.local import Drift
+from jcollab.core import Array, Channel, LocalRows, Metrics, Objective, PyTree, Round, Rule
+from jcollab.local import ClientMethod
 from jcollab.mixing.common import widen
 from jcollab.mixing.server import combine
 
@@ -29,7 +28,7 @@ class FederatedClients(NamedTuple):
         num_steps: int32, local steps that each takes; () where all take H.
         model_state: what the loss carries along.
         opt_state: of the local optimisers, where they are kept.
-        memory: what the drift keeps of each client.
+        memory: what the method keeps of each client.
         channel: messages that are under way.
     """
 
@@ -47,7 +46,7 @@ class Server(NamedTuple):
     Attributes:
         params: its model x.
         opt_state: of the server optimiser.
-        memory: what the drift keeps of all clients.
+        memory: what the method keeps of all clients.
         rule: state of the rule.
         total: sum of all clients' weights.
     """
@@ -65,16 +64,18 @@ class Settings(NamedTuple):
     objective: Objective
     optimizer: optax.GradientTransformationExtraArgs
     server_optimizer: optax.GradientTransformation
+    num_sampled: int | None
     local_steps: int
-    source: Source
-    drift: Drift
-    length: Callable[[Array], Array] | None
-    rule: StatefulRule
+    method: ClientMethod
+    rule: Rule
     channel: Channel
     stacks: bool  # whether the server needs all updates at a time, for its rule or channel
+    weights: Any
+    num_steps: Any
     dropout: Any
     honest: Any
     keep_opt_state: bool
+    num_clients: int | None
     chunk: int | None
 
 
@@ -101,136 +102,45 @@ class RoundSums(NamedTuple):
 
 
 def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
-    """``round(clients, shared, owned, numbers, key, step, n) -> (clients, shared, metrics)``."""
-    drift, source = settings.drift, settings.source
-    train, gradient = _local_run(settings), gradient_of(settings.objective)
-    stacks = settings.stacks
-
-    def probe(x: PyTree, common: PyTree, row: FederatedClients, data: PyTree, key: Array) -> PyTree:
-        """The client's gradient at the server's model, over the batches of its local steps."""
-        pick_key, loss_key = jax.random.split(key)
-
-        def add(total: PyTree, k: Array) -> tuple[PyTree, None]:
-            batch = source.pick(data, common, pick_key, k)
-            grads, _, _ = gradient(x, row.model_state, batch, jax.random.fold_in(loss_key, k))
-            return jax.tree.map(jnp.add, total, grads), None
-
-        steps = 1 if source.repeats else settings.local_steps
-        total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, x), jnp.arange(steps))
-        return jax.tree.map(lambda leaf: leaf / steps, total)
+    """``round(clients, shared, batch, numbers, key, step, n) -> (clients, shared, metrics)``."""
 
     def round_(
         clients: FederatedClients,
         shared: Server,
-        owned: tuple[PyTree, PyTree],
+        batch: LocalRows,
         numbers: Array,
         key: Array,
         step: Array,
         n: int,
     ) -> tuple[PyTree, PyTree, Metrics]:
-        (rows, common), x = owned, shared.params
         drop_key, local_key, server_key = jax.random.split(key, 3)
         keys = layout.client_keys(local_key, numbers)
         present = jax.vmap(jax.random.uniform)(layout.client_keys(drop_key, numbers))
         weights = jnp.where(present >= settings.dropout, clients.weights, 0)
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(x))
-
-        g, mean = None, None
-        if drift.probes:
-
-            def probed(x: PyTree, common: PyTree, weight: Array, *own: PyTree) -> tuple:
-                g = probe(x, common, *own)
-                return jax.tree.map(lambda leaf: weight * leaf, g), g
-
-            total, g = layout.client_sum(
-                probed,
-                settings.chunk,
-                in_axes=(None, None, 0, 0, 0, 0),
-                bytes_each=2 * size,
-                keep=True,
-            )(x, common, weights, clients, rows, keys)
-            mean = jax.tree.map(lambda leaf: leaf / _positive(weights.sum()), total)
-
         honest = jnp.ones(len(numbers))
         if settings.honest is not None:
-            honest = jnp.zeros(n).at[members(settings.honest, n, "honest")].set(1)[numbers]
-
-        def one(
-            shared: Server,
-            common: PyTree,
-            mean: PyTree,
-            row: FederatedClients,
-            data: PyTree,
-            g: PyTree,
-            key: Array,
-            weight: Array,
-            honest: Array,
-        ) -> tuple[RoundSums, PyTree]:
-            x = shared.params
-            y, correction = drift.start(x, row.memory, shared.memory, g, mean)
-            y, model_state, opt_state, slope, metrics = train(
-                x, y, correction, row, common, data, key
-            )
-            update = jax.tree.map(lambda a, b: widen(a) - widen(b), y, x)
-            memory = drift.finish(row.memory, update, slope)
-            moved = jax.tree.map(lambda a, b: weight * (a - b), memory, row.memory)
-            length = jnp.ones(())
-            if settings.length is not None:
-                length = settings.length(_steps_of(row, settings))
-            update = jax.tree.map(lambda leaf: leaf / length.astype(leaf.dtype), update)
-            sums = RoundSums(
-                weight,
-                ()
-                if stacks
-                else jax.tree.map(lambda leaf: weight.astype(leaf.dtype) * leaf, update),
-                weight * length,
-                moved,
-                jax.tree.map(lambda leaf: weight * honest * leaf, metrics),
-                weight * honest,
-                (weight > 0).astype(jnp.float32),
-            )
-            fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
-            kept = jax.tree.map(lambda new, old: jnp.where(weight > 0, new, old), fresh, row)
-            return sums, (kept, update if stacks else ())
-
+            honest = jnp.zeros(n).at[checks.members(settings.honest, n, "honest")].set(1)[numbers]
+        g, mean = None, None
+        if settings.method.probes:
+            g, mean = _gradients(settings, shared.params, batch, clients, weights, keys)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(shared.params))
         sums, (clients, updates) = layout.client_sum(
-            one,
+            functools.partial(_one_client, settings, batch),
             settings.chunk,
             in_axes=(None, None, None, 0, 0, 0, 0, 0, 0),
             bytes_each=4 * size,
             keep=True,
-        )(shared, common, mean, clients, rows, g, keys, weights, honest)
-
+        )(shared, batch.common, mean, clients, batch.own, g, keys, weights, honest)
         rule_state = shared.rule
-        if stacks:
-
-            def among_all(leaf: Array) -> Array:
-                return jnp.zeros((n, *leaf.shape[1:]), leaf.dtype).at[numbers].set(leaf)
-
-            update, rule_state, channel_state = combine(
-                settings.rule,
-                settings.channel,
-                jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), updates),
-                updates,
-                weights,
-                (shared.rule, clients.channel),
-                sent=jax.tree.map(among_all, updates),
-                key=server_key,
-                step=step,
-                senders=numbers,
+        if settings.stacks:
+            context = Round(server_key, step)
+            update, rule_state, clients = _through_rule(
+                settings, shared, clients, updates, weights, numbers, context, n
             )
-            clients = clients._replace(channel=channel_state)
         else:
             update = jax.tree.map(lambda leaf: leaf / _positive(sums.weight), sums.update)
-        if settings.length is not None:
-            mean_length = sums.length / _positive(sums.weight)
-            update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
-        moved = jax.tree.map(lambda leaf: leaf / shared.total, sums.moved)
-        update, memory = drift.serve(update, shared.memory, moved)
-        grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
-        steps, opt_state = settings.server_optimizer.update(grads, shared.opt_state, x)
-        fresh = Server(optax.apply_updates(x, steps), opt_state, memory, rule_state, shared.total)
-        # without anybody heard, nothing happens at the server either
+        fresh = _server_step(settings, shared, update, sums)._replace(rule=rule_state)
+        # where no client takes part, nothing changes at the server either
         fresh = jax.tree.map(lambda a, b: jnp.where(sums.weight > 0, a, b), fresh, shared)
         metrics = jax.tree.map(lambda leaf: leaf / sums.honest, sums.metrics)
         return clients, fresh, metrics | {"participants": sums.participants}
@@ -238,58 +148,166 @@ def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics
     return round_
 
 
-def _local_run(settings: Settings) -> Callable[..., tuple]:
-    """``train(x, y, correction, row, common, data, key)``: the local steps of ONE client.
+def _gradients(
+    settings: Settings,
+    x: PyTree,
+    batch: LocalRows,
+    clients: FederatedClients,
+    weights: Array,
+    keys: Array,
+) -> tuple[PyTree, PyTree]:
+    """Gradients of the clients at the server's model ``[m, ...]``, and their weighted mean."""
+    gradient = gradient_of(settings.objective)
+    steps = 1 if batch.repeats else settings.local_steps
 
-    Returns the model, model_state, the state of the optimiser (where it is kept), the mean of the
+    def probe(
+        x: PyTree, common: PyTree, weight: Array, row: FederatedClients, own: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree]:
+        pick_key, loss_key = jax.random.split(key)
+
+        def add(total: PyTree, k: Array) -> tuple[PyTree, None]:
+            data = batch.pick(own, common, pick_key, k)
+            grads, _, _ = gradient(x, row.model_state, data, jax.random.fold_in(loss_key, k))
+            return jax.tree.map(jnp.add, total, grads), None
+
+        total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, x), jnp.arange(steps))
+        g = jax.tree.map(lambda leaf: leaf / steps, total)
+        return jax.tree.map(lambda leaf: weight * leaf, g), g
+
+    total, g = layout.client_sum(
+        probe,
+        settings.chunk,
+        in_axes=(None, None, 0, 0, 0, 0),
+        bytes_each=2 * sum(leaf.nbytes for leaf in jax.tree.leaves(x)),
+        keep=True,
+    )(x, batch.common, weights, clients, batch.own, keys)
+    return g, jax.tree.map(lambda leaf: leaf / _positive(weights.sum()), total)
+
+
+def _one_client(
+    settings: Settings,
+    batch: LocalRows,
+    shared: Server,
+    common: PyTree,
+    mean: PyTree,
+    row: FederatedClients,
+    own: PyTree,
+    g: PyTree,
+    key: Array,
+    weight: Array,
+    honest: Array,
+) -> tuple[RoundSums, PyTree]:
+    """The local run of one client: its share of the sums, and what it keeps."""
+    x, method = shared.params, settings.method
+    y, correction = method.start(x, row.memory, shared.memory, g, mean)
+    pick_key, loss_key = jax.random.split(key)
+    y, model_state, opt_state, slope, metrics = _local_run(
+        settings, x, y, correction, row, lambda k: batch.pick(own, common, pick_key, k), loss_key
+    )
+    update = jax.tree.map(lambda a, b: widen(a) - widen(b), y, x)
+    memory = method.finish(row.memory, update, slope)
+    moved = jax.tree.map(lambda a, b: weight * (a - b), memory, row.memory)
+    length = jnp.ones(()) if method.length is None else method.length(_steps_of(row, settings))
+    update = jax.tree.map(lambda leaf: leaf / length.astype(leaf.dtype), update)
+    weighed: PyTree = ()
+    if not settings.stacks:
+        weighed = jax.tree.map(lambda leaf: weight.astype(leaf.dtype) * leaf, update)
+    sums = RoundSums(
+        weight,
+        weighed,
+        weight * length,
+        moved,
+        jax.tree.map(lambda leaf: weight * honest * leaf, metrics),
+        weight * honest,
+        (weight > 0).astype(jnp.float32),
+    )
+    fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
+    kept = jax.tree.map(lambda new, old: jnp.where(weight > 0, new, old), fresh, row)
+    return sums, (kept, update if settings.stacks else ())
+
+
+def _through_rule(
+    settings: Settings,
+    shared: Server,
+    clients: FederatedClients,
+    updates: PyTree,
+    weights: Array,
+    numbers: Array,
+    context: Round,
+    n: int,
+) -> tuple[PyTree, PyTree, FederatedClients]:
+    """The update that the rule makes of those that the channel delivers, and new states."""
+
+    def among_all(leaf: Array) -> Array:
+        return jnp.zeros((n, *leaf.shape[1:]), leaf.dtype).at[numbers].set(leaf)
+
+    update, rule_state, channel_state = combine(
+        settings.rule,
+        settings.channel,
+        jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), updates),
+        updates,
+        weights,
+        (shared.rule, clients.channel),
+        sent=jax.tree.map(among_all, updates),
+        context=context,
+        senders=numbers,
+    )
+    return update, rule_state, clients._replace(channel=channel_state)
+
+
+def _server_step(settings: Settings, shared: Server, update: PyTree, sums: RoundSums) -> Server:
+    """One step of the server optimizer with the mean update as its gradient."""
+    x, method = shared.params, settings.method
+    if method.length is not None:
+        mean_length = sums.length / _positive(sums.weight)
+        update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
+    moved = jax.tree.map(lambda leaf: leaf / shared.total, sums.moved)
+    update, memory = method.serve(update, shared.memory, moved)
+    grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
+    steps, opt_state = settings.server_optimizer.update(grads, shared.opt_state, x)
+    params = optax.apply_updates(x, steps)
+    return shared._replace(params=params, opt_state=opt_state, memory=memory)
+
+
+def _local_run(
+    settings: Settings,
+    x: PyTree,
+    y: PyTree,
+    correction: PyTree,
+    row: FederatedClients,
+    pick: Callable[[Array], PyTree],
+    key: Array,
+) -> tuple:
+    """The local steps of one client.
+
+    Returns the model, model_state, the state of the optimizer (where it is kept), the mean of the
     local gradients, and the means of the metrics over the steps that were taken.
     """
-    gradient, optimizer, source = (
-        gradient_of(settings.objective),
-        settings.optimizer,
-        settings.source,
-    )
+    gradient, optimizer = gradient_of(settings.objective), settings.optimizer
     most = settings.local_steps
+    opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
 
-    def train(
-        x: PyTree,
-        y: PyTree,
-        correction: PyTree,
-        row: FederatedClients,
-        common: PyTree,
-        data: PyTree,
-        key: Array,
-    ) -> tuple:
-        pick_key, loss_key = jax.random.split(key)
-        opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
+    def step(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
+        y, model_state, opt_state, slope = carry
+        grads, model_state, metrics = gradient(y, model_state, pick(k), jax.random.fold_in(key, k))
+        updates, opt_state = optimizer.update(grads, opt_state, y, anchor=x, correction=correction)
+        slope = jax.tree.map(jnp.add, slope, grads)
+        fresh = (optax.apply_updates(y, updates), model_state, opt_state, slope)
+        if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
+            on = k < row.num_steps
+            fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, carry)
+            metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
+        return fresh, metrics
 
-        def step(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
-            y, model_state, opt_state, slope = carry
-            batch = source.pick(data, common, pick_key, k)
-            loss_key_k = jax.random.fold_in(loss_key, k)
-            grads, model_state, metrics = gradient(y, model_state, batch, loss_key_k)
-            updates, opt_state = optimizer.update(
-                grads, opt_state, y, anchor=x, correction=correction
-            )
-            slope = jax.tree.map(jnp.add, slope, grads)
-            fresh = (optax.apply_updates(y, updates), model_state, opt_state, slope)
-            if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
-                on = k < row.num_steps
-                fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, carry)
-                metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
-            return fresh, metrics
-
-        start = (y, row.model_state, opt_state, jax.tree.map(jnp.zeros_like, y))
-        unroll = most if most <= UNROLLED_UP_TO else 1
-        (y, model_state, opt_state, slope), metrics = jax.lax.scan(
-            step, start, jnp.arange(most), unroll=unroll
-        )
-        steps = _steps_of(row, settings)
-        slope = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), slope)
-        metrics = jax.tree.map(lambda leaf: leaf.sum(0) / steps, metrics)
-        return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics
-
-    return train
+    start = (y, row.model_state, opt_state, jax.tree.map(jnp.zeros_like, y))
+    unroll = most if most <= UNROLLED_UP_TO else 1
+    (y, model_state, opt_state, slope), metrics = jax.lax.scan(
+        step, start, jnp.arange(most), unroll=unroll
+    )
+    steps = _steps_of(row, settings)
+    slope = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), slope)
+    metrics = jax.tree.map(lambda leaf: leaf.sum(0) / steps, metrics)
+    return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics
 
 
 def _steps_of(row: FederatedClients, settings: Settings) -> Array:

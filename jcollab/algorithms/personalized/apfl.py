@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, State, check_parts, lift, offer
+from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
 from jcollab.theory.averaging.common import check
 
 
@@ -79,12 +79,12 @@ def apfl(
 
     Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
     """
-    check_parts(optimizer=optimizer, mixer=mixer)
+    checks.parts(optimizer=optimizer, mixer=mixer)
     check("weight", weight, "in [0, 1]", lambda a: (a >= 0) & (a <= 1))
     check("weight_rate", weight_rate, "finite and >= 0", lambda eta: eta >= 0)
     gradient = gradient_of(lift(loss))
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         if np.shape(weight) not in ((), (n,)):
             raise ValueError(f"weight must be one or [n={n}], got shape {np.shape(weight)}")
@@ -134,8 +134,8 @@ def apfl(
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
         clients, metrics = layout.per_client(local_steps)(clients, batch, keys)
-        common, mixer_state = offer(
-            mixer.update, clients.common, mixer_state, key=mix_key, step=state.step, batch=batch
+        common, mixer_state = mixer.update(
+            clients.common, mixer_state, Round(mix_key, state.step, batch)
         )
         clients = clients._replace(common=common, mixer=mixer_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)

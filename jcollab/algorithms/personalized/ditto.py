@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, check_parts, lift, params_of
-from jcollab.data import sources
+from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift, params_of
+from jcollab.data.batches import FullBatch, as_local
 from jcollab.theory.averaging.common import check
 
 
@@ -39,7 +40,6 @@ def ditto(
     *,
     attraction: float,
     local_steps: int = 1,
-    source: sources.Source | None = None,
 ) -> Algorithm:
     """Beside any algorithm for common models w, every client trains one of its own, near it.
 
@@ -55,14 +55,12 @@ def ditto(
         loss: of the personal models, as for :func:`jcollab.decentralized`.
         optimizer: of the personal models.
         attraction: lambda >= 0; may be traced.
-        local_steps: how many steps every v takes in a round, at least 1.
-        source: where these steps find their batches, see :mod:`jcollab.data.sources`: that of
-            ``federated``, ``sources.stacked()`` if it has none; None for the round's batch ``[n,
-            ...]`` in every step.
+        local_steps: how many steps every v takes in a round, at least 1: on batches of its own
+            where ``algorithm`` samples clients, otherwise all on the batch of the round.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=(), ...)``, params ``[n, ...]``, and what
-        else that of ``algorithm`` takes; :func:`jcollab.params_of` gives the personal models.
+        An algorithm with ``init(params, model_state=())``, params ``[n, ...]``;
+        :func:`jcollab.params_of` gives the personal models.
         Metrics are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
 
     Raises:
@@ -71,22 +69,20 @@ def ditto(
 
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
-    check_parts(algorithm=algorithm, optimizer=optimizer)
+    checks.parts(algorithm=algorithm, optimizer=optimizer)
     check("attraction", attraction, "finite and >= 0", lambda value: value >= 0)
-    if local_steps < 1:
-        raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+    checks.count("local_steps", local_steps)
     gradient = gradient_of(lift(loss))
-    batch_source = sources.repeated() if source is None else source
 
-    def init(key: Array, params: PyTree, model_state: PyTree = (), **options: Any) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
-        more: Any = (model_state,) if jax.tree.leaves(model_state) else ()
-        common = algorithm.init(key, params, *more, **options)
+        common = algorithm.init(params, model_state)
         clients = Personal(params, model_state, opt_state, common.clients)
         return State(clients, common.shared, common.step)
 
     def local(
+        pick: Callable[..., PyTree],
         params: PyTree,
         model_state: PyTree,
         opt_state: PyTree,
@@ -99,7 +95,7 @@ def ditto(
 
         def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
             params, model_state, opt_state = carry
-            batch = batch_source.pick(row, common, pick_key, k)
+            batch = pick(row, common, pick_key, k)
             key = jax.random.fold_in(step_key, k)
             grads, model_state, metrics = gradient(params, model_state, batch, key)
             pulled = jax.tree.map(
@@ -115,8 +111,10 @@ def ditto(
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
-        rows, common = batch_source.rows(batch, None, local_steps)
-        n = layout.num_clients((clients.params, rows), "(params, batch)")
+        # an algorithm of all clients gets one batch, in which every local step is taken
+        batches = FullBatch(batch) if algorithm.cohort is None else as_local(batch)
+        drawn = batches.rows(None, local_steps)
+        n = layout.num_clients((clients.params, drawn.own), "(params, batch)")
         common_key, local_key = jax.random.split(key)
         before = State(clients.common, state.shared, state.step)
         after, common_log = algorithm.update(before, batch, common_key)
@@ -124,18 +122,19 @@ def ditto(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
         (params, model_state, opt_state), metrics = layout.per_client(
-            local, in_axes=(0, 0, 0, 0, 0, None, 0)
+            functools.partial(local, drawn.pick), in_axes=(0, 0, 0, 0, 0, None, 0)
         )(
             clients.params,
             clients.model_state,
             clients.opt_state,
             center,
-            rows,
-            common,
+            drawn.own,
+            drawn.common,
             layout.client_keys(local_key, n),
         )
         log = {f"common_{name}": value for name, value in common_log.items()}
         clients = Personal(params, model_state, opt_state, after.clients)
         return State(clients, after.shared, after.step), mean_metrics(metrics) | log
 
-    return Algorithm(init, update)
+    cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
+    return Algorithm(init, update, cohort)

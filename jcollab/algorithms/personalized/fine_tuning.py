@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.decentralized.decentralized import decentralized
-from jcollab.core import Algorithm, Array, PyTree, State, check_parts, params_of
+from jcollab.core import Algorithm, PyTree, State, params_of
 from jcollab.mixing import identity
 
 
@@ -22,7 +22,7 @@ def fine_tuning(
     After a run of FedAvg this is FedAvg with fine-tuning:
 
         tuning = fine_tuning(loss, optax.sgd(0.1))
-        state, log = run(tuning, tuning.init(key, state), data, key, ...)
+        state, log = run(tuning, tuning.init(state), data, key, ...)
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
@@ -31,7 +31,7 @@ def fine_tuning(
             each.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())``; ``params`` are models ``[n, ...]``,
+        An algorithm with ``init(params, model_state=())``; ``params`` are models ``[n, ...]``,
         or a State, whose models are taken, with ``state.clients.model_state`` where it has that.
         Rounds are counted from 0.
 
@@ -40,12 +40,12 @@ def fine_tuning(
         ValueError: if n < 1, or at ``init``, if it is not the number of models and there are
             several.
     """
-    check_parts(optimizer=optimizer)
+    checks.parts(optimizer=optimizer)
     if n is not None and n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     alone = decentralized(loss, optimizer, identity())
 
-    def init(key: Array, params: PyTree | State, model_state: PyTree = ()) -> State:
+    def init(params: PyTree | State, model_state: PyTree = ()) -> State:
         if isinstance(params, State):
             if not jax.tree.leaves(model_state):
                 model_state = getattr(params.clients, "model_state", ())
@@ -55,6 +55,6 @@ def fine_tuning(
             raise ValueError(f"n is {n}, but there are models of {have} clients")
         if n is not None and have == 1:
             params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape[1:])), params)
-        return alone.init(key, params, model_state)
+        return alone.init(params, model_state)
 
     return Algorithm(init, alone.update)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jcollab import layout
-from jcollab.algorithms.local_step import lift_train, mean_metrics
+from jcollab import checks, layout
+from jcollab.algorithms.local_step import mean_metrics
 from jcollab.algorithms.representations.epochs import epochs, over_all, rows_of
 from jcollab.algorithms.representations.groups import Group, check_groups, join, per_group, split
 from jcollab.core import (
@@ -20,11 +20,10 @@ from jcollab.core import (
     Metrics,
     Mixer,
     PyTree,
+    Round,
     State,
-    check_counts,
-    check_parts,
     lift_predict,
-    members,
+    lift_train,
 )
 from jcollab.objectives.prototypes import (
     Prototypes,
@@ -124,7 +123,7 @@ def representation_sharing(
         honest: bool ``[n]``, whose metrics are averaged; None for all.
 
     Returns:
-        An algorithm with ``init(key, params, model_state=())``, params and model_state stacked
+        An algorithm with ``init(params, model_state=())``, params and model_state stacked
         ``[n, ...]`` (tuples of stacked trees for a sequence of groups), and ``update(state, batch,
         key)``. The batch is all data of all clients: :class:`jcollab.data.ClientData` (with
         ``sample=jcollab.data.whole``), or fields ``x [n, m, ...]`` and ``y [n, m]``. It reports
@@ -139,7 +138,7 @@ def representation_sharing(
     al. 2018, arXiv 1811.11479. Class means alone: Tan et al. 2022, arXiv 2105.00243.
     """
     optional = {"mixer": mixer, "observer": observer, "model_mixer": model_mixer}
-    check_parts(
+    checks.parts(
         optimizer=optimizer, **{name: part for name, part in optional.items() if part is not None}
     )
     several = not isinstance(groups, Group)
@@ -147,13 +146,13 @@ def representation_sharing(
     check_groups(kinds)
     if not callable(objective):
         raise TypeError(f"objective must be a function, got {type(objective).__name__}")
-    check_counts(
+    checks.counts(
         num_classes=num_classes,
         num_features=num_features,
         num_observations=num_observations,
         samples_per_class=samples_per_class,
         num_epochs=num_epochs,
-        batch_size=1 if batch_size is None else batch_size,
+        batch_size=batch_size,
     )
     if message not in MESSAGES:
         raise ValueError(f"message must be one of {', '.join(MESSAGES)}, got {message!r}")
@@ -163,11 +162,11 @@ def representation_sharing(
     if message == "logits" and observer is not None:
         raise ValueError("observer must be None for messages that are logits")
     n = sum(kind.clients for kind in kinds)
-    reporting = members(honest, n, "honest")
+    reporting = checks.members(honest, n, "honest")
     width = num_classes if message == "logits" else num_features
     num_sent = num_observations if observer else 0
 
-    def init(key: Array, params: PyTree, model_state: PyTree = ()) -> State:
+    def init(params: PyTree, model_state: PyTree = ()) -> State:
         each = per_group(params, kinds, several)
         if several and not jax.tree.leaves(model_state):
             model_state = ((),) * len(kinds)
@@ -230,7 +229,7 @@ def representation_sharing(
         known = jnp.zeros((n, num_classes), bool)
         if mixer:
             arrived, mixed = mixer.update(
-                sent[0], clients.mixer, key=jax.random.fold_in(key, 0), step=step
+                sent[0], clients.mixer, Round(jax.random.fold_in(key, 0), step)
             )
             means, known = unweigh(arrived, sent[0], own_share)
         seen = jnp.zeros((n, 0, num_classes, width), kind)
@@ -241,8 +240,7 @@ def representation_sharing(
                 arrived, state = observer.update(
                     sent[m - num_sent],
                     clients.observers[m],
-                    key=jax.random.fold_in(key, 1 + m),
-                    step=step,
+                    Round(jax.random.fold_in(key, 1 + m), step),
                 )
                 pairs.append(unweigh(arrived))
                 states.append(state)
@@ -309,7 +307,7 @@ def representation_sharing(
         model_state = clients.models
         if model_mixer:
             mixture, model_state = model_mixer.update(
-                _whole(models, carried), model_state, key=model_key, step=state.step
+                _whole(models, carried), model_state, Round(model_key, state.step)
             )
             models, carried = mixture if jax.tree.leaves(carried) else (mixture, carried)
         clients = SharingClients(models, carried, opt_fresh, mixed, observers, model_state)

@@ -10,7 +10,6 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab.data.synthetic import quadratics
 from tests import REFERENCE
 
 FILES = REFERENCE / "relaysgd"
@@ -85,8 +84,8 @@ def models(algorithm, problem, rounds, start=None):
     algorithm = jc.with_metrics(algorithm, lambda state: {"x": jc.params_of(state)})
     start = jnp.zeros((n, d)) if start is None else start
     problem = jax.tree.map(jnp.asarray, problem)
-    state = algorithm.init(KEY, start)
-    state, log = jc.run(algorithm, state, problem, KEY, num_rounds=rounds, sample=quadratics.whole)
+    state = algorithm.init(start)
+    state, log = jc.run(algorithm, state, jc.data.full_batch(problem), KEY, num_rounds=rounds)
     return np.concatenate([start[None], log["x"]]), state
 
 
@@ -205,7 +204,7 @@ def test_conserved_quantity_and_consensus_limit(x64, tree):
     mixer, x = jc.relay_sum(tree), jnp.asarray(start)
     state = mixer.init(x)
     half, counts = [], []
-    update = jax.jit(lambda x, s: mixer.update(x, s, key=KEY, step=0))
+    update = jax.jit(lambda x, s: mixer.update(x, s, jc.core.Round(KEY, 0)))
     for u in updates:
         half.append(np.asarray(x + u))
         x, state = update(x + u, state)
@@ -233,14 +232,14 @@ def test_grad_form_agrees_exactly_once_updates_stop(x64):
     updates = np.random.default_rng(0).normal(size=(5, 8, 2))
     x, state = jnp.zeros((8, 2)), mixer.init(jnp.zeros((8, 2)))
     for u in [*updates, *np.zeros((6, 8, 2))]:
-        mixed, state = mixer.update(jnp.asarray(u), state, key=KEY, step=0)
+        mixed, state = mixer.update(jnp.asarray(u), state, jc.core.Round(KEY, 0))
         x = x + mixed
     np.testing.assert_allclose(x, np.broadcast_to(updates.sum((0, 1)) / 8, (8, 2)), atol=1e-12)
 
 
 def test_d2_warns_of_a_matrix_at_its_limit():
     with pytest.warns(UserWarning, match="smallest eigenvalue above -1/3, this one has -0.3333"):
-        jc.algorithms.d2(LOSS, optax.sgd(0.1), jc.gossip(RING)).init(KEY, jnp.zeros((8, 2)))
+        jc.algorithms.d2(LOSS, optax.sgd(0.1), jc.gossip(RING)).init(jnp.zeros((8, 2)))
 
 
 def test_heterogeneity_does_not_slow_relaysgd_down(x64):

@@ -35,7 +35,7 @@ def problem(rounds=M * ROUNDS, n=M):
 
 
 def train(algorithm, params, batches):
-    return jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)
+    return jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), KEY)
 
 
 def sigmoid(z):
@@ -144,9 +144,9 @@ def test_without_alpha_members_are_those_of_a_deep_ensemble():
     alone = jc.decentralized(loss, optimizer, jc.identity())
     for m in range(M):
         # the rounds in which the member was trained, under the same round numbers
-        start = alone.init(KEY, params)._replace(step=jnp.int32(m * ROUNDS))
+        start = alone.init(params)._replace(step=jnp.int32(m * ROUNDS))
         part = jax.tree.map(lambda leaf: leaf[m * ROUNDS : (m + 1) * ROUNDS], batches)  # noqa: B023
-        own, _ = jc.run(alone, start, part, KEY)
+        own, _ = jc.run(alone, start, jc.data.stacked(part), KEY)
         rows = (jax.tree.map(lambda leaf: leaf[m], s.clients.params) for s in (state, own))  # noqa: B023
         chex.assert_trees_all_close(*rows, rtol=1e-6)
     others = train(algorithm, params, batches | {"unlabeled": 1 - batches["unlabeled"]})[0]
@@ -160,11 +160,11 @@ def test_several_ensembles_are_one_program():
     def build(settings):
         return jc.dbat(loss, predict, optax.sgd(0.1), alpha=settings, member_rounds=ROUNDS)
 
-    one = build(0.0).init(KEY, params)
+    one = build(0.0).init(params)
     result = jc.fit(
         build,
         jc.replicate(one, 2),
-        batches,
+        jc.data.stacked(batches),
         jnp.stack([KEY, KEY]),
         num_rounds=M * ROUNDS,
         replicas=True,
@@ -195,8 +195,10 @@ def test_what_a_model_carries_comes_from_both_batches():
         member_rounds=1,
         train=carried,
     )
-    state = algorithm.init(KEY, params, jnp.array([1.0, 2.0, 3.0]))
-    state, _ = jc.run(algorithm, state, jax.tree.map(lambda x: x[:2], batches), KEY)
+    state = algorithm.init(params, jnp.array([1.0, 2.0, 3.0]))
+    state, _ = jc.run(
+        algorithm, state, jc.data.stacked(jax.tree.map(lambda x: x[:2], batches)), KEY
+    )
     np.testing.assert_array_equal(state.clients.model_state, [2, 30, 3])
 
 

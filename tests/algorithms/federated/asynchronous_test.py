@@ -67,8 +67,8 @@ def test_a_scan_equals_a_python_simulation_step_for_step(name, x64):
         jc.algorithms.asynchronous(loss, optimizer, schedule, **options),
         lambda state: {"model": state.shared.params},
     )
-    state = algorithm.init(KEY, jc.replicate(jnp.asarray(START), N))
-    state, log = jc.run(algorithm, state, batches, KEY)
+    state = algorithm.init(jc.replicate(jnp.asarray(START), N))
+    state, log = jc.run(algorithm, state, jc.data.stacked(batches), KEY)
     models, delays = plain(np.asarray(schedule.client), batches, **given)
     np.testing.assert_allclose(log["model"], models, rtol=1e-12)
     np.testing.assert_array_equal(log["delay"], delays)
@@ -83,7 +83,9 @@ def test_delay_zero_is_sgd_to_the_bit():
     params = jc.replicate(jnp.asarray(START), 1)
 
     def final(algorithm):
-        return jc.params_of(jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)[0])[0]
+        return jc.params_of(
+            jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), KEY)[0]
+        )[0]
 
     sgd = optax.sgd(0.1, momentum=0.9)
     expected = final(jc.centralized(loss, sgd))
@@ -111,7 +113,9 @@ def test_relabeled_clients_and_the_arriving_clients_batch_alone():
 
     def final(schedule, batches):
         algorithm = jc.algorithms.asynchronous(loss, optax.sgd(0.1), schedule)
-        return jc.params_of(jc.run(algorithm, algorithm.init(KEY, params), batches, KEY)[0])
+        return jc.params_of(
+            jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), KEY)[0]
+        )
 
     expected = final(schedule, batches)
     new = np.array([2, 0, 3, 1])  # client i becomes new[i]
@@ -133,14 +137,14 @@ def test_a_delay_is_a_ring_of_equal_clients(x64):
         algorithm = jc.algorithms.asynchronous(
             loss, optax.sgd(0.2), jc.theory.arrivals.round_robin(T, d + 1)
         )
-        state, log = jc.run(algorithm, algorithm.init(KEY, params), value, KEY)
+        state, log = jc.run(algorithm, algorithm.init(params), jc.data.stacked(value), KEY)
         return jc.params_of(state)[0], log["delay"]
 
     models, delays = jax.jit(jax.vmap(ring))(jnp.arange(5))
     for d in range(5):
         optimizer = optax.chain(optax.sgd(0.2), jc.local.delay_updates(d, first="repeat"))
         algorithm = jc.centralized(loss, optimizer)
-        state, _ = jc.run(algorithm, algorithm.init(KEY, params[:1]), value, KEY)
+        state, _ = jc.run(algorithm, algorithm.init(params[:1]), jc.data.stacked(value), KEY)
         np.testing.assert_allclose(models[d], jc.params_of(state)[0], rtol=1e-12)
         assert set(np.asarray(delays[d, 4:])) == {d}
 
@@ -155,8 +159,8 @@ def test_nobody_comes_once_everybody_has_left():
     def final(rounds):
         algorithm = jc.algorithms.asynchronous(loss, optax.sgd(0.1), schedule)
         batches = jax.tree.map(lambda leaf: leaf[:rounds], data(n=2))
-        state = algorithm.init(KEY, jc.replicate(jnp.asarray(START), 2))
-        return jc.run(algorithm, state, batches, KEY)[0]
+        state = algorithm.init(jc.replicate(jnp.asarray(START), 2))
+        return jc.run(algorithm, state, jc.data.stacked(batches), KEY)[0]
 
     three, six = final(3), final(6)
     np.testing.assert_array_equal(three.shared.params, six.shared.params)
@@ -230,7 +234,7 @@ BAD = [
     ),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), np.array([0, 7])).init(
-            KEY, jnp.ones((4, D))
+            jnp.ones((4, D))
         ),
         ValueError,
         r"arrivals must hold clients in -1..3, got 0..7",

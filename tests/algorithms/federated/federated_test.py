@@ -40,9 +40,9 @@ def build(optimizer=SGD, **options):
 
 def train(algorithm, data, x, rounds=ROUNDS, **start):
     """The server's model after each round."""
-    state, models = algorithm.init(KEY, jc.replicate(x, 5), **start), []
+    state, models = algorithm.init(jc.replicate(x, 5), **start), []
     for _ in range(rounds):
-        state, _ = jc.run(algorithm, state, data, KEY, num_rounds=1, sample=jc.data.whole)
+        state, _ = jc.run(algorithm, state, jc.data.full_batch(data), KEY, num_rounds=1)
         models.append(jc.params_of(state)[0])
     return np.stack(models)
 
@@ -119,7 +119,7 @@ def test_corrections_are_gradients_over_all_batches_of_a_round(x64):
         for k in range(STEPS):
             y = y - GAMMA * (a[i, k] @ y - b[i, k] - own[i] + own.mean(0))
         ends.append(y)
-    state = algorithm.init(KEY, jc.replicate(jnp.asarray(x), n))
+    state = algorithm.init(jc.replicate(jnp.asarray(x), n))
     state, _ = algorithm.update(state, {"A": jnp.asarray(a), "b": jnp.asarray(b)}, KEY)
     np.testing.assert_allclose(jc.params_of(state)[0], np.mean(ends, 0), rtol=1e-12)
 
@@ -160,12 +160,7 @@ def test_grad_align_follows_the_regularized_gradient_exactly_on_quadratics(x64):
     np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularized)(x), rtol=1e-13)
     algorithm = jc.algorithms.grad_align(loss, SGD, 0.0)
     _, log = jc.run(
-        algorithm,
-        algorithm.init(KEY, jc.replicate(x, 5)),
-        data,
-        KEY,
-        num_rounds=1,
-        sample=jc.data.whole,
+        algorithm, algorithm.init(jc.replicate(x, 5)), jc.data.full_batch(data), KEY, num_rounds=1
     )
     np.testing.assert_allclose(log["gradient_variance"][0], REFS["grad_variance_x0"], rtol=1e-13)
 
@@ -210,7 +205,7 @@ def test_what_a_client_keeps_is_the_clients():
     algorithm = jc.federated(
         counting, SGD, num_sampled=3, dropout=0.3, source=jc.data.sources.repeated()
     )
-    state = algorithm.init(KEY, jnp.zeros((6, 2)), jnp.zeros(6))
+    state = algorithm.init(jnp.zeros((6, 2)), jnp.zeros(6))
     participants, log = jnp.zeros(()), []
     for t in range(5):
         batch = 10.0 ** jnp.arange(6)
@@ -228,7 +223,7 @@ def test_what_a_client_keeps_is_the_clients():
 def test_a_round_that_nobody_finishes_changes_nothing():
     algorithm = build(dropout=0.999, server_optimizer=optax.sgd(1.0, momentum=0.9))
     data, x = {"A": jnp.ones((5, 2, 2)), "b": jnp.ones((5, 2))}, jnp.ones(2)
-    state = algorithm.init(KEY, jc.replicate(x, 5))
+    state = algorithm.init(jc.replicate(x, 5))
     new, metrics = algorithm.update(state, data, KEY)
     chex.assert_trees_all_equal(new.shared, state.shared)
     assert metrics["participants"] == 0 and jnp.isnan(metrics["loss"])
@@ -238,9 +233,9 @@ def test_one_model_for_a_given_number_of_clients():
     data = {"A": jnp.ones((5, 2, 2)), "b": jnp.arange(10.0).reshape(5, 2)}
     x = jnp.array([1.0, -1.0])
     given = build(num_clients=5)
-    state, _ = given.update(given.init(KEY, x), data, KEY)
+    state, _ = given.update(given.init(x), data, KEY)
     stacked = build()
-    expected, _ = stacked.update(stacked.init(KEY, jc.replicate(x, 5)), data, KEY)
+    expected, _ = stacked.update(stacked.init(jc.replicate(x, 5)), data, KEY)
     chex.assert_trees_all_equal(state, expected)
 
 
@@ -287,7 +282,7 @@ def test_clients_are_sampled_uniformly_without_replacement():
 )
 def test_bad_settings_are_named(options, start, message):
     with pytest.raises(ValueError, match=message):
-        build(**options).init(KEY, jnp.ones((5, 4)), **start)
+        build(**options).init(jnp.ones((5, 4)), **start)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +304,6 @@ def test_bad_parts_are_named(make, message):
 
 def test_batches_of_the_wrong_form_are_named():
     algorithm = jc.federated(loss, SGD, local_steps=2)
-    state = algorithm.init(KEY, jnp.ones((5, 4)))
+    state = algorithm.init(jnp.ones((5, 4)))
     with pytest.raises(ValueError, match=r"batch\['A'\] must have shape \[n, H=2, ...\]"):
         algorithm.update(state, {"A": jnp.ones((5, 4, 4)), "b": jnp.ones((5, 2, 4))}, KEY)

@@ -95,7 +95,7 @@ def test_weights_displace_and_average_alike(x64):
 
     drift = jc.local.gradient_alignment(beta)
     algorithm = federated(quadratic, gamma, local_steps=1, drift=drift)
-    state = algorithm.init(KEY, jc.replicate(quadratic.start, 5), weights=p)
+    state = algorithm.init(jc.replicate(quadratic.start, 5), weights=p)
     state, _ = algorithm.update(state, quadratic.data, KEY)
     expected = quadratic.start - gamma * jax.grad(regularized)(quadratic.start)
     np.testing.assert_allclose(jc.params_of(state)[0], expected, rtol=1e-13)
@@ -107,7 +107,7 @@ def test_gradients_are_aligned_over_the_sampled_alone(x64):
     drift = jc.local.gradient_alignment(0.1)
     some = federated(quadratic, num_sampled=2, drift=drift)
     key = jax.random.key(4)
-    state, _ = some.update(some.init(key, jc.replicate(quadratic.start, 5)), quadratic.data, key)
+    state, _ = some.update(some.init(jc.replicate(quadratic.start, 5)), quadratic.data, key)
     pair = jc.layout.sample_clients(jax.random.split(key)[0], 5, 2)
     alone = quadratic._replace(data=jax.tree.map(lambda leaf: leaf[pair], quadratic.data))
     expected = alone.end(federated(alone, drift=drift))
@@ -128,7 +128,7 @@ def test_twice_the_gradients():
         algorithm = jc.federated(
             loss, optax.sgd(0.1), local_steps=4, source=jc.data.sources.repeated(), drift=drift
         )
-        state, _ = algorithm.update(algorithm.init(KEY, x), data, KEY)
+        state, _ = algorithm.update(algorithm.init(x), data, KEY)
         jax.block_until_ready(state)
         jax.effects_barrier()
         assert len(counted) == 3 * each
@@ -138,7 +138,7 @@ def test_gradient_variance_at_the_servers_model(x64):
     quadratic = problems.quadratic()
     evaluate = jc.metrics.gradient_variance(quadratic.loss, quadratic.data, prefix="server_")
     algorithm = federated(quadratic)
-    measured = evaluate(algorithm.init(KEY, jc.replicate(quadratic.start, 5)))
+    measured = evaluate(algorithm.init(jc.replicate(quadratic.start, 5)))
     np.testing.assert_allclose(
         measured["server_gradient_variance"], REFS["grad_variance_x0"], rtol=1e-13
     )
@@ -148,7 +148,7 @@ def test_gradient_variance_at_the_servers_model(x64):
     np.testing.assert_allclose(measured["server_mean_loss"], loss)
     gossip = jc.decentralized(quadratic.loss, optax.sgd(0.1), jc.identity())
     models = jc.replicate(quadratic.start, 5) + jnp.array([-2.0, -1, 0, 1, 2])[:, None]
-    again = evaluate(gossip.init(KEY, models))  # without a server, at the average
+    again = evaluate(gossip.init(models))  # without a server, at the average
     np.testing.assert_allclose(again["server_gradient_variance"], REFS["grad_variance_x0"])
     with pytest.raises(ValueError, match="batch"):
         jc.metrics.gradient_variance(quadratic.loss, {})

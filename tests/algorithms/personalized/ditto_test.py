@@ -4,7 +4,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from tests.algorithms.personal_cases import KEY, D, N, T, problem, quadratic, train
+from tests.algorithms.personal_cases import D, N, T, problem, quadratic, train
 
 
 @pytest.mark.parametrize("attraction", [0.0, 0.7])
@@ -72,4 +72,4 @@ def test_ditto_beside_federated_averaging(x64):
     np.testing.assert_allclose(jc.params_of(state), v, atol=1e-12)
     tuning = jc.algorithms.fine_tuning(quadratic, optax.sgd(0.2), n=N)
     one, _ = train(common, params, steps)
-    np.testing.assert_allclose(tuning.init(KEY, one).clients.params, np.tile(w, (N, 1)), atol=1e-12)
+    np.testing.assert_allclose(tuning.init(one).clients.params, np.tile(w, (N, 1)), atol=1e-12)

@@ -64,8 +64,8 @@ def ragged(seed=1):
 
 
 def go(algorithm, data, rounds=2, start=None, key=KEY):
-    state = algorithm.init(key, params() if start is None else start)
-    return jc.run(algorithm, state, data, key, num_rounds=rounds, sample=jc.data.whole)
+    state = algorithm.init(params() if start is None else start)
+    return jc.run(algorithm, state, jc.data.full_batch(data), key, num_rounds=rounds)
 
 
 def shift(x, *, key, step):
@@ -185,7 +185,7 @@ def test_clients_learn_from_the_round_before():
     data = dense()
     other = data._replace(x=data.x.at[0].multiply(-2.0))
     algorithm = build(mixer=jc.server(), objective=objectives.representation_sharing(1.0, 0.0))
-    state = algorithm.init(KEY, params())
+    state = algorithm.init(params())
     a, _ = algorithm.update(state, data, KEY)
     # the same models, and so the same messages, whatever the learning rate of others is
     faster = representation_sharing(
@@ -196,7 +196,7 @@ def test_clients_learn_from_the_round_before():
         num_classes=C,
         num_features=D,
     )
-    b, _ = faster.update(faster.init(KEY, params()), data, KEY)
+    b, _ = faster.update(faster.init(params()), data, KEY)
     step_a = jax.tree.map(jnp.subtract, a.clients.params, params())
     step_b = jax.tree.map(jnp.subtract, b.clients.params, params())
     chex.assert_trees_all_close(step_a, jax.tree.map(lambda x: 5 * x, step_b), atol=1e-5)
@@ -239,8 +239,8 @@ def test_last_batch_is_smaller_and_every_example_is_seen_once():
         frozen = representation_sharing(
             group(), optax.sgd(0.0), None, objective, num_classes=C, num_features=D, batch_size=size
         )
-        assert algorithm.init(KEY, params()).step == 0
-        _, log = frozen.update(frozen.init(KEY, params()), data, KEY)
+        assert algorithm.init(params()).step == 0
+        _, log = frozen.update(frozen.init(params()), data, KEY)
         seen.append(log)
         assert log["ones"] == 1
     for log in seen[1:]:
@@ -256,7 +256,7 @@ def prototypes(seed=0):
 def test_a_rule_per_class_passes_over_those_without_the_class():
     sent = prototypes()
     mixer = jc.server(per_class(coordinate_median()))
-    mixed, _ = mixer.update(sent, mixer.init(sent), key=KEY, step=0)
+    mixed, _ = mixer.update(sent, mixer.init(sent), jc.core.Round(KEY, 0))
     means, known = unweigh(mixed)
     np.testing.assert_array_equal(known[0], [True, True, False])
     np.testing.assert_allclose(means[0, 0], np.median(sent.values[:, 0], axis=0), atol=1e-6)
@@ -264,8 +264,8 @@ def test_a_rule_per_class_passes_over_those_without_the_class():
     np.testing.assert_allclose(means[0, 1], np.median(sent.values[have, 1], axis=0), atol=1e-6)
     assert (means[:, 2] == 0).all()
     linear = jc.neighborhood(jc.topology.complete(N), per_class(jc.aggregators.weighted()))
-    mixed, _ = linear.update(sent, linear.init(sent), key=KEY, step=0)
-    plain, _ = jc.all_reduce().update(sent, (), key=KEY, step=0)
+    mixed, _ = linear.update(sent, linear.init(sent), jc.core.Round(KEY, 0))
+    plain, _ = jc.all_reduce().update(sent, (), jc.core.Round(KEY, 0))
     # a client without the class stands in with the mean of the others, which is the mean
     np.testing.assert_allclose(unweigh(mixed)[0], unweigh(plain)[0], atol=1e-6)
     with pytest.raises(TypeError, match="rule must be a function, got int"):
@@ -279,7 +279,7 @@ def test_false_prototypes_move_the_mean_and_not_a_robust_rule(attack):
     sent = weigh(means, jnp.ones((N, C)))
 
     def received(mixer):
-        return unweigh(mixer.update(sent, mixer.init(sent), key=KEY, step=0)[0])[0]
+        return unweigh(mixer.update(sent, mixer.init(sent), jc.core.Round(KEY, 0))[0])[0]
 
     assert np.abs(received(jc.server(None, wire)) - 2).max() > 0.5
     for rule in (coordinate_median(), trimmed_mean(1)):
@@ -316,7 +316,7 @@ def test_runs_over_any_mixer(mixer):
 def test_a_gossip_target_is_the_mean_of_the_neighborhood():
     sent = prototypes()
     mixer = jc.gossip(jc.topology.ring(N))
-    mixed, _ = mixer.update(sent, mixer.init(sent), key=KEY, step=0)
+    mixed, _ = mixer.update(sent, mixer.init(sent), jc.core.Round(KEY, 0))
     means, known = unweigh(mixed)
     for u in range(N):
         near = [k for k in ((u - 1) % N, u, (u + 1) % N) if sent.weights[k, 1] > 0]
@@ -332,12 +332,12 @@ def test_random_peer_draws_everybody_alike_and_only_neighbors():
         jc.mixing.random_peer(jc.topology.chain(N)): np.eye(N) + np.eye(N, k=1) + np.eye(N, k=-1),
     }.items():
         s = mixer.init(x)
-        draw = jax.vmap(lambda key: mixer.update(x, s, key=key, step=0)[0])  # noqa: B023
+        draw = jax.vmap(lambda key: mixer.update(x, s, jc.core.Round(key, 0))[0])  # noqa: B023
         got = np.asarray(draw(jax.random.split(KEY, 3000)))
         share = np.stack([(got == j).mean(0) for j in range(N)], axis=1)
         np.testing.assert_allclose(share, allowed / allowed.sum(1, keepdims=True), atol=0.04)
     lost = jc.mixing.random_peer(channel=jc.channels.drop(1.0))
-    np.testing.assert_array_equal(lost.update(x, lost.init(x), key=KEY, step=0)[0], x)
+    np.testing.assert_array_equal(lost.update(x, lost.init(x), jc.core.Round(KEY, 0))[0], x)
 
 
 def test_bytes():
@@ -387,11 +387,11 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="model_mixer must be None"):
         build((group(2), group(2)), model_mixer=jc.server())
     with pytest.raises(ValueError, match="stacked for 3 clients, but it has 4"):
-        build().init(KEY, params(3))
+        build().init(params(3))
     with pytest.raises(ValueError, match="params must hold 2 trees"):
-        build((group(2), group(2))).init(KEY, (params(2),))
+        build((group(2), group(2))).init((params(2),))
     algorithm = build()
-    state = algorithm.init(KEY, params())
+    state = algorithm.init(params())
     with pytest.raises(TypeError, match="batch must be ClientData, or have fields x and y"):
         algorithm.update(state, {"x": 1}, KEY)
     with pytest.raises(ValueError, match="batch must have x .* and y .*got"):
@@ -402,5 +402,5 @@ def test_bad_input_is_named():
         algorithm.update(state, dense(), KEY)
     logits = build(objective=objectives.federated_distillation())
     with pytest.raises(ValueError, match="messages must be logits"):
-        logits.update(logits.init(KEY, params()), dense(), KEY)
+        logits.update(logits.init(params()), dense(), KEY)
     assert isinstance(prototypes(), Prototypes)

@@ -43,7 +43,7 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
     server = jc.server()
     watched = server._replace(update=lambda x, s, **kw: server.update(spy(x), s, **kw))
     algorithm = build(model, watched, objectives.representation_sharing(1.0, 0.0), batch_size=2)
-    state = algorithm.init(KEY, params(), start)
+    state = algorithm.init(params(), start)
     new, _ = algorithm.update(state, data, KEY)
     # messages are computed with running averages: those of before the first round
     features = np.stack(
@@ -65,7 +65,7 @@ def test_statistics_are_of_a_clients_own_examples():
     algorithm = build(
         Group(centered, head, N, centering), objective=objectives.representation_sharing(1.0, 0.0)
     )
-    new, _ = algorithm.update(algorithm.init(KEY, params(), jnp.ones((N, IN))), data, KEY)
+    new, _ = algorithm.update(algorithm.init(params(), jnp.ones((N, IN))), data, KEY)
     for i in range(N):
         own = np.asarray(data.examples.x)[np.asarray(data.indices[i])[np.asarray(data.mask[i])]]
         seen = (np.asarray(new.clients.model_state[i]) - 0.9) / 0.1
@@ -81,7 +81,7 @@ def test_averaged_models_are_averaged_with_their_statistics():
         objectives.independent(),
         model_mixer=jc.server(),
     )
-    new, _ = algorithm.update(algorithm.init(KEY, params(), jnp.zeros((N, IN))), dense(), KEY)
+    new, _ = algorithm.update(algorithm.init(params(), jnp.zeros((N, IN))), dense(), KEY)
     expected = 0.1 * dense().x.mean((0, 1))
     np.testing.assert_allclose(new.clients.model_state, np.tile(expected, (N, 1)), atol=1e-6)
 
@@ -90,12 +90,10 @@ def test_groups_may_carry_something_or_nothing():
     groups = [Group(centered, head, 2, centering), group(2)]
     algorithm = build(groups, objective=objectives.representation_sharing(1.0, 0.0))
     both = (params(2), params(2, 1))
-    new, metrics = algorithm.update(
-        algorithm.init(KEY, both, (jnp.zeros((2, IN)), ())), dense(), KEY
-    )
+    new, metrics = algorithm.update(algorithm.init(both, (jnp.zeros((2, IN)), ())), dense(), KEY)
     np.testing.assert_allclose(new.clients.model_state[0], 0.1 * dense().x[:2].mean(1), atol=1e-6)
     assert new.clients.model_state[1] == () and np.isfinite(metrics["loss"])
     with pytest.raises(ValueError, match="model_state of group 0 are stacked for 3 clients"):
-        algorithm.init(KEY, both, (jnp.zeros((3, IN)), ()))
+        algorithm.init(both, (jnp.zeros((3, IN)), ()))
     with pytest.raises(TypeError, match="train of a group must be a function"):
         build(Group(centered, head, N, "yes"))

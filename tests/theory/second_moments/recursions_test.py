@@ -66,9 +66,11 @@ def test_monte_carlo_within_three_standard_errors(case):
         algorithm = jc.algorithms.asynchronous(
             jc.data.synthetic.regression_loss, optax.sgd(rate), schedule
         )
-        state = algorithm.init(key, jnp.ones((5, d)))
+        state = algorithm.init(jnp.ones((5, d)))
         sample = jc.data.synthetic.regression_samples(batch, 3)
-        state, _ = jc.run(algorithm, state, problem, key, num_rounds=steps, sample=sample)
+        state, _ = jc.run(
+            algorithm, state, jc.data.from_function(sample, problem), key, num_rounds=steps
+        )
         return jnp.sum(jc.params_of(state)[0] ** 2)
 
     pairs = (rates, jnp.ones(2, int), jnp.zeros(2, int))

@@ -1,10 +1,14 @@
-"""Corrections of client drift, which leads local steps to each client's own optimum.
+"""Federated methods: what FedProx, SCAFFOLD, FedGA, FedDyn and FedNova change in a round.
 
-A drift is a tuple of pure functions of ONE client, of which each method changes a few. A round with
-server model x goes: (1) where ``probes`` is set, clients send their gradients ``g_i`` at x and hear
-the mean ``gbar``; (2) ``start`` says where client i starts, ``y_i``, and what is added to each of
-its gradients; (3) after its local steps ``finish`` renews what the client keeps; (4) ``serve``
-corrects the mean update and renews what the server keeps.
+A :class:`ClientMethod` is a tuple of pure functions of ONE client, of which each method changes a
+few; :func:`jcollab.federated` applies all of them. A round with server model x goes:
+
+1. Where ``probes`` is set, clients send their gradients ``g_i`` at x and receive the mean ``gbar``.
+2. ``start`` returns where client i starts, ``y_i``, and the correction of its gradients.
+3. ``transform`` changes the gradients of each local step, before the local optimizer.
+4. ``finish`` renews what the client keeps, after its local steps.
+5. ``length`` is the length of the local run, by which the update is divided.
+6. ``serve`` corrects the mean update and renews what the server keeps.
 """
 
 from __future__ import annotations
@@ -14,13 +18,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
+
+from jcollab import checks
+from jcollab.local.transforms import control_variate, proximal
 
 PyTree = Any
 Array = jax.Array
 
 
-class Drift(NamedTuple):
-    """A correction of client drift.
+class ClientMethod(NamedTuple):
+    """A federated method.
 
     Attributes:
         init: ``init(params) -> (own, server)``, what one client and the server keep.
@@ -28,27 +36,52 @@ class Drift(NamedTuple):
             gradients are None without ``probes``, the correction is None where there is none.
         finish: ``finish(own, change, gradient) -> own`` from the client's update ``y - x`` and the
             mean of its local gradients, without corrections.
-        serve: ``serve(update, server, moved) -> (update, server)``; ``moved`` is what the mean of
-            ``own`` over all clients has changed by.
+        serve: ``serve(update, server, moved) -> (update, server)``; ``moved`` is the change of the
+            mean of ``own`` over all clients.
+        transform: optax transform of the gradients of local steps, before the local optimizer; it
+            gets the extra arguments ``anchor``, x, and ``correction``. None for none.
+        length: ``length(steps) -> a``; updates are divided by it, and their mean multiplied by the
+            mean length. None for 1.
         probes: whether clients send gradients at x before their local steps, which costs a gradient
             and a communication more.
-        corrects: whether there are corrections, which the optimiser must apply.
     """
 
-    init: Callable[[PyTree], tuple[PyTree, PyTree]]
-    start: Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
-    finish: Callable[[PyTree, PyTree, PyTree], PyTree]
-    serve: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
-    probes: bool
-    corrects: bool
+    init: Callable[[PyTree], tuple[PyTree, PyTree]] = lambda params: ((), ())
+    start: Callable[..., tuple[PyTree, PyTree]] = lambda params, own, server, g, mean: (
+        params,
+        None,
+    )
+    finish: Callable[[PyTree, PyTree, PyTree], PyTree] = lambda own, change, gradient: own
+    serve: Callable[..., tuple[PyTree, PyTree]] = lambda update, server, moved: (update, server)
+    transform: optax.GradientTransformation | None = None
+    length: Callable[[Array], Array] | None = None
+    probes: bool = False
 
 
-def none() -> Drift:
-    """Plain local steps."""
-    return _drift()
+def fedavg() -> ClientMethod:
+    """Plain local steps.
+
+    Source: McMahan et al. 2017, arXiv 1602.05629.
+    """
+    return ClientMethod()
 
 
-def scaffold(*, recomputed: bool = False) -> Drift:
+def fedprox(mu: Any) -> ClientMethod:
+    """Local steps on ``f_i(y) + (mu/2) ||y - x||^2``.
+
+    Args:
+        mu: >= 0; may be traced.
+
+    Raises:
+        ValueError: if mu < 0.
+
+    Source: Li et al. 2018, arXiv 1812.06127.
+    """
+    checks.number("mu", mu, at_least=0)
+    return ClientMethod(transform=proximal(mu))
+
+
+def scaffold(*, recomputed: bool = False) -> ClientMethod:
     """Control variates: every local gradient is corrected by ``c - c_i``.
 
         y <- y - gamma (grad f_i(y) - c_i + c)
@@ -60,8 +93,6 @@ def scaffold(*, recomputed: bool = False) -> Drift:
     Args:
         recomputed: takes the gradients of the round itself, at one more gradient and communication.
 
-    The optimiser must hold :func:`jcollab.local.control_variate`.
-
     Source: Karimireddy et al. 2019, arXiv 1910.06378; recomputed as a baseline by Dandi, Barba and
     Jaggi 2021, arXiv 2106.13897.
     """
@@ -70,18 +101,18 @@ def scaffold(*, recomputed: bool = False) -> Drift:
         def difference(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
             return x, _minus(mean, g)
 
-        return _drift(start=difference, probes=True, corrects=True)
+        return ClientMethod(start=difference, transform=control_variate(), probes=True)
 
-    return _drift(
+    return ClientMethod(
         init=lambda x: (_zeros(x), _zeros(x)),
         start=lambda x, own, server, g, mean: (x, _minus(server, own)),
         finish=lambda own, change, gradient: gradient,
         serve=lambda update, server, moved: (update, _plus(server, moved)),
-        corrects=True,
+        transform=control_variate(),
     )
 
 
-def gradient_alignment(beta: Any) -> Drift:
+def fedga(beta: Any) -> ClientMethod:
     """Clients start displaced, so that their gradients align: ``y_i = x + beta (g_i - gbar)``.
 
     The displacements have mean 0 and stay in ``y_i`` until models are averaged. With K local steps
@@ -96,7 +127,7 @@ def gradient_alignment(beta: Any) -> Drift:
 
     Source: FedGA of Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
-    check_strength("beta", beta)
+    checks.number("beta", beta, at_least=0)
 
     def start(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
         def displaced(p: Array, g: Array, mean: Array) -> Array:
@@ -104,10 +135,10 @@ def gradient_alignment(beta: Any) -> Drift:
 
         return jax.tree.map(displaced, x, g, mean), None
 
-    return _drift(start=start, probes=True)
+    return ClientMethod(start=start, probes=True)
 
 
-def dynamic_regularization(alpha: Any) -> Drift:
+def feddyn(alpha: Any) -> ClientMethod:
     """FedDyn: linear and quadratic terms that let local optima agree with the global one.
 
         y minimises f_i(y) - <h_i, y> + (alpha/2) ||y - x||^2,     h_i <- h_i - alpha (y - x)
@@ -116,78 +147,52 @@ def dynamic_regularization(alpha: Any) -> Drift:
     Args:
         alpha: the penalty, > 0; may be a traced value.
 
-    The optimiser must hold :func:`jcollab.local.control_variate`, and ``proximal(alpha)`` for the
-    quadratic term.
-
     Raises:
         ValueError: if alpha <= 0.
 
     Source: Acar et al. 2021, arXiv 2111.04263.
     """
-    if not isinstance(alpha, jax.core.Tracer) and not alpha > 0:
-        raise ValueError(f"alpha must be positive, got {alpha}")
+    checks.number("alpha", alpha, above=0)
 
     def serve(update: PyTree, server: PyTree, moved: PyTree) -> tuple[PyTree, PyTree]:
         server = _plus(server, moved)
         return jax.tree.map(lambda u, h: u - (h / alpha).astype(u.dtype), update, server), server
 
-    return _drift(
+    return ClientMethod(
         init=lambda x: (_zeros(x), _zeros(x)),
         start=lambda x, own, server, g, mean: (x, jax.tree.map(jnp.negative, own)),
         finish=lambda own, change, gradient: jax.tree.map(
             lambda h, d: h - (alpha * d).astype(h.dtype), own, change
         ),
         serve=serve,
-        corrects=True,
+        transform=optax.chain(proximal(alpha), control_variate()),
     )
 
 
-def normalized(momentum: float = 0.0) -> Callable[[Array], Array]:
-    """FedNova's length of a local run of tau steps, by which its update is divided.
+def fednova(momentum: float = 0.0) -> ClientMethod:
+    """FedNova: updates are divided by the length of the local run, here of tau steps.
 
         a = (tau - rho (1 - rho^tau) / (1 - rho)) / (1 - rho),      tau for plain SGD (rho = 0)
 
     Args:
         momentum: rho of local heavy-ball momentum, in [0, 1).
 
-    Returns:
-        ``length(steps) -> a``.
-
     Raises:
         ValueError: if momentum lies outside [0, 1).
 
     Example:
-        >>> float(jc.local.normalized()(jnp.array(5)))  # plain SGD
+        >>> float(jc.local.fednova().length(jnp.array(5)))  # plain SGD
         5.0
 
     Source: Wang et al. 2020, arXiv 2007.07481.
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    checks.number("momentum", momentum, at_least=0, below=1)
 
     def length(steps: Array) -> Array:
         tau = steps.astype(jnp.float32)
         return (tau - momentum * (1 - momentum**tau) / (1 - momentum)) / (1 - momentum)
 
-    return length
-
-
-def check_strength(name: str, value: Any) -> None:
-    """ValueError unless the value is at least 0 (or traced)."""
-    if not isinstance(value, jax.core.Tracer) and not value >= 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-
-
-def _drift(**parts: Any) -> Drift:
-    plain: dict[str, Any] = {
-        "init": lambda x: ((), ()),
-        "start": lambda x, own, server, g, mean: (x, None),
-        "finish": lambda own, change, gradient: own,
-        "serve": lambda update, server, moved: (update, server),
-        "probes": False,
-        "corrects": False,
-    }
-    return Drift(**plain | parts)
+    return ClientMethod(length=length)
 
 
 def _zeros(tree: PyTree) -> PyTree:

@@ -1,0 +1,154 @@
+"""Checks of arguments. Each raises an error of one form, ``NAME must be ..., got ...``.
+
+Values that are being traced have no number yet and pass: what is known when a function is called
+is checked, and nothing else.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def traced(*values: Any) -> bool:
+    """Whether one of the values, or of their leaves, is being traced."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """ValueError unless a number, or every number of an array, lies in a range.
+
+    Args:
+        name: of the argument.
+        value: number or array; NaN lies in no range.
+        at_least: lower bound, included.
+        above: lower bound, excluded.
+        at_most: upper bound, included.
+        below: upper bound, excluded.
+
+    Raises:
+        TypeError: if it is no number.
+
+    Example:
+        >>> number("weight", 2, at_least=0, at_most=1)
+        Traceback (most recent call last):
+        ValueError: weight must be in [0, 1], got 2
+    """
+    if traced(value):
+        return
+    array = np.asarray(value)
+    if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    low, high = _or(at_least, -np.inf), _or(at_most, np.inf)
+    fine = (low <= array) & (array <= high)
+    if above is not None:
+        fine &= array > above
+    if below is not None:
+        fine &= array < below
+    if not np.all(fine):
+        raise ValueError(f"{name} must be {_range(at_least, above, at_most, below)}, got {value}")
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _range(
+    at_least: float | None, above: float | None, at_most: float | None, below: float | None
+) -> str:
+    low, high = at_least if above is None else above, at_most if below is None else below
+    if low is not None and high is not None:
+        return f"in {'[' if above is None else '('}{low:g}, {high:g}{']' if below is None else ')'}"
+    if low is not None:
+        if above is None:
+            return f"at least {low:g}"
+        return "positive" if low == 0 else f"above {low:g}"
+    if high is not None:
+        return f"at most {high:g}" if below is None else f"below {high:g}"
+    return "a number"
+
+
+def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
+    """ValueError unless an integer lies in a range; None passes (an argument that is not given).
+
+    Raises:
+        TypeError: if it is no integer.
+
+    Example:
+        >>> count("num_rounds", 0)
+        Traceback (most recent call last):
+        ValueError: num_rounds must be at least 1, got 0
+    """
+    if value is None or traced(value):
+        return
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if at_most is not None and not at_least <= whole <= at_most:
+        raise ValueError(f"{name} must be in {at_least}..{at_most}, got {value}")
+    if whole < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+
+
+def counts(**values: Any) -> None:
+    """:func:`count` of several arguments, by name: each at least 1, or None."""
+    for name, value in values.items():
+        count(name, value)
+
+
+def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
+    """ValueError unless the value is one of those allowed.
+
+    Example:
+        >>> one_of("by", "weight", ("clients", "examples"))
+        Traceback (most recent call last):
+        ValueError: by must be one of ('clients', 'examples'), got 'weight'
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+
+
+def functions(**values: Any) -> None:
+    """TypeError for a value, by name, that cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise TypeError(f"{name} must be a function, got {type(value).__name__}")
+
+
+def parts(**values: Any) -> None:
+    """TypeError for a part (optimizer, mixer, ...), by name, without ``init`` and ``update``."""
+    for name, value in values.items():
+        if not all(callable(getattr(value, field, None)) for field in ("init", "update")):
+            kind = type(value).__name__
+            raise TypeError(f"{name} must have functions init and update, got {kind}")
+
+
+def members(mask: Any, n: int, name: str = "mask") -> np.ndarray:
+    """Numbers of the clients in a mask, int ``[r]``; None is all of them.
+
+    Raises:
+        ValueError: if it is no bool ``[n]``, or no client is in it.
+    """
+    if mask is None:
+        return np.arange(n)
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != (n,):
+        raise ValueError(
+            f"{name} must be a mask, bool [n={n}], got {mask.dtype} of shape {mask.shape}"
+        )
+    if not mask.any():
+        raise ValueError(f"{name} must hold at least one client, got none")
+    return np.flatnonzero(mask)

@@ -1,0 +1,169 @@
+"""One runner for every algorithm, and what is common to their states."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab import checks
+from jcollab.core.types import Algorithm, Array, Batches, Metrics, PyTree, State
+
+
+def params_of(state: State) -> PyTree:
+    """The models of a state, stacked ``[n, ...]`` (``[1, ...]`` for one shared model)."""
+    if hasattr(state.clients, "params"):
+        return state.clients.params
+    return jax.tree.map(lambda leaf: leaf[None], state.shared.params)
+
+
+def replicate(tree: PyTree, n: int) -> PyTree:
+    """Gives every client the same start: ``x_i = x`` for i = 1..n.
+
+    Args:
+        tree: pytree of arrays, ``[...]``.
+        n: number of clients, at least 1.
+
+    Returns:
+        The pytree with leaves ``[n, ...]``.
+
+    Raises:
+        ValueError: if n < 1.
+
+    Example:
+        >>> replicate({"w": jnp.zeros(3)}, 4)["w"].shape
+        (4, 3)
+    """
+    checks.count("n", n)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
+
+
+def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algorithm:
+    """Adds metrics of the new state to what each round reports.
+
+    Args:
+        algorithm: any algorithm.
+        *metrics: functions ``metric(state) -> array`` (reported under the function's name) or
+            ``-> dict`` of arrays.
+
+    Returns:
+        An algorithm with the same state.
+
+    Raises:
+        TypeError: if a metric is not callable.
+    """
+    for metric in metrics:
+        if not callable(metric):
+            raise TypeError(f"metrics must be functions of the state, got {metric!r}")
+
+    def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+        state, log = algorithm.update(state, batch, key)
+        log = dict(log)
+        for metric in metrics:
+            named = named_metric(metric, state)
+            if clash := log.keys() & named.keys():
+                raise ValueError(f"metrics: {sorted(clash)} is reported already")
+            log.update(named)
+        return state, log
+
+    cohort = algorithm.cohort
+    # metrics look at the state of all clients
+    return Algorithm(algorithm.init, update, cohort and cohort._replace(round=None))
+
+
+def named_metric(metric: Callable[[State], Any], state: State) -> Metrics:
+    """What a metric says of a state, as a dictionary (under the function's name, if it is none)."""
+    value = metric(state)
+    if isinstance(value, dict):
+        return value
+    while isinstance(metric, functools.partial):
+        metric = metric.func
+    return {getattr(metric, "__name__", type(metric).__name__): value}
+
+
+def round_keys(key: Array, step: Array) -> tuple[Array, Array]:
+    """Keys of one round, of its batch and of its update, from the key of the run."""
+    draw_key, update_key = jax.random.split(jax.random.fold_in(key, step))
+    return draw_key, update_key
+
+
+def run(
+    algorithm: Algorithm,
+    state: State,
+    batches: Batches,
+    key: Array,
+    *,
+    num_rounds: int | None = None,
+    donate: bool = False,
+) -> tuple[State, Metrics]:
+    """Runs T rounds as one compiled scan.
+
+    Round t uses ``fold_in(key, state.step)``, so a run in pieces equals one in a single call.
+
+    Args:
+        algorithm: the algorithm; it is compiled once for each (algorithm, shapes, T).
+        state: from ``algorithm.init`` or an earlier ``run``.
+        batches: the data and how rounds draw from it, see :mod:`jcollab.data.batches`; batches are
+            gathered on the device.
+        key: random key of the whole run.
+        num_rounds: T; None for all rounds that ``batches`` has left after ``state.step``.
+        donate: whether the buffers of ``state`` may be reused (the caller's copy is lost).
+
+    Returns:
+        The last state and the log: every metric stacked over rounds, ``[T, ...]``.
+
+    Raises:
+        TypeError: if ``algorithm`` or ``batches`` is of another kind.
+        ValueError: if ``num_rounds`` is missing, not positive, or more than ``batches`` has left.
+    """
+    check_run(algorithm, batches)
+    num_rounds = rounds_of(batches, state, num_rounds)
+    compiled = _run_donating if donate else _run
+    return compiled(algorithm, state, batches, key, num_rounds)
+
+
+def check_run(algorithm: Any, batches: Any) -> None:
+    """TypeError unless the two are an algorithm and batches."""
+    if not isinstance(algorithm, Algorithm):
+        raise TypeError(f"algorithm must be an Algorithm, got {type(algorithm).__name__}")
+    if not hasattr(batches, "draw") or not hasattr(batches, "local"):
+        raise TypeError(
+            "batches must be made by jcollab.data (minibatches, epochs, full_batch, stacked for "
+            f"arrays [T, n, ...]), got {type(batches).__name__}"
+        )
+
+
+def rounds_of(batches: Batches, state: State, num_rounds: int | None) -> int:
+    """The number of rounds to run from here; ValueError if there are not so many."""
+    length = getattr(batches, "length", None)
+    done = 0 if checks.traced(state.step) else int(np.max(state.step))
+    if num_rounds is None and length is not None:
+        num_rounds = length - done
+    if num_rounds is None or num_rounds < 1:
+        raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
+    if length is not None and done + num_rounds > length:
+        raise ValueError(
+            f"num_rounds must be at most {length - done}, since batches has {length} rounds and "
+            f"the state is at round {done}, got {num_rounds}"
+        )
+    return num_rounds
+
+
+def _scan(
+    algorithm: Algorithm, state: State, batches: Batches, key: Array, num_rounds: int
+) -> tuple[State, Metrics]:
+    draw = batches.draw if algorithm.cohort is None else batches.local
+
+    def one_round(state: State, _: None) -> tuple[State, Metrics]:
+        update_key = round_keys(key, state.step)[1]
+        return algorithm.update(state, draw(key, state.step), update_key)
+
+    return jax.lax.scan(one_round, state, None, length=num_rounds)
+
+
+_run = jax.jit(_scan, static_argnums=(0, 4))
+_run_donating = jax.jit(_scan, static_argnums=(0, 4), donate_argnums=(1,))
