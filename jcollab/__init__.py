@@ -18,7 +18,17 @@ from jcollab import (
     topology,
 )
 from jcollab.algorithms import centralized, dbat, decentralized, federated, representation_sharing
-from jcollab.core import Algorithm, Channel, Mixer, State, params_of, replicate, run, with_metrics
+from jcollab.core import (
+    Algorithm,
+    Channel,
+    Mixer,
+    State,
+    params_of,
+    replicate,
+    run,
+    stateful,
+    with_metrics,
+)
 from jcollab.mixing import (
     all_reduce,
     gossip,
@@ -72,6 +82,7 @@ __all__ = [
     "representation_sharing",
     "run",
     "server",
+    "stateful",
     "sweep",
     "text",
     "theory",
