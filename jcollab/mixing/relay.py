@@ -133,62 +133,74 @@ def relay_sum(
         counts = jnp.where(arrived, counts, 0)
 
         inbox, present = (s.inbox, s.counts) if overlap else (received, counts)
-        total = 1 + present.sum(1)
-
-        def stood_in(own: Array, reference: Array) -> tuple[Array, Array]:
-            """What stands in for missing values, and how many are there."""
-            count = total.astype(own.dtype).reshape(n, *(1,) * (own.ndim - 1))
-            return {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference), count
-
-        def average(own: Array, inbox: Array, reference: Array) -> Array:
-            stand_in, count = stood_in(own, reference)
-            if fill == "counts":
-                return (own + inbox.sum(1)) / count
-            return (own + inbox.sum(1) + (n - count) * stand_in) / n
-
-        def center(own: Array, reference: Array) -> Array:
-            stand_in, count = stood_in(own, reference)
-            return own if fill == "counts" else (own + (n - count) * stand_in) / (1 + n - count)
-
-        def mean(box: Array) -> Array:
-            return box / jnp.maximum(present, 1).reshape(*present.shape, *(1,) * (box.ndim - 2))
-
-        references, ruled = s.reference if keeps_reference else x, s.rule
+        references, rule_state = s.reference if keeps_reference else x, s.rule
         if rule is None:
-            mixed = jax.tree.map(average, wide, inbox, references)
+            mixed = _average(fill, wide, inbox, present, references)
         else:
-            weights = present / (total[:, None] if fill == "counts" else n)
-            mixed, ruled = _aggregate(
-                rule,
-                jax.tree.map(center, wide, references),
-                jax.tree.map(mean, inbox),
-                weights.astype(weight_dtype(x)),
-                s,
-                context._replace(key=jax.random.fold_in(context.key, n)),
+            own, means, weights = _rule_inputs(fill, wide, inbox, present, references)
+            weights = weights.astype(weight_dtype(x))
+            rule_key = jax.random.fold_in(context.key, n)
+            mixed, rule_state = _apply_rule(
+                rule, own, means, weights, s, context._replace(key=rule_key)
             )
         mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mixed, x)
         return mixed, s._replace(
             inbox=received,
             counts=counts,
             reference=mixed if fill == "previous" else s.reference,
-            rule=ruled,
+            rule=rule_state,
             channel=link_state,
         )
 
     return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
 
 
-def _aggregate(
-    rule: Rule,
-    own: PyTree,
-    received: PyTree,
-    weights: Array,
-    s: RelayState,
-    context: Round,
+def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:
+    """The sum of what has arrived, with stand-ins for what has not, over n (or over ``C_i``)."""
+    n, total = len(counts), 1 + counts.sum(1)
+
+    def each(own: Array, inbox: Array, reference: Array) -> Array:
+        count = _column(total, own)
+        if fill == "counts":
+            return (own + inbox.sum(1)) / count
+        return (own + inbox.sum(1) + (n - count) * _stand_in(fill, own, reference)) / n
+
+    return jax.tree.map(each, x, inbox, references)
+
+
+def _rule_inputs(
+    fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree
+) -> tuple[PyTree, PyTree, Array]:
+    """Own values with their stand-ins, means of subtrees, and the weights of these."""
+    n, total = len(counts), 1 + counts.sum(1)
+
+    def center(own: Array, reference: Array) -> Array:
+        missing = n - _column(total, own)
+        return (own + missing * _stand_in(fill, own, reference)) / (1 + missing)
+
+    def mean(box: Array) -> Array:
+        return box / jnp.maximum(counts, 1).reshape(*counts.shape, *(1,) * (box.ndim - 2))
+
+    means = jax.tree.map(mean, inbox)
+    if fill == "counts":
+        return x, means, counts / total[:, None]
+    return jax.tree.map(center, x, references), means, counts / n
+
+
+def _stand_in(fill: Fill, own: Array, reference: Array) -> Array:
+    return {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference)
+
+
+def _column(total: Array, like: Array) -> Array:
+    return total.astype(like.dtype).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _apply_rule(
+    rule: Rule, own: PyTree, means: PyTree, weights: Array, s: RelayState, context: Round
 ) -> tuple[PyTree, PyTree]:
     def each(
         own: PyTree,
-        received: PyTree,
+        means: PyTree,
         weights: Array,
         i: Array,
         senders: Array,
@@ -197,9 +209,7 @@ def _aggregate(
     ) -> tuple[PyTree, PyTree]:
         own_key = jax.random.fold_in(context.key, i)
         receiver = Receiver(own_key, context.step, i, senders, batch=batch)
-        return rule.update(own, received, weights, rule_state, receiver)
+        return rule.update(own, means, weights, rule_state, receiver)
 
     numbers = jnp.arange(len(weights))
-    return layout.per_client(each)(
-        own, received, weights, numbers, s.neighbors, s.rule, context.batch
-    )
+    return layout.per_client(each)(own, means, weights, numbers, s.neighbors, s.rule, context.batch)
