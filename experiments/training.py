@@ -119,12 +119,11 @@ def train_replicas(
     context: Context,
     build: Build,
     start: Callable[[jc.Algorithm, jax.Array], jc.State] | jc.State,
-    data: Any,
+    batches: Any,
     *,
     rounds: int,
     seeds: Sequence[int] | np.ndarray,
     settings: Any = None,
-    sample: Any = None,
     data_axes: Any = PARTITIONED,
     evaluate: Callable[[jc.State], dict[str, Any]] | None = None,
     evaluations: int = 20,
@@ -142,14 +141,15 @@ def train_replicas(
             None without settings.
         start: ``start(algorithm, key) -> State`` of one run, for the key of its seed; or states
             with leaves ``[K S, ...]``.
-        data: as for :func:`jcollab.fit`. Leaves with axis 0 lead with the seeds, ``[S, ...]``, and
-            are repeated for every setting, or with the runs, ``[K S, ...]``.
+        batches: the data and how rounds draw from it, from :mod:`jcollab.data`. Leaves with axis 0
+            lead with the seeds, ``[S, ...]``, and are repeated for every setting, or with the runs,
+            ``[K S, ...]``.
         rounds: T.
         seeds: of first models and batches.
         settings: hyper-parameters with leaves ``[K, ...]``; a dictionary of lists of numbers gets
             into the log.
-        sample: as for :func:`jcollab.run`.
-        data_axes: 0 or None for each leaf of the data, as for ``jax.vmap``; None shares all of it.
+        data_axes: 0 or None for each leaf of ``batches.data``, as for ``jax.vmap``; None shares
+            all of it.
         evaluate: ``evaluate(state) -> dict`` of one run.
         evaluations: about how many there are.
         tune: how the best of several settings is chosen; the choice gets into the log.
@@ -182,7 +182,7 @@ def train_replicas(
     result = context.fit(
         build(None) if every is None else build,
         state,
-        _per_run(data, data_axes, len(seeds), count),
+        dataclasses.replace(batches, data=_per_run(batches.data, data_axes, len(seeds), count)),
         keys if fold is None else jax.vmap(jax.random.fold_in, (0, None))(keys, fold),
         tags=(tags or {}) | labels,
         tolerant=tolerant or tune is not None,
@@ -190,7 +190,6 @@ def train_replicas(
         replicas=True,
         data_axes=data_axes,
         num_rounds=rounds,
-        sample=sample,
         evaluate=evaluate,
         eval_every=max(1, rounds // max(1, evaluations)),
         description=description or ", ".join(shared) or "training",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -94,7 +95,8 @@ def fit(
             :class:`Diverged`, or note it as ``diverged`` in the log and go on (for tuning runs).
         replicas: whether ``state`` and ``key`` lead with an axis ``[S]`` of independent runs
             (seeds, learning rates) in one program, see :func:`jcollab.layout.per_replica`.
-        data_axes: with replicas, the axes of ``data`` as for ``jax.vmap``; None shares it.
+        data_axes: with replicas, the axes of ``batches.data`` as for ``jax.vmap``; None
+            shares it.
         settings: with replicas, hyper-parameters with leaves ``[S]``; ``algorithm`` is then a
             function, ``algorithm(settings of one run) -> Algorithm``.
         checkpoint: folder for the checkpoints of this run alone. A ``log`` that is a file is then
@@ -133,7 +135,10 @@ def fit(
         raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
     rounds_of(batches, state, num_rounds - start)
     piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
-    axes = (0, data_axes, 0, None if settings is None else 0)
+    batches_axes = data_axes
+    if data_axes is not None:
+        batches_axes = dataclasses.replace(batches, data=data_axes)
+    axes = (0, batches_axes, 0, None if settings is None else 0)
 
     def advance(state: State, batches: Batches, key: Array, length: int) -> tuple[State, Metrics]:
         def go(state: State, batches: Batches, key: Array, own: PyTree) -> tuple[State, Metrics]:

@@ -11,8 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from jcollab import layout
-from jcollab.algorithms.federated.cohort import Cohort
-from jcollab.core import Array, PyTree, State
+from jcollab.core import Array, Cohort, PyTree, State
 from jcollab.training.run_log import interruptible, progress_bar
 
 

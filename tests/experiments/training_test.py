@@ -54,13 +54,12 @@ def train(context, **options):
         "rounds": ROUNDS,
         "seeds": SEEDS,
         "settings": {"rate": RATES},
-        "sample": jc.data.minibatches(2),
         "evaluate": evaluate,
         "evaluations": 2,
         "tags": {"method": "ours"},
     } | options
     data = partitions([parts(seed) for seed in SEEDS], examples())
-    return train_replicas(context, build, start, data, **arguments)
+    return train_replicas(context, build, start, jc.data.minibatches(data, 2), **arguments)
 
 
 def test_runs_side_by_side_equal_runs_one_by_one(context):
@@ -112,10 +111,9 @@ def test_a_single_setting_needs_no_settings(context):
         context,
         lambda setting: build({"rate": 0.4}),
         start,
-        partitions([parts(seed) for seed in SEEDS], examples()),
+        jc.data.minibatches(partitions([parts(seed) for seed in SEEDS], examples()), 2),
         rounds=2,
         seeds=SEEDS,
-        sample=jc.data.minibatches(2),
         fold=3,
     )
     assert done.best is None and done.settings is None
@@ -129,9 +127,9 @@ def test_a_single_setting_needs_no_settings(context):
 def test_states_and_data_of_every_run_may_be_given(context):
     first = train(context, settings={"rate": RATES[:2]}, rounds=2)
     state = first.result.state
-    data = partitions([parts(seed) for seed in SEEDS * 2], examples())
+    data = jc.data.minibatches(partitions([parts(seed) for seed in SEEDS * 2], examples()), 2)
     settings = {"rate": RATES[:2]}
-    options = {"rounds": 4, "seeds": SEEDS, "sample": jc.data.minibatches(2), "settings": settings}
+    options = {"rounds": 4, "seeds": SEEDS, "settings": settings}
     done = train_replicas(context, build, state, data, **options)
     whole = train(context, settings=settings)
     np.testing.assert_allclose(
