@@ -101,23 +101,23 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="num must be at least 1, got 0"):
         ensembles.dropout_logits(lambda *a: 0, (), Z, jax.random.key(0), 0)
     with pytest.raises(ValueError, match=r"bottom has no images of classes \[7\]"):
-        data.dominoes(top, top, [(0, 7)], rng)
+        data.synthetic.dominoes(top, top, [(0, 7)], rng)
     with pytest.raises(ValueError, match="half must be 'top' or 'bottom', got 'left'"):
-        data.permute_half(top.x, rng, "left")
+        data.synthetic.permute_half(top.x, rng, "left")
     with pytest.raises(ValueError, match="height must be in 1..1, got 2"):
-        data.permute_half(top.x, rng, height=2)
+        data.synthetic.permute_half(top.x, rng, height=2)
     with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
-        data.colored(2 + top.x, top.y)
+        data.synthetic.colored(2 + top.x, top.y)
     with pytest.raises(ValueError, match="color must be in 0..9, got 10..10"):
-        data.colored(np.zeros((1, 2, 2, 1)), np.array([10]))
+        data.synthetic.colored(np.zeros((1, 2, 2, 1)), np.array([10]))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        data.slabs(0, rng)
+        data.synthetic.slabs(0, rng)
     with pytest.raises(ValueError, match="top and bottom must agree"):
-        data.stack(top.x, top.x[:3])
+        data.synthetic.stack(top.x, top.x[:3])
 
 
 def test_the_library_has_them():
-    assert jc.algorithms.ensembles is ensembles and jc.data.synthetic.slabs is data.slabs
+    assert jc.algorithms.ensembles is ensembles and jc.data.synthetic.slabs is data.synthetic.slabs
 
 
 def test_logits_of_members_do_not_depend_on_the_batches():
