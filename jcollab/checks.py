@@ -81,7 +81,7 @@ def _range(
 
 
 def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
-    """ValueError unless an integer lies in a range; None passes (an argument that is not given).
+    """ValueError unless an integer lies in a range.
 
     Raises:
         TypeError: if it is no integer.
@@ -91,7 +91,7 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
         Traceback (most recent call last):
         ValueError: num_rounds must be at least 1, got 0
     """
-    if value is None or traced(value):
+    if traced(value):
         return
     try:
         whole = operator.index(value)
@@ -104,9 +104,10 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
 
 
 def counts(**values: Any) -> None:
-    """:func:`count` of several arguments, by name: each at least 1, or None."""
+    """:func:`count` of several arguments, by name: each at least 1, or None where not given."""
     for name, value in values.items():
-        count(name, value)
+        if value is not None:
+            count(name, value)
 
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
@@ -115,10 +116,11 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
     Example:
         >>> one_of("by", "weight", ("clients", "examples"))
         Traceback (most recent call last):
-        ValueError: by must be one of ('clients', 'examples'), got 'weight'
+        ValueError: by must be one of clients, examples, got 'weight'
     """
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+        shown = ", ".join(map(str, allowed))
+        raise ValueError(f"{name} must be one of {shown}, got {value!r}")
 
 
 def functions(**values: Any) -> None:

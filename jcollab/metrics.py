@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import (
     Array,
     Metrics,
@@ -75,8 +75,7 @@ def accuracy(
     """
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    checks.count("batch_size", batch_size)
     total, y = len(y), np.asarray(y)
     whole = -(-total // batch_size) if total > batch_size else 1
     size = -(-total // whole)

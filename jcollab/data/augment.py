@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
+
 Array = jax.Array
 
 # of the training images in [0, 1], per channel; as in Vogels et al. 2021, arXiv 2110.04175
@@ -37,8 +39,7 @@ def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
 
     Source: He, Zhang, Ren and Sun 2015, arXiv 1512.03385, section 4.2.
     """
-    if padding < 0:
-        raise ValueError(f"padding must be at least 0, got {padding}")
+    checks.count("padding", padding, 0)
     _check_images(images)
     shape = jnp.shape(images)[1:]
     border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
@@ -68,8 +69,7 @@ def cutout(images: Array, key: Array, size: int = 16) -> Array:
 
     Source: DeVries and Taylor 2017, arXiv 1708.04552.
     """
-    if size < 0:
-        raise ValueError(f"size must be at least 0, got {size}")
+    checks.count("size", size, 0)
     _check_images(images)
     b, *sides, _ = jnp.shape(images)
     hidden = []
@@ -102,10 +102,8 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Callable[[Any, Any, Array], A
 
     Source: Zhang, Cisse, Dauphin and Lopez-Paz 2018, arXiv 1710.09412.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0, got {alpha}")
+    checks.count("num_classes", num_classes)
+    checks.number("alpha", alpha, above=0)
 
     def augment(batch: Any, params: Any, key: Array) -> Any:
         weight_key, order_key = jax.random.split(key)
@@ -139,8 +137,7 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
             raise ValueError(
                 f"{name} must hold one number for each of {images.shape[-1]} channels, got {value}"
             )
-    if not np.all(np.asarray(std) > 0):
-        raise ValueError(f"std must be positive, got {std}")
+    checks.number("std", std, above=0)
     return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
 
 

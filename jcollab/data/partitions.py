@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jcollab import checks
+
 Parts = list[np.ndarray]
 MOST_TRIES = 10_000
 
@@ -45,8 +47,7 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
         [[1, 3], [0, 2]]
     """
     labels = np.asarray(labels)
-    if shards_per_client < 1:
-        raise ValueError(f"shards_per_client must be at least 1, got {shards_per_client}")
+    checks.count("shards_per_client", shards_per_client)
     _check_enough(len(labels), n * shards_per_client)
     shards = np.array_split(np.argsort(labels, kind="stable"), n * shards_per_client)
     order = np.arange(len(shards))
@@ -131,8 +132,7 @@ def dirichlet(
     labels = np.asarray(labels)
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha must be positive and finite, got {alpha}")
-    if group_size < 1:
-        raise ValueError(f"group_size must be at least 1, got {group_size}")
+    checks.count("group_size", group_size)
     _check_enough(len(labels), n)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
+
 Array = jax.Array
 Norm = Literal["l2", "linf"]
 
@@ -103,5 +105,4 @@ def ascend(
 def check_norm(norm: Any, optional: bool = False) -> None:
     """ValueError for a norm that there is not."""
     known = (*get_args(Norm), None) if optional else get_args(Norm)
-    if norm not in known:
-        raise ValueError(f"norm must be one of {known}, got {norm!r}")
+    checks.one_of("norm", norm, known)

@@ -164,10 +164,8 @@ def coupling_flow(
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
     checks.counts(blocks=blocks, hidden=hidden)
-    if not clamp > 0:
-        raise ValueError(f"clamp must be above 0, got {clamp}")
-    if gray_levels < 2:
-        raise ValueError(f"gray_levels must be at least 2, got {gray_levels}")
+    checks.number("clamp", clamp, above=0)
+    checks.count("gray_levels", gray_levels, 2)
 
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
         flat = jnp.reshape(x, (len(x), -1))[:1]

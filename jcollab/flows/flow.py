@@ -9,6 +9,8 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
+
 PyTree = Any
 Array = jax.Array
 LOG_TWO_PI = 1.8378770664093453
@@ -190,5 +192,4 @@ def distribution(
 
 
 def _check_temperature(temperature: Any) -> None:
-    if not isinstance(temperature, jax.Array) and not temperature >= 0:
-        raise ValueError(f"temperature must be at least 0, got {temperature}")
+    checks.number("temperature", temperature, at_least=0)

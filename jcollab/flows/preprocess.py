@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
+
 Array = jax.Array
 Decoding = Literal["released", "corrected"]
 BOUND = 0.9
@@ -97,7 +99,5 @@ def from_logits(y: Array, noise: Any, decoding: Decoding, levels: int) -> Array:
 
 def check_decoding(decoding: Any, levels: Any) -> None:
     """ValueError for a decoding that there is not, or too few levels."""
-    if decoding not in get_args(Decoding):
-        raise ValueError(f"decoding must be one of {get_args(Decoding)}, got {decoding!r}")
-    if levels < 2:
-        raise ValueError(f"levels must be at least 2, got {levels}")
+    checks.one_of("decoding", decoding, get_args(Decoding))
+    checks.count("levels", levels, 2)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
+
 Array = jax.Array
 
 
@@ -80,10 +82,8 @@ def epsilon(
 
     Source: privacy loss distributions of dp-accounting (Google).
     """
-    if not noise_multiplier > 0:
-        raise ValueError(f"noise_multiplier must be positive, got {noise_multiplier}")
-    if not 0 < delta < 1:
-        raise ValueError(f"delta must be in (0, 1), got {delta}")
+    checks.number("noise_multiplier", noise_multiplier, above=0)
+    checks.number("delta", delta, above=0, below=1)
     for name, value in {"num_rounds": num_rounds, "releases_per_round": releases_per_round}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

@@ -184,8 +184,7 @@ def x2static_batches(
         ValueError: if a number is below 1, or ``shared`` has no L.
     """
     checks.count("negatives", negatives)
-    if most_sentences is not None:
-        checks.count("most_sentences", most_sentences)
+    checks.counts(most_sentences=most_sentences)
     elif shared:
         raise ValueError("shared needs most_sentences, got None")
 
@@ -240,8 +239,7 @@ def bag_batches(
         ValueError: for a number out of range.
     """
     checks.counts(negatives=negatives, window=window)
-    if buckets < 0:
-        raise ValueError(f"buckets must be at least 0, got {buckets}")
+    checks.count("buckets", buckets, 0)
     offsets = np.array([*range(-window, 0), *range(1, window + 1)])
 
     def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jcollab import checks
 from jcollab.text.reader import ENDS, split_sentences
 from jcollab.text.teacher import SENTENCE_LENGTH, Pieces, Teacher
 from jcollab.training.run_log import progress_bar
@@ -105,8 +106,7 @@ def paragraph_contexts(
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
-    if boundaries not in BOUNDARIES:
-        raise ValueError(f"boundaries must be one of {', '.join(BOUNDARIES)}, got {boundaries!r}")
+    checks.one_of("boundaries", boundaries, BOUNDARIES)
 
     def spans(pieces: Pieces, hidden: np.ndarray, words: Sequence[str]) -> np.ndarray:
         number = len(split_sentences(words))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
+from jcollab import checks
 from jcollab.text.reader import existing
 from jcollab.text.vectors import WordVectors
 
@@ -161,8 +162,7 @@ def classify_sentences(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if not inverse_penalty > 0:
-        raise ValueError(f"inverse_penalty must be positive, got {inverse_penalty}")
+    checks.number("inverse_penalty", inverse_penalty, above=0)
     for name, (sentences, labels) in (("train", train), ("test", test)):
         if len(sentences) != len(labels) or not len(labels):
             raise ValueError(

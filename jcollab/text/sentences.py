@@ -15,7 +15,7 @@ import flax.serialization
 import jax
 import numpy as np
 
-from jcollab import models
+from jcollab import checks, models
 from jcollab.core import PyTree
 from jcollab.text.retrieval import nearest, unit
 from jcollab.text.subwords import Subwords, sentences
@@ -56,8 +56,7 @@ class SentenceEncoder:
 
     def encode_ids(self, ids: np.ndarray, batch_size: int = 1024) -> np.ndarray:
         """Sentence vectors of sentences in pieces, ``[N, L]`` padded with 0."""
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        checks.count("batch_size", batch_size)
         ids = ids[:, : self.max_len]
         lengths = (ids > 0).sum(1)
         order = np.argsort(lengths, kind="stable")

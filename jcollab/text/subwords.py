@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jcollab import checks
+
 PAD, UNKNOWN, MASK = 0, 1, 2
 SPECIAL = ("<pad>", "<unk>", "<MASK>")
 KINDS = ("bpe", "unigram")
@@ -46,8 +48,7 @@ class Subwords:
             TypeError: if a string is given for the list of them.
             ValueError: if max_len < 1.
         """
-        if max_len < 1:
-            raise ValueError(f"max_len must be at least 1, got {max_len}")
+        checks.count("max_len", max_len)
         rows = [e.ids[:max_len] for e in self.tokenizer.encode_batch(sentences(texts))]
         out = np.zeros((len(rows), max((len(row) for row in rows), default=1) or 1), np.int32)
         for i, row in enumerate(rows):
@@ -110,8 +111,7 @@ def train_subwords(
 
     Source: Sennrich, Haddow and Birch 2016, arXiv 1508.07909; Kudo 2018, arXiv 1804.10959.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    checks.one_of("kind", kind, KINDS)
     if size <= len(SPECIAL):
         raise ValueError(f"size must be more than {len(SPECIAL)} (special pieces), got {size}")
     texts = sentences(texts)

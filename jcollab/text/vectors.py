@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from jcollab import checks
 from jcollab.text.reader import existing
 from jcollab.text.teacher import EXTRA
 
@@ -110,8 +111,7 @@ class WordVectors:
         return self.table[rows].mean(0) if rows else np.zeros(self.table.shape[1], np.float32)
 
     def _ranked(self, query: np.ndarray, without: Sequence[str], k: int) -> list[tuple[str, float]]:
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        checks.count("k", k)
         if query.shape != self.table.shape[1:]:
             raise ValueError(f"a vector must be {self.table.shape[1:]}, got {query.shape}")
         scores = self.directions @ (query / max(float(np.linalg.norm(query)), 1e-30))

@@ -95,8 +95,7 @@ def drop_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
 
     Source: Joulin et al. 2017 (fastText), arXiv 1607.01759.
     """
-    if not threshold > 0:
-        raise ValueError(f"threshold must be positive, got {threshold}")
+    checks.number("threshold", threshold, above=0)
     ratio = threshold / _shares(counts, 1.0)
     return 1 - np.minimum(1, np.sqrt(ratio) + ratio)
 

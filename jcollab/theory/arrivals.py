@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 
 PyTree = Any
 Array = jax.Array
@@ -74,8 +74,7 @@ def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) ->
     Raises:
         ValueError: if an argument is out of range.
     """
-    if not _traced(probability) and not 0 <= probability <= 1:
-        raise ValueError(f"probability must be in [0, 1], got {probability}")
+    checks.number("probability", probability, at_least=0, at_most=1)
     _positive("factor", factor)
     usual = draw or fixed()
 
@@ -92,8 +91,7 @@ def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
     Raises:
         ValueError: if n < 1 or mean is not positive.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    checks.count("n", n)
     _positive("mean", mean)
     return mean * jax.vmap(draw)(layout.client_keys(key, n))
 
@@ -111,10 +109,8 @@ def round_robin(num_arrivals: int, n: int | Array) -> Arrivals:
     Raises:
         ValueError: if a number is below 1.
     """
-    if num_arrivals < 1:
-        raise ValueError(f"num_arrivals must be at least 1, got {num_arrivals}")
-    if not _traced(n) and n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    checks.count("num_arrivals", num_arrivals)
+    checks.count("n", n)
     turns = jnp.arange(num_arrivals, dtype=jnp.int32)
     return Arrivals(turns % jnp.asarray(n, jnp.int32), turns.astype(jnp.result_type(float)))
 
@@ -154,8 +150,7 @@ def simulate(
         ValueError: if a number is out of range, shapes differ, or everybody leaves before
             ``num_arrivals`` have come.
     """
-    if num_arrivals < 1:
-        raise ValueError(f"num_arrivals must be at least 1, got {num_arrivals}")
+    checks.count("num_arrivals", num_arrivals)
     if draw is not None and not callable(draw):
         raise TypeError(f"draw must be a function of a key, got {type(draw).__name__}")
     compute_time, link_time, joins, leaves = map(as_array, (compute_time, link_time, joins, leaves))
@@ -269,8 +264,7 @@ def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array
     Raises:
         ValueError: if batch_size < 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    checks.count("batch_size", batch_size)
 
     def sample(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
         client_data, arrivals = data

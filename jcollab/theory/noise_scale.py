@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array, Metrics, PyTree, State, lift, params_of
 
 
@@ -164,8 +164,7 @@ def from_batches(
     """
     if not 1 <= small < large:
         raise ValueError(f"small and large must be 1 <= small < large, got {small} and {large}")
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    checks.count("repeats", repeats)
     gradient = _gradient(loss)
 
     def squares(size: int, key: Array) -> Array:
@@ -249,8 +248,7 @@ def smoothness(
     Raises:
         ValueError: if iterations < 1.
     """
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    checks.count("iterations", iterations)
     gradient = _gradient(loss)
     flat, restore = ravel_pytree(params)
 
@@ -317,8 +315,7 @@ def suggest_batch_size(critical: float, *, efficiency: float = 0.5) -> int:
     """
     if not 0 <= critical < math.inf:
         raise ValueError(f"critical must be at least 0 and finite, got {critical}")
-    if not 0 < efficiency <= 1:
-        raise ValueError(f"efficiency must be in (0, 1], got {efficiency}")
+    checks.number("efficiency", efficiency, above=0, at_most=1)
     return max(1, math.floor((1 + critical) / efficiency - critical + 1e-9))
 
 
@@ -348,8 +345,7 @@ def suggest_learning_rate(
     ):  # fmt: skip
         if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) >= least):
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    if not isinstance(base, jax.core.Tracer) and not np.all(np.asarray(base) > 0):
-        raise ValueError(f"base must be positive, got {base}")
+    checks.number("base", base, above=0)
     return base * (1 + critical) / (1 + critical / batch_size + 2 * delay)
 
 

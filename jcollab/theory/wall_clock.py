@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jcollab import checks
 from jcollab.theory import arrivals, second_moments
 
 RATES = np.geomspace(1 / 8, 4, 16)  # around the guess 1 / (L (1 + M/b + 2 tau))
@@ -81,12 +82,10 @@ def compare(
     if link.shape not in ((), (n,)) or not np.all(link >= 0):
         raise ValueError(f"link_time must be at least 0, one or [n={n}], got {link_time}")
     link = np.broadcast_to(link, (n,))
-    if not 0 < target < 1:
-        raise ValueError(f"target must be in (0, 1), got {target}")
+    checks.number("target", target, above=0, below=1)
     if not all(steps >= 1 for steps in local_steps):
         raise ValueError(f"local_steps must be at least 1, got {local_steps}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+    checks.count("max_steps", max_steps)
     values = np.asarray(eigenvalues, float)
     key = jax.random.key(seed)
     goal = target * values.sum()

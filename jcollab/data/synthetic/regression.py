@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
 from jcollab.core import Array, PyTree
 
 
@@ -56,8 +57,7 @@ def gaussian_regression(eigenvalues: Any, *, label_noise: float = 0.0) -> Regres
     values = np.asarray(eigenvalues, float)
     if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
         raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
-    if not label_noise >= 0:
-        raise ValueError(f"label_noise must be at least 0, got {label_noise}")
+    checks.number("label_noise", label_noise, at_least=0)
     return Regression(jnp.asarray(values), jnp.asarray(float(label_noise)), jnp.bool_(False))
 
 
@@ -67,8 +67,7 @@ def one_hot_regression(d: int) -> Regression:
     Raises:
         ValueError: if d < 1.
     """
-    if d < 1:
-        raise ValueError(f"d must be at least 1, got {d}")
+    checks.count("d", d)
     return Regression(jnp.full(d, 1 / d), jnp.zeros(()), jnp.bool_(True))
 
 
@@ -99,8 +98,7 @@ def regression_samples(
         maximum = int(batch_size)
     if maximum < 1 or (not traced and batch_size > maximum):
         raise ValueError(f"batch_size must be in 1..maximum={maximum}, got {batch_size}")
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    checks.count("n", n)
     size: int = maximum
 
     def one(problem: Regression, key: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jcollab import checks
 from jcollab.data.datasets import Dataset
 
 # factors of red, green and blue for the digits 0..9; the last one is white
@@ -192,8 +193,7 @@ def slabs(n: int, rng: np.random.Generator) -> Dataset:
 
     Source: figure 1 of Pagliardini et al. 2022, arXiv 2202.04414; slabs after Shah et al. 2020.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    checks.count("n", n)
     y = (rng.random(n) < 0.5).astype(np.int32)
     height = np.where(y == 1, rng.choice([-2, 0, 2], n), rng.choice([-1, 1], n))
     across = np.where(y == 1, 1, -1) + rng.uniform(-0.8, 0.8, n)

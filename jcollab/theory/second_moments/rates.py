@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 
+from jcollab import checks
 from jcollab.theory.second_moments.recursions import check, delays_over, rates_of, spectrum
 
 TINY = 1e-12
@@ -156,8 +157,7 @@ def tuned(
     """
     check(noise_ratio=noise_ratio, batch_size=batch_size)
     delays_over(delay, 1)
-    if not reduction > 1:
-        raise ValueError(f"reduction must be above 1, got {reduction}")
+    checks.number("reduction", reduction, above=1)
     if delay == 0:
         best = 1 / (1 + noise_ratio / batch_size)
     elif noise_ratio == 0:
@@ -230,8 +230,7 @@ def tuned_additive(
         ValueError: if an argument is out of range.
     """
     check(noise_ratio=noise_ratio, variance=variance, batch_size=batch_size)
-    if not 0 < target < 1:
-        raise ValueError(f"target must be in (0, 1), got {target}")
+    checks.number("target", target, above=0, below=1)
     curve, added = 1 + noise_ratio / batch_size, variance / batch_size
 
     def steps(log_rate: np.ndarray | float) -> Any:
