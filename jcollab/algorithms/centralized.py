@@ -1,4 +1,4 @@
-"""Centralised learning: one model on everybody's data, the bound that collaboration aims at."""
+"""Centralized learning: one model on everybody's data, the bound that collaboration aims at."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
+from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift
 
 
 class Carried(NamedTuple):
@@ -21,31 +21,32 @@ class Carried(NamedTuple):
 
 
 class SharedModel(NamedTuple):
-    """The one model and the state of its optimiser, without a client axis."""
+    """The one model and the state of its optimizer, without a client axis."""
 
     params: PyTree
     opt_state: PyTree
 
 
 def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algorithm:
-    """One model, one optimiser, the mean gradient of all clients' batches.
+    """One model, one optimizer, the mean gradient of all clients' batches.
 
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x(t))
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the optimiser of the one model.
+        optimizer: the optimizer of the one model.
 
     Returns:
         An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
         whose mean is the start, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if client axes differ between params, model_state and batch.
     """
     checks.parts(optimizer=optimizer)
-    gradient = gradient_of(lift(loss))
+    objective = lift(loss)
+    gradient = gradient_of(objective)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -55,12 +56,36 @@ def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algo
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
         params, opt_state = state.shared
+        given = (state.clients.model_state, batch, layout.client_keys(key, n))
         grads, model_state, metrics = layout.per_client(
             lambda model_state, batch, key: gradient(params, model_state, batch, key)
-        )(state.clients.model_state, batch, layout.client_keys(key, n))
+        )(*given)
         grads = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), grads)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        metrics = mean_metrics(metrics)
+        updates, opt_state = optimizer_update(
+            optimizer,
+            grads,
+            opt_state,
+            params,
+            value=metrics["loss"],
+            value_fn=mean_loss(objective, *given),
+            anchor=params,
+        )
         shared = SharedModel(optax.apply_updates(params, updates), opt_state)
-        return State(Carried(model_state), shared, state.step + 1), mean_metrics(metrics)
+        return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(init, update)
+
+
+def mean_loss(
+    objective: Objective, model_state: PyTree, batch: PyTree, keys: Array
+) -> Callable[[PyTree], Array]:
+    """``(1/n) sum_i f_i(params)`` as a function of the one model."""
+
+    def value(params: PyTree) -> Array:
+        each = layout.per_client(
+            lambda model_state, batch, key: objective(params, model_state, batch, key)[0]
+        )
+        return jnp.mean(each(model_state, batch, keys))
+
+    return value

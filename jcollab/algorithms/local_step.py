@@ -1,4 +1,4 @@
-"""What the builders share: one local step of all clients, and means of client metrics."""
+"""What the builders share: local optimizer steps of one client and of all, and means of metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.core import Array, Metrics, Objective, PyTree, lift, lift_predict
+from jcollab.core import Array, Metrics, Objective, PyTree, lift
 
 
 class Stepped(NamedTuple):
@@ -20,7 +20,7 @@ class Stepped(NamedTuple):
     Attributes:
         value: what ``finish`` made of the step, ``[n, ...]``.
         model_state: what the loss carries along, ``[n, ...]``.
-        opt_state: of the local optimisers, ``[n, ...]``.
+        opt_state: of the local optimizers, ``[n, ...]``.
         metrics: means over clients, the loss as ``"loss"``.
     """
 
@@ -38,11 +38,11 @@ def local_step(
     learners: Any = None,
     honest: Any = None,
 ) -> Callable[..., Stepped]:
-    """One optimiser step of every client on its own batch.
+    """One optimizer step of every client on its own batch.
 
     Args:
         loss: see :func:`jcollab.core.lift`.
-        optimizer: local optimiser.
+        optimizer: local optimizer.
         finish: ``finish(params, updates) -> value`` for one client.
         learners: bool ``[n]``, who takes a step; the updates of the others are 0. None for all.
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
@@ -55,7 +55,7 @@ def local_step(
         ValueError: in ``step``, if a mask has another length than n, holds nobody, or an honest
             client is no learner.
     """
-    gradient = gradient_of(lift(loss))
+    take = step_of(lift(loss), optimizer)
 
     def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
@@ -67,9 +67,8 @@ def local_step(
         def local(
             params: PyTree, model_state: PyTree, opt_state: PyTree, batch: PyTree, key: Array
         ) -> tuple:
-            grads, model_state, metrics = gradient(params, model_state, batch, key)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return finish(params, updates), model_state, opt_state, metrics
+            own = take(params, model_state, opt_state, batch, key, anchor=params)
+            return finish(params, own.updates), own.model_state, own.opt_state, own.metrics
 
         each = layout.per_client(local, only=None if len(rows) == n else rows)
         keys = layout.client_keys(key, n)
@@ -85,6 +84,106 @@ def local_step(
         return Stepped(value, model_state, opt_state, mean_metrics(metrics))
 
     return step
+
+
+class OneStep(NamedTuple):
+    """What one step of ONE client leaves.
+
+    Attributes:
+        updates: of the optimizer, to be added to the parameters.
+        model_state: what the loss carries along.
+        opt_state: of the optimizer.
+        grads: gradients of the loss.
+        metrics: the loss as ``"loss"``, and the metrics of the loss.
+    """
+
+    updates: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    grads: PyTree
+    metrics: Metrics
+
+
+def step_of(
+    objective: Objective, optimizer: optax.GradientTransformation
+) -> Callable[..., OneStep]:
+    """One step of ONE client with a local optimizer.
+
+    Args:
+        objective: a loss in its full form, see :func:`jcollab.core.lift`.
+        optimizer: local optimizer, see :func:`optimizer_update`.
+
+    Returns:
+        ``step(params, model_state, opt_state, batch, key, *, anchor, **extra) -> OneStep``.
+    """
+    differentiate = jax.value_and_grad(objective, has_aux=True)
+
+    def step(
+        params: PyTree,
+        model_state: PyTree,
+        opt_state: PyTree,
+        batch: PyTree,
+        key: Array,
+        *,
+        anchor: PyTree,
+        **extra: Any,
+    ) -> OneStep:
+        (value, (fresh, metrics)), grads = differentiate(params, model_state, batch, key)
+        updates, opt_state = optimizer_update(
+            optimizer,
+            grads,
+            opt_state,
+            params,
+            value=value,
+            value_fn=lambda params: objective(params, model_state, batch, key)[0],
+            anchor=anchor,
+            **extra,
+        )
+        return OneStep(updates, fresh, opt_state, grads, {"loss": value, **metrics})
+
+    return step
+
+
+def optimizer_update(
+    optimizer: optax.GradientTransformation,
+    grads: PyTree,
+    opt_state: PyTree,
+    params: PyTree,
+    *,
+    value: Array,
+    value_fn: Callable[[PyTree], Array],
+    anchor: PyTree,
+    **extra: Any,
+) -> tuple[PyTree, PyTree]:
+    """``optimizer.update`` with the extra arguments that every builder passes.
+
+    An optimizer that does not use an argument costs nothing for it: ``value_fn`` is traced only
+    where it is called.
+
+    Args:
+        optimizer: any optax transform; one without extra arguments gets none.
+        grads: gradients of the loss.
+        opt_state: state of the optimizer.
+        params: parameters.
+        value: the loss at ``params``.
+        value_fn: the loss of other parameters, on the same batch and with the same random key.
+        anchor: the model that the round began with: that of the server, or without a server the
+            client's own.
+        **extra: other arguments, for example ``delay``.
+
+    Returns:
+        The updates and the new state.
+    """
+    return optax.with_extra_args_support(optimizer).update(
+        grads,
+        opt_state,
+        params,
+        value=value,
+        grad=grads,
+        value_fn=value_fn,
+        anchor=anchor,
+        **extra,
+    )
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
@@ -120,15 +219,3 @@ def add(*trees: PyTree) -> PyTree:
 def subtract(left: PyTree, right: PyTree) -> PyTree:
     """Leaf-wise difference, in the type of the left tree."""
     return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), left, right)
-
-
-def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:
-    """``train(params, model_state, x, key) -> (result, model_state)``: given, or of ``predict``.
-
-    Raises:
-        TypeError: if there is none and ``predict`` has another form.
-    """
-    if train is not None:
-        return train
-    full_predict = lift_predict(predict)
-    return lambda params, model_state, x, key: (full_predict(params, model_state, x), model_state)

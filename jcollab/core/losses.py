@@ -61,7 +61,8 @@ def lift(loss: Callable) -> Objective:
         The form that ``jax.value_and_grad(..., has_aux=True)`` takes.
 
     Raises:
-        TypeError: if ``loss`` is not callable.
+        TypeError: if ``loss`` is not callable; when it is called, if it takes or returns something
+            else.
     """
     checks.functions(loss=loss)
 
@@ -69,10 +70,23 @@ def lift(loss: Callable) -> Objective:
         params: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         if isinstance(loss, Stateful):
-            value, model_state, metrics = loss(params, model_state, batch, key)
+            form = "(params, model_state, batch, key)"
+            returned = _call("loss", loss, form, params, model_state, batch, key)
+            if not (isinstance(returned, tuple) and len(returned) == 3):
+                raise TypeError(
+                    "loss must return (value, model_state, metrics) where jc.stateful marks it, "
+                    f"got {_shown(returned)}"
+                )
+            value, model_state, metrics = returned
             return value, (model_state, metrics)
-        value = loss(params, batch, key)
-        value, metrics = value if isinstance(value, tuple) else (value, {})
+        value, metrics = _call("loss", loss, "(params, batch, key)", params, batch, key), {}
+        if isinstance(value, tuple):
+            if len(value) != 2:
+                raise TypeError(
+                    "loss must return value or (value, metrics), and where jc.stateful marks it "
+                    f"(value, model_state, metrics), got {_shown(value)}"
+                )
+            value, metrics = value
         return value, (model_state, metrics)
 
     return lifted
@@ -86,8 +100,11 @@ def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Any]:
     """
     checks.functions(predict=predict)
     if isinstance(predict, Stateful):
-        return predict
-    return lambda params, model_state, x: predict(params, x)
+        form = "(params, model_state, x)"
+        return lambda params, model_state, x: _call(
+            "predict", predict, form, params, model_state, x
+        )
+    return lambda params, model_state, x: _call("predict", predict, "(params, x)", params, x)
 
 
 def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:
@@ -105,5 +122,30 @@ def lift_train(predict: Callable, train: Callable | None = None) -> Callable[...
         return lambda params, model_state, x, key: (full(params, model_state, x), model_state)
     checks.functions(train=train)
     if isinstance(train, Stateful):
-        return train
-    return lambda params, model_state, x, key: (train(params, x, key), model_state)
+        form = "(params, model_state, x, key)"
+        return lambda params, model_state, x, key: _call(
+            "train", train, form, params, model_state, x, key
+        )
+    return lambda params, model_state, x, key: (
+        _call("train", train, "(params, x, key)", params, x, key),
+        model_state,
+    )
+
+
+def _call(name: str, function: Callable, form: str, *args: Any) -> Any:
+    """The function's result; a TypeError about its arguments gets a note on its form."""
+    try:
+        return function(*args)
+    except TypeError as error:
+        if "argument" in str(error):
+            error.add_note(
+                f"{name} is called as {name}{form}. Mark it by jc.stateful({name}) if, and only "
+                "if, it takes model_state after params."
+            )
+        raise
+
+
+def _shown(returned: Any) -> str:
+    if isinstance(returned, tuple):
+        return f"a tuple of {len(returned)}"
+    return type(returned).__name__

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
+from jcollab.objectives.augmentation import Augment, Model
 
 Array = jax.Array
 
@@ -82,8 +83,8 @@ def cutout(images: Array, key: Array, size: int = 16) -> Array:
     return jnp.where(square, jnp.zeros((), images.dtype), images)
 
 
-def mixup(num_classes: int, alpha: float = 1.0) -> Callable[[Any, Any, Array], Any]:
-    """A hook that mixes every example with another one of the batch, labels too.
+def mixup(num_classes: int, alpha: float = 1.0) -> Augment:
+    """An augmentation that mixes every example with another one of the batch, labels too.
 
         x <- l x + (1 - l) x[order],    y <- l y + (1 - l) y[order],    l ~ Beta(alpha, alpha)
 
@@ -94,7 +95,7 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Callable[[Any, Any, Array], A
         alpha: above 0.
 
     Returns:
-        ``augment(batch, params, key) -> batch`` for :func:`jcollab.objectives.classification`, with
+        ``augment(batch, model, key) -> batch`` for :func:`jcollab.objectives.classification`, with
         probabilities ``[b, C]`` as labels.
 
     Raises:
@@ -105,7 +106,7 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Callable[[Any, Any, Array], A
     checks.count("num_classes", num_classes)
     checks.number("alpha", alpha, above=0)
 
-    def augment(batch: Any, params: Any, key: Array) -> Any:
+    def augment(batch: Any, model: Model, key: Array) -> Any:
         weight_key, order_key = jax.random.split(key)
         weight = jax.random.beta(weight_key, alpha, alpha)
         order = jax.random.permutation(order_key, len(batch.x))

@@ -103,6 +103,6 @@ def ascend(
 
 
 def check_norm(norm: Any, optional: bool = False) -> None:
-    """ValueError for a norm that there is not."""
+    """ValueError for an unknown norm."""
     known = (*get_args(Norm), None) if optional else get_args(Norm)
     checks.one_of("norm", norm, known)

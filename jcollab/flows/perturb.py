@@ -1,10 +1,10 @@
-"""Perturbations in the latent space of a flow, as ``augment(batch, params, key)`` hooks.
+"""Perturbations in the latent space of a flow, as ``augment(batch, model, key)`` functions.
 
     x~ = F^{-1}( F(x) + delta )
 
-Hooks go into :func:`jcollab.objectives.classification`, and with it into any algorithm. The flow
-may be anything with ``encode``, ``decode`` and ``noise`` of :class:`jcollab.flows.Flow`, a VAE say.
-Distances are those of each sample on its own, over all of its latent dimensions.
+They go into :func:`jcollab.objectives.classification`, and with it into any algorithm. The flow may
+be anything with ``encode``, ``decode`` and ``noise`` of :class:`jcollab.flows.Flow`, for example a
+VAE. Distances are those of each sample on its own, over all of its latent dimensions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import checks
 from jcollab.core import lift_predict
 from jcollab.flows.ascent import Norm, ascend, check_norm, project, random_start
 from jcollab.flows.flow import condition_of
+from jcollab.objectives import Augment, Model
 
 PyTree = Any
 Array = jax.Array
@@ -32,8 +34,11 @@ def randomized(
     *,
     radius: Any,
     norm: Norm | None = None,
-    **options: Any,
-) -> Callable:
+    condition: Callable[[Any], Any] | None = None,
+    clamp: Range | None = None,
+    clip: float | None = None,
+    ratio: Any = 1.0,
+) -> Augment:
     """Randomized-LA: ``delta ~ N(0, radius^2 I)``, then projected.
 
     Args:
@@ -42,15 +47,16 @@ def randomized(
         radius: standard deviation, and radius of the ball, at least 0. In high dimension, ``"l2"``
             puts delta onto the sphere: its length before is about ``radius sqrt(D)``.
         norm: of the ball; None for none.
-        **options: ``clamp=(low, high)`` of pixels, None for none; ``clip``, the largest distance
-            from x in the norm (L2 without one); ``ratio``, the probability with which a sample is
-            perturbed at all; see :func:`finish`. ``condition(batch)``, for one-hot labels.
+        condition: ``condition(batch)``; None for one-hot labels where the flow has a condition.
+        clamp: range of pixels, or None.
+        clip: largest distance from x in the norm (L2 without one), or None.
+        ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key) -> batch``.
+        ``augment(batch, model, key) -> batch``, see :class:`jcollab.objectives.Augment`.
 
     Raises:
-        ValueError: if radius < 0 or an option is out of its range.
+        ValueError: if a number or a name is out of its range.
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
@@ -60,7 +66,9 @@ def randomized(
         return project(radius * noise, radius, norm)
 
     check_norm(norm, optional=True)
-    return _of_latents(flow, flow_params, delta_of, radius, norm, options)
+    checks.number("radius", radius, at_least=0)
+    finish = _finishing(norm, clamp, clip, ratio)
+    return _of_latents(flow, flow_params, delta_of, condition, finish)
 
 
 def away(
@@ -69,8 +77,11 @@ def away(
     *,
     radius: Any,
     norm: Norm | None = None,
-    **options: Any,
-) -> Callable:
+    condition: Callable[[Any], Any] | None = None,
+    clamp: Range | None = None,
+    clip: float | None = None,
+    ratio: Any = 1.0,
+) -> Augment:
     """Away from the origin: ``delta = sign(z) |N(0, radius^2)|``, so that no ``|z_i|`` shrinks.
 
     Args:
@@ -78,10 +89,13 @@ def away(
         flow_params: its parameters.
         radius: standard deviation, at least 0.
         norm: of the ball; None for none.
-        **options: as for :func:`randomized`.
+        condition: as for :func:`randomized`, and so are the others.
+        clamp: range of pixels, or None.
+        clip: largest distance from x, or None.
+        ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key) -> batch``.
+        ``augment(batch, model, key) -> batch``.
 
     Raises:
         ValueError: as for :func:`randomized`.
@@ -94,7 +108,9 @@ def away(
         return project(radius * jnp.sign(z) * noise, radius, norm)
 
     check_norm(norm, optional=True)
-    return _of_latents(flow, flow_params, delta_of, radius, norm, options)
+    checks.number("radius", radius, at_least=0)
+    finish = _finishing(norm, clamp, clip, ratio)
+    return _of_latents(flow, flow_params, delta_of, condition, finish)
 
 
 def adversarial(
@@ -112,7 +128,7 @@ def adversarial(
     clamp: Range | None = (0.0, 1.0),
     clip: float | None = None,
     ratio: Any = 1.0,
-) -> Callable:
+) -> Augment:
     """Adversarial-LA: ascent on the classifier's cross-entropy in the latent space.
 
         delta = argmax_{||delta|| <= radius} CE( predict(F^{-1}(F(x) + delta)), label )
@@ -122,8 +138,8 @@ def adversarial(
     attack reach the training step.
 
     Args:
-        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, model_state, x)``, as
-            in evaluation.
+        predict: ``predict(params, x) -> logits [b, C]`` as in evaluation; of a model with state,
+            ``jc.stateful(predict)`` of ``predict(params, model_state, x)``.
         flow: a :class:`jcollab.flows.Flow` or alike.
         flow_params: its parameters.
         radius: of the ball, at least 0 (20 for random and 1 for adversarial perturbations of
@@ -140,34 +156,34 @@ def adversarial(
         ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key, *, model_state=()) -> batch``.
+        ``augment(batch, model, key) -> batch``.
 
     Raises:
         ValueError: if a number or a name is out of its range.
-        TypeError: if ``predict`` has neither form.
+        TypeError: if ``predict`` is not callable.
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
     full_predict = lift_predict(predict)
     _check_attack(radius, step_size, num_steps, norm, start, labels)
-    _check_finish(clamp, clip, ratio)
+    finish = _finishing(norm, clamp, clip, ratio)
 
-    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
+    def augment(batch: Any, model: Model, key: Array) -> Any:
         noise_key, start_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
-        target = _target(full_predict, params, model_state, batch, labels)
+        target = _target(full_predict, model, batch, labels)
         delta = jnp.zeros_like(z)
         if start == "random":
             delta = random_start(start_key, z.shape, radius, norm, z.dtype)
         delta = ascend(
-            lambda delta: _loss(full_predict(params, model_state, decode(z + delta)), target),
+            lambda delta: _loss(full_predict(*model, decode(z + delta)), target),
             delta,
             radius=radius,
             step_size=step_size,
             num_steps=num_steps,
             norm=norm,
         )
-        return finish(batch, decode(z + delta), last_key, norm, clamp, clip, ratio)
+        return finish(batch, decode(z + delta), last_key)
 
     return augment
 
@@ -184,7 +200,7 @@ def pgd(
     clamp: Range | None = (0.0, 1.0),
     clip: float | None = None,
     ratio: Any = 1.0,
-) -> Callable:
+) -> Augment:
     """The same attack on pixels: adversarial training, a baseline.
 
     Args:
@@ -200,88 +216,77 @@ def pgd(
         ratio: probability with which a sample is perturbed.
 
     Returns:
-        ``augment(batch, params, key, *, model_state=()) -> batch``.
+        ``augment(batch, model, key) -> batch``.
 
     Raises:
         ValueError: if a number or a name is out of its range.
-        TypeError: if ``predict`` has neither form.
+        TypeError: if ``predict`` is not callable.
 
     Source: Madry et al. 2018, arXiv 1706.06083.
     """
     full_predict = lift_predict(predict)
     _check_attack(radius, step_size, num_steps, norm, start, labels)
-    _check_finish(clamp, clip, ratio)
+    finish = _finishing(norm, clamp, clip, ratio)
 
-    def augment(batch: Any, params: PyTree, key: Array, *, model_state: PyTree = ()) -> Any:
+    def augment(batch: Any, model: Model, key: Array) -> Any:
         start_key, last_key = jax.random.split(key)
-        target = _target(full_predict, params, model_state, batch, labels)
+        target = _target(full_predict, model, batch, labels)
         delta = jnp.zeros_like(batch.x)
         if start == "random":
             delta = random_start(start_key, batch.x.shape, radius, norm, batch.x.dtype)
         delta = ascend(
-            lambda delta: _loss(full_predict(params, model_state, batch.x + delta), target),
+            lambda delta: _loss(full_predict(*model, batch.x + delta), target),
             delta,
             radius=radius,
             step_size=step_size,
             num_steps=num_steps,
             norm=norm,
         )
-        return finish(batch, batch.x + delta, last_key, norm, clamp, clip, ratio)
+        return finish(batch, batch.x + delta, last_key)
 
     return augment
 
 
-def finish(
-    batch: Any,
-    x: Array,
-    key: Array,
-    norm: Norm | None,
-    clamp: Range | None,
-    clip: float | None,
-    ratio: Any,
-) -> Any:
-    """The batch with perturbed images x: near the original ones, in range, and only some of them.
+def _finishing(
+    norm: Norm | None, clamp: Range | None, clip: float | None, ratio: Any
+) -> Callable[[Any, Array, Array], Any]:
+    """``finish(batch, x, key) -> batch``: perturbed images near the original ones, in range.
 
-    Args:
-        batch: with a field ``x``.
-        x: perturbed images, ``[b, ...]``.
-        key: of the choice.
-        norm: of ``clip``; None for L2.
-        clamp: range of pixels, or None.
-        clip: largest distance from ``batch.x``, or None.
-        ratio: probability of a perturbed image in place of the original one.
+    Raises:
+        ValueError: if a number is out of its range.
     """
+    if clamp is not None and not (len(clamp) == 2 and clamp[0] < clamp[1]):
+        raise ValueError(f"clamp must be (low, high) with low < high, or None, got {clamp}")
     if clip is not None:
-        x = batch.x + project(x - batch.x, clip, norm or "l2")
-    if clamp is not None:
-        x = jnp.clip(x, *clamp)
-    if not (isinstance(ratio, (int, float)) and ratio == 1):
-        chosen = jax.random.uniform(key, (len(x),) + (1,) * (x.ndim - 1)) < ratio
-        x = jnp.where(chosen, x, batch.x)
-    return batch._replace(x=x)
+        checks.number("clip", clip, at_least=0)
+    checks.number("ratio", ratio, at_least=0, at_most=1)
+
+    def finish(batch: Any, x: Array, key: Array) -> Any:
+        if clip is not None:
+            x = batch.x + project(x - batch.x, clip, norm or "l2")
+        if clamp is not None:
+            x = jnp.clip(x, *clamp)
+        if not (isinstance(ratio, (int, float)) and ratio == 1):
+            chosen = jax.random.uniform(key, (len(x),) + (1,) * (x.ndim - 1)) < ratio
+            x = jnp.where(chosen, x, batch.x)
+        return batch._replace(x=x)
+
+    return finish
 
 
 def _of_latents(
     flow: Any,
     flow_params: PyTree,
     delta_of: Callable[[Array, Array], Array],
-    radius: Any,
-    norm: Norm | None,
-    options: dict[str, Any],
-) -> Callable:
-    """The hook of a perturbation that does not look at the classifier."""
-    settings = {"clamp": None, "clip": None, "ratio": 1.0, "condition": None} | options
-    if unknown := set(options) - {"clamp", "clip", "ratio", "condition"}:
-        raise TypeError(f"options must be clamp, clip, ratio, condition, got {sorted(unknown)}")
-    _check_least("radius", radius)
-    condition = settings.pop("condition")
-    _check_finish(**settings)
+    condition: Callable | None,
+    finish: Callable[[Any, Array, Array], Any],
+) -> Augment:
+    """The augmentation of a perturbation that does not look at the classifier."""
 
-    def augment(batch: Any, params: PyTree, key: Array) -> Any:
+    def augment(batch: Any, model: Model, key: Array) -> Any:
         noise_key, delta_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
-        x = decode(z + delta_of(z, delta_key))
-        return finish(batch, x, last_key, norm, **settings)
+        return finish(batch, decode(z + delta_of(z, delta_key)), last_key)
 
     return augment
 
@@ -297,12 +302,10 @@ def _opened(
     return z, lambda z: flow.decode(fixed, z, noise, given)
 
 
-def _target(
-    full_predict: Callable, params: PyTree, model_state: PyTree, batch: Any, labels: Labels
-) -> Array:
+def _target(full_predict: Callable, model: Model, batch: Any, labels: Labels) -> Array:
     if labels == "true":
         return batch.y
-    return jnp.argmax(full_predict(params, model_state, batch.x), -1)
+    return jnp.argmax(full_predict(*model, batch.x), -1)
 
 
 def _loss(logits: Array, target: Array) -> Array:
@@ -316,23 +319,8 @@ def _check_attack(
     radius: Any, step_size: Any, num_steps: int, norm: Any, start: Any, labels: Any
 ) -> None:
     check_norm(norm)
-    for name, value in (("radius", radius), ("step_size", step_size), ("num_steps", num_steps)):
-        _check_least(name, value)
-    if start not in ("random", "zero"):
-        raise ValueError(f"start must be 'random' or 'zero', got {start!r}")
-    if labels not in get_args(Labels):
-        raise ValueError(f"labels must be one of {get_args(Labels)}, got {labels!r}")
-
-
-def _check_finish(clamp: Any, clip: Any, ratio: Any) -> None:
-    if clamp is not None and not (len(clamp) == 2 and clamp[0] < clamp[1]):
-        raise ValueError(f"clamp must be (low, high) with low < high, or None, got {clamp}")
-    if clip is not None:
-        _check_least("clip", clip)
-    if not isinstance(ratio, jax.Array) and not 0 <= ratio <= 1:
-        raise ValueError(f"ratio must be in [0, 1], got {ratio}")
-
-
-def _check_least(name: str, value: Any) -> None:
-    if not isinstance(value, jax.Array) and not value >= 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
+    checks.number("radius", radius, at_least=0)
+    checks.number("step_size", step_size, at_least=0)
+    checks.count("num_steps", num_steps, at_least=0)
+    checks.one_of("start", start, ("random", "zero"))
+    checks.one_of("labels", labels, get_args(Labels))

@@ -11,11 +11,21 @@ from jcollab.local.delays import (
     random_delays,
     scale_by_delay,
 )
-from jcollab.local.methods import ClientMethod, fedavg, feddyn, fedga, fednova, fedprox, scaffold
+from jcollab.local.methods import (
+    ClientMethod,
+    combine,
+    fedavg,
+    feddyn,
+    fedga,
+    fednova,
+    fedprox,
+    scaffold,
+)
 from jcollab.local.transforms import control_variate, proximal
 
 __all__ = [
     "ClientMethod",
+    "combine",
     "control_variate",
     "coordinate_delays",
     "critical_staleness",

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import checks
+
 
 class AmsgradState(NamedTuple):
     """Moments of the gradient.
@@ -46,8 +48,9 @@ def scale_by_raw_amsgrad(
 
     Source: Reddi, Kale and Kumar 2018, arXiv 1904.09237; ``torch.optim.Adam(amsgrad=True)``.
     """
-    if not (0 <= b1 < 1 and 0 <= b2 < 1 and eps > 0):
-        raise ValueError(f"b1, b2 must be in [0, 1) and eps positive, got {b1}, {b2}, {eps}")
+    checks.number("b1", b1, at_least=0, below=1)
+    checks.number("b2", b2, at_least=0, below=1)
+    checks.number("eps", eps, above=0)
 
     def init(params: Any) -> AmsgradState:
         # three arrays, not one three times: they are donated

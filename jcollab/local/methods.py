@@ -1,7 +1,8 @@
 """Federated methods: what FedProx, SCAFFOLD, FedGA, FedDyn and FedNova change in a round.
 
 A :class:`ClientMethod` is a tuple of pure functions of ONE client, of which each method changes a
-few; :func:`jcollab.federated` applies all of them. A round with server model x goes:
+few; :func:`jcollab.federated` applies all of them, and :func:`combine` makes one method of
+several. A round with server model x goes:
 
 1. Where ``probes`` is set, clients send their gradients ``g_i`` at x and receive the mean ``gbar``.
 2. ``start`` returns where client i starts, ``y_i``, and the correction of its gradients.
@@ -141,7 +142,7 @@ def fedga(beta: Any) -> ClientMethod:
 def feddyn(alpha: Any) -> ClientMethod:
     """FedDyn: linear and quadratic terms that let local optima agree with the global one.
 
-        y minimises f_i(y) - <h_i, y> + (alpha/2) ||y - x||^2,     h_i <- h_i - alpha (y - x)
+        y minimizes f_i(y) - <h_i, y> + (alpha/2) ||y - x||^2,     h_i <- h_i - alpha (y - x)
         x <- mean(y) - h / alpha,                                  h the mean of all h_i
 
     Args:
@@ -193,6 +194,92 @@ def fednova(momentum: float = 0.0) -> ClientMethod:
         return (tau - momentum * (1 - momentum**tau) / (1 - momentum)) / (1 - momentum)
 
     return ClientMethod(length=length)
+
+
+def combine(*methods: ClientMethod) -> ClientMethod:
+    """Several methods in one round, for example FedNova's lengths with SCAFFOLD's corrections.
+
+    Each method keeps a state of its own. Clients start where one method after the other displaces
+    them to. Gradients go through the transforms in order, each with the correction of its own
+    method, so that corrections add up. Updates of the server are corrected in order.
+
+    Args:
+        *methods: methods, of which at most one has a length; none is FedAvg.
+
+    Raises:
+        TypeError: if one is no ClientMethod.
+        ValueError: if several have a length.
+
+    Example:
+        >>> method = jc.local.combine(jc.local.fednova(), jc.local.scaffold())
+    """
+    for i, method in enumerate(methods):
+        if not isinstance(method, ClientMethod):
+            raise TypeError(f"methods[{i}] must be a ClientMethod, got {type(method).__name__}")
+    lengths = [method.length for method in methods if method.length is not None]
+    if len(lengths) > 1:
+        raise ValueError(f"methods must have at most one length, got {len(lengths)}")
+
+    def init(params: PyTree) -> tuple[PyTree, PyTree]:
+        states = [method.init(params) for method in methods]
+        return tuple(own for own, _ in states), tuple(server for _, server in states)
+
+    def start(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
+        corrections = []
+        for method, *states in zip(methods, own, server, strict=True):
+            x, correction = method.start(x, *states, g, mean)
+            corrections.append(correction)
+        return x, tuple(corrections)
+
+    def finish(own: PyTree, change: PyTree, gradient: PyTree) -> PyTree:
+        return tuple(
+            method.finish(state, change, gradient)
+            for method, state in zip(methods, own, strict=True)
+        )
+
+    def serve(update: PyTree, server: PyTree, moved: PyTree) -> tuple[PyTree, PyTree]:
+        fresh = []
+        for method, *states in zip(methods, server, moved, strict=True):
+            update, state = method.serve(update, *states)
+            fresh.append(state)
+        return update, tuple(fresh)
+
+    return ClientMethod(
+        init=init,
+        start=start,
+        finish=finish,
+        serve=serve,
+        transform=_each_corrected(methods),
+        length=lengths[0] if lengths else None,
+        probes=any(method.probes for method in methods),
+    )
+
+
+def _each_corrected(
+    methods: tuple[ClientMethod, ...],
+) -> optax.GradientTransformationExtraArgs | None:
+    """The transforms of methods in order, each with the correction of its own method."""
+    transforms = {
+        i: optax.with_extra_args_support(method.transform)
+        for i, method in enumerate(methods)
+        if method.transform is not None
+    }
+    if not transforms:
+        return None
+
+    def init(params: PyTree) -> PyTree:
+        return tuple(transform.init(params) for transform in transforms.values())
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, *, correction: tuple, **extra: Any
+    ) -> tuple[PyTree, PyTree]:
+        fresh = []
+        for (i, transform), old in zip(transforms.items(), state, strict=True):
+            updates, new = transform.update(updates, old, params, correction=correction[i], **extra)
+            fresh.append(new)
+        return updates, tuple(fresh)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _zeros(tree: PyTree) -> PyTree:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import checks
+
 Array = jax.Array
 
 
@@ -45,16 +47,12 @@ def warmup_step_decay(
 
     Source: Vogels et al. 2021, arXiv 2110.04175, whose values are the defaults.
     """
-    if not isinstance(base, Array) and not 0 < base < math.inf:
-        raise ValueError(f"base must be positive and finite, got {base}")
-    if steps_per_epoch < 1:
-        raise ValueError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}")
-    if not 0 <= warmup_epochs < math.inf:
-        raise ValueError(f"warmup_epochs must be at least 0 and finite, got {warmup_epochs}")
+    checks.number("base", base, above=0, below=math.inf)
+    checks.number("steps_per_epoch", steps_per_epoch, at_least=1)
+    checks.number("warmup_epochs", warmup_epochs, at_least=0, below=math.inf)
     if not all(0 <= a < math.inf for a in milestones) or list(milestones) != sorted(milestones):
         raise ValueError(f"milestones must be ascending and at least 0, got {milestones}")
-    if not 0 < factor < math.inf:
-        raise ValueError(f"factor must be positive and finite, got {factor}")
+    checks.number("factor", factor, above=0, below=math.inf)
     # compared as whole steps: a rounded quotient could miss a milestone by one step. Rounding
     # keeps 0.1 * 30 from becoming step 4
     cuts = [math.ceil(round(milestone * steps_per_epoch, 6)) for milestone in milestones]

@@ -1,10 +1,13 @@
 """Optax transforms that use what the server sends: its model, and a correction of the gradient.
 
-They belong into an ``optax.chain`` before the optimizer. Builders with a server, for example
-:func:`jcollab.federated`, pass both as keyword arguments of ``update``:
+They belong into an ``optax.chain`` before the optimizer, and use two extra arguments of ``update``:
 
-    anchor       the model that the client started the round from, x
-    correction   what is added to its gradients, see :mod:`jcollab.local.methods`
+    anchor       the model that the round began with, x: that of the server, or without a server
+                 the client's own; every builder passes it
+    correction   what is added to the gradients, see :mod:`jcollab.local.methods`; passed by
+                 :func:`jcollab.federated`
+
+Every builder also passes those that optax itself uses: ``value``, ``grad`` and ``value_fn``.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
         updates: PyTree, state: Any, params: PyTree = None, *, anchor: PyTree = None, **_: Any
     ) -> tuple[PyTree, Any]:
         if params is None or anchor is None:
-            raise ValueError("anchor must be given: proximal needs a builder with a server's model")
+            raise ValueError("anchor must be given to proximal, with params, got None")
 
         def pull(g: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
             return g + (penalty * (y - x)).astype(g.dtype)

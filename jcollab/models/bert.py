@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
+
 Array = jax.Array
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
@@ -43,7 +45,7 @@ class BertConfig:
         inner_width: of the feed-forward layers.
         max_length: positions that have an embedding.
         type_vocab_size: segment types, of which the first is used.
-        epsilon: of layer normalisation.
+        epsilon: of layer normalization.
         activation: of the feed-forward layers.
     """
 
@@ -59,22 +61,17 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         """Refuses sizes that make no encoder."""
-        for name in (*SIZES.values(), "type_vocab_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        names = (*SIZES.values(), "type_vocab_size")
+        checks.counts(**{name: getattr(self, name) for name in names})
         if self.width % self.num_heads:
             raise ValueError(
                 f"num_heads must divide width={self.width}, got num_heads={self.num_heads}"
             )
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
-            )
+        checks.one_of("activation", self.activation, ACTIVATIONS)
 
 
 class _Layer(nn.Module):
-    """Self-attention and a feed-forward layer, each with a residual and a normalisation after."""
+    """Self-attention and a feed-forward layer, each with a residual and a normalization after."""
 
     config: BertConfig
 
@@ -93,7 +90,7 @@ class _Layer(nn.Module):
 
 
 class Bert(nn.Module):
-    """Bidirectional transformer encoder with normalisation after each part.
+    """Bidirectional transformer encoder with normalization after each part.
 
         h^0 = LN(W_word + W_position + W_type),   h^l = layer_l(h^{l-1}),   l = 1..L
 
@@ -161,7 +158,7 @@ class Bert(nn.Module):
 
 
 def _norm(config: BertConfig, name: str) -> nn.LayerNorm:
-    # the variance from centred values, as in PyTorch
+    # the variance from centered values, as in PyTorch
     return nn.LayerNorm(epsilon=config.epsilon, use_fast_variance=False, name=name)
 
 

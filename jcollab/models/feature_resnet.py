@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jcollab import checks
 from jcollab.models.kernels.convolution import Conv, max_pool
 from jcollab.models.lenet import SMALL, two_parts, within
 from jcollab.models.resnet18 import with_statistics
@@ -58,7 +59,7 @@ class Trunk(nn.Module):
 
 
 class FeatureResNet(nn.Module):
-    """A residual network with batch normalisation, features in (-1, 1), a linear classifier.
+    """A residual network with batch normalization, features in (-1, 1), a linear classifier.
 
     2 470 730 parameters for depth 9, one channel and d = 128; 11 302 730 for depth 18, three
     channels and d = 256. Running averages are in the collection ``batch_stats``;
@@ -83,8 +84,7 @@ class FeatureResNet(nn.Module):
 
     def setup(self) -> None:
         """Layers."""
-        if self.depth not in WIDTHS:
-            raise ValueError(f"depth must be 9 or 18, got {self.depth}")
+        checks.one_of("depth", self.depth, tuple(WIDTHS))
         self.trunk = Trunk(self.depth, self.momentum)
         width, d = WIDTHS[self.depth], self.num_features
         self.dense = nn.Dense(d, kernel_init=SMALL, bias_init=within(width))
@@ -111,12 +111,13 @@ def parts_with_statistics(model: nn.Module) -> tuple[Callable[..., Any], ...]:
             collection ``batch_stats``.
 
     Returns:
-        Three functions, the last one with new statistics: ``(features, model_state)``. ``params``
-        and ``model_state`` are ``variables["params"]`` and ``variables["batch_stats"]`` of
-        ``model.init``.
+        ``features(params, model_state, x)`` and ``train(params, model_state, x, key) -> (features,
+        model_state)`` as :func:`jcollab.core.stateful` marks them, and ``head(params, features)``,
+        in the order ``features, head, train``. ``params`` and ``model_state`` are
+        ``variables["params"]`` and ``variables["batch_stats"]`` of ``model.init``.
 
     Raises:
-        TypeError: if it has not both methods.
+        TypeError: if a method is missing.
     """
     _, classify = two_parts(model)
     features, train = with_statistics(model, "features")

@@ -123,7 +123,7 @@ def two_parts(model: nn.Module) -> tuple[Callable[[Any, Array], Any], ...]:
     """``features(params, x)`` and ``head(params, features)`` of a module with these two methods.
 
     Raises:
-        TypeError: if it has not both.
+        TypeError: if one is missing.
     """
     for name in ("features", "head"):
         if not callable(getattr(model, name, None)):

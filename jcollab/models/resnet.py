@@ -1,4 +1,4 @@
-"""ResNet-20 for small images, with a normalisation that keeps no running averages."""
+"""ResNet-20 for small images, with a normalization that keeps no running averages."""
 
 from typing import Literal, get_args
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.models.kernels.convolution import Conv
 from jcollab.models.vgg import conv_init, torch_linear
 
@@ -14,7 +15,7 @@ EPSILON = 1e-5
 
 
 class EvoNorm(nn.Module):
-    """EvoNorm-S0, normalisation and activation in one: ``y = x sigmoid(v x) / s(x) gamma + beta``.
+    """EvoNorm-S0, normalization and activation in one: ``y = x sigmoid(v x) / s(x) gamma + beta``.
 
     ``s(x)^2`` is the variance over one image's height, width and group of channels, plus 1e-5.
     The mean is not subtracted.
@@ -54,7 +55,7 @@ class BasicBlock(nn.Module):
     """Two convolutions of 3 x 3 around which a shortcut leads.
 
     ``relu(shortcut(x) + norm(conv(act(norm(conv(x))))))``, where the shortcut is the identity, or
-    a projection (normalised convolution of 1 x 1) where the shape changes.
+    a projection (normalized convolution of 1 x 1) where the shape changes.
 
     Attributes:
         channels: of the output.
@@ -84,7 +85,7 @@ class ResNet20(nn.Module):
     """A convolution of 3 x 3, three stages of three basic blocks, the spatial mean, a dense layer.
 
     The stages have ``width, 2 width, 4 width`` channels; the second and third start with stride 2
-    and a projection shortcut of 1 x 1 (option B of He et al.), which has the normalisation but no
+    and a projection shortcut of 1 x 1 (option B of He et al.), which has the normalization but no
     activation. Convolutions have no bias and start at N(0, 2/(k k out_channels)), the dense layer
     at PyTorch's default. 272 474 parameters with the defaults.
 
@@ -96,7 +97,7 @@ class ResNet20(nn.Module):
         norm: ``"group"`` (GroupNorm and ReLU) or ``"evonorm"`` (EvoNorm-S0). Neither depends on
             the batch, so models can be averaged without care for running statistics.
         width: channels of the first stage; 16 in the paper.
-        groups: number of groups of channels of the normalisation.
+        groups: number of groups of channels of the normalization.
 
     Raises:
         ValueError: for another norm, a width that groups does not divide, or num_classes below 1.
@@ -111,10 +112,8 @@ class ResNet20(nn.Module):
     groups: int = 8
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {get_args(Norm)}, got {self.norm!r}")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        checks.one_of("norm", self.norm, get_args(Norm))
+        checks.count("num_classes", self.num_classes)
         _check_groups(self.groups, self.width)
         super().__post_init__()
 

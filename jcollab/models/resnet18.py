@@ -1,13 +1,14 @@
-"""ResNet-18 for small images, with batch normalisation."""
+"""ResNet-18 for small images, with batch normalization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 
+from jcollab.core import Stateful, stateful
 from jcollab.models.kernels.convolution import Conv
 
 Array = jax.Array
@@ -62,9 +63,7 @@ class ResNet18(nn.Module):
         return nn.Dense(self.num_classes)(x.mean((1, 2)))
 
 
-def with_statistics(
-    model: nn.Module, method: str | None = None
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def with_statistics(model: nn.Module, method: str | None = None) -> tuple[Stateful, Stateful]:
     """``predict(params, model_state, x)`` and ``train(params, model_state, x, key)`` of a module.
 
     Args:
@@ -72,12 +71,12 @@ def with_statistics(
         method: of the module, in place of the call.
 
     Returns:
-        Two functions, the second one with new statistics: ``(logits, model_state)``.
-        ``model_state`` is ``batch_stats``; both come from ``model.init``: ``variables["params"]``
-        and ``variables["batch_stats"]``.
+        The two functions as :func:`jcollab.core.stateful` marks them; the second one returns
+        ``(logits, model_state)`` with new statistics. ``model_state`` is ``batch_stats``; both come
+        from ``model.init``: ``variables["params"]`` and ``variables["batch_stats"]``.
 
     Raises:
-        TypeError: if model is no module.
+        TypeError: if model is not a flax module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a flax module, got {type(model).__name__}")
@@ -90,4 +89,4 @@ def with_statistics(
         logits, new = model.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
         return logits, new["batch_stats"]
 
-    return predict, train
+    return stateful(predict), stateful(train)

@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.core import Array
 
-EPSILON = 1e-12  # of layer normalisation
+EPSILON = 1e-12  # of layer normalization
 POOLINGS = ("mean", "max", "sum")
 
 
@@ -34,7 +35,7 @@ class SharedEncoder(nn.Module):
         dropout: on embeddings, attention weights and the output of both parts of a layer.
         pooling: how the last layer becomes a sentence vector.
         buckets: B > 0 adds bags to the Transformer, ``s + bag of pieces + bag of pairs of
-            neighbours``, see :class:`BagEncoder`; 0 is the paper's encoder.
+            neighbors``, see :class:`BagEncoder`; 0 is the paper's encoder.
         projection: width of a linear head for contrast, as EMS has one (128); 0 for none.
 
     Source: Mao, Gupta, Wang, Chu, Jaggi and Kurohashi 2021, arXiv 2105.13856.
@@ -58,8 +59,7 @@ class SharedEncoder(nn.Module):
             raise ValueError(
                 f"width must be a positive multiple of num_heads={self.num_heads}, got {self.width}"
             )
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
+        checks.one_of("pooling", self.pooling, POOLINGS)
         start = nn.initializers.normal(0.02)
         self.embedding = self.param("embedding", _padded(start), (self.vocab_size, self.width))
         self.position = self.param("position", _padded(start), (self.max_len + 1, self.width))
@@ -134,7 +134,7 @@ class Layer(nn.Module):
 
 
 class BagEncoder(nn.Module):
-    """Sentence vectors as means of embeddings, of pieces and of hashed pairs of neighbours.
+    """Sentence vectors as means of embeddings, of pieces and of hashed pairs of neighbors.
 
         s = (1/n) ( sum_i W[x_i] + sum_i G[hash(x_i, x_{i+1}) mod B] ),    logits = W s + b
 
@@ -184,7 +184,7 @@ class BagEncoder(nn.Module):
 
 
 def hashed_pairs(ids: Array, buckets: int) -> Array:
-    """A row in 0..B-1 for each pair of neighbours, int32 ``[b, L-1]`` of pieces ``[b, L]``."""
+    """A row in 0..B-1 for each pair of neighbors, int32 ``[b, L-1]`` of pieces ``[b, L]``."""
     left, right = ids[:, :-1].astype(jnp.uint32), ids[:, 1:].astype(jnp.uint32)
     h = left * jnp.uint32(2654435761) + right * jnp.uint32(40503) + jnp.uint32(977)
     h = (h ^ (h >> 15)) * jnp.uint32(2246822519)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import checks
+
 PyTree = Any
 Array = jax.Array
 
@@ -106,10 +108,8 @@ def vae(
     Source: Kingma and Welling 2014, arXiv 1312.6114; as a baseline of latent perturbations Stutz,
     Hein and Schiele 2019, arXiv 1812.00740.
     """
-    if latents < 1:
-        raise ValueError(f"latents must be at least 1, got {latents}")
-    if not weight >= 0:
-        raise ValueError(f"weight must be at least 0, got {weight}")
+    checks.count("latents", latents)
+    checks.number("weight", weight, at_least=0)
     encoder = Encoder(latents, tuple(hidden))
     decoder = Decoder(tuple(shape), tuple(hidden)[::-1])
 

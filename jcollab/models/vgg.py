@@ -1,4 +1,4 @@
-"""VGG-11 for images of 32 x 32, without batch normalisation."""
+"""VGG-11 for images of 32 x 32, without batch normalization."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.models.kernels.convolution import Conv, max_pool
 
 PADS = ((1, 1), (1, 1))
@@ -58,11 +59,8 @@ class VGG11(nn.Module):
     dropout_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
+        checks.counts(num_classes=self.num_classes, width=self.width)
+        checks.number("dropout_rate", self.dropout_rate, at_least=0, below=1)
         super().__post_init__()
 
     @nn.compact

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jcollab.objectives.representation import check_one_of
+from jcollab import checks
 
 Array = jax.Array
 MASK = 2  # the piece that stands for a removed one
@@ -178,11 +178,10 @@ def alignment(s: Array, t: Array, form: str = "dot", temperature: float = 0.1) -
 
     Source: Mao et al. 2021, arXiv 2105.13856; Mao et al. 2022, arXiv 2205.15744.
     """
-    check_one_of("form", form, ALIGNMENTS)
+    checks.one_of("form", form, ALIGNMENTS)
     if form == "dot":
         return _contrast(s @ t.T)
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    checks.number("temperature", temperature, above=0)
     return _contrast(_unit(s) @ _unit(t).T / temperature) / 2
 
 
@@ -209,10 +208,8 @@ def contrastive(
 
     Source of the margin: Yang et al. 2019, arXiv 1902.08564.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0, got {margin}")
+    checks.number("temperature", temperature, above=0)
+    checks.number("margin", margin, at_least=0)
     pairs = jnp.eye(len(s), dtype=bool)
     scores = (_unit(s) @ _unit(t).T - margin * pairs) / temperature
     if same is not None:
@@ -240,7 +237,7 @@ def similarity_structure(s: Array, t: Array, form: str = "released") -> Array:
 
     Source: Mao et al. 2021, arXiv 2105.13856; Mao et al. 2022, arXiv 2205.15744.
     """
-    check_one_of("form", form, SIMILARITIES)
+    checks.one_of("form", form, SIMILARITIES)
     # in half precision |P - Q| may round to 1
     s, t = (v.astype(jnp.promote_types(v.dtype, jnp.float32)) for v in (s, t))
     if form == "ems":
@@ -307,12 +304,10 @@ def crosslingual(
     generative = [task for task in tasks if task in GENERATIVE]
     if len(generative) > 1:
         raise ValueError(f"tasks must hold at most one of {', '.join(GENERATIVE)}, got {tasks}")
-    if not 0 <= drop < 1:
-        raise ValueError(f"drop must be in [0, 1), got {drop}")
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0, got {margin}")
-    check_one_of("align", align, ALIGNMENTS)
-    check_one_of("sim", sim, SIMILARITIES)
+    checks.number("drop", drop, at_least=0, below=1)
+    checks.number("margin", margin, at_least=0)
+    checks.one_of("align", align, ALIGNMENTS)
+    checks.one_of("sim", sim, SIMILARITIES)
     may = jnp.arange(vocab_size) > MASK if maskable is None else jnp.asarray(maskable)
     if may.shape != (vocab_size,) or may.dtype != bool:
         raise ValueError(f"maskable must be bool [V={vocab_size}], got {may.dtype} {may.shape}")

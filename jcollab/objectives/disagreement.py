@@ -1,4 +1,4 @@
-"""Agreement of ensemble members on unlabelled points, and points on which members disagree."""
+"""Agreement of ensemble members on unlabeled points, and points on which members disagree."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+
+from jcollab import checks
 
 Array = jax.Array
 Anchor = Literal["frozen", "trained"]
@@ -35,8 +37,7 @@ def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414.
     """
-    if epsilon < 0:
-        raise ValueError(f"epsilon must be at least 0, got {epsilon}")
+    checks.number("epsilon", epsilon, at_least=0)
     p, q = jnp.asarray(p), jnp.asarray(q)
     return -jnp.log(p * (1 - q) + (1 - p) * q + epsilon)
 
@@ -157,7 +158,9 @@ def sign_ascent(
 
     Source: the 2-D example of Pagliardini et al. 2022, arXiv 2202.04414.
     """
-    _check_search(num_steps, step_size, radius)
+    checks.count("num_steps", num_steps)
+    checks.number("step_size", step_size, above=0)
+    checks.number("radius", radius, above=0)
     slope = jax.value_and_grad(lambda delta: disagreement(x + delta))
 
     def step(delta: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
@@ -171,7 +174,7 @@ def sign_ascent(
 def disagreement_points(
     *, num_steps: int = 15, step_size: float = 0.1, radius: float = 1.0
 ) -> Callable[[Callable[[Array], Array], Array, Array], Array]:
-    """A ``search`` for :func:`jcollab.dbat`: unlabelled points that are made from given ones.
+    """A ``search`` for :func:`jcollab.dbat`: unlabeled points that are made from given ones.
 
     Args:
         num_steps: see :func:`sign_ascent`.
@@ -184,7 +187,9 @@ def disagreement_points(
     Raises:
         ValueError: if a number is out of its range.
     """
-    _check_search(num_steps, step_size, radius)
+    checks.count("num_steps", num_steps)
+    checks.number("step_size", step_size, above=0)
+    checks.number("radius", radius, above=0)
 
     def search(disagreement: Callable[[Array], Array], x: Array, key: Array) -> Array:
         start = jax.random.uniform(key, x.shape, x.dtype, -radius, radius)
@@ -197,11 +202,10 @@ def disagreement_points(
 
 
 def check_form(anchor: Any, epsilon: Any) -> None:
-    """ValueError for a form of the agreement that there is not."""
-    if anchor not in ANCHORS:
-        raise ValueError(f"anchor must be 'frozen' or 'trained', got {anchor!r}")
-    if epsilon is not None and epsilon < 0:
-        raise ValueError(f"epsilon must be at least 0, or None, got {epsilon}")
+    """ValueError for an unknown form of the agreement."""
+    checks.one_of("anchor", anchor, ANCHORS)
+    if epsilon is not None:
+        checks.number("epsilon", epsilon, at_least=0)
 
 
 def _binary(z: Array, stable: bool) -> Any:
@@ -217,11 +221,3 @@ def _one_of_many(z: Array, chosen: Array, stable: bool) -> Any:
     others = jnp.arange(z.shape[-1]) != chosen
     rest = jax.nn.logsumexp(z, -1, where=others) - jax.nn.logsumexp(z, -1)
     return own, rest
-
-
-def _check_search(num_steps: int, step_size: float, radius: float) -> None:
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-    for name, value in (("step_size", step_size), ("radius", radius)):
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value}")

@@ -1,4 +1,4 @@
-"""Computing in half precision while parameters, optimiser and mixing stay in single precision."""
+"""Computing in half precision while parameters, optimizer and mixing stay in single precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab.core import lift
+from jcollab.core import Metrics, Stateful, lift, stateful
 
 PyTree = Any
 Array = jax.Array
@@ -17,18 +17,19 @@ Array = jax.Array
 def computed_in(dtype: Any, loss: Callable) -> Callable:
     """The loss with floating-point parameters and batch cast to ``dtype`` for the computation.
 
-    Gradients come back in the type of the parameters, so that the optimiser and every mixer work
+    Gradients come back in the type of the parameters, so that the optimizer and every mixer work
     in that: averaging in bfloat16 would let the mean drift by a per cent of its value.
 
     Args:
-        dtype: ``jnp.bfloat16``, say.
-        loss: a loss of ONE client, see :func:`jcollab.core.lift`.
+        dtype: for example ``jnp.bfloat16``.
+        loss: a loss of ONE client, with a model state or without, see
+            :func:`jcollab.core.stateful`.
 
     Returns:
-        A loss in its four-argument form; its value is float32.
+        A loss of the same form; its value is float32. A model state is not cast.
 
     Raises:
-        TypeError: if dtype is not floating, or loss is none.
+        TypeError: if dtype is not floating, or loss is not callable.
     """
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype must be a floating-point type, got {dtype}")
@@ -43,6 +44,10 @@ def computed_in(dtype: Any, loss: Callable) -> Callable:
 
     def computed(params: PyTree, model_state: PyTree, batch: PyTree, key: Array) -> tuple:
         value, (new, metrics) = full(cast(params), model_state, cast(batch), key)
-        return value.astype(jnp.float32), (new, metrics)
+        return value.astype(jnp.float32), new, metrics
 
-    return computed
+    def without_state(params: PyTree, batch: PyTree, key: Array) -> tuple[Array, Metrics]:
+        value, _, metrics = computed(params, (), batch, key)
+        return value, metrics
+
+    return stateful(computed) if isinstance(loss, Stateful) else without_state

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
+
 Array = jax.Array
+WEIGHTINGS = ("clients", "samples")
 
 
 class Prototypes(NamedTuple):
@@ -100,8 +103,7 @@ def few_sample_means(
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    checks.count("num_samples", num_samples)
     own = labels if mask is None else jnp.where(mask, labels, num_classes)
     order = jnp.lexsort((jax.random.uniform(key, own.shape), own))
     ordered = own[order]
@@ -123,15 +125,9 @@ def weigh(means: Array, counts: Array, by: str = "clients") -> Prototypes:
     Raises:
         ValueError: for another ``by``.
     """
-    check_weighting(by)
+    checks.one_of("by", by, WEIGHTINGS)
     weights = counts if by == "samples" else (counts > 0).astype(means.dtype)
     return Prototypes(means * weights[..., None], weights)
-
-
-def check_weighting(by: str, argument: str = "by") -> None:
-    """ValueError unless it is a name of a weighting."""
-    if by not in ("clients", "samples"):
-        raise ValueError(f"{argument} must be 'clients' or 'samples', got {by!r}")
 
 
 def unweigh(mixed: Prototypes, own: Prototypes | None = None, own_share: Any = 0.0) -> tuple:

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jcollab import checks
+
 Array = jax.Array
 Head = Callable[[Array], Array]
 Metrics = dict[str, Array]
@@ -52,7 +54,7 @@ def distillation(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; of logits, Jeong et al. 2018,
     arXiv 1811.11479.
     """
-    check_one_of("form", form, DISTILLATIONS)
+    checks.one_of("form", form, DISTILLATIONS)
     wanted = jax.lax.stop_gradient(targets)[labels]
     there = None if known is None else known[labels]
     if there is not None:
@@ -117,7 +119,7 @@ def discrimination(
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
-    check_one_of("form", form, CONSTANTS)
+    checks.one_of("form", form, CONSTANTS)
     if other.ndim == 3:
         log_h, log_rest = (x[:, 0] for x in match_logs(logits[:, None], other))
     else:
@@ -164,11 +166,11 @@ def representation_sharing(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; Tan et al. 2022 (FedProto),
     arXiv 2105.00243.
     """
-    check_weight("distillation_weight", distillation_weight)
-    check_weight("discrimination_weight", discrimination_weight)
-    check_one_of("constants", constants, CONSTANTS)
+    checks.number("distillation_weight", distillation_weight, at_least=0)
+    checks.number("discrimination_weight", discrimination_weight, at_least=0)
+    checks.one_of("constants", constants, CONSTANTS)
     form = constants if distillation_form is None else distillation_form
-    check_one_of("distillation_form", form, DISTILLATIONS)
+    checks.one_of("distillation_form", form, DISTILLATIONS)
 
     def objective(
         features: Array, logits: Array, labels: Array, received: Any, head: Head, key: Array
@@ -216,8 +218,8 @@ def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Callabl
 
     Source: Jeong et al. 2018, arXiv 1811.11479.
     """
-    check_weight("weight", weight)
-    check_one_of("form", form, DISTILLATIONS)
+    checks.number("weight", weight, at_least=0)
+    checks.one_of("form", form, DISTILLATIONS)
 
     def objective(
         features: Array, logits: Array, labels: Array, received: Any, head: Head, key: Array
@@ -241,20 +243,8 @@ def independent() -> Callable:
     return representation_sharing(0.0, 0.0)
 
 
-def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """ValueError unless the value is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def check_weight(name: str, value: Any) -> None:
-    """ValueError for a negative number; traced values pass."""
-    if not isinstance(value, jax.core.Tracer) and not value >= 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-
-
 def _asked(weight: Any) -> bool:
-    return isinstance(weight, jax.core.Tracer) or bool(weight != 0)
+    return checks.traced(weight) or bool(weight != 0)
 
 
 def _cross_entropy(logits: Array, labels: Array) -> tuple[Array, Metrics]:

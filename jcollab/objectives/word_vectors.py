@@ -18,6 +18,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
+
 Array = jax.Array
 CLIP = 20.0
 
@@ -114,7 +116,7 @@ def x2static_loss(clip: float = CLIP) -> Callable:
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302; shared negatives are ours.
     """
-    _check_clip(clip)
+    checks.number("clip", clip, above=0)
 
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         words, contexts, negatives = vectors["words"], batch["contexts"], batch["negatives"]
@@ -162,7 +164,7 @@ def bag_loss(clip: float = CLIP) -> Callable:
     Source: Mikolov et al. 2013, arXiv 1301.3781 and 1310.4546; Pagliardini, Gupta and Jaggi 2018,
     arXiv 1703.02507.
     """
-    _check_clip(clip)
+    checks.number("clip", clip, above=0)
 
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         size = jnp.sum(batch["bags"] >= 0, -1, keepdims=True)
@@ -193,8 +195,3 @@ def _looked_up(scores: Array, rows: Array, columns: Array | None) -> Array:
 
 def _at(contexts: Array, lines: Array | None) -> Array:
     return contexts if lines is None else contexts[lines]
-
-
-def _check_clip(clip: float) -> None:
-    if not clip > 0:
-        raise ValueError(f"clip must be positive, got {clip}")

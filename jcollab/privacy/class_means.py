@@ -33,7 +33,7 @@ def gaussian_mechanism(noise_multiplier: float, norm_bound: float) -> Release:
 
         v <- v min(1, B / ||v||),    m_c <- m_c + (2 B / k_c) z N(0, I)
 
-    Two data sets are neighbours when one example has other inputs and the same label: one class
+    Two data sets are neighbors when one example has other inputs and the same label: one class
     mean then moves by at most 2 B / k_c. Labels, and so the counts k_c, are taken as public.
     Features that end in tanh have norms of at most sqrt(d). Every release in a round (class means,
     each observation) is one use of the mechanism, see :func:`epsilon`. An observation of ``k``
@@ -49,9 +49,8 @@ def gaussian_mechanism(noise_multiplier: float, norm_bound: float) -> Release:
 
     Source: Dwork and Roth 2014, appendix A.
     """
-    for name, value in {"noise_multiplier": noise_multiplier, "norm_bound": norm_bound}.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    checks.number("noise_multiplier", noise_multiplier, above=0)
+    checks.number("norm_bound", norm_bound, above=0)
 
     def bound(values: Array) -> Array:
         square = jnp.sum(jnp.square(values), axis=-1, keepdims=True)
@@ -84,9 +83,7 @@ def epsilon(
     """
     checks.number("noise_multiplier", noise_multiplier, above=0)
     checks.number("delta", delta, above=0, below=1)
-    for name, value in {"num_rounds": num_rounds, "releases_per_round": releases_per_round}.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    checks.counts(num_rounds=num_rounds, releases_per_round=releases_per_round)
     try:
         import dp_accounting
         from dp_accounting import pld

@@ -1,4 +1,4 @@
-"""D2 and exact diffusion: decentralised learning that cancels the clients' differences."""
+"""D2 and exact diffusion: decentralized learning that cancels the clients' differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Corrected(NamedTuple):
     Attributes:
         params: model parameters.
         model_state: what the loss carries along.
-        opt_state: state of the local optimiser.
+        opt_state: state of the local optimizer.
         mixer: state of the mixer.
         correction: what the method adds to each local update.
     """
@@ -43,19 +43,19 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
 
         x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
 
-    with ``u`` the update of the local optimiser, learning rate included. W must be symmetric with
+    with ``u`` the update of the local optimizer, learning rate included. W must be symmetric with
     smallest eigenvalue above -1/3, else the method may diverge: ``init`` warns.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimiser.
+        optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if client axes differ between params, model_state, batch and mixer.
 
     Source: Tang et al. 2018, arXiv 1803.07068.
@@ -91,7 +91,7 @@ def exact_diffusion(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimiser.
+        optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
 
     Returns:
@@ -114,6 +114,6 @@ def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:
     if smallest < LEAST_EIGENVALUE + 1e-6:
         warnings.warn(
             f"D2 needs a mixing matrix with smallest eigenvalue above -1/3, this one has "
-            f"{smallest:.4f}; give less weight to neighbours, or take exact_diffusion",
+            f"{smallest:.4f}; give less weight to neighbors, or take exact_diffusion",
             stacklevel=3,
         )

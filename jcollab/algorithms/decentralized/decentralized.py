@@ -1,4 +1,4 @@
-"""Decentralised learning: a local step, then an exchange of models or updates."""
+"""Decentralized learning: a local step, then an exchange of models or updates."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ def decentralized(
     learners: Any = None,
     honest: Any = None,
 ) -> Algorithm:
-    """Every client takes a local optimiser step; then the mixer combines what they share.
+    """Every client takes a local optimizer step; then the mixer combines what they share.
 
         x(t+1) = (1 - a) x(t) + mix( a x(t) + u(t) )
 
-    with ``u_i`` the update of the local optimiser, whose state never leaves the client. At a = 1
+    with ``u_i`` the update of the local optimizer, whose state never leaves the client. At a = 1
     models are shared, and the mixer makes the method: ``all_reduce()`` is mini-batch SGD,
     ``gossip(topology)`` D-PSGD, ``relay_sum(tree)`` RelaySGD, ``one_peer_exponential(n)`` or
     ``push_sum(graph)`` SGP. At a = 0 only updates are: with ``relay_sum(tree, fill="zero")`` this
     is RelaySGD/Grad.
 
     Args:
-        loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
-            client, see :func:`jcollab.core.lift`.
-        optimizer: local optimiser.
+        loss: ``loss(params, batch, key) -> value`` or ``-> (value, metrics)`` of ONE client; of a
+            model with state, ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
+        optimizer: local optimizer. Optax transforms with extra arguments get ``value``, ``grad``,
+            ``value_fn`` and ``anchor``, the client's own model before the step.
         mixer: how what is shared is combined.
         mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
             their updates only.
@@ -54,15 +55,14 @@ def decentralized(
         ``loss`` and the metrics of the loss as means over honest clients.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if mixing_weight lies outside [0, 1], client axes differ between params,
             model_state, batch and mixer, or a mask does not fit.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    if not 0 <= mixing_weight <= 1:
-        raise ValueError(f"mixing_weight must be in [0, 1], got {mixing_weight}")
+    checks.number("mixing_weight", mixing_weight, at_least=0, at_most=1)
 
     def share(params: PyTree, updates: PyTree) -> PyTree:
         return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)

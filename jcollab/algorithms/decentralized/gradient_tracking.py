@@ -26,14 +26,14 @@ def gradient_tracking(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimiser; ``u`` is its update, learning rate included.
+        optimizer: local optimizer; ``u`` is its update, learning rate included.
         mixer: a linear mixer, ``gossip(topology)``.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if client axes differ between params, model_state, batch and mixer.
 
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.

@@ -47,7 +47,7 @@ def quasi_global_momentum(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        learning_rate: gamma > 0; a number, which is kept in ``state.shared`` (so that it can be
+        learning_rate: gamma >= 0; a number, which is kept in ``state.shared`` (so that it can be
             swept or changed), or a schedule of the round.
         mixer: how models are combined.
         momentum: mu in [0, 1).
@@ -57,14 +57,15 @@ def quasi_global_momentum(
         An algorithm like :func:`jcollab.decentralized`.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
-        ValueError: if momentum lies outside [0, 1), or client axes differ.
+        TypeError: if ``loss`` is not callable.
+        ValueError: if a number lies outside its range, or client axes differ.
 
     Source: Lin et al. 2021, arXiv 2102.04761.
     """
     checks.parts(mixer=mixer)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    if not callable(learning_rate):
+        checks.number("learning_rate", learning_rate, at_least=0)
+    checks.number("momentum", momentum, at_least=0, below=1)
     gradient = gradient_of(lift(loss))
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:

@@ -1,4 +1,4 @@
-"""Decentralised learning of large tables: local steps that touch only the rows of a batch."""
+"""Decentralized learning of large tables: local steps that touch only the rows of a batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
 from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, Round, State, lift
 from jcollab.local import row_sparse
-from jcollab.local.row_sparse import RowOptimizer
+from jcollab.local.row_sparse import RowOptimizer, Rows
 from jcollab.mixing import identity
 
 Tables = dict[str, Array]
@@ -51,9 +51,9 @@ def sparse_decentralized(
         ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
-        TypeError: if the loss has the wrong form, or params, with ``distinct`` batch, are no
+        TypeError: if a function is not callable, or params (with ``distinct``, the batch) is no
             dictionary.
-        ValueError: if rows names a table that is not there, or client axes differ.
+        ValueError: if rows names a table that is missing, or client axes differ.
 
     Example:
         >>> from jcollab import objectives
@@ -64,7 +64,9 @@ def sparse_decentralized(
 
     Source: of X2Static, Gupta and Jaggi 2021, arXiv 2106.04302.
     """
-    lifted = lift(loss)
+    checks.functions(rows=rows)
+    checks.parts(optimizer=optimizer)
+    objective = lift(loss)
     mix = identity() if mixer is None else mixer
 
     def init(params: Tables) -> State:
@@ -80,24 +82,11 @@ def sparse_decentralized(
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
-        params = clients.params
-        n = layout.num_clients((params, batch), "(params, batch)")
+        n = layout.num_clients((clients.params, batch), "(params, batch)")
         if distinct and not isinstance(batch, dict):
             raise TypeError(f"batch must be a dictionary, got {type(batch).__name__}")
         local_key, mix_key = jax.random.split(key)
-        asked = jax.vmap(rows)(batch)
-        if unknown := asked.keys() - params.keys():
-            raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
-        unique, own = {}, {}
-        for name, leaf in params.items():
-            if name in asked:
-                size = leaf.shape[1]
-                unique[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(
-                    asked[name]
-                )
-                own[name] = row_sparse.take_each(leaf, unique[name].rows)
-            else:
-                own[name] = leaf
+        unique, own = _look_up(clients.params, jax.vmap(rows)(batch))
 
         def local(own: Tables, places: Tables, batch: PyTree, key: Array) -> tuple:
             where = {
@@ -106,9 +95,9 @@ def sparse_decentralized(
 
             def of_rows(own: Tables, model_state: Any, batch: PyTree, key: Array) -> tuple:
                 if distinct:
-                    return lifted(own, model_state, {**batch, "places": where}, key)
+                    return objective(own, model_state, {**batch, "places": where}, key)
                 looked_up = {name: row_sparse.take(own[name], where[name]) for name in where}
-                return lifted({**own, **looked_up}, model_state, batch, key)
+                return objective({**own, **looked_up}, model_state, batch, key)
 
             grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
             return grads, metrics
@@ -116,30 +105,54 @@ def sparse_decentralized(
         places = {name: rows_.places for name, rows_ in unique.items()}
         keys = layout.client_keys(local_key, n)
         grads, metrics = layout.per_client(local)(own, places, batch, keys)
-
-        fresh, opt_state = {}, {}
-        for name, leaf in params.items():
-            moments = clients.opt_state[name]
-            step = jax.vmap(optimizer.update, (0, 0, None))
-            if name not in unique:
-                whole = jax.vmap(jnp.atleast_1d)
-                updates, opt_state[name] = step(whole(grads[name]), moments, state.step + 1)
-                fresh[name] = leaf + updates.reshape(leaf.shape)
-                continue
-            index = unique[name].rows
-            near = jax.tree.map(
-                lambda m: row_sparse.take_each(m, index, filled=False),  # noqa: B023
-                moments,
-            )
-            updates, near = step(grads[name], near, state.step + 1)
-            fresh[name] = row_sparse.put_each(leaf, index, own[name] + updates)
-            opt_state[name] = jax.tree.map(
-                lambda m, new: row_sparse.put_each(m, index, new),  # noqa: B023
-                moments,
-                near,
-            )
+        fresh, opt_state = _write_back(optimizer, clients, unique, own, grads, state.step + 1)
         mixed, mixer_state = mix.update(fresh, clients.mixer, Round(mix_key, state.step, batch))
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
         return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
 
     return Algorithm(init, update)
+
+
+def _look_up(params: Tables, asked: Tables) -> tuple[dict[str, Rows], Tables]:
+    """The distinct rows that each client asks for, and tables of these (or whole parameters)."""
+    if unknown := asked.keys() - params.keys():
+        raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
+    unique, own = {}, dict(params)
+    for name, ids in asked.items():
+        size = params[name].shape[1]
+        unique[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(ids)
+        own[name] = row_sparse.take_each(params[name], unique[name].rows)
+    return unique, own
+
+
+def _write_back(
+    optimizer: RowOptimizer,
+    clients: Clients,
+    unique: dict[str, Rows],
+    own: Tables,
+    grads: Tables,
+    count: Array,
+) -> tuple[Tables, PyTree]:
+    """Tables and states of the optimizer after its step on the rows that were looked up."""
+    step = jax.vmap(optimizer.update, (0, 0, None))
+    fresh, opt_state = {}, {}
+    for name, leaf in clients.params.items():
+        moments = clients.opt_state[name]
+        if name not in unique:
+            whole = jax.vmap(jnp.atleast_1d)
+            updates, opt_state[name] = step(whole(grads[name]), moments, count)
+            fresh[name] = leaf + updates.reshape(leaf.shape)
+            continue
+        index = unique[name].rows
+        near = jax.tree.map(
+            lambda m: row_sparse.take_each(m, index, filled=False),  # noqa: B023
+            moments,
+        )
+        updates, near = step(grads[name], near, count)
+        fresh[name] = row_sparse.put_each(leaf, index, own[name] + updates)
+        opt_state[name] = jax.tree.map(
+            lambda m, new: row_sparse.put_each(m, index, new),  # noqa: B023
+            moments,
+            near,
+        )
+    return fresh, opt_state

@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of
+from jcollab.algorithms.local_step import step_of
 from jcollab.core import (
     Algorithm,
     Array,
@@ -36,7 +35,7 @@ Search = Callable[[Callable[[Array], Array], Array, Array], Array]
 
 
 def unlabeled_of(batch: Any) -> PyTree:
-    """The unlabelled points of a batch: its field, or its entry, ``unlabeled``."""
+    """The unlabeled points of a batch: its field, or its entry, ``unlabeled``."""
     return batch["unlabeled"] if isinstance(batch, dict) else batch.unlabeled
 
 
@@ -48,12 +47,12 @@ def dbat(
     alpha: Any,
     member_rounds: int,
     unlabeled: Callable[[PyTree], PyTree] = unlabeled_of,
-    train: Callable[[PyTree, PyTree, Array, Array], tuple[Array, PyTree]] | None = None,
+    train: Callable | None = None,
     anchor: Anchor = "frozen",
     epsilon: float | None = EPSILON,
     search: Search | None = None,
 ) -> Algorithm:
-    """Each member fits the labelled data and disagrees with all before it on unlabelled points.
+    """Each member fits the labeled data and disagrees with all before it on unlabeled points.
 
         L(h_m) = loss(h_m) + alpha (1/(m-1)) sum_{i<m} mean_x A(h_i(x), h_m(x)),    m = 1..M
 
@@ -65,21 +64,24 @@ def dbat(
     ensemble, and takes the very steps that the members would take alone.
 
     Args:
-        loss: of ONE member on its labelled batch, see :func:`jcollab.core.lift`.
-        predict: ``predict(params, x) -> logits [b, C]`` or ``predict(params, model_state, x)``, as
-            the model behaves in evaluation; ``[b, 1]`` for two classes.
+        loss: of ONE member on its labeled batch, see :func:`jcollab.core.lift`.
+        predict: ``predict(params, x) -> logits [b, C]`` as in evaluation, ``[b, 1]`` for two
+            classes; of a model with state, ``jc.stateful(predict)`` of ``predict(params,
+            model_state, x)``.
         optimizer: of every member, which starts with a state of its own.
         alpha: weight of the agreement, >= 0; may be a traced value.
         member_rounds: rounds that each member is trained for.
         unlabeled: ``unlabeled(batch of one member) -> x [b, ...]``.
-        train: ``train(params, model_state, x, key) -> (logits, model_state)``, in place of
-            ``predict`` for the member that is trained, where a model behaves differently in
-            training; ``model_state`` comes from the labelled batch, which is seen first. The first
-            member sees no points.
+        train: ``train(params, x, key) -> logits`` takes the place of ``predict`` for the member
+            that is trained, where a model behaves differently in training; of a model with state,
+            ``jc.stateful(train)`` of ``train(params, model_state, x, key) -> (logits,
+            model_state)``, whose ``model_state`` comes from the labeled batch, which is seen
+            first. The first member sees no points.
         anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
         epsilon: 1e-7 for the released logarithm, None for the stable one.
         search: finds the points that are used, ``search(disagreement, x, key) -> x``, from those
-            of the batch; :func:`jcollab.objectives.disagreement_points`, say. Its ``disagreement``
+            of the batch, for example by
+            :func:`jcollab.objectives.disagreement_points`. Its ``disagreement``
             is the mean over points and frozen members of ``-A``, by the stable logarithm.
 
     Returns:
@@ -89,16 +91,16 @@ def dbat(
         ``agreement``, ``member`` and the metrics of the loss, of the member that is trained.
 
     Raises:
-        TypeError: if ``loss`` or ``predict`` has another form.
-        ValueError: if alpha < 0, member_rounds < 1, anchor or epsilon is not one that there is, or
-            client axes differ.
+        TypeError: if ``loss``, ``predict``, ``train`` or another function is not callable.
+        ValueError: if alpha < 0, member_rounds < 1, anchor or epsilon is unknown, or client axes
+            differ.
 
     Source: Pagliardini, Jaggi, Fleuret and Karimireddy 2022, arXiv 2202.04414.
     """
     checks.parts(optimizer=optimizer)
-    check_alpha(alpha)
-    if member_rounds < 1:
-        raise ValueError(f"member_rounds must be at least 1, got {member_rounds}")
+    checks.functions(unlabeled=unlabeled, **({} if search is None else {"search": search}))
+    checks.number("alpha", alpha, at_least=0)
+    checks.count("member_rounds", member_rounds)
     check_form(anchor, epsilon)
     task, full_predict = lift(loss), lift_predict(predict)
     train = lift_train(predict, train)
@@ -143,15 +145,20 @@ def dbat(
             )
 
         objective = _against(task, train, x, frozen(x), before, alpha, anchor, epsilon)
-        grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, mine)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        new = optax.apply_updates(params, updates), model_state, opt_state
+        take = step_of(objective, optimizer)
+        stepped = take(params, model_state, opt_state, batch, mine, anchor=params)
+        new = (
+            optax.apply_updates(params, stepped.updates),
+            stepped.model_state,
+            stepped.opt_state,
+        )
         old = clients.params, clients.model_state, clients.opt_state
         models, carried, opt_states = jax.tree.map(
             lambda leaf, row: leaf.at[member].set(row), old, new
         )
         after = Clients(models, carried, opt_states, ())
-        return State(after, state.shared, state.step + 1), metrics | {"member": member}
+        metrics = stepped.metrics | {"member": member}
+        return State(after, state.shared, state.step + 1), metrics
 
     return Algorithm(starting(optimizer), update)
 
@@ -172,8 +179,8 @@ def collaborative_dbat(
 
         L(h_i) = loss_i(h_i) + alpha sum_j w_ij mean_x A(h_j(x), h_i(x)) / sum_j w_ij
 
-    In every round, each client sends its logits ``[U, C]`` on public unlabelled points; what it
-    receives is fixed while it takes a step on its own labelled batch. With ``"predecessors"``,
+    In every round, each client sends its logits ``[U, C]`` on public unlabeled points; what it
+    receives is fixed while it takes a step on its own labeled batch. With ``"predecessors"``,
     client i disagrees with clients 0..i-1 as they are now, and client 0 trains alone: the order of
     D-BAT without its waiting. No paper has this form.
 
@@ -183,7 +190,7 @@ def collaborative_dbat(
         optimizer: of every client.
         alpha: weight of the agreement, >= 0; may be a traced value.
         public: ``public(batch) -> x [U, ...]``, points that all clients know, from the batch of
-            all clients ``[n, ...]``; ``lambda batch: batch.unlabeled[0]``, say.
+            all clients ``[n, ...]``; for example ``lambda batch: batch.unlabeled[0]``.
         against: with whom each client disagrees: ``"predecessors"``, ``"others"``, or weights w
             ``[n, n]``, at least 0, whose row i is client i's (its diagonal is not used), such as
             the mixing matrix of a topology.
@@ -198,16 +205,16 @@ def collaborative_dbat(
         and ``bytes_sent`` by each client to each receiver.
 
     Raises:
-        TypeError: if ``loss`` or ``predict`` has another form.
-        ValueError: if alpha < 0, warmup < 0, anchor, epsilon or against is not one that there is,
-            or client axes differ.
+        TypeError: if ``loss`` or another function is not callable.
+        ValueError: if alpha < 0, warmup < 0, anchor, epsilon or against is unknown, or client axes
+            differ.
 
     Source: after Pagliardini et al. 2022, arXiv 2202.04414.
     """
     checks.parts(optimizer=optimizer)
-    check_alpha(alpha)
-    if warmup < 0:
-        raise ValueError(f"warmup must be at least 0, got {warmup}")
+    checks.functions(public=public)
+    checks.number("alpha", alpha, at_least=0)
+    checks.count("warmup", warmup, at_least=0)
     check_form(anchor, epsilon)
     _weights(against, None)
     task, full_predict, train = lift(loss), lift_predict(predict), lift_train(predict)
@@ -236,9 +243,10 @@ def collaborative_dbat(
             objective = _against(
                 task, train, x, public_logits, weights, agreement_weight, anchor, epsilon
             )
-            grads, model_state, metrics = gradient_of(objective)(params, model_state, batch, key)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), model_state, opt_state, metrics
+            take = step_of(objective, optimizer)
+            own = take(params, model_state, opt_state, batch, key, anchor=params)
+            params = optax.apply_updates(params, own.updates)
+            return params, own.model_state, own.opt_state, own.metrics
 
         keys = layout.client_keys(jax.random.split(key)[0], n)
         each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 3)
@@ -254,7 +262,7 @@ def collaborative_dbat(
 
 
 def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
-    """``init(params, model_state=())`` of members that each have an optimiser of their own."""
+    """``init(params, model_state=())`` of members that each have an optimizer of their own."""
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -263,12 +271,6 @@ def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
         )
 
     return init
-
-
-def check_alpha(alpha: Any) -> None:
-    """ValueError for a negative weight that is known now."""
-    if not isinstance(alpha, jax.core.Tracer) and not alpha >= 0:
-        raise ValueError(f"alpha must be at least 0, got {alpha}")
 
 
 def _against(
@@ -289,7 +291,7 @@ def _against(
         value, (model_state, metrics) = task(params, model_state, batch, key)
 
         def disagree(params: PyTree, model_state: PyTree) -> tuple[Array, PyTree]:
-            # the labelled batch keeps the key that it would have alone
+            # the labeled batch keeps the key that it would have alone
             logits, model_state = train(params, model_state, x, jax.random.fold_in(key, 1))
             shared = agreement(logits, frozen, weights=weights, anchor=anchor, epsilon=epsilon)
             return shared, model_state
@@ -309,10 +311,7 @@ def _against(
 def _weights(against: Any, n: int | None) -> Any:
     """Weights ``[n, n]`` with a diagonal of zeros; without n, only what can be checked before."""
     if isinstance(against, str):
-        if against not in ("predecessors", "others"):
-            raise ValueError(
-                f"against must be 'predecessors', 'others' or weights [n, n], got {against!r}"
-            )
+        checks.one_of("against", against, ("predecessors", "others"))
         if n is None:
             return None
         everybody = jnp.ones((n, n))
@@ -320,6 +319,5 @@ def _weights(against: Any, n: int | None) -> Any:
     shape = jnp.shape(against)
     if len(shape) != 2 or shape[0] != shape[1] or n not in (None, shape[0]):
         raise ValueError(f"against must be weights [n={n or 'n'}, n], got shape {list(shape)}")
-    if not isinstance(against, jax.core.Tracer) and (lowest := np.min(against)) < 0:
-        raise ValueError(f"against must be at least 0, got {lowest}")
+    checks.number("against", against, at_least=0)
     return jnp.asarray(against) * (1 - jnp.eye(shape[0]))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array, PyTree, State, params_of
 
 SCORES = ("entropy", "max_probability", "disagreement")
@@ -33,8 +33,8 @@ def member_logits(
     Raises:
         ValueError: if batch_size < 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    checks.functions(predict=predict)
+    checks.count("batch_size", batch_size)
 
     def one(params: PyTree, x: Any) -> Array:
         total = len(x)
@@ -143,8 +143,7 @@ def ood_score(logits: Any, score: str = "entropy") -> Array:
     Raises:
         ValueError: for another score.
     """
-    if score not in SCORES:
-        raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
+    checks.one_of("score", score, SCORES)
     if score == "disagreement":
         return mutual_information(logits)
     p = ensemble_probabilities(logits)
@@ -196,6 +195,5 @@ def dropout_logits(
 
     Source: Gal and Ghahramani 2016, arXiv 1506.02142.
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}")
+    checks.count("num", num)
     return jax.lax.map(lambda k: sample(params, x, k), jax.random.split(key, num))

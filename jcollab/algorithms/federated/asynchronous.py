@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, subtract
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.algorithms.local_step import gradient_of, step_of, subtract
+from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
 
@@ -34,7 +34,7 @@ class Server(NamedTuple):
 
     Attributes:
         params: the newest model.
-        opt_state: of the server's optimiser.
+        opt_state: of the server's optimizer.
         buffer: sum of the updates that wait for a server step; ``()`` where each makes its own.
         waiting: int32 ``[]``, how many they are.
         delays: float ``[]``, sum of their delays.
@@ -71,8 +71,8 @@ def asynchronous(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the server's. It is told ``delay``, the mean over the updates of a step, for
-            :func:`jcollab.local.scale_by_delay`.
+        optimizer: the server's. It gets the extra argument ``delay``, the mean over the updates of
+            a step, for :func:`jcollab.local.scale_by_delay`.
         arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
             ``[T]``. It becomes part of the state and starts over after T rounds; may be traced.
         buffer_size: K >= 1.
@@ -80,34 +80,30 @@ def asynchronous(
             ``polynomial_staleness(0.5)``.
         local_optimizer: if given, a client takes H steps with it, started afresh, on batch leaves
             ``[n, H, ...]``, and hands in ``x_start - x_H``, how far it came, in place of a
-            gradient.
+            gradient. Its ``anchor`` is the model that was fetched.
 
     Returns:
         An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
         whose mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``,
         of which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It
         reports ``loss`` and metrics of the loss at the model that the client held (of its last
-        local step), ``client``, ``delay`` and ``time``. Where a schedule says -1, nobody comes and
-        nothing changes.
+        local step), ``client``, ``delay`` and ``time``. Where the schedule has -1, no client
+        arrives and nothing changes.
 
     Raises:
-        TypeError: if ``loss`` has neither form, the schedule holds no whole numbers, or ``weigh``
-            is not callable.
+        TypeError: if ``loss`` or ``weigh`` is not callable, or the schedule has no integers.
         ValueError: if buffer_size < 1 or the schedule is empty; in ``init``, if it names clients
-            that are not there; or client axes differ.
+            that are missing; or client axes differ.
 
     Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
     arXiv 2106.06639 (FedBuff).
     """
     checks.parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
-    if isinstance(buffer_size, bool) or not isinstance(buffer_size, int):
-        raise TypeError(f"buffer_size must be a whole number, got {buffer_size!r}")
-    if buffer_size < 1:
-        raise ValueError(f"buffer_size must be at least 1, got {buffer_size}")
-    if weigh is not None and not callable(weigh):
-        raise TypeError(f"weigh must be a function of the delay, got {type(weigh).__name__}")
+    checks.count("buffer_size", buffer_size)
+    if weigh is not None:
+        checks.functions(weigh=weigh)
     schedule = _schedule(arrivals)
-    gradient = gradient_of(lift(loss))
+    work = _work(lift(loss), local_optimizer)
     server = optax.with_extra_args_support(optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
@@ -119,27 +115,6 @@ def asynchronous(
         none = jnp.int32(0)
         shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
         return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
-
-    def work(
-        model: PyTree, model_state: PyTree, batch: PyTree, key: Array
-    ) -> tuple[PyTree, PyTree, Metrics]:
-        """What a client hands in."""
-        if local_optimizer is None:
-            return gradient(model, model_state, batch, key)
-        steps = layout.num_clients(batch, "batch of a client")
-
-        def local(carry: tuple, given: tuple) -> tuple[tuple, Metrics]:
-            params, model_state, opt_state = carry
-            grads, model_state, metrics = gradient(params, model_state, *given)
-            updates, opt_state = local_optimizer.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
-
-        begin = (model, model_state, local_optimizer.init(model))
-        (end, model_state, _), metrics = jax.lax.scan(
-            local, begin, (batch, jax.random.split(key, steps))
-        )
-        last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
-        return subtract(model, end), model_state, last
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         fetched, shared = state.clients, state.shared
@@ -161,7 +136,7 @@ def asynchronous(
         if weigh is not None:
             factor = weigh(delay)
             handed = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), handed)
-        received = receive(shared, handed, delay)
+        received = _receive(server, buffer_size, shared, handed, delay)
         shared = jax.tree.map(lambda new, old: jnp.where(came, new, old), received, shared)
 
         def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
@@ -177,27 +152,60 @@ def asynchronous(
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
         return State(clients, shared, state.step + 1), log
 
-    def receive(shared: Server, handed: PyTree, delay: Array) -> Server:
-        """The server after an update has come, with a step where the buffer is full."""
-        waiting, delays = shared.waiting + 1, shared.delays + delay
-        mean, buffer = handed, shared.buffer
-        if buffer_size > 1:
-            buffer = jax.tree.map(jnp.add, buffer, handed)
-            mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
-        updates, opt_state = server.update(
-            mean, shared.opt_state, shared.params, delay=delays / buffer_size
-        )
-        params = optax.apply_updates(shared.params, updates)
-        empty, none, nothing = jax.tree.map(jnp.zeros_like, (buffer, waiting, delays))
-        version, schedule = shared.version + 1, shared.arrivals
-        stepped = Server(params, opt_state, empty, none, nothing, version, schedule)
-        if buffer_size == 1:
-            return stepped
-        full = waiting == buffer_size
-        collected = shared._replace(buffer=buffer, waiting=waiting, delays=delays)
-        return jax.tree.map(lambda new, old: jnp.where(full, new, old), stepped, collected)
-
     return Algorithm(init, update)
+
+
+def _work(
+    objective: Objective, local_optimizer: optax.GradientTransformation | None
+) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
+    """``work(model, model_state, batch, key)``: what a client hands in, model_state, metrics."""
+    if local_optimizer is None:
+        return gradient_of(objective)
+    take = step_of(objective, local_optimizer)
+
+    def work(
+        model: PyTree, model_state: PyTree, batch: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Metrics]:
+        def local(carry: tuple, given: tuple) -> tuple[tuple, Metrics]:
+            params, model_state, opt_state = carry
+            own = take(params, model_state, opt_state, *given, anchor=model)
+            params = optax.apply_updates(params, own.updates)
+            return (params, own.model_state, own.opt_state), own.metrics
+
+        keys = jax.random.split(key, layout.num_clients(batch, "batch of a client"))
+        begin = (model, model_state, local_optimizer.init(model))
+        (end, model_state, _), metrics = jax.lax.scan(local, begin, (batch, keys))
+        last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
+        return subtract(model, end), model_state, last
+
+    return work
+
+
+def _receive(
+    optimizer: optax.GradientTransformationExtraArgs,
+    buffer_size: int,
+    shared: Server,
+    handed: PyTree,
+    delay: Array,
+) -> Server:
+    """The server after an update arrives, with a step where the buffer is full."""
+    waiting, delays = shared.waiting + 1, shared.delays + delay
+    mean, buffer = handed, shared.buffer
+    if buffer_size > 1:
+        buffer = jax.tree.map(jnp.add, buffer, handed)
+        mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
+    updates, opt_state = optimizer.update(
+        mean, shared.opt_state, shared.params, delay=delays / buffer_size
+    )
+    params = optax.apply_updates(shared.params, updates)
+    empty, none, nothing = jax.tree.map(jnp.zeros_like, (buffer, waiting, delays))
+    version, schedule = shared.version + 1, shared.arrivals
+    stepped = Server(params, opt_state, empty, none, nothing, version, schedule)
+    if buffer_size == 1:
+        return stepped
+    full = waiting == buffer_size
+    collected = shared._replace(buffer=buffer, waiting=waiting, delays=delays)
+    return jax.tree.map(lambda new, old: jnp.where(full, new, old), stepped, collected)
 
 
 def _schedule(arrivals: Any) -> Arrivals:

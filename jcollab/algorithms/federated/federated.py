@@ -38,20 +38,22 @@ def federated(
     num_clients: int | None = None,
     chunk: int | None = None,
 ) -> Algorithm:
-    """Federated averaging and its kin: the mean update of m clients, through a server optimiser.
+    """Federated averaging and its kin: the mean update of m clients, through a server optimizer.
 
-        y_i = H local optimiser steps of client i from x,              i in S, |S| = m
+        y_i = H local optimizer steps of client i from x,              i in S, |S| = m
         u   = sum_{i in S} p_i (y_i - x) / sum_{i in S} p_i
-        x  <- server optimiser at x with the gradient -u
+        x  <- server optimizer at x with the gradient -u
 
     The parts make the method: ``optax.sgd(1.0)`` at the server is FedAvg, with momentum FedAvgM;
     ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` are FedOpt; ``method`` is FedProx,
     SCAFFOLD, FedGA, FedDyn or FedNova; ``rule`` and ``channel`` are for byzantine clients.
 
     Args:
-        loss: ``loss(params, batch, key)`` or ``loss(params, model_state, batch, key)`` of ONE
-            client, see :func:`jcollab.core.lift`.
-        optimizer: local optimiser; starts afresh in every round unless ``keep_opt_state``.
+        loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
+            ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
+        optimizer: local optimizer; starts afresh in every round unless ``keep_opt_state``. Optax
+            transforms with extra arguments get ``value``, ``grad`` and ``value_fn`` of the loss
+            alone, and ``anchor``, the server's model.
         server_optimizer: what the server does with the mean update, as a gradient.
         num_sampled: m, clients in a round, drawn uniformly without replacement; None for all.
         local_steps: H >= 1.
@@ -66,9 +68,9 @@ def federated(
         dropout: probability that a sampled client drops out of the round: nothing of it is used,
             and what it keeps stays as it was. Without anybody left the server keeps its model.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
-        keep_opt_state: whether local optimisers go on in a client's next round.
+        keep_opt_state: whether local optimizers go on in a client's next round.
         num_clients: n, for params that are those of ONE model; None where they are stacked.
-        chunk: clients that are vectorised together, see :func:`jcollab.layout.per_client`.
+        chunk: clients that are vectorized together, see :func:`jcollab.layout.per_client`.
 
     Returns:
         An algorithm with ``init(params, model_state=())``. ``params`` are stacked ``[n, ...]`` and
@@ -76,15 +78,14 @@ def federated(
         ``update`` takes batches from which sampled clients draw (:mod:`jcollab.data.batches`) or
         arrays ``[n, H, ...]``, one batch for each local step. It reports ``loss`` and the
         metrics of the loss as means over local steps and, with weights, over clients, and
-        ``participants``, the number of clients that were heard. Whatever a client keeps
-        (``model_state``, memory of the drift) belongs to the client and survives rounds in which it
-        is not sampled.
+        ``participants``, the number of clients that finish the round. Whatever a client keeps
+        (``model_state``, what the method remembers) belongs to the client and survives rounds in
+        which it is not sampled.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
-        ValueError: if a number lies outside its range; at ``init``, if num_sampled > n, weights are
-            negative or do not sum to something positive, or the optimiser leaves out the
-            corrections of the drift.
+        TypeError: if ``loss`` is not callable, or a part is none.
+        ValueError: if a number lies outside its range; at ``init``, if num_sampled > n, or weights
+            are negative or do not sum to something positive.
 
     Source: McMahan et al. 2017, arXiv 1602.05629; FedOpt of Reddi et al. 2021, arXiv 2003.00295.
     """

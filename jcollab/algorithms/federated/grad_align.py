@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.centralized import Carried, SharedModel, centralized
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.algorithms.centralized import Carried, SharedModel, centralized, mean_loss
+from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
 from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
 
 
@@ -22,13 +22,13 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x + v_i)
 
     This is the gradient of ``f + (beta/2) (1/n) sum_i ||g_i - g||^2`` up to ``O(beta^2)``, and for
-    quadratics exactly. At ``beta = gamma / 2`` it has the implicit regulariser of sequential SGD
+    quadratics exactly. At ``beta = gamma / 2`` it has the implicit regularizer of sequential SGD
     with learning rate gamma over the same n batches, at beta = 0 it is
     :func:`jcollab.centralized`, of which it costs twice the gradients and communications.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the optimiser of the one model.
+        optimizer: the optimizer of the one model.
         beta: displacement, >= 0; may be a traced value.
 
     Returns:
@@ -36,14 +36,15 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
         ``(1/n) sum_i ||g_i - g||^2``.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if beta < 0, or client axes differ.
 
     Source: Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
     checks.parts(optimizer=optimizer)
     checks.number("beta", beta, at_least=0)
-    gradient = gradient_of(lift(loss))
+    objective = lift(loss)
+    gradient = gradient_of(objective)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
@@ -72,9 +73,18 @@ def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: An
         if checks.traced(beta) or beta != 0:
             each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
             grads = _mean(each(params, mean, own, state.clients.model_state, batch, keys))
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        metrics = mean_metrics(metrics)
+        updates, opt_state = optimizer_update(
+            optimizer,
+            grads,
+            opt_state,
+            params,
+            value=metrics["loss"],
+            value_fn=mean_loss(objective, state.clients.model_state, batch, keys),
+            anchor=params,
+        )
         shared = SharedModel(optax.apply_updates(params, updates), opt_state)
-        metrics = mean_metrics(metrics) | {"gradient_variance": _spread(own, mean)}
+        metrics = metrics | {"gradient_variance": _spread(own, mean)}
         return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(centralized(loss, optimizer).init, update)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of
+from jcollab.algorithms.local_step import gradient_of, step_of
 from jcollab.core import Array, Channel, LocalRows, Metrics, Objective, PyTree, Round, Rule
 from jcollab.local import ClientMethod
 from jcollab.mixing.common import widen
@@ -27,7 +27,7 @@ class FederatedClients(NamedTuple):
         weights: p_i, how much each counts.
         num_steps: int32, local steps that each takes; () where all take H.
         model_state: what the loss carries along.
-        opt_state: of the local optimisers, where they are kept.
+        opt_state: of the local optimizers, where they are kept.
         memory: what the method keeps of each client.
         channel: messages that are under way.
     """
@@ -45,7 +45,7 @@ class Server(NamedTuple):
 
     Attributes:
         params: its model x.
-        opt_state: of the server optimiser.
+        opt_state: of the server optimizer.
         memory: what the method keeps of all clients.
         rule: state of the rule.
         total: sum of all clients' weights.
@@ -89,7 +89,7 @@ class RoundSums(NamedTuple):
         moved: sum of changes of what clients keep.
         metrics: sums of metrics of honest clients.
         honest: sum of weights of honest clients.
-        participants: number of clients that were heard.
+        participants: number of clients that finish the round.
     """
 
     weight: Array
@@ -283,16 +283,23 @@ def _local_run(
     Returns the model, model_state, the state of the optimizer (where it is kept), the mean of the
     local gradients, and the means of the metrics over the steps that were taken.
     """
-    gradient, optimizer = gradient_of(settings.objective), settings.optimizer
+    take, optimizer = step_of(settings.objective, settings.optimizer), settings.optimizer
     most = settings.local_steps
     opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
 
     def step(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
         y, model_state, opt_state, slope = carry
-        grads, model_state, metrics = gradient(y, model_state, pick(k), jax.random.fold_in(key, k))
-        updates, opt_state = optimizer.update(grads, opt_state, y, anchor=x, correction=correction)
-        slope = jax.tree.map(jnp.add, slope, grads)
-        fresh = (optax.apply_updates(y, updates), model_state, opt_state, slope)
+        own = take(
+            y,
+            model_state,
+            opt_state,
+            pick(k),
+            jax.random.fold_in(key, k),
+            anchor=x,
+            correction=correction,
+        )
+        slope, metrics = jax.tree.map(jnp.add, slope, own.grads), own.metrics
+        fresh = (optax.apply_updates(y, own.updates), own.model_state, own.opt_state, slope)
         if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
             on = k < row.num_steps
             fresh = jax.tree.map(lambda a, b: jnp.where(on, a, b), fresh, carry)

@@ -11,9 +11,8 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update, step_of
 from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
-from jcollab.theory.averaging.common import check
 
 
 class Interpolated(NamedTuple):
@@ -24,8 +23,8 @@ class Interpolated(NamedTuple):
         common: w, the client's copy of the common model.
         weight: a, how much of the personal model is common, ``[n]``.
         model_state: what the loss carries along.
-        local_opt_state: of the optimiser of v.
-        opt_state: of the optimiser of w.
+        local_opt_state: of the optimizer of v.
+        opt_state: of the optimizer of w.
         mixer: state of the mixer.
     """
 
@@ -51,19 +50,19 @@ def apfl(
     weight: Any = 0.5,
     weight_rate: float = 0.0,
 ) -> Algorithm:
-    """Adaptive personalised federated learning: learns both parts of an average of two models.
+    """Adaptive personalized federated learning: learns both parts of an average of two models.
 
         p(t) = (1 - a) v(t) + a w(t)                    the personal model
         v(t+1) = v(t) + u( (1 - a) grad f(p) )          local, with the derivative by v
         w(t+1) = mix( w(t) + u( grad f(w) ) )           common
         a(t+1) = clip( a - eta <grad f(p), w - v>, 0, 1 )
 
-    all on the same batch, with ``u`` the update of a local optimiser. The paper weighs the local
+    all on the same batch, with ``u`` the update of a local optimizer. The paper weighs the local
     part, by ``1 - a``; here as everywhere in the library, a is the weight of what is common.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimiser, with a state for each of the two models.
+        optimizer: local optimizer, with a state for each of the two models.
         mixer: how common models are combined; the paper's is ``mix_every(H, all_reduce())``.
         weight: a in [0, 1] at the start, for all or ``[n]``; may be traced.
         weight_rate: eta >= 0; 0 keeps the weights.
@@ -74,15 +73,16 @@ def apfl(
         ``collaboration``.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if a number lies outside its range, or client axes differ.
 
     Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    check("weight", weight, "in [0, 1]", lambda a: (a >= 0) & (a <= 1))
-    check("weight_rate", weight_rate, "finite and >= 0", lambda eta: eta >= 0)
-    gradient = gradient_of(lift(loss))
+    checks.number("weight", weight, at_least=0, at_most=1)
+    checks.number("weight_rate", weight_rate, at_least=0, below=float("inf"))
+    objective = lift(loss)
+    gradient, take = gradient_of(objective), step_of(objective, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
@@ -103,13 +103,23 @@ def apfl(
     def local_steps(clients: Interpolated, batch: PyTree, key: Array) -> tuple:
         """One client's steps on both models; the mixer comes after."""
         local, common, a = clients.local, clients.common, clients.weight
-        at_common, _, _ = gradient(common, clients.model_state, batch, key)
+        stepped = take(common, clients.model_state, clients.opt_state, batch, key, anchor=common)
         at_personal, model_state, metrics = gradient(
             _blend(local, common, a), clients.model_state, batch, key
         )
-        by_local = jax.tree.map(lambda g: ((1 - a) * g).astype(g.dtype), at_personal)
-        updates, local_state = optimizer.update(by_local, clients.local_opt_state, local)
-        moved, state = optimizer.update(at_common, clients.opt_state, common)
+
+        def personal_loss(local: PyTree) -> Array:
+            return objective(_blend(local, common, a), clients.model_state, batch, key)[0]
+
+        updates, local_state = optimizer_update(
+            optimizer,
+            jax.tree.map(lambda g: ((1 - a) * g).astype(g.dtype), at_personal),
+            clients.local_opt_state,
+            local,
+            value=metrics["loss"],
+            value_fn=personal_loss,
+            anchor=local,
+        )
         slope = sum(
             jax.tree.leaves(
                 jax.tree.map(
@@ -119,11 +129,11 @@ def apfl(
         )
         fresh = clients._replace(
             local=optax.apply_updates(local, updates),
-            common=optax.apply_updates(common, moved),
+            common=optax.apply_updates(common, stepped.updates),
             weight=jnp.clip(a - weight_rate * slope, 0, 1).astype(a.dtype),
             model_state=model_state,
             local_opt_state=local_state,
-            opt_state=state,
+            opt_state=stepped.opt_state,
         )
         return fresh, metrics | {"collaboration": fresh.weight}
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift, params_of
+from jcollab.algorithms.local_step import mean_metrics, step_of
+from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift, params_of
 from jcollab.data.batches import FullBatch, as_local
-from jcollab.theory.averaging.common import check
 
 
 class Personal(NamedTuple):
@@ -23,7 +22,7 @@ class Personal(NamedTuple):
     Attributes:
         params: personal models v.
         model_state: what the loss carries along with them.
-        opt_state: of their optimisers.
+        opt_state: of their optimizers.
         common: client part of the algorithm that trains the common model.
     """
 
@@ -38,7 +37,7 @@ def ditto(
     loss: Callable,
     optimizer: optax.GradientTransformation,
     *,
-    attraction: float,
+    attraction: Any,
     local_steps: int = 1,
 ) -> Algorithm:
     """Beside any algorithm for common models w, every client trains one of its own, near it.
@@ -46,12 +45,12 @@ def ditto(
         v_i(t+1) = v_i(t) + u( grad f_i(v_i) + lambda (v_i - w_i(t)) )
 
     where ``w_i(t)`` is the client's copy of the common model at the start of the round, or the
-    server's, and ``u`` the update of the optimiser. What happens to w does not depend on v.
+    server's, and ``u`` the update of the optimizer. What happens to w does not depend on v.
     ``lambda = 0`` is to learn alone; with large ones v follows w.
 
     Args:
-        algorithm: what trains the common model, ``federated(...)`` or ``decentralized(loss,
-            optimizer, all_reduce())``, say; it sees the same data.
+        algorithm: what trains the common model, for example ``federated(...)`` or
+            ``decentralized(loss, optimizer, all_reduce())``; it sees the same data.
         loss: of the personal models, as for :func:`jcollab.decentralized`.
         optimizer: of the personal models.
         attraction: lambda >= 0; may be traced.
@@ -64,15 +63,15 @@ def ditto(
         Metrics are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if lambda is negative or not finite, local_steps < 1, or client axes differ.
 
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
     checks.parts(algorithm=algorithm, optimizer=optimizer)
-    check("attraction", attraction, "finite and >= 0", lambda value: value >= 0)
+    checks.number("attraction", attraction, at_least=0, below=float("inf"))
     checks.count("local_steps", local_steps)
-    gradient = gradient_of(lift(loss))
+    objective = lift(loss)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -92,17 +91,15 @@ def ditto(
         key: Array,
     ) -> tuple:
         pick_key, step_key = jax.random.split(key)
+        take = step_of(_near(objective, center, attraction), optimizer)
 
         def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
             params, model_state, opt_state = carry
             batch = pick(row, common, pick_key, k)
             key = jax.random.fold_in(step_key, k)
-            grads, model_state, metrics = gradient(params, model_state, batch, key)
-            pulled = jax.tree.map(
-                lambda g, v, w: (g + attraction * (v - w)).astype(g.dtype), grads, params, center
-            )
-            updates, opt_state = optimizer.update(pulled, opt_state, params)
-            return (optax.apply_updates(params, updates), model_state, opt_state), metrics
+            own = take(params, model_state, opt_state, batch, key, anchor=center)
+            params = optax.apply_updates(params, own.updates)
+            return (params, own.model_state, own.opt_state), own.metrics
 
         carry, metrics = jax.lax.scan(
             one, (params, model_state, opt_state), jnp.arange(local_steps)
@@ -138,3 +135,17 @@ def ditto(
 
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
     return Algorithm(init, update, cohort)
+
+
+def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
+    """``f(v) + (lambda/2) ||v - w||^2``, which reports f as its loss."""
+
+    def near(
+        params: PyTree, model_state: PyTree, batch: PyTree, key: Array
+    ) -> tuple[Array, tuple[PyTree, Metrics]]:
+        value, (model_state, metrics) = objective(params, model_state, batch, key)
+        apart = jax.tree.map(lambda v, w: jnp.sum((v - w) ** 2), params, center)
+        pull = 0.5 * attraction * jax.tree.reduce(jnp.add, apart)
+        return (value + pull).astype(value.dtype), (model_state, {"loss": value, **metrics})
+
+    return near

@@ -26,7 +26,7 @@ def fine_tuning(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimiser, whose state begins anew.
+        optimizer: local optimizer, whose state begins anew.
         n: number of clients, where the run has left one model for all; None where it has left one
             each.
 
@@ -36,13 +36,12 @@ def fine_tuning(
         Rounds are counted from 0.
 
     Raises:
-        TypeError: if ``loss`` has neither form.
+        TypeError: if ``loss`` is not callable.
         ValueError: if n < 1, or at ``init``, if it is not the number of models and there are
             several.
     """
     checks.parts(optimizer=optimizer)
-    if n is not None and n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    checks.count("n", n)
     alone = decentralized(loss, optimizer, identity())
 
     def init(params: PyTree | State, model_state: PyTree = ()) -> State:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import layout
+from jcollab.algorithms.local_step import optimizer_update
 from jcollab.core import Array, Metrics, PyTree
 
 LOOPED, AT_ONCE = 40, 512  # examples in a forward pass over all of a client's data
@@ -65,7 +66,7 @@ def epochs(
     Args:
         step_loss: ``step_loss(params, model_state, x, y, key)``, whose results are
             ``(values [b], model_state, metrics [b])``.
-        optimizer: local optimiser.
+        optimizer: local optimizer.
         size: m, places of a client's row, those that do not count included.
         batch_size: b; None for all examples in one step.
         count: number of passes.
@@ -85,6 +86,7 @@ def epochs(
         common: PyTree,
         key: Array,
     ) -> tuple[PyTree, PyTree, PyTree, Metrics]:
+        anchor = params
         # examples that count come first, so that only a client's last batches are not full
         there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
 
@@ -112,8 +114,16 @@ def epochs(
                 )
                 return value, (carried, sums)
 
-            grads, (carried, sums) = jax.grad(mean, has_aux=True)(params)
-            updates, new_state = optimizer.update(grads, opt_state, params)
+            (value, (carried, sums)), grads = jax.value_and_grad(mean, has_aux=True)(params)
+            updates, new_state = optimizer_update(
+                optimizer,
+                grads,
+                opt_state,
+                params,
+                value=value,
+                value_fn=lambda params: mean(params)[0],
+                anchor=anchor,
+            )
             new = optax.apply_updates(params, updates), carried, new_state
             if common:  # clients with fewer examples have fewer steps
                 live = counts.any()

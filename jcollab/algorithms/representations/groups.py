@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array, PyTree
 
 
@@ -17,19 +17,20 @@ class Group(NamedTuple):
     """Clients with one architecture.
 
     Attributes:
-        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer; or
-            ``features(params, model_state, x)`` of a model that carries something along, its batch
-            statistics say.
+        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer; of a
+            model with state (batch statistics), ``jc.stateful(features)`` of ``features(params,
+            model_state, x)``.
         head: ``head(params, features [b, d]) -> logits [b, C]``.
         clients: how many there are.
-        train: ``train(params, model_state, x, key) -> (features, model_state)``, in place of
-            ``features`` where a model behaves differently in training.
+        train: ``train(params, x, key) -> features`` takes the place of ``features`` where a model
+            behaves differently in training; of a model with state, ``jc.stateful(train)`` of
+            ``train(params, model_state, x, key) -> (features, model_state)``.
     """
 
     features: Callable[..., Array]
     head: Callable[[PyTree, Array], Array]
     clients: int
-    train: Callable[..., tuple[Array, PyTree]] | None = None
+    train: Callable | None = None
 
 
 def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:
@@ -81,17 +82,13 @@ def per_group(
 
 
 def check_groups(groups: Sequence[Any]) -> None:
-    """TypeError or ValueError for what are no groups."""
+    """TypeError or ValueError unless they are groups."""
     if not groups:
         raise ValueError("groups must hold at least one Group, got none")
     for group in groups:
         if not isinstance(group, Group):
             raise TypeError(f"groups must be Groups, got {type(group).__name__}")
-        if not (callable(group.features) and callable(group.head)):
-            raise TypeError("groups must have functions features and head")
-        if not (group.train is None or callable(group.train)):
-            raise TypeError(
-                f"train of a group must be a function, got {type(group.train).__name__}"
-            )
-        if group.clients < 1:
-            raise ValueError(f"groups must have at least 1 client each, got {group.clients}")
+        given = {} if group.train is None else {"train of a group": group.train}
+        checks.functions(**{"features of a group": group.features, "head of a group": group.head})
+        checks.functions(**given)
+        checks.count("clients of a group", group.clients)

@@ -1,0 +1,235 @@
+"""One round of representation sharing: publish, exchange, learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jcollab import layout
+from jcollab.algorithms.local_step import mean_metrics
+from jcollab.algorithms.representations.epochs import epochs, over_all, rows_of
+from jcollab.algorithms.representations.groups import Group, join, per_group, split
+from jcollab.core import (
+    Array,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    lift_predict,
+    lift_train,
+)
+from jcollab.objectives.prototypes import (
+    Prototypes,
+    Received,
+    class_means,
+    few_sample_means,
+    unweigh,
+    weigh,
+)
+from jcollab.privacy import Release
+
+
+class SharingClients(NamedTuple):
+    """Client part of the state.
+
+    With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``,
+    ``model_state`` and ``opt_state`` are tuples with one stacked tree for each group,
+    ``[n_g, ...]``, in the order in which clients are numbered; everything else leads with [n].
+
+    Attributes:
+        params: model parameters.
+        model_state: what models carry along (batch statistics), see :class:`Group`.
+        opt_state: of the local optimizers.
+        mixer: state of the mixer of class means.
+        observers: of those of observations, one for each.
+        models: of the mixer of models.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    mixer: PyTree
+    observers: PyTree
+    models: PyTree
+
+
+class Settings(NamedTuple):
+    """The arguments of :func:`jcollab.representation_sharing`, and what follows from them."""
+
+    groups: tuple[Group, ...]
+    several: bool
+    optimizer: optax.GradientTransformation
+    mixer: Mixer | None
+    objective: Callable
+    num_classes: int
+    num_features: int
+    observer: Mixer | None
+    num_sent: int  # observations
+    samples_per_class: int
+    message: str
+    weighting: str
+    own_share: Any
+    batch_size: int | None
+    num_epochs: int
+    model_mixer: Mixer | None
+    release: Release | None
+    n: int
+    reporting: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """The width of a message."""
+        return self.num_classes if self.message == "logits" else self.num_features
+
+
+def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
+    """One round of all clients."""
+    clients, n, kinds, several = state.clients, settings.n, settings.groups, settings.several
+    local_key, publish_key, mix_key, model_key = jax.random.split(key, 4)
+    own, common, stacked, size = rows_of(batch)
+    if stacked != n:
+        raise ValueError(f"groups have n={n} clients, but batch is stacked for n={stacked}")
+    params = per_group(clients.params, kinds, several)
+    model_states, opt_states = clients.model_state, clients.opt_state
+    if not several:
+        model_states, opt_states = [model_states], [opt_states]
+    owned = split(own, kinds)
+    sent: list[Prototypes] = []
+    if settings.mixer or settings.observer:
+        keys = split(layout.client_keys(publish_key, n), kinds)
+        parts = [
+            layout.per_client(_publish(settings, kind, size), in_axes=(0, 0, 0, 0, None))(
+                *args, common
+            )
+            for kind, *args in zip(kinds, params, model_states, owned, keys, strict=True)
+        ]
+        sent = list(join(parts))
+    got, mixed, observers = _exchange(settings, clients, sent, mix_key, state.step)
+    keys, gots = split(layout.client_keys(local_key, n), kinds), split(got, kinds)
+    columns = (params, model_states, opt_states, owned, gots, keys)
+    parts = [
+        layout.per_client(_learn(settings, kind, size), in_axes=(0,) * 6 + (None,))(*args, common)
+        for kind, *args in zip(kinds, *columns, strict=True)
+    ]
+    metrics = join([metrics for *_, metrics in parts])
+    if len(settings.reporting) < n:
+        metrics = jax.tree.map(lambda leaf: leaf[settings.reporting], metrics)
+    fresh = [tuple(part[i] for part in parts) for i in range(3)]
+    models, carried, opt_fresh = fresh if several else [only for (only,) in fresh]
+    mixing = clients.models
+    if settings.model_mixer:
+        mixture, mixing = settings.model_mixer.update(
+            whole(models, carried), mixing, Round(model_key, state.step)
+        )
+        models, carried = mixture if jax.tree.leaves(carried) else (mixture, carried)
+    clients = SharingClients(models, carried, opt_fresh, mixed, observers, mixing)
+    return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+
+
+def whole(params: PyTree, model_state: PyTree) -> PyTree:
+    """What FedAvg averages: models, and batch statistics where there are some."""
+    return (params, model_state) if jax.tree.leaves(model_state) else params
+
+
+def _publish(settings: Settings, kind: Group, size: int) -> Callable:
+    """The messages of one client: class means, and observations."""
+    look, release = lift_predict(kind.features), settings.release
+    num_classes, num_sent = settings.num_classes, settings.num_sent
+
+    def publish(
+        params: PyTree, model_state: PyTree, own: PyTree, key: Array, common: PyTree
+    ) -> tuple:
+        def compute(x: Array) -> Array:
+            features = look(params, model_state, x)
+            if features.shape[-1] != settings.num_features:
+                raise ValueError(
+                    f"num_features is {settings.num_features}, but features of a group have width "
+                    f"{features.shape[-1]}"
+                )
+            values = kind.head(params, features) if settings.message == "logits" else features
+            return release.bound(values) if release else values
+
+        values, labels, mask = over_all(compute, own, common, size)
+        keys = jax.random.split(key, 1 + num_sent)
+        messages = []
+        if settings.mixer:
+            messages.append((class_means(values, labels, num_classes, mask), settings.weighting))
+        for m in range(num_sent):
+            few = few_sample_means(
+                keys[1 + m], values, labels, num_classes, settings.samples_per_class, mask
+            )
+            messages.append((few, "clients"))
+        sent = []
+        for i, ((means, counts), by) in enumerate(messages):
+            if release:
+                means = release.noise(jax.random.fold_in(keys[0], i), means, counts)
+            sent.append(weigh(means, counts, by))
+        return tuple(sent)
+
+    return publish
+
+
+def _exchange(
+    settings: Settings, clients: SharingClients, sent: list[Prototypes], key: Array, step: Array
+) -> tuple[Received, PyTree, PyTree]:
+    """What clients receive, and new states of the mixers."""
+    n, num_classes, width, num_sent = (
+        settings.n,
+        settings.num_classes,
+        settings.width,
+        settings.num_sent,
+    )
+    mixed, states, kind = clients.mixer, [], sent[0].values.dtype if sent else jnp.float32
+    means = jnp.zeros((n, num_classes, width), kind)
+    known = jnp.zeros((n, num_classes), bool)
+    if settings.mixer:
+        context = Round(jax.random.fold_in(key, 0), step)
+        arrived, mixed = settings.mixer.update(sent[0], clients.mixer, context)
+        means, known = unweigh(arrived, sent[0], settings.own_share)
+    seen = jnp.zeros((n, 0, num_classes, width), kind)
+    observed = jnp.zeros((n, 0, num_classes), bool)
+    if settings.observer:
+        pairs = []
+        for m in range(num_sent):
+            context = Round(jax.random.fold_in(key, 1 + m), step)
+            arrived, state = settings.observer.update(
+                sent[m - num_sent], clients.observers[m], context
+            )
+            pairs.append(unweigh(arrived))
+            states.append(state)
+        seen, observed = (jnp.stack(x, axis=1) for x in zip(*pairs, strict=True))
+    return Received(means, known, seen, observed), mixed, tuple(states)
+
+
+def _learn(settings: Settings, kind: Group, size: int) -> Callable:
+    """Local training of one client."""
+    look = lift_train(kind.features, kind.train)
+
+    def learn(
+        params: PyTree,
+        model_state: PyTree,
+        opt_state: PyTree,
+        own: PyTree,
+        got: Received,
+        key: Array,
+        common: PyTree,
+    ) -> tuple:
+        def step_loss(params: PyTree, model_state: PyTree, x: Array, y: Array, key: Array) -> tuple:
+            features, model_state = look(params, model_state, x, jax.random.fold_in(key, 1))
+            classify = lambda s: kind.head(params, s)  # noqa: E731
+            logits = classify(features)
+            values, metrics = settings.objective(features, logits, y, got, classify, key)
+            return values, model_state, metrics
+
+        train = epochs(
+            step_loss, settings.optimizer, size, settings.batch_size, settings.num_epochs
+        )
+        return train(params, model_state, opt_state, own, common, key)
+
+    return learn
