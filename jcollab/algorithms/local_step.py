@@ -114,7 +114,7 @@ def step_of(
         optimizer: local optimizer, see :func:`optimizer_update`.
 
     Returns:
-        ``step(params, model_state, opt_state, batch, key, *, anchor, **extra) -> OneStep``.
+        ``step(params, model_state, opt_state, batch, key, *, anchor, correction=None) -> OneStep``.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
@@ -126,7 +126,7 @@ def step_of(
         key: Array,
         *,
         anchor: PyTree,
-        **extra: Any,
+        correction: PyTree = None,
     ) -> OneStep:
         (value, (fresh, metrics)), grads = differentiate(params, model_state, batch, key)
         updates, opt_state = optimizer_update(
@@ -137,7 +137,7 @@ def step_of(
             value=value,
             value_fn=lambda params: objective(params, model_state, batch, key)[0],
             anchor=anchor,
-            **extra,
+            correction=correction,
         )
         return OneStep(updates, fresh, opt_state, grads, {"loss": value, **metrics})
 
@@ -153,7 +153,7 @@ def optimizer_update(
     value: Array,
     value_fn: Callable[[PyTree], Array],
     anchor: PyTree,
-    **extra: Any,
+    correction: PyTree = None,
 ) -> tuple[PyTree, PyTree]:
     """``optimizer.update`` with the extra arguments that every builder passes.
 
@@ -169,20 +169,26 @@ def optimizer_update(
         value_fn: the loss of other parameters, on the same batch and with the same random key.
         anchor: the model that the round began with: that of the server, or without a server the
             client's own.
-        **extra: other arguments, for example ``delay``.
+        correction: of the gradients, see :mod:`jcollab.local.methods`; None where there is none.
 
     Returns:
         The updates and the new state.
     """
+
+    # the line searches of optax pass extra arguments that they do not use on to the function
+    def loss_at(params: PyTree, anchor: PyTree = None, correction: PyTree = None) -> Array:
+        del anchor, correction
+        return value_fn(params)
+
     return optax.with_extra_args_support(optimizer).update(
         grads,
         opt_state,
         params,
         value=value,
         grad=grads,
-        value_fn=value_fn,
+        value_fn=loss_at,
         anchor=anchor,
-        **extra,
+        correction=correction,
     )
 
 

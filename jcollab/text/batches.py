@@ -185,7 +185,7 @@ def x2static_batches(
     """
     checks.count("negatives", negatives)
     checks.counts(most_sentences=most_sentences)
-    elif shared:
+    if most_sentences is None and shared:
         raise ValueError("shared needs most_sentences, got None")
 
     def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
