@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -27,6 +28,7 @@ def number(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    finite: bool = False,
 ) -> None:
     """ValueError unless a number, or every number of an array, lies in a range.
 
@@ -37,6 +39,7 @@ def number(
         above: lower bound, excluded.
         at_most: upper bound, included.
         below: upper bound, excluded.
+        finite: whether infinity is outside of a range without a bound.
 
     Raises:
         TypeError: if it is no number.
@@ -48,8 +51,11 @@ def number(
     """
     if traced(value):
         return
-    array = np.asarray(value)
-    if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     low, high = _or(at_least, -np.inf), _or(at_most, np.inf)
     fine = (low <= array) & (array <= high)
@@ -57,8 +63,23 @@ def number(
         fine &= array > above
     if below is not None:
         fine &= array < below
+    if finite:
+        fine &= np.isfinite(array)
     if not np.all(fine):
-        raise ValueError(f"{name} must be {_range(at_least, above, at_most, below)}, got {value}")
+        allowed = _range(at_least, above, at_most, below, finite)
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def finite(*, at_least: float | None = None, above: float | None = None, **values: Any) -> None:
+    """:func:`number` of several arguments, by name: each finite, and not below a bound.
+
+    Example:
+        >>> finite(variance=float("nan"), at_least=0)
+        Traceback (most recent call last):
+        ValueError: variance must be finite and at least 0, got nan
+    """
+    for name, value in values.items():
+        number(name, value, at_least=at_least, above=above, finite=True)
 
 
 def _or(value: float | None, other: float) -> float:
@@ -66,18 +87,24 @@ def _or(value: float | None, other: float) -> float:
 
 
 def _range(
-    at_least: float | None, above: float | None, at_most: float | None, below: float | None
+    at_least: float | None,
+    above: float | None,
+    at_most: float | None,
+    below: float | None,
+    finite: bool,
 ) -> str:
     low, high = at_least if above is None else above, at_most if below is None else below
     if low is not None and high is not None:
         return f"in {'[' if above is None else '('}{low:g}, {high:g}{']' if below is None else ')'}"
     if low is not None:
-        if above is None:
-            return f"at least {low:g}"
-        return "positive" if low == 0 else f"above {low:g}"
-    if high is not None:
-        return f"at most {high:g}" if below is None else f"below {high:g}"
-    return "a number"
+        bound = (
+            f"at least {low:g}" if above is None else "positive" if low == 0 else f"above {low:g}"
+        )
+    elif high is not None:
+        bound = f"at most {high:g}" if below is None else f"below {high:g}"
+    else:
+        return "finite" if finite else "a number"
+    return f"finite and {bound}" if finite else bound
 
 
 def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:

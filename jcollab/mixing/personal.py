@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round
 from jcollab.mixing.average import dense_average
 from jcollab.mixing.common import payload, weight_dtype, widen
 from jcollab.theory import averaging
-from jcollab.theory.averaging.common import check, check_finite, check_variances, traced
 from jcollab.theory.averaging.estimates import check_client_counts
 from jcollab.theory.averaging.rules import PlugIn
 
@@ -77,16 +76,14 @@ def personal_average(
     """
     rule = weight if callable(weight) else None
     if rule is None:
-        _check_numbers("weight", weight)
-        check("weight", weight, "in [0, 1]", lambda a: (a >= 0) & (a <= 1))
+        checks.number("weight", weight, at_least=0, at_most=1)
         if variance is not None:
-            raise ValueError("variance is what a rule uses, got one beside a fixed weight")
+            raise ValueError(f"variance must be None beside a fixed weight, got {variance}")
     if variance is not None:
-        check_variances(variance=variance)
+        checks.finite(at_least=0, variance=variance)
     if counts is not None:
-        check("counts", counts, "positive for every client", lambda c: c > 0)
-    if not 0 <= memory < 1:
-        raise ValueError(f"memory must be in [0, 1), got {memory}")
+        checks.finite(above=0, counts=counts)
+    checks.number("memory", memory, at_least=0, below=1)
     estimated = rule is not None and variance is None
 
     def init(x: PyTree) -> PersonalState:
@@ -94,7 +91,7 @@ def personal_average(
 
         def each(name: str, value: Any) -> Array:
             if np.shape(value) not in ((), (n,)):
-                raise ValueError(f"{name} must be one or [n={n}], got shape {np.shape(value)}")
+                raise ValueError(f"{name} must be a number or [n={n}], got shape {np.shape(value)}")
             return jnp.broadcast_to(jnp.asarray(value, dtype), (n,))
 
         return PersonalState(
@@ -152,20 +149,20 @@ def collaboration(matrix: Any) -> Mixer:
         ValueError: if C is not square, not finite, or a row does not sum to 1; at ``init``, if n
             differs.
     """
-    check_finite(matrix=matrix)
+    checks.finite(matrix=matrix)
     shape = np.shape(matrix)
     if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"matrix must be square, [n, n], got {shape}")
-    if not traced(matrix):
+        raise ValueError(f"matrix must be square, [n, n], got shape {shape}")
+    if not checks.traced(matrix):
         sums = np.asarray(matrix, float).sum(1)
         if (wrong := np.abs(sums - 1) > 1e-5).any():
             row = int(wrong.argmax())
-            raise ValueError(f"matrix must have rows that sum to 1, but row {row}: {sums[row]:g}")
+            raise ValueError(f"matrix must have rows that sum to 1, got {sums[row]:g} in row {row}")
 
     def init(x: PyTree) -> Array:
         n = layout.num_clients(x, "params")
         if n != shape[0]:
-            raise ValueError(f"matrix is for n={shape[0]} clients, params are stacked for n={n}")
+            raise ValueError(f"matrix must be [n={n}, n], since params are stacked so, got {shape}")
         return jnp.asarray(matrix, weight_dtype(x))
 
     def update(x: PyTree, s: Array, context: Round) -> tuple[PyTree, Array]:
@@ -183,8 +180,3 @@ def _squared_distances(left: PyTree, right: PyTree) -> Array:
     return jax.vmap(averaging.squared_distance)(
         jax.tree.map(widen, left), jax.tree.map(widen, right)
     )
-
-
-def _check_numbers(name: str, value: Any) -> None:
-    if value is None or isinstance(value, str):
-        raise TypeError(f"{name} must be numbers or a plug-in rule, got {type(value).__name__}")

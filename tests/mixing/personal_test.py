@@ -173,28 +173,28 @@ def test_bad_input_is_named():
     refuses(r"weight must be in \[0, 1\], got 1.5", average, 1.5)
     refuses(r"weight must be in \[0, 1\], got -0.1", average, -0.1)
     refuses(r"weight must be in \[0, 1\], got nan", average, float("nan"))
-    with pytest.raises(TypeError, match="weight must be numbers or a plug-in rule, got str"):
+    with pytest.raises(TypeError, match="weight must be a number, got 'naive'"):
         average("naive")
-    refuses("variance is what a rule uses", average, 0.5, variance=1.0)
-    refuses(
-        "variance must be a finite variance >= 0, got -1", average, averaging.naive, variance=-1
-    )
-    refuses("variance must be a finite.*got nan", average, averaging.naive, variance=np.nan)
-    refuses("counts must be positive for every client", average, 0.5, counts=[1, -1, 2, 2, 2])
-    refuses("counts must be positive for every client", average, 0.5, counts=np.zeros(N))
+    refuses("variance must be None beside a fixed weight, got 1.0", average, 0.5, variance=1.0)
+    refuses("variance must be finite and at least 0, got -1", average, averaging.naive, variance=-1)
+    refuses("variance must be finite.*got nan", average, averaging.naive, variance=np.nan)
+    refuses("counts must be finite and positive, got", average, 0.5, counts=[1, -1, 2, 2, 2])
+    refuses("counts must be finite and positive, got", average, 0.5, counts=np.zeros(N))
     refuses(r"memory must be in \[0, 1\), got 1", average, averaging.naive, memory=1.0)
     refuses(r"counts must have shape \[n=5\], got \(2,\)", average(0.5, counts=[1, 2]).init, x)
-    refuses(r"weight must be one or \[n=5\], got shape \(2,\)", average([0.5, 0.5]).init, x)
+    refuses(r"weight must be a number or \[n=5\], got shape \(2,\)", average([0.5, 0.5]).init, x)
     given = average(averaging.naive, variance=[1.0, 2.0])
-    refuses(r"variance must be one or \[n=5\], got shape \(2,\)", given.init, x)
-    refuses("n must be at least 2, so that there are others, got 1", average(0.5).init, x[:1])
+    refuses(r"variance must be a number or \[n=5\], got shape \(2,\)", given.init, x)
+    refuses("n must be at least 2, got 1", average(0.5).init, x[:1])
     refuses(
-        r"matrix must be square, \[n, n\], got \(2, 3\)", jc.mixing.collaboration, np.ones((2, 3))
+        r"matrix must be square, \[n, n\], got shape \(2, 3\)",
+        jc.mixing.collaboration,
+        np.ones((2, 3)),
     )
-    refuses("rows that sum to 1, but row 1: 0.5", jc.mixing.collaboration, [[1, 0], [0, 0.5]])
+    refuses("rows that sum to 1, got 0.5 in row 1", jc.mixing.collaboration, [[1, 0], [0, 0.5]])
     refuses("matrix must be finite", jc.mixing.collaboration, [[1, 0], [0, np.nan]])
     refuses(
-        "matrix is for n=2 clients, params are stacked for n=5",
+        r"matrix must be \[n=5, n\].*got \(2, 2\)",
         jc.mixing.collaboration(np.eye(2)).init,
         x,
     )
@@ -216,10 +216,10 @@ def test_bad_input_is_named():
         weight_rate=-1,
     )
     wrong = jc.algorithms.apfl(quadratic, optimizer, mixer, weight=[0.5, 0.5])
-    refuses(r"weight must be one or \[n=5\], got shape \(2,\)", wrong.init, KEY, x)
+    refuses(r"weight must be a number or \[n=5\], got shape \(2,\)", wrong.init, x)
     common = jc.decentralized(quadratic, optimizer, mixer)
     refuses(
-        "attraction must be finite and >= 0, got -1",
+        "attraction must be finite and at least 0, got -1",
         jc.algorithms.ditto,
         common,
         quadratic,

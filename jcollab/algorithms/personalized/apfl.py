@@ -80,14 +80,14 @@ def apfl(
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
     checks.number("weight", weight, at_least=0, at_most=1)
-    checks.number("weight_rate", weight_rate, at_least=0, below=float("inf"))
+    checks.finite(at_least=0, weight_rate=weight_rate)
     objective = lift(loss)
     gradient, take = gradient_of(objective), step_of(objective, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         if np.shape(weight) not in ((), (n,)):
-            raise ValueError(f"weight must be one or [n={n}], got shape {np.shape(weight)}")
+            raise ValueError(f"weight must be a number or [n={n}], got shape {np.shape(weight)}")
         dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
         clients = Interpolated(
             local=params,

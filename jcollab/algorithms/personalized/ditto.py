@@ -69,7 +69,7 @@ def ditto(
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
     checks.parts(algorithm=algorithm, optimizer=optimizer)
-    checks.number("attraction", attraction, at_least=0, below=float("inf"))
+    checks.finite(at_least=0, attraction=attraction)
     checks.count("local_steps", local_steps)
     objective = lift(loss)
 

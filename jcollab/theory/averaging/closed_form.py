@@ -6,16 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jcollab.theory.averaging.common import (
-    Number,
-    check,
-    check_counts,
-    check_finite,
-    check_variances,
-    floats,
-    ratio,
-    traced,
-)
+from jcollab import checks
+from jcollab.theory.averaging.common import Number, floats, ratio
 
 ROUNDING = 1 + 1e-9  # covariances may exceed the bound of Cauchy and Schwarz by rounding
 
@@ -87,7 +79,7 @@ def risk(
         >>> round(float(jc.theory.averaging.risk(0.5, 0.1, 0.1, 0.0)), 4)  # means of equal variance
         0.05
     """
-    check_finite(weight=weight)
+    checks.finite(weight=weight)
     _check_moments(local_variance, global_variance, bias, covariance, local_bias)
     _, a, v_l, v_g, b_g, c, b_l = floats(
         weight, local_variance, global_variance, bias, covariance, local_bias
@@ -126,7 +118,7 @@ def benefit(
     It is positive between 0 and ``2 a*``, and negative beyond. Arguments and errors are those of
     :func:`risk`.
     """
-    check_finite(weight=weight)
+    checks.finite(weight=weight)
     _check_moments(local_variance, global_variance, bias, covariance, local_bias)
     _, a, v_l, v_g, b_g, c, b_l = floats(
         weight, local_variance, global_variance, bias, covariance, local_bias
@@ -146,7 +138,7 @@ def relative_benefit(relative_weight: Number) -> Number:
         >>> [float(jc.theory.averaging.relative_benefit(r)) for r in (0, 0.5, 1, 2)]
         [0.0, 0.75, 1.0, 0.0]
     """
-    check_finite(relative_weight=relative_weight)
+    checks.finite(relative_weight=relative_weight)
     _, r = floats(relative_weight)
     return r * (2 - r)
 
@@ -179,8 +171,8 @@ def inclusive_weight(weight: Number, own_share: Number) -> Number:
     Raises:
         ValueError: if a is not finite, or w lies outside [0, 1).
     """
-    check_finite(weight=weight)
-    check("own_share", own_share, "in [0, 1)", lambda w: (w >= 0) & (w < 1))
+    checks.finite(weight=weight)
+    checks.number("own_share", own_share, at_least=0, below=1)
     _, a, w = floats(weight, own_share)
     return a / (1 - w)
 
@@ -190,8 +182,8 @@ def exclusive_weight(weight: Number, own_share: Number) -> Number:
 
     Arguments and errors are those of :func:`inclusive_weight`.
     """
-    check_finite(weight=weight)
-    check("own_share", own_share, "in [0, 1)", lambda w: (w >= 0) & (w < 1))
+    checks.finite(weight=weight)
+    checks.number("own_share", own_share, at_least=0, below=1)
     _, a, w = floats(weight, own_share)
     return a * (1 - w)
 
@@ -206,7 +198,7 @@ def pooled_weight(num_local: Number, num_others: Number) -> Number:
         >>> float(jc.theory.averaging.pooled_weight(10, 90))
         0.9
     """
-    check_counts(num_local=num_local, num_others=num_others)
+    checks.finite(at_least=1, num_local=num_local, num_others=num_others)
     _, own, others = floats(num_local, num_others)
     return others / (own + others)
 
@@ -214,12 +206,12 @@ def pooled_weight(num_local: Number, num_others: Number) -> Number:
 def _check_moments(
     local_variance: Any, global_variance: Any, bias: Any, covariance: Any, local_bias: Any
 ) -> None:
-    check_variances(local_variance=local_variance, global_variance=global_variance)
-    check_finite(bias=bias, covariance=covariance, local_bias=local_bias)
+    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
+    checks.finite(bias=bias, covariance=covariance, local_bias=local_bias)
     if isinstance(covariance, (int, float)) and covariance == 0:
         return
     values = (local_variance, global_variance, covariance)
-    if traced(*values):
+    if checks.traced(*values):
         return
     v_l, v_g, c = (np.asarray(value, float) for value in values)
     if (c**2 > v_l * v_g * ROUNDING).any():

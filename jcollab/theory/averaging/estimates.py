@@ -7,15 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jcollab import layout
-from jcollab.theory.averaging.common import (
-    Number,
-    check,
-    check_counts,
-    check_variances,
-    floats,
-    library,
-)
+from jcollab import checks, layout
+from jcollab.theory.averaging.common import Number, floats, library
 
 PyTree = Any
 
@@ -30,8 +23,8 @@ def sampling_variance(variance: Number, num_samples: Number) -> Number:
     Raises:
         ValueError: for a variance that is negative or unknown (NaN), or N < 1.
     """
-    check_variances(variance=variance)
-    check_counts(num_samples=num_samples)
+    checks.finite(at_least=0, variance=variance)
+    checks.finite(at_least=1, num_samples=num_samples)
     _, variance, count = floats(variance, num_samples)
     return variance / count
 
@@ -54,7 +47,8 @@ def variance_of_mean(samples: Any, mask: Any = None) -> Any:
         raise ValueError("samples must have an axis [..., N], got a number")
     shown = xp.ones(samples.shape, bool) if mask is None else xp.asarray(mask, bool)
     count = xp.broadcast_to(shown, samples.shape).sum(-1)
-    check("samples", count, "at least 2 of every client (of one, no variance is known)", _two)
+    if not checks.traced(count) and np.any(np.asarray(count) < 2):
+        raise ValueError(f"samples must have at least 2 entries of each client, got {count}")
     samples = xp.where(shown, samples, 0.0)
     mean = samples.sum(-1) / count
     deviation = xp.where(shown, samples - mean[..., None], 0.0)
@@ -103,7 +97,7 @@ def others_variance(variances: Any, counts: Any = None) -> Any:
     Raises:
         ValueError: for variances that are negative or not finite, and as :func:`others_mean`.
     """
-    check_variances(variances=variances)
+    checks.finite(at_least=0, variances=variances)
     xp, variances = floats(variances)
     counts = xp.asarray(check_client_counts(counts, layout.num_clients(variances, "variances")))
     weighted = counts**2 * variances
@@ -120,22 +114,17 @@ def squared_distance(left: PyTree, right: PyTree) -> Any:
     return sum(jax.tree.leaves(jax.tree.map(each, left, right)))
 
 
-def check_client_counts(counts: Any, n: int, name: str = "counts") -> Any:
+def check_client_counts(counts: Any, n: int) -> Any:
     """Relative weights of n >= 2 clients, ``[n]``; ones where None.
 
     Raises:
         ValueError: with fewer than 2 clients, another length than n, or one that is not positive.
     """
-    if n < 2:
-        raise ValueError(f"n must be at least 2, so that there are others, got {n}")
+    checks.count("n", n, 2)
     if counts is None:
         return np.ones(n)
-    check(name, counts, "positive for every client", lambda c: c > 0)
+    checks.finite(above=0, counts=counts)
     counts = counts if isinstance(counts, jax.Array) else np.asarray(counts, float)
     if np.shape(counts) != (n,):
-        raise ValueError(f"{name} must have shape [n={n}], got {np.shape(counts)}")
+        raise ValueError(f"counts must have shape [n={n}], got {np.shape(counts)}")
     return counts
-
-
-def _two(count: np.ndarray) -> np.ndarray:
-    return count >= 2

@@ -7,16 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jcollab import checks
 from jcollab.theory.averaging.closed_form import optimal_weight, risk
-from jcollab.theory.averaging.common import (
-    Number,
-    check,
-    check_counts,
-    check_finite,
-    check_variances,
-    floats,
-    traced,
-)
+from jcollab.theory.averaging.common import Number, floats
 from jcollab.theory.averaging.estimates import sampling_variance
 
 
@@ -46,7 +39,7 @@ def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) ->
         array([0.3333, 0.6667])
     """
     xp, v, b = _nodes(variances, biases)
-    if not traced(v) and (np.sum(np.asarray(v) == 0, -1) > 1).any():
+    if not checks.traced(v) and (np.sum(np.asarray(v) == 0, -1) > 1).any():
         raise ValueError(f"variances may hold at most one 0 per client, got {variances}")
     support = xp.ones(v.shape, bool)
     if simplex:
@@ -65,11 +58,11 @@ def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
     Raises:
         ValueError: as :func:`multi_node_weights`, or for weights that do not sum to 1.
     """
-    check_finite(weights=weights)
+    checks.finite(weights=weights)
     xp, v, b = _nodes(variances, biases)
     _, w = floats(weights)
     w = xp.asarray(w)
-    if not traced(w) and not np.allclose(np.asarray(w).sum(-1), 1, atol=1e-4):
+    if not checks.traced(w) and not np.allclose(np.asarray(w).sum(-1), 1, atol=1e-4):
         raise ValueError(f"weights must sum to 1, got a sum of {np.asarray(w).sum(-1)}")
     return (w**2 * v).sum(-1) + (w * b).sum(-1) ** 2
 
@@ -93,10 +86,10 @@ def population_moments(
     Raises:
         ValueError: for a number outside its range.
     """
-    check("num_clients", num_clients, "a number of clients >= 2", lambda n: n >= 2)
-    check_counts(num_samples=num_samples)
-    check_variances(variance=variance)
-    check("spread", spread, "finite and >= 0", lambda t: t >= 0)
+    checks.finite(at_least=2, num_clients=num_clients)
+    checks.finite(at_least=1, num_samples=num_samples)
+    checks.finite(at_least=0, variance=variance)
+    checks.finite(at_least=0, spread=spread)
     xp, n, t = floats(num_clients, spread)
     local = sampling_variance(variance, num_samples)
     return local, local / (n - 1), t * xp.sqrt(n / (n - 1))
@@ -125,8 +118,8 @@ def population_risk(
 
 
 def _nodes(variances: Any, biases: Any) -> tuple[Any, Any, Any]:
-    check_variances(variances=variances)
-    check_finite(biases=biases)
+    checks.finite(at_least=0, variances=variances)
+    checks.finite(biases=biases)
     xp, v, b = floats(variances, biases)
     if v.ndim == 0 or b.ndim == 0 or v.shape[-1] != b.shape[-1] or v.shape[-1] == 0:
         raise ValueError(

@@ -13,16 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jcollab import checks
 from jcollab.theory.averaging.closed_form import optimal_weight
-from jcollab.theory.averaging.common import (
-    Number,
-    check,
-    check_finite,
-    check_variances,
-    floats,
-    library,
-    ratio,
-)
+from jcollab.theory.averaging.common import Number, floats, library, ratio
 from jcollab.theory.averaging.estimates import squared_distance
 
 PyTree = Any
@@ -98,7 +91,7 @@ def pre_test(
     Raises:
         ValueError: for an argument that is negative or not finite.
     """
-    check("threshold", threshold, "finite and >= 0", lambda c: c >= 0)
+    checks.finite(at_least=0, threshold=threshold)
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     together = ratio(v_l, v_l + v_g)
     return library(square, v_l, v_g).where(square <= threshold * (v_l + v_g), together, 0.0)
@@ -121,7 +114,7 @@ def oracle(bias: Number) -> PlugIn:
     Raises:
         ValueError: if b is not finite.
     """
-    check_finite(bias=bias)
+    checks.finite(bias=bias)
 
     def known(square: Number, local_variance: Number, global_variance: Number) -> Number:
         return optimal_weight(local_variance, global_variance, bias)
@@ -145,7 +138,7 @@ def shared_weight(rule: PlugIn) -> PlugIn:
     Raises:
         TypeError: if ``rule`` is not a function.
     """
-    check_rule(rule)
+    checks.functions(rule=rule)
 
     def shared(square: Number, local_variance: Number, global_variance: Number) -> Number:
         xp, *values = floats(square, local_variance, global_variance)
@@ -178,8 +171,8 @@ def plug_in_weight(
         >>> float(plug_in_weight(positive_part, 1.0, 3.0, 1.0, 0.5))
         0.25
     """
-    check_rule(rule)
-    check_variances(local_variance=local_variance, global_variance=global_variance)
+    checks.functions(rule=rule)
+    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
     return rule(squared_distance(local, others), local_variance, global_variance)
 
 
@@ -215,11 +208,10 @@ def plug_in_risk(
         ValueError: for a variance that is negative or not finite, a bias that is not finite, or
             too few nodes.
     """
-    check_rule(rule)
-    check_variances(local_variance=local_variance, global_variance=global_variance)
-    check_finite(bias=bias)
-    if num_nodes < 2:
-        raise ValueError(f"num_nodes must be at least 2, got {num_nodes}")
+    checks.functions(rule=rule)
+    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
+    checks.finite(bias=bias)
+    checks.count("num_nodes", num_nodes, 2)
     xp, v_l, v_g, b = floats(local_variance, global_variance, bias)
     v_l, v_g, b = (leaf[..., None] for leaf in xp.broadcast_arrays(v_l, v_g, b))
     total = v_l + v_g
@@ -233,14 +225,7 @@ def plug_in_risk(
     return ratio(v_l * v_g, total)[..., 0] + xp.trapezoid(density * error**2, z, axis=-1)
 
 
-def check_rule(rule: Any) -> None:
-    """TypeError unless it is a function."""
-    if not callable(rule):
-        raise TypeError(f"rule must be a function such as positive_part, got {type(rule).__name__}")
-
-
 def _checked(square: Number, v_l: Number, v_g: Number) -> Any:
-    check("squared_distance", square, "finite and >= 0", lambda d: d >= 0)
-    check_variances(local_variance=v_l, global_variance=v_g)
+    checks.finite(at_least=0, squared_distance=square, local_variance=v_l, global_variance=v_g)
     values: list[jax.Array] = list(floats(square, v_l, v_g)[1:])
     return values
