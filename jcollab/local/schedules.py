@@ -47,12 +47,12 @@ def warmup_step_decay(
 
     Source: Vogels et al. 2021, arXiv 2110.04175, whose values are the defaults.
     """
-    checks.number("base", base, above=0, below=math.inf)
+    checks.finite(above=0, base=base)
     checks.number("steps_per_epoch", steps_per_epoch, at_least=1)
-    checks.number("warmup_epochs", warmup_epochs, at_least=0, below=math.inf)
+    checks.finite(at_least=0, warmup_epochs=warmup_epochs)
     if not all(0 <= a < math.inf for a in milestones) or list(milestones) != sorted(milestones):
         raise ValueError(f"milestones must be ascending and at least 0, got {milestones}")
-    checks.number("factor", factor, above=0, below=math.inf)
+    checks.finite(above=0, factor=factor)
     # compared as whole steps: a rounded quotient could miss a milestone by one step. Rounding
     # keeps 0.1 * 30 from becoming step 4
     cuts = [math.ceil(round(milestone * steps_per_epoch, 6)) for milestone in milestones]

@@ -199,7 +199,7 @@ def test_bad_input_is_named():
     refuses(r"one M >= 1, got \(0,\) and \(0,\)", nodes, [], [])
     refuses("weights must sum to 1", averaging.multi_node_risk, [0.5, 0.6], [1, 1], [0, 0])
     refuses(
-        "num_clients must be a number of clients >= 2, got 1",
+        "num_clients must be finite and at least 2, got 1",
         averaging.population_weight,
         1,
         5,
