@@ -40,8 +40,8 @@ class Problem(NamedTuple):
         """The model after some rounds from the start, ``[d]``."""
         key, n = jax.random.key(0), jc.layout.num_clients(self.data, "data")
         state = algorithm.init(jc.replicate(self.start, n))
-        options = {"num_rounds": rounds, "sample": jc.data.whole}
-        return jc.params_of(jc.run(algorithm, state, self.data, key, **options)[0])[0]
+        data = jc.data.full_batch(self.data)
+        return jc.params_of(jc.run(algorithm, state, data, key, num_rounds=rounds)[0])[0]
 
     def gradient_descent(self, learning_rate: Any, steps: int) -> Array:
         """Where steps with the mean gradient lead, ``[d]``."""

@@ -29,8 +29,11 @@ def server_step(kind, state, update, rate=0.1):
 
 
 def run(A, b, x, cohorts, *, method="fedavg", server="mean", weights=None, steps=None, gamma=0.05):
-    """The server's models after each round; ``cohorts`` lists the clients of each round."""
-    n = len(A)
+    """The server's models after each round; ``cohorts`` lists the clients of each round.
+
+    ``method`` may name several, joined by ``+``, of which one at most has a memory.
+    """
+    n, kinds = len(A), method.split("+")
     p = np.ones(n) if weights is None else np.asarray(weights, float)
     steps = np.full(n, 3) if steps is None else steps
     own = [np.zeros_like(x) for _ in range(n)]
@@ -45,32 +48,32 @@ def run(A, b, x, cohorts, *, method="fedavg", server="mean", weights=None, steps
         updates, fresh = {}, list(own)
         for i in cohort:
             y = x.copy()
-            if method == "fedga":
+            if "fedga" in kinds:
                 y = x + 0.1 * (grad(i, x) - mean)
             for _ in range(steps[i]):
                 g = grad(i, y)
-                if method == "fedprox":
+                if "fedprox" in kinds:
                     g = g + 0.7 * (y - x)
-                if method == "scaffold":
+                if "scaffold" in kinds:
                     g = g - own[i] + memory
-                if method == "scaffold recomputed":
+                if "scaffold recomputed" in kinds:
                     g = g - grad(i, x) + mean
-                if method == "feddyn":
+                if "feddyn" in kinds:
                     g = g - own[i] + 0.7 * (y - x)
                 y = y - gamma * g
             updates[i] = y - x
-            if method == "scaffold":  # option II of the paper
+            if "scaffold" in kinds:  # option II of the paper
                 fresh[i] = own[i] - memory + (x - y) / (steps[i] * gamma)
-            if method == "feddyn":
+            if "feddyn" in kinds:
                 fresh[i] = own[i] - 0.7 * (y - x)
-        if method == "fednova":
+        if "fednova" in kinds:
             direction = sum(share[i] * updates[i] / steps[i] for i in cohort)
             update = direction * sum(share[i] * steps[i] for i in cohort)
         else:
             update = sum(share[i] * updates[i] for i in cohort)
-        if method in ("scaffold", "feddyn"):
+        if "scaffold" in kinds or "feddyn" in kinds:
             memory = memory + sum(p[i] * (fresh[i] - own[i]) for i in range(n)) / p.sum()
-        if method == "feddyn":
+        if "feddyn" in kinds:
             update = update - memory / 0.7
         own = fresh
         x = x + server_step(server, state, update)

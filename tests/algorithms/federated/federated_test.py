@@ -18,7 +18,6 @@ REFS = json.loads((FOLDER / "refs.json").read_text())
 KEY = jax.random.key(3)
 GAMMA, STEPS, ROUNDS = 0.05, 3, 4
 SGD = optax.sgd(GAMMA)
-CORRECTED = optax.chain(jc.local.control_variate(), SGD)
 
 
 def loss(x, batch, key):
@@ -34,13 +33,12 @@ def quadratic():
 
 
 def build(optimizer=SGD, **options):
-    options = {"local_steps": STEPS, "source": jc.data.sources.repeated()} | options
-    return jc.federated(loss, optimizer, **options)
+    return jc.federated(loss, optimizer, **{"local_steps": STEPS} | options)
 
 
-def train(algorithm, data, x, rounds=ROUNDS, **start):
+def train(algorithm, data, x, rounds=ROUNDS):
     """The server's model after each round."""
-    state, models = algorithm.init(jc.replicate(x, 5), **start), []
+    state, models = algorithm.init(jc.replicate(x, 5)), []
     for _ in range(rounds):
         state, _ = jc.run(algorithm, state, jc.data.full_batch(data), KEY, num_rounds=1)
         models.append(jc.params_of(state)[0])
@@ -58,22 +56,16 @@ def cohorts(num_sampled):
     return sampled
 
 
-def feddyn(rate=0.7):
-    return {
-        "optimizer": optax.chain(jc.local.proximal(rate), CORRECTED),
-        "drift": jc.local.dynamic_regularization(rate),
-    }
-
-
 METHODS = {
-    "fedavg": {},
-    "fedprox": {"optimizer": optax.chain(jc.local.proximal(0.7), SGD)},
-    "scaffold": {"optimizer": CORRECTED, "drift": jc.local.scaffold()},
-    "scaffold recomputed": {"optimizer": CORRECTED, "drift": jc.local.scaffold(recomputed=True)},
-    "fedga": {"drift": jc.local.gradient_alignment(0.1)},
-    "feddyn": feddyn(),
-    "fednova": {"length": jc.local.normalized()},
+    "fedavg": jc.local.fedavg(),
+    "fedprox": jc.local.fedprox(0.7),
+    "scaffold": jc.local.scaffold(),
+    "scaffold recomputed": jc.local.scaffold(recomputed=True),
+    "fedga": jc.local.fedga(0.1),
+    "feddyn": jc.local.feddyn(0.7),
+    "fednova": jc.local.fednova(),
 }
+COMBINED = ("fedprox+fednova", "scaffold+fednova", "fedga+fedprox", "feddyn+fedga+fednova")
 SERVERS = {
     "momentum": optax.sgd(1.0, momentum=0.9),
     "adam": optax.adam(0.1),
@@ -84,14 +76,17 @@ WEIGHTS, TAKEN = np.array([1.0, 4.0, 2.0, 0.0, 3.0]), np.array([3, 1, 2, 3, 2])
 
 
 @pytest.mark.parametrize("num_sampled", [None, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, *COMBINED])
 def test_methods_equal_a_loop_over_clients(method, num_sampled, x64):
+    """The argument ``method`` alone makes the method, and what clients keep survives sampling."""
     data, x = quadratic()
     who = cohorts(num_sampled) if num_sampled else [range(5)] * ROUNDS
-    options = {} if method == "fednova" and num_sampled else {"weights": WEIGHTS}
-    if method in ("fednova", "scaffold", "fedavg"):
+    options = {} if "fednova" in method and num_sampled else {"weights": WEIGHTS}
+    if not {"fedprox", "fedga", "feddyn"} & {method} and "recomputed" not in method:
         options["num_steps"] = TAKEN
-    algorithm = build(**METHODS[method], num_sampled=num_sampled)
+    parts = [METHODS[name] for name in method.split("+")]
+    whole = parts[0] if len(parts) == 1 else jc.local.combine(*parts)
+    algorithm = build(method=whole, num_sampled=num_sampled, **options)
     expected = oracle.run(
         np.asarray(data["A"]),
         np.asarray(data["b"]),
@@ -101,9 +96,39 @@ def test_methods_equal_a_loop_over_clients(method, num_sampled, x64):
         weights=options.get("weights"),
         steps=options.get("num_steps"),
     )
-    np.testing.assert_allclose(
-        train(algorithm, data, x, **options), expected, rtol=1e-11, atol=1e-12
-    )
+    np.testing.assert_allclose(train(algorithm, data, x), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_combining_one_or_no_method_changes_nothing(x64):
+    data, x = quadratic()
+    for name, method in METHODS.items():
+        one = train(build(method=jc.local.combine(method)), data, x)
+        np.testing.assert_array_equal(one, train(build(method=method), data, x), err_msg=name)
+    none = train(build(method=jc.local.combine()), data, x)
+    np.testing.assert_array_equal(none, train(build(), data, x))
+
+
+def test_each_method_of_several_gets_its_own_correction(x64):
+    """SCAFFOLD twice corrects twice, as one method with twice the correction."""
+    data, x = quadratic()
+    once = jc.local.scaffold(recomputed=True)
+
+    def start(*args):
+        y, correction = once.start(*args)
+        return y, 2 * correction
+
+    twice = build(method=jc.local.combine(once, once))
+    expected = build(method=once._replace(start=start))
+    np.testing.assert_allclose(train(twice, data, x), train(expected, data, x), rtol=1e-12)
+
+
+def test_methods_that_do_not_combine_are_named():
+    with pytest.raises(ValueError, match="methods must have at most one length, got 2"):
+        jc.local.combine(jc.local.fednova(), jc.local.scaffold(), jc.local.fednova(0.9))
+    with pytest.raises(TypeError, match=r"methods\[1\] must be a ClientMethod, got str"):
+        jc.local.combine(jc.local.fednova(), "scaffold")
+    with pytest.raises(TypeError, match="method must be a ClientMethod, got function"):
+        build(method=jc.local.scaffold)
 
 
 def test_corrections_are_gradients_over_all_batches_of_a_round(x64):
@@ -111,7 +136,7 @@ def test_corrections_are_gradients_over_all_batches_of_a_round(x64):
     rng, (n, d) = np.random.default_rng(0), (5, 4)
     a, b = rng.normal(size=(n, STEPS, d, d)), rng.normal(size=(n, STEPS, d))
     a, x = a + a.swapaxes(2, 3), rng.normal(size=d)
-    algorithm = build(**METHODS["scaffold recomputed"], source=jc.data.sources.stacked())
+    algorithm = build(method=METHODS["scaffold recomputed"])
     own = np.einsum("nkde,e->nkd", a, x) - b
     own, ends = own.mean(1), []
     for i in range(n):
@@ -138,8 +163,8 @@ def test_one_round_of_the_original(x64):
     data, x = quadratic()
     ends = {
         "fedavg_x1": build(),
-        "fedga_x1": build(drift=jc.local.gradient_alignment(REFS["beta"])),
-        "scaffold_x1": build(CORRECTED, drift=jc.local.scaffold(recomputed=True)),
+        "fedga_x1": build(method=jc.local.fedga(REFS["beta"])),
+        "scaffold_x1": build(method=jc.local.scaffold(recomputed=True)),
         "gradalign_x1": jc.algorithms.grad_align(loss, SGD, REFS["beta"]),
     }
     for name, algorithm in ends.items():
@@ -168,14 +193,14 @@ def test_grad_align_follows_the_regularized_gradient_exactly_on_quadratics(x64):
 def test_special_cases(x64):
     data, x = quadratic()
     plain = train(build(), data, x)
-    aligned = train(build(drift=jc.local.gradient_alignment(0.0)), data, x)
+    aligned = train(build(method=jc.local.fedga(0.0)), data, x)
     np.testing.assert_array_equal(aligned, plain)
     centralized = train(jc.centralized(loss, SGD), data, x)
     np.testing.assert_allclose(train(build(local_steps=1), data, x), centralized, rtol=1e-13)
     np.testing.assert_array_equal(
         train(jc.algorithms.grad_align(loss, SGD, 0.0), data, x), centralized
     )
-    once = train(build(local_steps=1, drift=jc.local.gradient_alignment(0.1)), data, x)
+    once = train(build(local_steps=1, method=jc.local.fedga(0.1)), data, x)
     np.testing.assert_allclose(
         once, train(jc.algorithms.grad_align(loss, SGD, 0.1), data, x), rtol=1e-13
     )
@@ -190,9 +215,9 @@ def test_special_cases(x64):
 
 def test_chunks_do_not_change_results(x64):
     data, x = quadratic()
-    whole = train(build(**METHODS["scaffold"], num_sampled=3), data, x)
+    whole = train(build(method=METHODS["scaffold"], num_sampled=3), data, x)
     for chunk in (1, 2):
-        part = train(build(**METHODS["scaffold"], num_sampled=3, chunk=chunk), data, x)
+        part = train(build(method=METHODS["scaffold"], num_sampled=3, chunk=chunk), data, x)
         np.testing.assert_allclose(part, whole, rtol=1e-12)
 
 
@@ -200,16 +225,15 @@ def test_what_a_client_keeps_is_the_clients():
     """Counts in ``model_state`` go up for the sampled alone, whatever their place in the round."""
 
     def counting(params, model_state, batch, key):
-        return jnp.sum(params) * 0.0, (model_state + batch, {})
+        return jnp.sum(params) * 0.0, model_state + batch, {}
 
-    algorithm = jc.federated(
-        counting, SGD, num_sampled=3, dropout=0.3, source=jc.data.sources.repeated()
-    )
+    algorithm = jc.federated(jc.stateful(counting), SGD, num_sampled=3, dropout=0.3)
     state = algorithm.init(jnp.zeros((6, 2)), jnp.zeros(6))
     participants, log = jnp.zeros(()), []
     for t in range(5):
         batch = 10.0 ** jnp.arange(6)
-        new, metrics = algorithm.update(state, batch, jax.random.fold_in(KEY, t))
+        batches = jc.data.full_batch(batch)
+        new, metrics = algorithm.update(state, batches, jax.random.fold_in(KEY, t))
         moved = np.asarray(new.clients.model_state - state.clients.model_state)
         assert set(moved[moved != 0]) <= set(np.asarray(batch))
         np.testing.assert_array_equal(moved[moved != 0], np.asarray(batch)[moved != 0])
@@ -224,7 +248,7 @@ def test_a_round_that_nobody_finishes_changes_nothing():
     algorithm = build(dropout=0.999, server_optimizer=optax.sgd(1.0, momentum=0.9))
     data, x = {"A": jnp.ones((5, 2, 2)), "b": jnp.ones((5, 2))}, jnp.ones(2)
     state = algorithm.init(jc.replicate(x, 5))
-    new, metrics = algorithm.update(state, data, KEY)
+    new, metrics = algorithm.update(state, jc.data.full_batch(data), KEY)
     chex.assert_trees_all_equal(new.shared, state.shared)
     assert metrics["participants"] == 0 and jnp.isnan(metrics["loss"])
 
@@ -232,7 +256,7 @@ def test_a_round_that_nobody_finishes_changes_nothing():
 def test_one_model_for_a_given_number_of_clients():
     data = {"A": jnp.ones((5, 2, 2)), "b": jnp.arange(10.0).reshape(5, 2)}
     x = jnp.array([1.0, -1.0])
-    given = build(num_clients=5)
+    given, data = build(num_clients=5), jc.data.full_batch(data)
     state, _ = given.update(given.init(x), data, KEY)
     stacked = build()
     expected, _ = stacked.update(stacked.init(jc.replicate(x, 5)), data, KEY)
@@ -242,7 +266,9 @@ def test_one_model_for_a_given_number_of_clients():
 def test_a_robust_server_bears_a_liar(x64):
     data, x = quadratic()
     liar = np.arange(5) == 2
-    wire = jc.channels.byzantine(lambda own, received, weights, byzantine: jnp.full(4, 1e6), liar)
+    wire = jc.channels.byzantine(
+        lambda own, messages, weights, byzantine, context: jnp.full(4, 1e6), liar
+    )
     clipped = build(rule=jc.aggregators.coordinate_median(), channel=wire, honest=~liar)
     free = train(build(), data, x, 1)[0]
     assert np.abs(train(clipped, data, x, 1)[0] - free).max() < 1
@@ -264,36 +290,35 @@ def test_clients_are_sampled_uniformly_without_replacement():
 
 
 @pytest.mark.parametrize(
-    ("options", "start", "message"),
+    ("options", "message"),
     [
-        ({"num_sampled": 6}, {}, r"num_sampled must be in 1\.\.5.*got 6"),
-        ({"num_sampled": 0}, {}, r"num_sampled must be at least 1, got 0"),
-        ({"local_steps": 0}, {}, r"local_steps must be at least 1, got 0"),
-        ({"chunk": 0}, {}, r"chunk must be at least 1, got 0"),
-        ({"dropout": 1.0}, {}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({}, {"weights": np.zeros(5)}, r"weights must sum to something positive"),
-        ({}, {"weights": [1, 1, -2, 1, 1]}, r"weights must be finite and not negative, got -2"),
-        ({}, {"weights": np.ones(4)}, r"weights must have shape \[n=5\], got \[4\]"),
-        ({}, {"num_steps": [1, 2, 3, 4, 1]}, r"num_steps must be in 1\.\.3 .*got 1\.\.4"),
-        ({"drift": jc.local.scaffold()}, {}, r"optimizer must apply the corrections of drift"),
-        ({"rule": jc.aggregators.trimmed_mean(3)}, {}, r"trim=3 needs at least 7 inputs"),
-        ({"channel": jc.channels.delayed(2), "num_sampled": 3}, {}, r"channel keeps messages"),
+        ({"num_sampled": 6}, r"num_sampled must be in 1\.\.5.*got 6"),
+        ({"num_sampled": 0}, r"num_sampled must be at least 1, got 0"),
+        ({"local_steps": 0}, r"local_steps must be at least 1, got 0"),
+        ({"chunk": 0}, r"chunk must be at least 1, got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"weights": np.zeros(5)}, r"weights must sum to something positive"),
+        ({"weights": [1, 1, -2, 1, 1]}, r"weights must be finite and not negative, got -2"),
+        ({"weights": np.ones(4)}, r"weights must have shape \[n=5\], got \[4\]"),
+        ({"num_steps": [1, 2, 3, 4, 1]}, r"num_steps must be in 1\.\.3 .*got 1\.\.4"),
+        ({"rule": jc.aggregators.trimmed_mean(3)}, r"needs at least 7 inputs"),
+        ({"channel": jc.channels.delayed(2), "num_sampled": 3}, r"channel keeps messages"),
     ],
 )
-def test_bad_settings_are_named(options, start, message):
+def test_bad_settings_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        build(**options).init(jnp.ones((5, 4)), **start)
+        build(**options).init(jnp.ones((5, 4)))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jc.local.gradient_alignment(-0.1), r"beta must be at least 0, got -0.1"),
+        (lambda: jc.local.fedga(-0.1), r"beta must be at least 0, got -0.1"),
         (lambda: jc.algorithms.grad_align(loss, SGD, -1.0), r"beta must be at least 0, got -1.0"),
         (lambda: jc.local.proximal(-1.0), r"penalty must be at least 0, got -1.0"),
-        (lambda: jc.local.dynamic_regularization(0.0), r"alpha must be positive, got 0.0"),
-        (lambda: jc.local.normalized(1.0), r"momentum must be in \[0, 1\), got 1.0"),
-        (lambda: jc.data.sources.local_batches(0), r"batch_size must be at least 1, got 0"),
+        (lambda: jc.local.fedprox(-1.0), r"mu must be at least 0, got -1.0"),
+        (lambda: jc.local.feddyn(0.0), r"alpha must be positive, got 0.0"),
+        (lambda: jc.local.fednova(1.0), r"momentum must be in \[0, 1\), got 1.0"),
         (lambda: jc.layout.sample_clients(KEY, 3, 4), r"num_sampled must be in 1\.\.3"),
     ],
 )

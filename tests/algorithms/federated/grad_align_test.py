@@ -68,8 +68,7 @@ def test_coefficients_of_local_steps(x64):
 
 
 def federated(problem, gamma=0.05, **options):
-    options = {"local_steps": 3, "source": jc.data.sources.repeated()} | options
-    return jc.federated(problem.loss, optax.sgd(gamma), **options)
+    return jc.federated(problem.loss, optax.sgd(gamma), **{"local_steps": 3} | options)
 
 
 def test_a_lone_client_and_identical_clients_take_plain_steps(x64):
@@ -78,7 +77,7 @@ def test_a_lone_client_and_identical_clients_take_plain_steps(x64):
     for rows in ([2], [2, 2, 2]):
         data = {name: leaf[np.array(rows)] for name, leaf in quadratic.data.items()}
         same = quadratic._replace(data=data)
-        moved = same.end(federated(same, drift=jc.local.gradient_alignment(3.0)))
+        moved = same.end(federated(same, method=jc.local.fedga(3.0)))
         np.testing.assert_allclose(moved, same.gradient_descent(0.05, 3), rtol=1e-12)
 
 
@@ -93,10 +92,9 @@ def test_weights_displace_and_average_alike(x64):
         mean = p @ grads / p.sum()
         return p @ (losses + beta / 2 * jnp.sum((grads - mean) ** 2, 1)) / p.sum()
 
-    drift = jc.local.gradient_alignment(beta)
-    algorithm = federated(quadratic, gamma, local_steps=1, drift=drift)
-    state = algorithm.init(jc.replicate(quadratic.start, 5), weights=p)
-    state, _ = algorithm.update(state, quadratic.data, KEY)
+    algorithm = federated(quadratic, gamma, local_steps=1, method=jc.local.fedga(beta), weights=p)
+    state = algorithm.init(jc.replicate(quadratic.start, 5))
+    state, _ = algorithm.update(state, jc.data.full_batch(quadratic.data), KEY)
     expected = quadratic.start - gamma * jax.grad(regularized)(quadratic.start)
     np.testing.assert_allclose(jc.params_of(state)[0], expected, rtol=1e-13)
 
@@ -104,13 +102,14 @@ def test_weights_displace_and_average_alike(x64):
 def test_gradients_are_aligned_over_the_sampled_alone(x64):
     """Two of five clients: the round is that of a federation of these two."""
     quadratic = problems.quadratic()
-    drift = jc.local.gradient_alignment(0.1)
-    some = federated(quadratic, num_sampled=2, drift=drift)
+    method = jc.local.fedga(0.1)
+    some = federated(quadratic, num_sampled=2, method=method)
     key = jax.random.key(4)
-    state, _ = some.update(some.init(jc.replicate(quadratic.start, 5)), quadratic.data, key)
+    data = jc.data.full_batch(quadratic.data)
+    state, _ = some.update(some.init(jc.replicate(quadratic.start, 5)), data, key)
     pair = jc.layout.sample_clients(jax.random.split(key)[0], 5, 2)
     alone = quadratic._replace(data=jax.tree.map(lambda leaf: leaf[pair], quadratic.data))
-    expected = alone.end(federated(alone, drift=drift))
+    expected = alone.end(federated(alone, method=method))
     np.testing.assert_allclose(jc.params_of(state)[0], expected, rtol=1e-13)
 
 
@@ -123,12 +122,10 @@ def test_twice_the_gradients():
         return 0.5 * jnp.sum((x - batch) ** 2)
 
     data, x = jnp.arange(6.0).reshape(3, 2), jnp.zeros((3, 2))
-    for drift, each in ((jc.local.none(), 4), (jc.local.gradient_alignment(0.1), 5)):
+    for method, each in ((jc.local.fedavg(), 4), (jc.local.fedga(0.1), 5)):
         counted.clear()
-        algorithm = jc.federated(
-            loss, optax.sgd(0.1), local_steps=4, source=jc.data.sources.repeated(), drift=drift
-        )
-        state, _ = algorithm.update(algorithm.init(x), data, KEY)
+        algorithm = jc.federated(loss, optax.sgd(0.1), local_steps=4, method=method)
+        state, _ = algorithm.update(algorithm.init(x), jc.data.full_batch(data), KEY)
         jax.block_until_ready(state)
         jax.effects_barrier()
         assert len(counted) == 3 * each
