@@ -13,20 +13,19 @@ from flax.linen.dtypes import promote_dtype
 
 from jcollab import layout
 from jcollab.models.kernels import planes
+from jcollab.models.kernels.bilinear import bilinear
 
 Array = jax.Array
 Pads = tuple[tuple[int, int], ...]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
     """Two-dimensional convolution, ``[b, H, W, I]`` with ``[kh, kw, I, O]``.
 
     Its backward pass is written as two convolutions in the same layout as the forward one. The
     transposed ones of automatic differentiation are rearranged for the fast kernel only outside
-    of loops, and cost 30 times as much inside of one on a CPU. Forward-mode differentiation is
-    not defined: take ``flax.linen.Conv`` for that.
+    of loops, and cost 30 times as much inside of one on a CPU.
 
     Args:
         x: inputs.
@@ -34,47 +33,52 @@ def convolve(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> A
         strides: steps in height and width.
         pads: zeros added before and after, in height and in width.
     """
+    return _convolve(x, kernel, strides=strides, pads=pads)
+
+
+def _forward(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
     return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
 
 
-def _forward(
-    x: Array, kernel: Array, strides: tuple[int, int], pads: Pads
-) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel, strides, pads), (x, kernel)
-
-
-def _backward(
-    strides: tuple[int, int], pads: Pads, saved: tuple[Array, Array], dy: Array
-) -> tuple[Array, Array]:
-    x, kernel = saved
+def _rest(x: Any, dy: Array, kernel: Any, strides: tuple[int, int], pads: Pads) -> list[int]:
+    """Numbers of the last rows and columns of the padded input that no window reached."""
     sizes = zip(x.shape[1:3], dy.shape[1:3], kernel.shape[:2], strides, pads, strict=True)
-    x_pads, kernel_pads = [], []
-    for size, out, k, stride, (low, high) in sizes:
-        rest = size + low + high - k - (out - 1) * stride  # inputs that no window reached
-        x_pads.append((k - 1 - low, k - 1 - high + rest))
-        kernel_pads.append((low, high - rest))
-    # inputs: the gradient, spread out by the stride, with the turned filters
-    dx = jax.lax.conv_general_dilated(
-        dy,
-        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
-        (1, 1),
-        x_pads,
-        lhs_dilation=strides,
-        dimension_numbers=LAYOUT,
+    return [size + sum(pad) - k - (out - 1) * stride for size, out, k, stride, pad in sizes]
+
+
+def _input_gradient(
+    dy: Array, x: Any, kernel: Array, strides: tuple[int, int], pads: Pads
+) -> Array:
+    """The gradient, spread out by the stride, with the turned filters."""
+    rest = _rest(x, dy, kernel, strides, pads)
+    back = [
+        (k - 1 - low, k - 1 - high + r)
+        for k, (low, high), r in zip(kernel.shape[:2], pads, rest, strict=True)
+    ]
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return jax.lax.conv_general_dilated(
+        dy, turned, (1, 1), back, lhs_dilation=strides, dimension_numbers=LAYOUT
     )
-    # filters: channels take the part of the batch, and the gradient that of the filters
-    dkernel = jax.lax.conv_general_dilated(
+
+
+def _kernel_gradient(
+    dy: Array, x: Array, kernel: Any, strides: tuple[int, int], pads: Pads
+) -> Array:
+    """Channels take the part of the batch, and the gradient that of the filters."""
+    rest = _rest(x, dy, kernel, strides, pads)
+    back = [(low, high - r) for (low, high), r in zip(pads, rest, strict=True)]
+    turned = jax.lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),
         (1, 1),
-        kernel_pads,
+        back,
         rhs_dilation=strides,
         dimension_numbers=LAYOUT,
     )
-    return dx, dkernel.transpose(1, 2, 0, 3)
+    return turned.transpose(1, 2, 0, 3)
 
 
-convolve.defvjp(_forward, _backward)
+_convolve = bilinear("convolution", _forward, _input_gradient, _kernel_gradient)
 
 
 def apply_kernel(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) -> Array:
@@ -87,26 +91,31 @@ def apply_kernel(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) 
     return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
 
 
-@jax.custom_vjp
 def add_bias(x: Array, bias: Array) -> Array:
     """``x + bias`` along the last axis.
 
     The bias's gradient is a product with ones: on a CPU, a sum over the leading axes costs more
     than the convolution that it follows.
     """
-    return x + bias
+    rows = jnp.ones((x.size // x.shape[-1], 1), bias.dtype)
+    return x + _outer(rows, bias[None]).reshape(x.shape)
 
 
-def _add_forward(x: Array, bias: Array) -> tuple[Array, None]:
-    return x + bias, None
+def _rows_gradient(dy: Array, rows: Any, bias: Array) -> Array:
+    return dy @ bias.T
 
 
-def _add_backward(saved: None, dy: Array) -> tuple[Array, Array]:
-    rows = dy.reshape(-1, dy.shape[-1])
-    return dy, jnp.matmul(jnp.ones(len(rows), dy.dtype), rows, precision="highest")
+def _bias_gradient(dy: Array, rows: Array, bias: Any) -> Array:
+    return jnp.matmul(rows.T, dy, precision="highest")
 
 
-add_bias.defvjp(_add_forward, _add_backward)
+# a product with ones, computed as the broadcast that it is
+_outer = bilinear(
+    "broadcast_bias",
+    lambda rows, bias: jnp.broadcast_to(bias, (len(rows), bias.shape[1])),
+    _rows_gradient,
+    _bias_gradient,
+)
 
 
 def max_pool(x: Array, size: int = 2) -> Array:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jcollab.models.kernels.bilinear import bilinear
 
 Array = jax.Array
 Pads = tuple[tuple[int, int], ...]
@@ -17,19 +20,22 @@ def is_narrow(kernel: Array) -> bool:
     return FEW * min(kernel.shape[2:]) <= max(kernel.shape[2:])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
     """Convolution with stride 1, ``[b, H, W, I]`` with ``[kh, kw, I, O]`` to ``[b, H', W', O]``.
 
     Only the side of few channels is shifted: few inputs before the product with all filters, few
     outputs after it. The gradient for the inputs is such a product again, from the many channels
-    to the few or back. Forward-mode differentiation is not defined.
+    to the few or back.
 
     Args:
         x: inputs.
         kernel: filters.
         pads: zeros added before and after, in height and in width.
     """
+    return _convolve(x, kernel, pads=pads)
+
+
+def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
     kh, kw, channels, features = kernel.shape
     if channels <= features:
         return _windows(x, kh, kw, pads) @ kernel.reshape(-1, features)
@@ -54,21 +60,23 @@ def _windows(x: Array, kh: int, kw: int, pads: Pads) -> Array:
     return jnp.concatenate(_shifts(x, kh, kw, pads), -1)
 
 
-def _forward(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel, pads), (x, kernel)
+def _back(kernel: Any, pads: Pads) -> Pads:
+    sides = zip(kernel.shape[:2], pads, strict=True)
+    return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in sides)
 
 
-def _backward(pads: Pads, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, kernel = saved
+def _input_gradient(dy: Array, x: Any, kernel: Array, pads: Pads) -> Array:
+    return convolve(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), _back(kernel, pads))
+
+
+def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
     kh, kw, channels, features = kernel.shape
-    back = tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip((kh, kw), pads, strict=True))
-    dx = convolve(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), back)
     if channels <= features:
         seen = _windows(x, kh, kw, pads).reshape(-1, kh * kw * channels)
-        return dx, (seen.T @ dy.reshape(-1, features)).reshape(kernel.shape)
-    seen = _windows(dy, kh, kw, back).reshape(-1, kh * kw * features)
+        return (seen.T @ dy.reshape(-1, features)).reshape(kernel.shape)
+    seen = _windows(dy, kh, kw, _back(kernel, pads)).reshape(-1, kh * kw * features)
     turned = (x.reshape(-1, channels).T @ seen).reshape(channels, kh, kw, features)
-    return dx, jnp.flip(turned, (1, 2)).transpose(1, 2, 0, 3)
+    return jnp.flip(turned, (1, 2)).transpose(1, 2, 0, 3)
 
 
-convolve.defvjp(_forward, _backward)
+_convolve = bilinear("narrow_convolution", _forward, _input_gradient, _kernel_gradient)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jcollab.models.kernels.bilinear import bilinear
 
 Array = jax.Array
 Pads = tuple[tuple[int, int], ...]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
     """Convolution with stride 1, ``[I, H, W, b]`` with ``[kh, kw, I, O]`` to ``[O, H', W', b]``.
 
     One product of the filters with all shifts of the images. With few channels, pooling and
     activations in the usual layout ``[b, H, W, I]`` have little to vectorise over, and cost more
-    than the arithmetic; here they run along the batch. Forward-mode differentiation is not
-    defined.
+    than the arithmetic; here they run along the batch.
 
     Args:
         x: inputs, height and width on axes 1 and 2.
         kernel: filters.
         pads: zeros added before and after, in height and in width.
     """
-    return _forward(x, kernel, pads)[0]
+    return _convolve(x, kernel, pads=pads)
 
 
-def _shifts(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[int, int]]:
+def _shifts(x: Array, kernel: Any, pads: Pads) -> tuple[Array, tuple[int, int]]:
     """Rows for every height, width and channel of a filter, ``[kh kw I, H' W' b]``, and H', W'."""
     kh, kw = kernel.shape[:2]
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
@@ -37,26 +37,29 @@ def _shifts(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[int, int]
     return jnp.concatenate(parts).reshape(len(parts) * x.shape[0], -1), (high, wide)
 
 
-def _forward(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
+def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
     rows, out = _shifts(x, kernel, pads)
     y = jnp.einsum("ko,kp->op", kernel.reshape(len(rows), -1), rows)
-    return y.reshape(-1, *out, x.shape[-1]), (x, kernel)
+    return y.reshape(-1, *out, x.shape[-1])
 
 
-def _backward(pads: Pads, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    rows, (high, wide) = _shifts(x, kernel, pads)  # again: reading them back would cost more
-    flat = dy.reshape(dy.shape[0], -1)
-    dkernel = jnp.einsum("kp,op->ko", rows, flat).reshape(kernel.shape)
-    kh, kw, channels, _ = kernel.shape
-    drows = jnp.einsum("ko,op->kp", kernel.reshape(len(rows), -1), flat)
-    drows = drows.reshape(kh, kw, channels, high, wide, -1)
-    (top, _), (left, _) = pads
-    dx = jnp.pad(jnp.zeros_like(x), ((0, 0), *pads, (0, 0)))
+def _input_gradient(dy: Array, x: Any, kernel: Array, pads: Pads) -> Array:
+    kh, kw, channels, features = kernel.shape
+    (top, bottom), (left, right) = pads
+    _, height, width, batch = x.shape
+    high, wide = dy.shape[1:3]
+    flat, rows = dy.reshape(features, -1), kernel.reshape(-1, features)
+    drows = jnp.einsum("ko,op->kp", rows, flat).reshape(kh, kw, channels, high, wide, -1)
+    dx = jnp.zeros((channels, height + top + bottom, width + left + right, batch), dy.dtype)
     for i in range(kh):
         for j in range(kw):
             dx = dx.at[:, i : i + high, j : j + wide].add(drows[i, j])
-    return dx[:, top : top + x.shape[1], left : left + x.shape[2]], dkernel
+    return dx[:, top : top + height, left : left + width]
 
 
-convolve.defvjp(_forward, _backward)
+def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
+    rows, _ = _shifts(x, kernel, pads)
+    return jnp.einsum("kp,op->ko", rows, dy.reshape(dy.shape[0], -1)).reshape(kernel.shape)
+
+
+_convolve = bilinear("planes_convolution", _forward, _input_gradient, _kernel_gradient)

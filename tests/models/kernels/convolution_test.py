@@ -1,3 +1,6 @@
+import functools
+
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -6,7 +9,8 @@ import pytest
 
 import jcollab as jc
 from jcollab.models import Conv, max_pool
-from jcollab.models.kernels import narrow
+from jcollab.models.kernels import convolution, narrow, planes
+from jcollab.models.kernels.convolution import LAYOUT
 
 SAME_AT_BOTH_ENDS = ((1, 1), (1, 1))
 
@@ -36,7 +40,7 @@ def test_where_clients_are_vectorized_it_is_a_plain_convolution(monkeypatch):
     params = module.init(jax.random.key(1), x)
     expected = module.apply(params, x)
     monkeypatch.setattr("jcollab.layout.loops", lambda: False)
-    assert "custom_vjp" not in str(jax.make_jaxpr(module.apply)(params, x))
+    assert " convolution[" not in str(jax.make_jaxpr(module.apply)(params, x))
     np.testing.assert_allclose(module.apply(params, x), expected, rtol=1e-6)
 
 
@@ -77,7 +81,7 @@ def test_max_pool_equals_flax(size):
 )
 def test_models_use_it(model, shape):
     x = jnp.zeros(shape)
-    assert "custom_vjp" in str(jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x))
+    assert " convolution[" in str(jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x))
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
@@ -133,3 +137,65 @@ def test_lenet_is_the_same_with_either_layout(monkeypatch):
     monkeypatch.setattr("jcollab.layout.loops", lambda: False)
     got = jax.value_and_grad(loss)(params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, expected)
+
+
+def plain(x, kernel, strides=(1, 1), pads=SAME_AT_BOTH_ENDS):
+    return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
+
+
+def of_planes(x, kernel, **settings):
+    return planes.convolve(x.transpose(3, 1, 2, 0), kernel, **settings).transpose(3, 1, 2, 0)
+
+
+OPERATIONS = {
+    "loop": (functools.partial(convolution.convolve, strides=(2, 1)), (4, 3), {"strides": (2, 1)}),
+    "few to many": (narrow.convolve, (1, 8), {}),
+    "many to few": (narrow.convolve, (8, 1), {}),
+    "planes": (of_planes, (2, 3), {}),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_all_derivatives_equal_those_of_the_plain_convolution(x64, name):
+    operation, channels, settings = OPERATIONS[name]
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = [(2, 7, 6, channels[0]), (3, 3, *channels)] * 2
+    x, k, dx, dk = (jax.random.normal(key, s) for key, s in zip(keys, shapes, strict=True))
+
+    def value(function, **settings):
+        return lambda x, k: jnp.sum(jnp.sin(function(x, k, **settings)))
+
+    ours, theirs = value(operation, pads=SAME_AT_BOTH_ENDS), value(plain, **settings)
+    for derivative in (
+        lambda f: jax.jvp(f, (x, k), (dx, dk)),
+        lambda f: jax.grad(f, (0, 1))(x, k),
+        lambda f: jax.jvp(jax.grad(f, (0, 1)), (x, k), (dx, dk)),  # Hessian-vector products
+        lambda f: jax.grad(lambda *at: sum(map(jnp.sum, jax.grad(f, (0, 1))(*at))), (0, 1))(x, k),
+        lambda f: jax.vmap(jax.grad(f, (0, 1)), (0, None))(x[:, None], k),
+    ):
+        got, expected = jax.jit(lambda: derivative(ours))(), derivative(theirs)  # noqa: B023
+        chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "model, shape",
+    [
+        (jc.models.CNN(3, (2,), (4,)), (2, 8, 8, 1)),
+        (jc.models.LeNet5(3), (2, 28, 28, 1)),
+        (jc.models.VGG11(3, width=1), (2, 32, 32, 3)),
+        (jc.models.ResNet20(3, width=8), (2, 16, 16, 3)),
+    ],
+)
+def test_models_have_forward_derivatives(model, shape):
+    x = jax.random.normal(jax.random.key(0), shape)
+    params = model.init(jax.random.key(1), x)
+
+    def f(p):
+        return jnp.sum(model.apply(p, x) ** 2)
+
+    value, slope = jax.jvp(f, (params,), (params,))
+    backward = jax.tree.reduce(
+        jnp.add, jax.tree.map(lambda g, p: jnp.sum(g * p), jax.grad(f)(params), params)
+    )
+    np.testing.assert_allclose(slope, backward, rtol=1e-3)
+    assert value > 0
