@@ -231,6 +231,39 @@ def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
     return table
 
 
+@dataclasses.dataclass(frozen=True)
+class Interrupts:
+    """A listener that sets an event when a training is interrupted."""
+
+    stop_event: threading.Event
+
+    def start(self, run: Any) -> None:
+        """Does nothing."""
+
+    def record(self, record: Row) -> None:
+        """Does nothing."""
+
+    def stop(self, reason: str) -> None:
+        """Sets the event."""
+        if reason == "interrupted":
+            self.stop_event.set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """A file of JSON lines that start with the same fields."""
+
+    path: pathlib.Path
+    tags: Row
+
+    def write(self, record: Row) -> None:
+        """Adds a line; numbers that are not finite become null."""
+        from jcollab.training.records import plain
+
+        with self.path.open("a") as file:
+            file.write(json.dumps(plain(self.tags | record), allow_nan=False) + "\n")
+
+
 @dataclasses.dataclass
 class Context:
     """What a run is given beside its configuration.
@@ -243,7 +276,7 @@ class Context:
         kept: what ``run`` keeps for ``figures`` beside its rows: curves, images.
         saved: the PNG files written so far.
         on_divergence: of :func:`jcollab.fit`.
-        listener: called with every record of the log.
+        tensorboard: folder for event files, None for none.
         fits: how many long runs there were so far.
     """
 
@@ -254,7 +287,7 @@ class Context:
     kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
     saved: list[pathlib.Path] = dataclasses.field(default_factory=list)
     on_divergence: str = "stop"
-    listener: Any = None
+    tensorboard: pathlib.Path | None = None
     fits: int = 0
 
     def cases(self, *axes: Iterable[Any], description: str = "") -> Iterator[Any]:
@@ -271,28 +304,40 @@ class Context:
             if bar is not None:
                 self.progress.advance(bar)
 
-    def log(self, **tags: Any) -> Any:
+    def log(self, **tags: Any) -> Log:
         """A log into ``metrics.jsonl`` whose lines carry the tags."""
-        from jcollab.training.run_log import RunLog
+        return Log(self.out / "metrics.jsonl", tags)
 
-        return RunLog(self.out / "metrics.jsonl", self.listener, **tags)
-
-    def fit_options(self, *, tolerant: bool = False, **tags: Any) -> dict[str, Any]:
-        """Arguments for :func:`jcollab.fit`: log, progress bar and checkpoints.
+    def fit_options(
+        self, description: str = "training", *, tolerant: bool = False, **tags: Any
+    ) -> dict[str, Any]:
+        """Arguments for :func:`jcollab.fit`: listeners and checkpoints.
 
         Args:
+            description: of the progress bar.
             tolerant: whether to go on whatever diverges, as in a search for a learning rate.
             **tags: fields of every line of the log.
         """
-        from jcollab.training.run_log import plain
+        from jcollab import training
+        from jcollab.training.records import plain
 
         self.fits += 1
-        folder = self.out / CHECKPOINTS / f"{self.fits:03d}"
+        checkpoint = None
+        if not self.smoke:
+            folder = self.out / CHECKPOINTS / f"{self.fits:03d}"
+            checkpoint = training.Checkpoint(folder, identity=plain(tags))
+        listeners: list[Any] = [
+            training.ProgressBar(description, self.progress),
+            training.JsonLines(self.out / "metrics.jsonl", tags=tags, append=True),
+            Interrupts(self.stop),
+        ]
+        if self.tensorboard is not None:
+            named = {name: value for name, value in plain(tags).items() if _short(value)}
+            run = "-".join(f"{name}.{value}" for name, value in named.items())
+            listeners.append(training.TensorBoard(self.tensorboard / (run or "run")))
         return {
-            "log": self.log(**tags),
-            "progress": self.progress,
-            "checkpoint": None if self.smoke else folder,
-            "identity": plain(tags),
+            "listeners": listeners,
+            "checkpoint": checkpoint,
             "on_divergence": "continue" if tolerant else self.on_divergence,
         }
 
@@ -300,6 +345,7 @@ class Context:
         self,
         *arguments: Any,
         tags: Row | None = None,
+        description: str = "training",
         tolerant: bool = False,
         **options: Any,
     ) -> Any:
@@ -308,18 +354,16 @@ class Context:
         An interrupted training sets ``stop``.
 
         Args:
-            *arguments: algorithm, state, data and key.
+            *arguments: algorithm, state, batches and key.
             tags: fields of every line of the log.
+            description: of the progress bar.
             tolerant: whether to go on whatever diverges.
             **options: the others of :func:`jcollab.fit`.
         """
         import jcollab as jc
 
-        own = self.fit_options(tolerant=tolerant, **(tags or {}))
-        result = jc.fit(*arguments, **own, **options)
-        if result.stopped == "interrupted":
-            self.stop.set()
-        return result
+        own = self.fit_options(description, tolerant=tolerant, **(tags or {}))
+        return jc.fit(*arguments, **own, **options)
 
     def graph(self, name: str, topology: Any, positions: Any = None) -> None:
         """Puts a graph into ``graphs.json``, so that the report draws logs with the tag
@@ -345,3 +389,7 @@ class Context:
 
         self.saved.append(self.out / f"{name}.png")
         plots.save(figure, self.saved[-1])
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)

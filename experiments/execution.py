@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -59,7 +58,9 @@ def execute(
         jcollab.training.Diverged: if a run does; its checkpoints stay.
     """
     from jcollab import plots
-    from jcollab.training.run_log import interruptible, plain, progress_bar
+    from jcollab.training.interrupts import interruptible
+    from jcollab.training.listeners import progress_bar
+    from jcollab.training.records import plain
 
     console = console or Console()
     module = contract.load(paper, preset)
@@ -72,16 +73,12 @@ def execute(
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
     (out / "graphs.json").unlink(missing_ok=True)
-    with contextlib.ExitStack() as stack:
-        listener = None
-        if tensorboard:
-            from experiments.tensorboard import Writer
-
-            listener = Writer(out / "tensorboard")
-            stack.callback(listener.close)
-        progress, stop = stack.enter_context(progress_bar()), stack.enter_context(interruptible())
+    events = out / "tensorboard" if tensorboard else None
+    if events:
+        shutil.rmtree(events, ignore_errors=True)
+    with progress_bar() as progress, interruptible() as stop:
         context = Context(
-            out, progress, smoke, stop, on_divergence=on_divergence, listener=listener
+            out, progress, smoke, stop, on_divergence=on_divergence, tensorboard=events
         )
         rows = [plain(row) for row in module.run(config, context)]
     finished = not stop.is_set()

@@ -73,7 +73,7 @@ def unfinished(out: pathlib.Path) -> bool:
 
 def finished(folder: pathlib.Path, config: Any) -> dict[str, Any] | None:
     """The summary of a run of this configuration that has ended; None if there is none."""
-    from jcollab.training.run_log import plain
+    from jcollab.training.records import plain
 
     path = folder / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else None
@@ -135,7 +135,7 @@ def write(
     out: pathlib.Path, points: Sequence[Point], summaries: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Writes ``summary.json`` of all runs together; its claims name the run that they are of."""
-    from jcollab.training.run_log import plain
+    from jcollab.training.records import plain
 
     claims = [
         claim | {"claim": f"{claim['claim']} ({label(point)})"}

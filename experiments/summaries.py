@@ -107,7 +107,7 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
     Raises:
         ValueError: if the rows are not those that the experiment measures now.
     """
-    from jcollab.training.run_log import plain
+    from jcollab.training.records import plain
 
     module = contract.load(summary["experiment"], summary["preset"])
     default = default_config(summary["experiment"], summary["preset"])
@@ -153,7 +153,7 @@ def _last_digit(number: str) -> float:
 
 def default_config(paper: str, preset: str) -> dict[str, Any]:
     """The configuration of a preset as it stands in a summary."""
-    from jcollab.training.run_log import plain
+    from jcollab.training.records import plain
 
     return plain(dataclasses.asdict(contract.configure(paper, preset)))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Context, Row
+from jcollab.training.replicas import cross
 
 Build = Callable[[Any], jc.Algorithm]
 # axes of clients' data of which every seed has its own partition and all share the examples
@@ -161,14 +162,10 @@ def train_replicas(
     seeds = np.asarray(seeds)
     settings = None if settings is None else jax.tree.map(np.asarray, settings, is_leaf=_is_list)
     count = 1 if settings is None else len(jax.tree.leaves(settings)[0])
-    every_seed = np.tile(seeds, count)
-    every = None
-    if settings is not None:
-        every = jax.tree.map(lambda leaf: np.repeat(_narrow(leaf), len(seeds), axis=0), settings)
+    every, every_seed, keys = cross(settings, seeds)
     labels = {"seed": every_seed}
     if isinstance(settings, dict) and all(np.ndim(v) == 1 for v in settings.values()):
         labels |= {name: np.repeat(values, len(seeds)) for name, values in settings.items()}
-    keys = jax.vmap(jax.random.key)(every_seed)
 
     def one(own: Any, key: jax.Array) -> jc.State:
         return start(build(own), key)
@@ -186,9 +183,7 @@ def train_replicas(
         keys if fold is None else jax.vmap(jax.random.fold_in, (0, None))(keys, fold),
         tags=(tags or {}) | labels,
         tolerant=tolerant or tune is not None,
-        settings=every,
-        replicas=True,
-        data_axes=data_axes,
+        replicas=jc.training.Replicas(every, data_axes),
         num_rounds=rounds,
         evaluate=evaluate,
         eval_every=max(1, rounds // max(1, evaluations)),
@@ -258,8 +253,3 @@ def _is_list(value: Any) -> bool:
         and bool(value)
         and all(isinstance(v, (int, float)) for v in value)
     )
-
-
-def _narrow(leaf: np.ndarray) -> np.ndarray:
-    """Numbers in the precision that JAX computes in."""
-    return np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))

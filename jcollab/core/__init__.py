@@ -2,6 +2,7 @@
 
 from jcollab.core.losses import Objective, Stateful, lift, lift_predict, lift_train, stateful
 from jcollab.core.run import (
+    check_batches,
     check_run,
     named_metric,
     params_of,
@@ -51,6 +52,7 @@ __all__ = [
     "State",
     "Stateful",
     "Wire",
+    "check_batches",
     "check_run",
     "lift",
     "lift_predict",

@@ -130,6 +130,11 @@ def check_run(algorithm: Any, batches: Any) -> None:
     """TypeError unless the two are an algorithm and batches."""
     if not isinstance(algorithm, Algorithm):
         raise TypeError(f"algorithm must be an Algorithm, got {type(algorithm).__name__}")
+    check_batches(batches)
+
+
+def check_batches(batches: Any) -> None:
+    """TypeError unless rounds can draw from it."""
     if not hasattr(batches, "draw") or not hasattr(batches, "local"):
         raise TypeError(
             "batches must be made by jcollab.data (minibatches, epochs, full_batch, stacked for "

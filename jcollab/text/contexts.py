@@ -14,7 +14,7 @@ import numpy as np
 from jcollab import checks
 from jcollab.text.reader import ENDS, split_sentences
 from jcollab.text.teacher import SENTENCE_LENGTH, Pieces, Teacher
-from jcollab.training.run_log import progress_bar
+from jcollab.training.listeners import progress_bar
 
 PARAGRAPH_LENGTH = 500
 TEXTS_PER_PART = 1024

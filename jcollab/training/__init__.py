@@ -1,21 +1,25 @@
-"""Training: long runs with evaluation, logs and checkpoints; sweeps; clients in host memory."""
+"""Training: long runs with evaluation, listeners and checkpoints; sweeps."""
 
-from jcollab.training.checkpoints import Checkpoints, Saved
-from jcollab.training.fit import Diverged, Result, fit
-from jcollab.training.host_memory import offload, run_offloaded
-from jcollab.training.run_log import RunLog
+from jcollab.training.checkpoints import Checkpoint
+from jcollab.training.fit import fit
+from jcollab.training.listeners import JsonLines, Listener, ProgressBar, RunInfo
+from jcollab.training.replicas import Replicas
+from jcollab.training.results import Diverged, Result
 from jcollab.training.sweeps import best, summarize, sweep
+from jcollab.training.tensorboard import TensorBoard
 
 __all__ = [
-    "Checkpoints",
+    "Checkpoint",
     "Diverged",
+    "JsonLines",
+    "Listener",
+    "ProgressBar",
+    "Replicas",
     "Result",
-    "RunLog",
-    "Saved",
+    "RunInfo",
+    "TensorBoard",
     "best",
     "fit",
-    "offload",
-    "run_offloaded",
     "summarize",
     "sweep",
 ]

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import PyTree, State
-from jcollab.training.run_log import plain
+from jcollab import checks
+from jcollab.core import Array, PyTree, State
+from jcollab.training.records import Record, plain
 
 KEPT = 2  # the newest, and the one before in case that is damaged
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a run is saved.
+
+    Attributes:
+        folder: for this run alone; made if it does not exist.
+        every_seconds: seconds between checkpoints, at least 0. They are written after pieces of
+            ``eval_every`` rounds, and at the end.
+        identity: JSON values that must be as they were for a run to go on: the configuration. The
+            key, the pieces, and the form of the state are always compared.
+
+    Raises:
+        ValueError: if every_seconds is negative.
+    """
+
+    folder: str | os.PathLike
+    every_seconds: float = 30.0
+    identity: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        checks.number("every_seconds", self.every_seconds, at_least=0)
 
 
 class Saved(NamedTuple):
@@ -25,16 +51,16 @@ class Saved(NamedTuple):
         state: the state.
         log: metrics over all rounds so far.
         evaluations: evaluations so far, stacked; nested dicts of arrays.
-        lines: of the run log.
+        records: what listeners were told.
     """
 
     state: State
     log: dict[str, np.ndarray]
     evaluations: dict[str, Any]
-    lines: list[str]
+    records: list[Record]
 
 
-class Checkpoints:
+class Store:
     """Checkpoints of one run in one folder.
 
     A checkpoint is complete or does not exist: a process that is killed while it writes leaves the
@@ -42,7 +68,8 @@ class Checkpoints:
 
     Args:
         folder: for this run alone; made if it does not exist.
-        identity: what must be the same for a run to go on, as JSON has it.
+        identity: what must be the same for a run to go on, as JSON has it; an ``eval_every`` of
+            None takes the value of the checkpoints.
     """
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]):
@@ -67,7 +94,7 @@ class Checkpoints:
             args=args.Composite(
                 state=args.StandardSave(saved.state),
                 history=args.StandardSave(history),
-                about=args.JsonSave({"identity": self.identity, "lines": saved.lines}),
+                about=args.JsonSave({"identity": self.identity, "records": saved.records}),
             ),
             force=True,
         )
@@ -102,7 +129,9 @@ class Checkpoints:
                 self._put_aside(number, error)
                 continue
             history, restored = loaded["history"], jax.tree.map(_free, loaded["state"], state)
-            return Saved(restored, history["log"], history["evaluations"], about["about"]["lines"])
+            return Saved(
+                restored, history["log"], history["evaluations"], about["about"]["records"]
+            )
         if numbers:
             raise ValueError(
                 f"checkpoint {self.folder} holds none that can be read; the damaged ones are "
@@ -115,6 +144,8 @@ class Checkpoints:
         self._manager.close()
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
+        if self.identity.get("eval_every", 0) is None:
+            self.identity["eval_every"] = stored["eval_every"]
         if changed := difference(stored, self.identity):
             raise _AnotherRun(
                 f"checkpoint {self.folder} is of another run: {changed}; take another folder, or "
@@ -137,6 +168,23 @@ class Checkpoints:
         )
 
 
+@contextlib.contextmanager
+def opened(
+    checkpoint: Checkpoint | None, key: Array, eval_every: int | None, state: State
+) -> Iterator[Store | None]:
+    """The checkpoints of a run while it goes on; None where it has none."""
+    if checkpoint is None:
+        yield None
+        return
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    run = {"key": np.asarray(jax.random.key_data(key) if typed else key), "eval_every": eval_every}
+    store = Store(checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state)})
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """The first field in which two configurations differ, with both values; None if in none."""
     for name in dict.fromkeys([*now, *before]):
@@ -146,7 +194,10 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _free(restored: Any, given: Any) -> Any:
-    """An array that is bound to a device only if the given one is."""
+    """An array that is bound to a device only if the given one is; NumPy arrays are filled."""
+    if isinstance(given, np.ndarray):
+        given[...] = restored
+        return given
     if getattr(given, "committed", False):
         return restored
     if jnp.issubdtype(restored.dtype, jax.dtypes.prng_key):
@@ -162,7 +213,7 @@ class _AnotherRun(ValueError):
 def form(tree: PyTree) -> dict[str, str]:
     """Types and shapes of the leaves by path, ``{"state.clients.params['w']": "float32[4,3]"}``."""
     return {
-        f"state{jax.tree_util.keystr(path)}": jax.typeof(jnp.asarray(leaf)).str_short()
+        f"state{jax.tree_util.keystr(path)}": jax.typeof(leaf).str_short()
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 

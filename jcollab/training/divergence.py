@@ -17,24 +17,22 @@ def what_diverged(
     log: dict[str, np.ndarray],
     state: State,
     done: int,
-    length: int,
     num_rounds: int,
     replicas: bool,
 ) -> str | None:
-    """Says which metric, or whose model, is infinite or NaN; None if all is well.
+    """Tells which metric, or whose model, is infinite or NaN; None if all is well.
 
     Args:
         log: metrics of the last rounds, ``[length, ...]`` or ``[S, length, ...]``.
         state: after them.
         done: rounds so far.
-        length: how many rounds the log is of.
         num_rounds: how many there will be.
         replicas: whether everything leads with ``[S]``.
     """
     clients = clients_with_bad_models(state, replicas)
     if bad := _first_bad(log, replicas):
-        name, offset = bad
-        at = done - length + offset + 1
+        name, before_last = bad
+        at = done - before_last
         return f"{name} is not finite in round {at} of {num_rounds}{_named(clients)}"
     if clients is not None:
         return f"models are not finite after round {done} of {num_rounds}{_named(clients)}"
@@ -53,7 +51,10 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
     if not leaves:
         return None
     axis = 1 if replicas else 0
-    flags = [np.asarray(flag) for flag in _finite(leaves, axis)]
+    if all(isinstance(leaf, np.ndarray) for leaf in leaves):  # which the device may not hold
+        flags = [np.array([np.isfinite(row).all() for row in leaf]) for leaf in leaves]
+    else:
+        flags = [np.asarray(flag) for flag in _finite(leaves, axis)]
     if all(flag.all() for flag in flags):
         return None
     if len({flag.shape for flag in flags}) > 1:
@@ -76,10 +77,12 @@ def _named(clients: list[int] | None) -> str:
 
 
 def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:
+    """The metric that is not finite first, and how many rounds before the last one."""
     first = None
     for name, values in log.items():
         values = np.moveaxis(values, 1, 0) if replicas else values
         bad = ~np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
-        if bad.any() and (first is None or int(bad.argmax()) < first[1]):
-            first = name, int(bad.argmax())
+        before_last = len(values) - 1 - int(bad.argmax())
+        if bad.any() and (first is None or before_last > first[1]):
+            first = name, before_last
     return first

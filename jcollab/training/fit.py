@@ -1,250 +1,214 @@
-"""Long runs: pieces of the compiled scan, with evaluation, progress, a log and a clean Ctrl-C."""
+"""Long runs: pieces of the compiled scan, with evaluation, listeners and checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from rich.progress import Progress
 
-from jcollab import layout
-from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, rounds_of, run
-from jcollab.training import divergence
-from jcollab.training.checkpoints import Checkpoints, Saved, form
-from jcollab.training.run_log import RunLog, interruptible, opened, progress_bar
+from jcollab import checks
+from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, check_batches
+from jcollab.training import checkpoints, divergence, history
+from jcollab.training.checkpoints import Checkpoint, Saved, Store
+from jcollab.training.history import History
+from jcollab.training.host_memory import check_offload, in_host_memory, to_host
+from jcollab.training.interrupts import interruptible
+from jcollab.training.listeners import Listener, ProgressBar, RunInfo, listening
+from jcollab.training.pieces import compile_evaluation, on_devices
+from jcollab.training.records import Record, plain
+from jcollab.training.replicas import Replicas
+from jcollab.training.results import Diverged, Result
 
 EVALUATIONS_BY_DEFAULT = 20
-REPORT_MEMORY_FROM = 1 << 30  # bytes of memory from which on the need of a run is printed
-
-
-class Result(NamedTuple):
-    """What a run leaves.
-
-    Attributes:
-        state: the last state.
-        log: every metric of ``algorithm`` over the rounds of this call, NumPy ``[T, ...]``
-            (``[S, T, ...]`` with replicas).
-        evaluations: what ``evaluate`` said, stacked over evaluations (``[E, ...]``), with
-            ``round``.
-        stopped: ``"finished"``, ``"interrupted"`` by Ctrl-C, or ``"diverged"``.
-    """
-
-    state: State
-    log: dict[str, np.ndarray]
-    evaluations: dict[str, np.ndarray]
-    stopped: Literal["finished", "interrupted", "diverged"]
-
-
-class Diverged(FloatingPointError):
-    """A metric or a model became infinite or NaN; ``result`` holds what was measured until then."""
-
-    def __init__(self, message: str, result: Result):
-        super().__init__(message)
-        self.result = result
 
 
 def fit(
     algorithm: Algorithm | Callable[[PyTree], Algorithm],
     state: State,
-    batches: Batches,
+    batches: Batches | Callable[[State], Batches],
     key: Array,
     *,
     num_rounds: int,
     evaluate: Callable[[State], Metrics] | None = None,
     eval_every: int | None = None,
-    log: RunLog | str | os.PathLike | None = None,
-    description: str = "training",
-    progress: bool | Progress = True,
+    listeners: Sequence[Listener] = (ProgressBar(),),
+    checkpoint: Checkpoint | None = None,
+    offload: bool = False,
     on_divergence: Literal["stop", "continue"] = "stop",
-    replicas: bool = False,
-    data_axes: Any = None,
-    settings: PyTree = None,
-    checkpoint: str | os.PathLike | None = None,
-    checkpoint_every: float = 30.0,
-    identity: Mapping[str, Any] | None = None,
+    replicas: Replicas | None = None,
 ) -> Result:
     """Runs until ``state.step`` is ``num_rounds``, in pieces of ``eval_every`` rounds.
 
     The result does not depend on the pieces: round t always uses ``fold_in(key, t)``. With a
-    ``checkpoint`` folder, a run that was killed goes on from where it was saved last, and ends with
-    the state, the log and the evaluations that it would have had; called once more, it returns
-    them.
+    checkpoint, a run that was killed goes on from where it was saved last, and ends with the state,
+    the log and the evaluations that it would have had; called once more, it returns them, and asked
+    for more rounds it goes on as one long run.
 
     Args:
         algorithm: the algorithm.
         state: from ``algorithm.init``, or a state to go on from.
-        batches: as for :func:`jcollab.run`.
+        batches: as for :func:`jcollab.run`; or a function ``batches(state) -> batches``, called
+            before each piece, whose result depends on the state alone.
         key: random key.
         num_rounds: T, counted from the very first round.
-        evaluate: ``evaluate(state) -> dict``, called before the first round and after each piece;
-            with replicas it is compiled, for one of them.
-        eval_every: rounds between evaluations; None for a twentieth of T.
-        log: file (or RunLog) to which each piece adds a JSON line with its last round, the means
-            of the metrics over its rounds and the evaluation.
-        description: title of the progress bar.
-        progress: whether to show a bar, or a rich Progress to add it to.
+        evaluate: ``evaluate(state) -> dict``, called before the first round, after each piece and
+            at the end; with replicas it is compiled, for one of them.
+        eval_every: rounds between evaluations; None for a twentieth of T (or that of the
+            checkpoint).
+        listeners: are told of each evaluation, with the means of the metrics over the rounds since
+            the one before, see :class:`jcollab.training.Listener`.
+        checkpoint: where the run is saved, see :class:`jcollab.training.Checkpoint`.
+        offload: whether clients and their data stay in host memory, for algorithms that touch only
+            sampled clients. Leaves of ``state.clients`` that are NumPy arrays (``np.memmap`` for
+            what memory does not hold) are CHANGED IN PLACE, others are copied. Only the rows and
+            examples of a round's cohort are on the device, if the data are NumPy arrays.
         on_divergence: what to do when a metric or a model is not finite: stop with
-            :class:`Diverged`, or note it as ``diverged`` in the log and go on (for tuning runs).
-        replicas: whether ``state`` and ``key`` lead with an axis ``[S]`` of independent runs
-            (seeds, learning rates) in one program, see :func:`jcollab.layout.per_replica`.
-        data_axes: with replicas, the axes of ``batches.data`` as for ``jax.vmap``; None
-            shares it.
-        settings: with replicas, hyper-parameters with leaves ``[S]``; ``algorithm`` is then a
-            function, ``algorithm(settings of one run) -> Algorithm``.
-        checkpoint: folder for the checkpoints of this run alone. A ``log`` that is a file is then
-            this run's as well, and is written anew.
-        checkpoint_every: seconds between checkpoints, at least 0; they are written after pieces.
-        identity: JSON values that must be as they were for a run to go on: the configuration. The
-            key, the pieces, and the form of the state are always compared.
+            :class:`jcollab.training.Diverged`, or note it as ``diverged`` in the record and go on
+            (for tuning runs).
+        replicas: for independent runs side by side, see :class:`jcollab.training.Replicas`.
 
     Returns:
-        The result; ``stopped`` says whether Ctrl-C ended it early. A second Ctrl-C ends at once.
+        The result; its ``stopped`` tells whether SIGINT (Ctrl-C) or SIGTERM ended the run early.
+        Then it is saved as well. A second signal ends it at once.
 
     Raises:
         TypeError: if ``algorithm`` is none, or no function of the settings where there are some.
-        ValueError: if a number is not positive, the state is past ``num_rounds`` already, or the
-            checkpoints are of another run (with the field that differs) or all damaged.
+        ValueError: if a number is not positive, the state or the checkpoint is past ``num_rounds``
+            already, the checkpoints are of another run (with the field that differs) or all
+            damaged, or ``offload`` does not fit the algorithm.
         Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
-    if num_rounds < 1:
-        raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
-    if eval_every is not None and eval_every < 1:
-        raise ValueError(f"eval_every must be at least 1, got {eval_every}")
-    if on_divergence not in ("stop", "continue"):
-        raise ValueError(f"on_divergence must be 'stop' or 'continue', got {on_divergence!r}")
-    if not checkpoint_every >= 0:
-        raise ValueError(f"checkpoint_every must be at least 0, got {checkpoint_every}")
-    if settings is not None and not replicas:
-        raise ValueError("settings needs replicas: a single run is built with its own settings")
-    if isinstance(algorithm, Algorithm) != (settings is None):
+    _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
+    advance: Any
+    if isinstance(algorithm, Algorithm) and algorithm.cohort and offload:
+        state, advance = to_host(state), in_host_memory(algorithm.cohort, key)
+    else:
+        state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
+        advance = on_devices(algorithm, key, replicas)
+    if evaluate and replicas:
+        evaluate = compile_evaluation(evaluate, state)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(checkpoints.opened(checkpoint, key, eval_every, state))
+        state, past, every = _begin(
+            store, state, 0 if replicas is None else 1, eval_every, num_rounds
+        )
+        interrupted = stack.enter_context(interruptible())
+        done, saved_at = _rounds(state), time.monotonic()
+        identity = dict((checkpoint.identity if checkpoint else None) or {})
+        run = RunInfo(num_rounds, done, tuple(past.records), identity)
+        pass_on = stack.enter_context(listening(listeners, run))
+        if evaluate and done == 0 and not past.records:
+            pass_on(_measure(past, state, 0, {}, evaluate))
+        while done < num_rounds and not interrupted.is_set():
+            length = min(every - done % every, num_rounds - done)
+            own = batches if hasattr(batches, "draw") else batches(state)
+            state, log = advance(state, own, length)
+            done += length
+            past.logs.append(log)
+            recent = past.last((done - 1) % every + 1)
+            wrong = divergence.what_diverged(recent, state, done, num_rounds, past.axis == 1)
+            pass_on(_measure(past, state, done, recent, evaluate, bool(wrong)))
+            if wrong and on_divergence == "stop":
+                good = f"; checkpoints until then: {store.folder}" if store else ""
+                result = Result(state, past.log(), past.stacked(), "diverged")
+                raise Diverged(f"{wrong}{divergence.ADVICE}{good}", result)
+            if store and checkpoint:
+                # several processes write together, and their clocks differ
+                due = time.monotonic() - saved_at >= checkpoint.every_seconds
+                ended = done >= num_rounds or interrupted.is_set()
+                if due or ended or jax.process_count() > 1:
+                    store.save(done, Saved(state, past.log(), past.stacked(), past.records))
+                    saved_at = time.monotonic()
+    stopped: Any = "finished" if done >= num_rounds else "interrupted"
+    return Result(state, past.log(), past.stacked(), stopped)
+
+
+def _check(
+    algorithm: Any,
+    state: State,
+    batches: Any,
+    num_rounds: int,
+    eval_every: int | None,
+    on_divergence: str,
+    offload: bool,
+    replicas: Replicas | None,
+) -> None:
+    checks.count("num_rounds", num_rounds)
+    checks.counts(eval_every=eval_every)
+    checks.one_of("on_divergence", on_divergence, ("stop", "continue"))
+    settings = None if replicas is None else replicas.settings
+    if isinstance(algorithm, Algorithm) != (settings is None) or (
+        settings is not None and not callable(algorithm)
+    ):
         raise TypeError(
             "algorithm must be an Algorithm, or with settings a function of them, got "
             f"{type(algorithm).__name__}"
         )
-    start = int(np.max(state.step))
-    if start >= num_rounds:
-        raise ValueError(f"state is at round {start}, num_rounds={num_rounds} leaves none to run")
-    rounds_of(batches, state, num_rounds - start)
-    piece = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
-    batches_axes = data_axes
-    if data_axes is not None:
-        batches_axes = dataclasses.replace(batches, data=data_axes)
-    axes = (0, batches_axes, 0, None if settings is None else 0)
-
-    def advance(state: State, batches: Batches, key: Array, length: int) -> tuple[State, Metrics]:
-        def go(state: State, batches: Batches, key: Array, own: PyTree) -> tuple[State, Metrics]:
-            built = algorithm if isinstance(algorithm, Algorithm) else algorithm(own)
-            return run(built, state, batches, key, num_rounds=length)
-
-        return (layout.per_replica(go, axes) if replicas else go)(state, batches, key, settings)
-
-    compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
-    state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
-    evaluator = evaluate
-    if evaluate and replicas:
-        evaluator = _compile(layout.per_replica(evaluate), state)
-    logs: list[dict[str, np.ndarray]] = []
-    evaluations: list[dict[str, np.ndarray]] = []
-    lines: list[str] = []
-    axis = 1 if replicas else 0
-    store = None
-    if checkpoint is not None:
-        store = Checkpoints(checkpoint, _identity(key, piece, state, identity))
-        if saved := store.newest(state):
-            state, lines = saved.state, list(saved.lines)
-            logs = [saved.log] if saved.log else []
-            evaluations = _rows(saved.evaluations)
-            start = int(np.max(state.step))
-    # after the checkpoints were found to be of this run: another run's lines stay
-    sink = opened(log, None if store is None else lines)
-
-    def note(done: int, measured: dict[str, np.ndarray], fine: bool = True) -> None:
-        record = {name: np.mean(values, axis) for name, values in measured.items()}
-        if evaluator:
-            evaluation = jax.device_get(evaluator(state))
-            evaluations.append({"round": np.asarray(done), **evaluation})
-            record |= evaluation
-        lines.append(sink.write({"round": done, **record} | ({} if fine else {"diverged": True})))
-
-    def result(stopped: Any) -> Result:
-        joined = (
-            {k: np.concatenate([log[k] for log in logs], axis) for k in logs[0]} if logs else {}
+    if not callable(batches):
+        check_batches(batches)
+    length = getattr(batches, "length", None)
+    if length is not None and num_rounds > length:
+        raise ValueError(
+            f"num_rounds must be at most {length}, the rounds of batches, got {num_rounds}"
         )
-        stacked = jax.tree.map(lambda *rows: np.stack(rows), *evaluations) if evaluations else {}
-        return Result(state, joined, stacked, stopped)
+    if _rounds(state) >= num_rounds:
+        raise ValueError(
+            f"num_rounds must be above {_rounds(state)}, the rounds of the state, got {num_rounds}"
+        )
+    if offload:
+        if replicas is not None:
+            raise ValueError("offload must be False with replicas, got True")
+        check_offload(algorithm)
 
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(progress_bar(progress))
-        interrupted = stack.enter_context(interruptible())
+
+def _begin(
+    store: Store | None,
+    state: State,
+    axis: int,
+    eval_every: int | None,
+    num_rounds: int,
+) -> tuple[State, History, int]:
+    """The state and the history to go on from, and how many rounds a piece has."""
+    every = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
+    saved = store.newest(state) if store else None
+    if store is None or saved is None:
         if store:
-            stack.callback(store.close)
-        programs: dict[tuple, Any] = {}
-        task = bar.add_task(description, total=num_rounds, completed=start)
-        done, last = start, time.monotonic()
-        if evaluator and start == 0 and not evaluations:
-            note(0, {})
-        while done < num_rounds and not interrupted.is_set():
-            length = min(piece - done % piece, num_rounds - done)
-            placed = (length, *(leaf.sharding for leaf in jax.tree.leaves(state)))
-            if placed not in programs:
-                programs[placed] = compiled.lower(state, batches, key, length).compile()
-                need = layout.check_memory(programs[placed], _size((state, batches)))
-                if need and need >= REPORT_MEMORY_FROM and len(programs) == 1:
-                    gib = need / 2**30
-                    bar.console.print(f"{description}: needs about {gib:.1f} GiB of memory")
-            state, measured = programs[placed](state, batches, key)
-            logs.append(jax.device_get(measured))
-            done += length
-            wrong = divergence.what_diverged(logs[-1], state, done, length, num_rounds, replicas)
-            note(done, logs[-1], not wrong)
-            bar.update(task, completed=done)
-            if wrong and on_divergence == "stop":
-                good = f"; checkpoints until then: {store.folder}" if store else ""
-                raise Diverged(f"{wrong}{divergence.ADVICE}{good}", result("diverged"))
-            ended = done >= num_rounds or interrupted.is_set()
-            # several processes write together, and their clocks differ
-            due = time.monotonic() - last >= checkpoint_every or jax.process_count() > 1
-            if store and (due or ended):
-                whole = result("")
-                store.save(done, Saved(state, whole.log, whole.evaluations, lines))
-                logs, last = [whole.log], time.monotonic()
-    return result("finished" if done >= num_rounds else "interrupted")
+            store.identity["eval_every"] = every
+        return state, History([], [], [], axis), every
+    every, done = store.identity["eval_every"], _rounds(saved.state)
+    if done > num_rounds:
+        raise ValueError(
+            f"num_rounds must be at least {done}, the rounds of checkpoint {store.folder}, got "
+            f"{num_rounds}"
+        )
+    return saved.state, history.of_checkpoint(saved, axis, done, every, num_rounds), every
 
 
-def _identity(
-    key: Array, piece: int, state: State, given: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """What a run is recognised by."""
-    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    return {**(given or {}), "key": np.asarray(data), "eval_every": piece, **form(state)}
+def _measure(
+    past: History,
+    state: State,
+    done: int,
+    log: dict[str, np.ndarray],
+    evaluate: Callable[[State], Metrics] | None,
+    diverged: bool = False,
+) -> Record:
+    """The record of a round, which becomes part of the history."""
+    record: Record = {"round": done}
+    record |= {name: np.mean(values, past.axis) for name, values in log.items()}
+    if evaluate:
+        evaluation = jax.device_get(evaluate(state))
+        past.evaluations.append({"round": np.asarray(done), **evaluation})
+        record |= evaluation
+    record = plain(record | ({"diverged": True} if diverged else {}))
+    past.records.append(record)
+    return record
 
 
-def _rows(stacked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Evaluations one by one."""
-    count = len(stacked["round"]) if stacked else 0
-    return [jax.tree.map(lambda leaf: leaf[i], stacked) for i in range(count)]  # noqa: B023
-
-
-def _compile(fn: Callable[[State], Metrics], state: State) -> Callable[[State], Metrics]:
-    """Compiles a function with the arrays that it closes over as arguments, not as constants."""
-    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(state)
-
-    @jax.jit
-    def run(constants: list[Array], state: State) -> Metrics:
-        call = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))
-        return jax.tree.unflatten(jax.tree.structure(shapes), call(*jax.tree.leaves(state)))
-
-    return lambda state: run(closed.consts, state)
-
-
-def _size(tree: PyTree) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree) if hasattr(leaf, "nbytes"))
+def _rounds(state: State) -> int:
+    return int(np.max(state.step))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jcollab import layout
 from jcollab.core import Array
+from jcollab.training.replicas import cross
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +71,9 @@ def sweep(
     if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
         raise ValueError(f"seeds must be a positive number or a list of them, got {seeds!r}")
     points = list(itertools.product(*columns.values()))
-    given = {name: np.repeat([p[i] for p in points], len(chosen)) for i, name in enumerate(columns)}
-    settings = {
-        name: jnp.asarray(values, jnp.float32 if values.dtype.kind == "f" else jnp.int32)
-        for name, values in given.items()
-    }
-    every_seed = np.tile(chosen, len(points))
-    keys = jax.vmap(jax.random.key)(jnp.asarray(every_seed))
+    tried = {name: np.array([point[i] for point in points]) for i, name in enumerate(columns)}
+    given = {name: np.repeat(values, len(chosen)) for name, values in tried.items()}
+    settings, every_seed, keys = cross(tried, chosen)
     shapes = jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], (settings, keys)))
     length = _length(shapes)
     results = jax.device_get(jax.jit(layout.per_replica(fn, 0, chunk))(settings, keys))

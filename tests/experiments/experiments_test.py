@@ -11,7 +11,7 @@ import pytest
 from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
 from jcollab.training.checkpoints import Checkpoints
-from jcollab.training.run_log import plain
+from jcollab.training.records import plain
 from tests import ROOT
 
 # one of every paper that is quick; the others run in `make test-all`

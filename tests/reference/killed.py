@@ -31,11 +31,8 @@ def main(name, folder, out, rounds):
         num_rounds=rounds,
         eval_every=1,
         evaluate=evaluate,
-        log=f"{out}.jsonl",
-        progress=False,
-        checkpoint=pathlib.Path(folder, "run"),
-        checkpoint_every=0,
-        identity={"algorithm": name},
+        listeners=[jc.training.JsonLines(f"{out}.jsonl")],
+        checkpoint=jc.training.Checkpoint(pathlib.Path(folder, "run"), 0, {"algorithm": name}),
     )
     leaves = {f"state{i}": leaf for i, leaf in enumerate(jax.tree.leaves(result.state))}
     np.savez(f"{out}.npz", **leaves, **{f"log_{k}": v for k, v in result.log.items()})

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab.training import Diverged
-from jcollab.training.checkpoints import Checkpoints, Saved
+from jcollab.training import Checkpoint, Diverged, JsonLines, Replicas
+from jcollab.training.checkpoints import Saved, Store
 from tests import REFERENCE, ROOT
 from tests.contract import KEY, make, problem
 
@@ -22,13 +23,18 @@ SCRIPT = REFERENCE / "killed.py"
 ALGORITHM = jc.decentralized(
     lambda p, b, k: jnp.mean((p - b) ** 2), optax.adam(0.1), jc.gossip(jc.topology.ring(4))
 )
-DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
+ARRAYS = jnp.arange(48.0).reshape(12, 4, 1) / 28
+DATA = jc.data.stacked(ARRAYS)
 
 
-def fit(data=DATA, **options):
+def fit(folder=None, log=None, *, data=DATA, every_seconds=0, identity=None, **options):
     state = ALGORITHM.init(jnp.zeros((4, 1)))
-    options = {"num_rounds": 7, "eval_every": 2, "progress": False, "checkpoint_every": 0} | options
-    return jc.fit(ALGORITHM, state, data, KEY, evaluate=evaluate, **options)
+    options = {"num_rounds": 7, "eval_every": 2, "evaluate": evaluate} | options
+    checkpoint = folder and Checkpoint(folder, every_seconds, identity)
+    listeners = [JsonLines(log)] if log else []
+    return jc.fit(
+        ALGORITHM, state, data, KEY, checkpoint=checkpoint, listeners=listeners, **options
+    )
 
 
 def evaluate(state):
@@ -49,18 +55,47 @@ def numbers(folder):
 def test_a_run_goes_on_and_a_finished_one_returns_what_it_was(tmp_path):
     expected = fit(log=tmp_path / "expected")
     folder, log = tmp_path / "run", tmp_path / "log"
-    part = fit(num_rounds=4, checkpoint=folder, log=log)
+    part = fit(folder, log, num_rounds=4)
     assert part.state.step == 4 and numbers(folder) == ["2", "4"]
     for _ in range(2):
-        equal(fit(checkpoint=folder, log=log), expected)
+        equal(fit(folder, log), expected)
         assert log.read_text() == (tmp_path / "expected").read_text()
     assert numbers(folder) == ["6", "7"]
 
 
+@pytest.mark.parametrize("eval_every", [1, 3, 5, None])
+def test_a_finished_run_that_is_asked_for_more_is_one_long_run(eval_every, tmp_path):
+    """Its last evaluation, which the long run does not have, is left out again."""
+    folder, log = tmp_path / "run", tmp_path / "log"
+    # without eval_every, that of the first run stays: 7 // 20, at least 1
+    expected = fit(log=tmp_path / "expected", num_rounds=12, eval_every=eval_every or 1)
+    for rounds in (7, 8, 12, 12):
+        got = fit(folder, log, num_rounds=rounds, eval_every=eval_every)
+        assert got.state.step == rounds and got.evaluations["round"][-1] == rounds
+    equal(got, expected)
+    assert log.read_text() == (tmp_path / "expected").read_text()
+    with pytest.raises(ValueError, match="num_rounds must be at least 12, the rounds of check"):
+        fit(folder, num_rounds=11, eval_every=eval_every)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(number, tmp_path):
+    def kill(state):
+        if int(state.step) == 4:
+            os.kill(os.getpid(), number)
+        return evaluate(state)
+
+    folder, log = tmp_path / "run", tmp_path / "log"
+    part = fit(folder, log, evaluate=kill, every_seconds=1e6)
+    assert part.stopped == "interrupted" and numbers(folder) == ["4"]
+    equal(fit(folder, log), fit(log=tmp_path / "expected"))
+    assert log.read_text() == (tmp_path / "expected").read_text()
+
+
 def test_pieces_that_were_not_saved_are_done_again(tmp_path):
     folder = tmp_path / "run"
-    fit(num_rounds=2, checkpoint=folder)
-    again = fit(checkpoint=folder, checkpoint_every=1e6)  # saves at its end only
+    fit(folder, num_rounds=2)
+    again = fit(folder, every_seconds=1e6)  # saves at its end only
     assert numbers(folder) == ["2", "7"]
     equal(again, fit())
 
@@ -73,10 +108,10 @@ def damage(place):
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     folder = tmp_path / "run"
-    expected = fit(checkpoint=folder)
+    expected = fit(folder)
     damage(folder / "7")
     with pytest.warns(UserWarning, match=r"run/7 is damaged .*the one before it is used"):
-        equal(fit(checkpoint=folder), expected)
+        equal(fit(folder), expected)
     assert numbers(folder) == ["6", "7", "damaged-7"]
     for name in ("6", "7"):
         damage(folder / name)
@@ -84,35 +119,34 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
         pytest.warns(UserWarning, match=r"run/(6|7) is damaged"),
         pytest.raises(ValueError, match="holds none that can be read"),
     ):
-        fit(checkpoint=folder)
+        fit(folder)
 
 
 def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
     folder = tmp_path / "run"
-    fit(checkpoint=folder, identity={"rate": 0.1, "model": "mlp"})
-    same = {"checkpoint": folder, "identity": {"rate": 0.1, "model": "mlp"}}
-    fit(**same)
+    same = {"identity": {"rate": 0.1, "model": "mlp"}}
+    for _ in range(2):
+        fit(folder, **same)
     for other, message in (
         ({"identity": {"rate": 0.2, "model": "mlp"}}, "rate was 0.1, now it is 0.2"),
         ({"identity": {"rate": 0.1}}, "model was 'mlp', now it is None"),
         ({"eval_every": 3}, "eval_every was 2, now it is 3"),
     ):
         with pytest.raises(ValueError, match=f"is of another run: {message}"):
-            fit(**same | other)
+            fit(folder, **same | other)
     state = ALGORITHM.init(jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"state.clients.params was 'float32\[4,1\]', now"):
         jc.fit(
-            ALGORITHM, state, DATA, KEY, num_rounds=7, eval_every=2, progress=False,
-            evaluate=evaluate, **same,
+            ALGORITHM, state, DATA, KEY, num_rounds=7, eval_every=2, listeners=(),
+            checkpoint=Checkpoint(folder, **same),
         )  # fmt: skip
-    with pytest.raises(ValueError, match="checkpoint_every must be at least 0, got -1"):
-        fit(checkpoint=folder, checkpoint_every=-1)
+    with pytest.raises(ValueError, match="every_seconds must be at least 0, got -1"):
+        Checkpoint(folder, every_seconds=-1)
 
 
 def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
-    state = ALGORITHM.init(jnp.zeros((4, 1)))
     with pytest.raises(TypeError, match="evaluate must return nested dicts of arrays.*got a tuple"):
-        jc.fit(ALGORITHM, state, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False, checkpoint=tmp_path / "run", evaluate=lambda s: {"pair": (s.step, s.step)})  # fmt: skip
+        fit(tmp_path / "run", evaluate=lambda s: {"pair": (s.step, s.step)})
 
 
 def test_replicas_and_settings_go_on_too(tmp_path):
@@ -120,28 +154,28 @@ def test_replicas_and_settings_go_on_too(tmp_path):
         return jc.decentralized(
             lambda p, b, k: jnp.mean((p - b) ** 2),
             optax.sgd(0.1),
-            jc.core.stateless(lambda x, **_: factor * x),
+            jc.mixing.stateless(lambda x, context: factor * x),
         )
 
     factors, keys = jnp.array([0.5, 0.9]), jax.random.split(KEY, 2)
     states = jax.vmap(lambda s: build(s).init(jnp.ones((4, 1))))(factors)
-    options = {"settings": factors, "replicas": True, "progress": False, "eval_every": 2}
+    options = {"replicas": Replicas(factors), "listeners": (), "eval_every": 2}
     expected = jc.fit(build, states, DATA, keys, num_rounds=7, **options)
-    options |= {"checkpoint": tmp_path / "run", "checkpoint_every": 0}
+    options |= {"checkpoint": Checkpoint(tmp_path / "run", 0)}
     jc.fit(build, states, DATA, keys, num_rounds=4, **options)
     equal(jc.fit(build, states, DATA, keys, num_rounds=7, **options), expected)
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
-    data = DATA.at[4, 2].set(jnp.nan)
+    data = jc.data.stacked(ARRAYS.at[4, 2].set(jnp.nan))
     folder = tmp_path / "run"
     message = (
         r"loss is not finite in round 5 of 7 \(clients 0, 1, 2, 3\).*checkpoints until then: .*run"
     )
     with pytest.raises(Diverged, match=message):
-        fit(data, checkpoint=folder)
+        fit(folder, data=data)
     assert numbers(folder) == ["2", "4"]
-    result = fit(data, checkpoint=folder, on_divergence="continue", log=tmp_path / "log")
+    result = fit(folder, tmp_path / "log", data=data, on_divergence="continue")
     assert result.stopped == "finished"
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["round"] for line in lines if line.get("diverged")] == [6, 7]
@@ -160,11 +194,11 @@ def test_models_that_are_not_finite_are_detected_without_a_metric():
         jc.fit(
             algorithm,
             state,
-            jc.data.stacked(DATA[:4, :3]),
+            jc.data.stacked(ARRAYS[:4, :3]),
             KEY,
             num_rounds=4,
             eval_every=2,
-            progress=False,
+            listeners=(),
         )
 
 
@@ -174,13 +208,13 @@ def test_models_that_are_not_finite_are_detected_without_a_metric():
 def test_states_come_back_as_they_were(name, tmp_path):
     algorithm, (params, _) = make(name), problem()
     state = algorithm.init(params)
-    store = Checkpoints(tmp_path / name, {})
-    store.save(1, Saved(state, {"loss": np.arange(3.0)}, {}, ["line"]))
+    store = Store(tmp_path / name, {})
+    store.save(1, Saved(state, {"loss": np.arange(3.0)}, {}, [{"round": 1}]))
     saved = store.newest(state)
     store.close()
     chex.assert_trees_all_equal(saved.state, state)
     chex.assert_trees_all_equal_shapes_and_dtypes(saved.state, state)
-    assert saved.lines == ["line"] and saved.log["loss"].tolist() == [0, 1, 2]
+    assert saved.records == [{"round": 1}] and saved.log["loss"].tolist() == [0, 1, 2]
 
 
 def run(name, folder, out, rounds, kill_after=None):
@@ -203,10 +237,10 @@ def run(name, folder, out, rounds, kill_after=None):
 def killed_and_resumed(name, folder, kills, rounds, seed=0):
     """Kills a run ``kills`` times, lets it end, and compares it with one that was let alone."""
     rng = np.random.default_rng(seed)
-    run(name, folder / "alone", jc.data.stacked(folder / "expected"), rounds)
+    run(name, folder / "alone", folder / "expected", rounds)
     for _ in range(kills):
         run(name, folder / "killed", folder / "got", rounds, rng.uniform(0, 3))
-    run(name, folder / "killed", jc.data.stacked(folder / "got"), rounds)
+    run(name, folder / "killed", folder / "got", rounds)
     expected, got = np.load(folder / "expected.npz"), np.load(folder / "got.npz")
     assert sorted(expected) == sorted(got)
     for key in expected:

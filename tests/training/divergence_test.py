@@ -28,10 +28,17 @@ def test_groups_are_not_numbered_and_other_leaves_are_not_looked_at():
 
 def test_the_first_bad_metric_is_named_with_its_round():
     log = {"loss": np.array([1.0, np.nan]), "other": np.array([np.inf, 1.0])}
-    message = what_diverged(log, state_of(jnp.ones((2, 1))), 6, 2, 9, False)
+    message = what_diverged(log, state_of(jnp.ones((2, 1))), 6, 9, False)
     assert message == "other is not finite in round 5 of 9"
     bad = state_of(jnp.array([[1.0], [np.nan]]))
-    message = what_diverged({"loss": np.ones(2)}, bad, 6, 2, 9, False)
+    message = what_diverged({"loss": np.ones(2)}, bad, 6, 9, False)
     assert message == "models are not finite after round 6 of 9 (client 1)"
     fine = state_of(jnp.ones((2, 1)))
-    assert what_diverged({"loss": np.ones(2)}, fine, 6, 2, 9, False) is None
+    assert what_diverged({"loss": np.ones(2)}, fine, 6, 9, False) is None
+
+
+def test_models_in_host_memory_are_looked_at_row_by_row():
+    rows = np.ones((4, 3), np.float32)
+    rows[2, 1] = np.inf
+    assert clients_with_bad_models(state_of({"w": rows, "n": np.zeros(4, int)})) == [2]
+    assert clients_with_bad_models(state_of({"w": rows[:2]})) is None

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab.training import Diverged
+from jcollab.training import Diverged, JsonLines, Replicas
 
 KEY = jax.random.key(0)
 
@@ -20,7 +20,9 @@ def loss(params, batch, key):
 
 
 ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(jc.topology.ring(4)))
-DATA = jnp.arange(28.0).reshape(7, 4, 1) / 28
+ARRAYS = jnp.arange(28.0).reshape(7, 4, 1) / 28
+DATA = jc.data.stacked(ARRAYS)
+QUIET = {"listeners": ()}
 
 
 def start():
@@ -28,7 +30,7 @@ def start():
 
 
 def fit(**kwargs):
-    options = {"num_rounds": 7, "progress": False} | kwargs
+    options = {"num_rounds": 7, **QUIET} | kwargs
     return jc.fit(ALGORITHM, start(), DATA, KEY, **options)
 
 
@@ -37,10 +39,10 @@ def consensus(state):
 
 
 def test_fit_equals_run_whatever_the_pieces(tmp_path):
-    state, log = jc.run(ALGORITHM, start(), jc.data.stacked(DATA), KEY)
+    state, log = jc.run(ALGORITHM, start(), DATA, KEY)
     for every in (1, 3, 7, None):
         path = tmp_path / f"{every}.jsonl"
-        result = fit(eval_every=every, evaluate=consensus, log=path)
+        result = fit(eval_every=every, evaluate=consensus, listeners=[JsonLines(path)])
         chex.assert_trees_all_equal(result.state, state)
         np.testing.assert_array_equal(result.log["loss"], log["loss"])
         assert result.stopped == "finished"
@@ -55,39 +57,38 @@ def test_fit_equals_run_whatever_the_pieces(tmp_path):
 
 
 def test_fit_goes_on_from_a_state_and_spares_it():
-    half, _ = jc.run(ALGORITHM, start(), jc.data.stacked(DATA[:3]), KEY)
+    half, _ = jc.run(ALGORITHM, start(), DATA, KEY, num_rounds=3)
     whole = fit()
-    on = jc.fit(
-        ALGORITHM, half, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False, eval_every=2
-    )
+    on = jc.fit(ALGORITHM, half, DATA, KEY, num_rounds=7, eval_every=2, **QUIET)
     chex.assert_trees_all_equal(on.state, whole.state)
     assert not half.clients.params.is_deleted()
-    with pytest.raises(ValueError, match="state is at round 7, num_rounds=7"):
-        jc.fit(ALGORITHM, on.state, jc.data.stacked(DATA), KEY, num_rounds=7, progress=False)
+    with pytest.raises(ValueError, match="num_rounds must be above 7, the rounds of the state"):
+        jc.fit(ALGORITHM, on.state, DATA, KEY, num_rounds=7, **QUIET)
 
 
-def test_ctrl_c_ends_with_what_was_measured():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_what_was_measured(number):
     def evaluate(state):
         if int(state.step) == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return consensus(state)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     result = fit(eval_every=2, evaluate=evaluate)
     assert result.stopped == "interrupted" and result.state.step == 4
     assert result.log["loss"].shape == (4,)
     assert result.evaluations["round"].tolist() == [0, 2, 4]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_run_that_diverges_says_in_which_round(tmp_path):
-    data = DATA.at[4].set(jnp.inf)
-    options = {"num_rounds": 7, "progress": False, "eval_every": 3}
+    data = jc.data.stacked(ARRAYS.at[4].set(jnp.inf))
+    options = {"num_rounds": 7, "eval_every": 3}
     with pytest.raises(Diverged, match="loss is not finite in round 5 of 7") as caught:
-        jc.fit(ALGORITHM, start(), data, KEY, log=tmp_path / "log", **options)
+        jc.fit(ALGORITHM, start(), data, KEY, listeners=[JsonLines(tmp_path / "log")], **options)
     assert caught.value.result.log["loss"].shape == (6,)
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["loss"] is None
-    result = jc.fit(ALGORITHM, start(), data, KEY, on_divergence="continue", **options)
+    result = jc.fit(ALGORITHM, start(), data, KEY, on_divergence="continue", **options, **QUIET)
     assert result.stopped == "finished" and not np.isfinite(result.log["loss"][-1])
 
 
@@ -97,13 +98,17 @@ def test_replicas_equal_separate_runs():
 
     rates, keys = jnp.array([0.1, 0.2]), jax.random.split(KEY, 2)
     data = jc.data.client_data(jnp.arange(8.0)[:, None], jc.data.iid(8, 4))
-    sample = jc.data.minibatches(2)
+    batches = jc.data.minibatches(data, 2)
     states = jax.vmap(lambda r: build(r).init(jnp.zeros((4, 1))))(rates)
-    together = jc.fit(build(0.0), states, jc.data.from_function(sample, data), keys, num_rounds=5, evaluate=consensus, replicas=True, progress=False, eval_every=2)  # fmt: skip
+    together = jc.fit(
+        build(0.0), states, batches, keys, num_rounds=5, evaluate=consensus, eval_every=2,
+        replicas=Replicas(), **QUIET,
+    )  # fmt: skip
     assert together.log["loss"].shape == (2, 5)
     assert together.evaluations["consensus_distance"].shape == (4, 2)
     for i in range(2):
-        alone = jc.fit(build(rates[i]), build(rates[i]).init(jnp.zeros((4, 1))), jc.data.from_function(sample, data), keys[i], num_rounds=5, progress=False)  # fmt: skip
+        one = build(rates[i])
+        alone = jc.fit(one, one.init(jnp.zeros((4, 1))), batches, keys[i], num_rounds=5, **QUIET)
         np.testing.assert_allclose(together.log["loss"][i], alone.log["loss"], rtol=1e-5)
 
 
@@ -111,20 +116,20 @@ def test_settings_build_an_algorithm_for_each_replica():
     """What no state holds, such as a mixing weight, differs between the replicas as well."""
 
     def build(factor):
-        scale = jc.core.stateless(lambda x, **_: factor * x)
+        scale = jc.mixing.stateless(lambda x, context: factor * x)
         return jc.decentralized(loss, optax.sgd(0.1), scale)
 
     factors, keys = jnp.array([0.5, 2.0]), jax.random.split(KEY, 2)
     states = jax.vmap(lambda s: build(s).init(jnp.ones((4, 1))))(factors)
-    options = {"num_rounds": 3, "progress": False}
-    together = jc.fit(build, states, DATA, keys, settings=factors, replicas=True, **options)
+    options = {"num_rounds": 3, **QUIET}
+    together = jc.fit(build, states, DATA, keys, replicas=Replicas(factors), **options)
     for i in range(2):
         one = jc.fit(build(factors[i]), start_of(states, i), DATA, keys[i], **options)
         chex.assert_trees_all_close(start_of(together.state, i), one.state, rtol=1e-6)
-    with pytest.raises(ValueError, match="settings needs replicas"):
-        jc.fit(build, states, DATA, keys, settings=factors, **options)
     with pytest.raises(TypeError, match="algorithm must be an Algorithm, or with settings"):
-        jc.fit(build, states, DATA, keys, replicas=True, **options)
+        jc.fit(build, states, DATA, keys, replicas=Replicas(), **options)
+    with pytest.raises(TypeError, match="algorithm must be an Algorithm, or with settings"):
+        jc.fit(build(0.5), states, DATA, keys, replicas=Replicas(factors), **options)
 
 
 def start_of(tree, i):
@@ -146,10 +151,14 @@ def test_wrong_options_are_named():
         fit(num_rounds=0)
     with pytest.raises(ValueError, match="eval_every must be at least 1, got 0"):
         fit(eval_every=0)
-    with pytest.raises(ValueError, match="on_divergence must be 'stop' or 'continue'"):
+    with pytest.raises(ValueError, match=r"on_divergence must be one of .*, got 'panic'"):
         fit(on_divergence="panic")
-    with pytest.raises(ValueError, match="num_rounds=8 rounds are asked for, but data holds 7"):
+    with pytest.raises(ValueError, match="num_rounds must be at most 7, the rounds of batches"):
         fit(num_rounds=8)
+    with pytest.raises(TypeError, match="batches must be made by jcollab.data"):
+        jc.fit(ALGORITHM, start(), ARRAYS, KEY, num_rounds=7)
+    with pytest.raises(ValueError, match="offload needs an algorithm whose rounds touch only"):
+        fit(offload=True)
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_starts(monkeypatch):
@@ -165,7 +174,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_starts(monkeypatch):
             jc.data.stacked(batches),
             jax.random.key(0),
             num_rounds=4,
-            progress=False,
+            **QUIET,
         )
 
 
@@ -175,8 +184,8 @@ def test_fit_over_several_devices_equals_one(mixer):
         return jnp.sum((w - batch) ** 2)
 
     algorithm = jc.decentralized(loss, optax.sgd(0.1, momentum=0.9), mixer)
-    state, batches = algorithm.init(jnp.zeros((8, 3))), jnp.ones((6, 8, 3)) / 3
-    run = {"num_rounds": 6, "eval_every": 2, "progress": False}
+    state, batches = algorithm.init(jnp.zeros((8, 3))), jc.data.stacked(jnp.ones((6, 8, 3)) / 3)
+    run = {"num_rounds": 6, "eval_every": 2, **QUIET}
     expected = jc.fit(algorithm, state, batches, jax.random.key(0), **run)
     with jc.layout.use(jc.layout.mesh()) as mesh:
         placed = jc.layout.place(state, mesh)
@@ -190,11 +199,29 @@ def test_models_that_a_state_computes_are_watched_for_every_replica():
     algorithm = jc.algorithms.apfl(loss, optax.sgd(0.1), jc.all_reduce())
     keys = jax.random.split(KEY, 3)
     states = jax.vmap(lambda key: algorithm.init(jnp.zeros((4, 1))))(keys)
-    options = {"num_rounds": 7, "progress": False, "replicas": True}
+    options = {"num_rounds": 7, "replicas": Replicas(), **QUIET}
     result = jc.fit(algorithm, states, DATA, keys, **options)
-    single, _ = jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), jc.data.stacked(DATA), keys[0])
+    single, _ = jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), DATA, keys[0])
     one = jax.tree.map(lambda leaf: leaf[0], result.state)
     chex.assert_trees_all_close(jc.params_of(one), jc.params_of(single), atol=1e-6)
     wild = jc.algorithms.apfl(loss, optax.sgd(1e30), jc.all_reduce())
     with pytest.raises(Diverged, match="not finite"):
         jc.fit(wild, states, DATA, keys, **options)
+
+
+def test_batches_may_be_chosen_before_each_piece():
+    """Here the arrays of each piece alone, as where not all of them fit."""
+    steps = []
+
+    def piece(state):
+        steps.append(int(state.step))
+        first = steps[-1]
+        return jc.data.from_function(pick, (ARRAYS[first : first + 2], first))
+
+    def pick(data, key, step):
+        arrays, first = data
+        return arrays[step - first]
+
+    result = jc.fit(ALGORITHM, start(), piece, KEY, num_rounds=6, eval_every=2, **QUIET)
+    assert steps == [0, 2, 4]
+    chex.assert_trees_all_equal(result.state, fit(num_rounds=6, eval_every=2).state)

@@ -1,0 +1,67 @@
+"""Event files for TensorBoard: every number of the records as a scalar."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+from jcollab.training.listeners import RunInfo
+from jcollab.training.records import Record
+
+ROUND = "round"
+
+
+class TensorBoard:
+    """A listener that writes the numbers of records into event files.
+
+    Lists (one entry for each client or replica) become a scalar for each of their entries,
+    ``loss/0``, ``loss/1``. What an earlier run has left in the folder is not deleted, but marked
+    as overwritten, and TensorBoard does not show it.
+
+    Args:
+        folder: of the event files of this run; runs in folders side by side can be compared.
+
+    Raises:
+        ImportError: without tensorboardX.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                'TensorBoard needs tensorboardX: pip install "jax-collab[tracking]"'
+            ) from error
+        self._open = SummaryWriter
+        self.folder = pathlib.Path(folder)
+        self._writer: Any = None
+
+    def start(self, run: RunInfo) -> None:
+        """Opens a file, and writes the records of the rounds before."""
+        first = 0 if run.records or not run.done else run.done + 1
+        self._writer = self._open(str(self.folder), purge_step=first)
+        for record in run.records:
+            self.record(record)
+
+    def record(self, record: Record) -> None:
+        """Adds the numbers of a record."""
+        for name, value in record.items():
+            if name != ROUND:
+                for path, number in _numbers(name, value):
+                    self._writer.add_scalar(path, number, record[ROUND])
+        self._writer.flush()
+
+    def stop(self, reason: str) -> None:
+        """Closes the file."""
+        self._writer.close()
+
+
+def _numbers(name: str, value: Any) -> list[tuple[str, float]]:
+    if isinstance(value, (int, float)):
+        return [(name, float(value))]
+    if isinstance(value, list):
+        return [pair for i, item in enumerate(value) for pair in _numbers(f"{name}/{i}", item)]
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in _numbers(f"{name}/{key}", item)]
+    return []
