@@ -120,9 +120,9 @@ def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def train(context: Context, tags: Row, *arguments: Any, **options: Any) -> Any:
     """``dual_encoder`` with the log, the bar and the checkpoints of this run."""
-    options |= context.fit_options(**tags)
+    options |= context.fit_options("dual encoder", **tags)
     del options["on_divergence"]  # the training ends
-    return jc.text.dual_encoder(*arguments, stop=context.stop, **options)
+    return jc.text.dual_encoder(*arguments, **options)
 
 
 def bag(

@@ -64,7 +64,7 @@ def run(config: Config, context: Context) -> list[Row]:
     examples = jc.objectives.PairBatch(*jc.text.piece_data(words, pairs, config.max_len))
     owned = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     rounds = config.epochs * max(1, sizes[0] // config.batch_size)
-    options = {"num_rounds": rounds, "sample": jc.text.in_order, "eval_every": max(1, rounds // 4)}
+    options = {"num_rounds": rounds, "eval_every": max(1, rounds // 4)}
     rate, rows = config.learning_rate, []
     optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
@@ -73,8 +73,9 @@ def run(config: Config, context: Context) -> list[Row]:
         algorithm = jc.decentralized(loss, optimizer, mix)
         params = jc.replicate(model.init(key, np.zeros((1, 4), np.int32)), n)
         order = jc.text.epochs(np.random.default_rng(seed), owned, config.batch_size, rounds)
-        data, state = jc.text.Ordered(examples, order), algorithm.init(params)
-        params = context.fit(algorithm, state, data, key, tags=tags, **options).state.clients.params
+        batches, state = jc.text.in_order(examples, order), algorithm.init(params)
+        result = context.fit(algorithm, state, batches, key, tags=tags, **options)
+        params = result.state.clients.params
         for i, lang in enumerate(config.languages):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
             encoder = jc.text.sentences.SentenceEncoder(words, model, own)

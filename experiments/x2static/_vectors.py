@@ -193,12 +193,12 @@ def train(
     if contexts is None:
         buckets = config.buckets if label == "sent2vec" else 0
         options = {"window": config.window, "buckets": buckets} | BAGS[label]
-        sample, rate = text.bag_batches(config.negatives, **options), config.bag_rate
+        batches, rate = text.bag_batches(data, config.negatives, **options), config.bag_rate
         loss, rows = objectives.bag_loss, objectives.bag_rows
         tables = {"sources": _draw(key, size + buckets, width), "words": jnp.zeros((size, width))}
     else:
         most, rate = text.sentences_per_batch(data), config.learning_rate
-        sample = text.x2static_batches(config.negatives, most_sentences=most)
+        batches = text.x2static_batches(data, config.negatives, most_sentences=most)
         loss, rows = objectives.x2static_loss, objectives.x2static_rows
         tables = {"words": _draw(key, size, contexts[0].shape[1])}
     algorithm = jc.algorithms.sparse_decentralized(
@@ -207,10 +207,9 @@ def train(
     result = context.fit(
         algorithm,
         algorithm.init(jc.replicate(tables, n)),
-        data,
+        batches,
         key,
         num_rounds=rounds,
-        sample=sample,
         description=label,
         tags={"method": label},
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar
 
 import jax
@@ -181,6 +181,8 @@ class Stacked:
 
     def draw(self, key: Array, step: Array) -> PyTree:
         """The batch of the round, leaves ``[n, ...]``."""
+        if not checks.traced(step):  # arrays in host memory stay there
+            return jax.tree.map(lambda leaf: leaf[int(step)], self.data)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[step], self.data)
 
     def local(self, key: Array, step: Array) -> Given:
@@ -188,19 +190,20 @@ class Stacked:
         return Given(self.draw(key, step))
 
 
-@functools.partial(_batches, meta_fields=["function"])
+@functools.partial(_batches, meta_fields=["function", "options"])
 @dataclasses.dataclass(frozen=True)
 class Drawn:
     """Batches from a function, see :func:`from_function`."""
 
     data: PyTree
-    function: Callable[[PyTree, Array, Array], PyTree]
+    function: Callable[..., PyTree]
+    options: tuple[tuple[str, Any], ...] = ()
     length: ClassVar[None] = None
 
     def draw(self, key: Array, step: Array) -> PyTree:
         """What the function returns, leaves ``[n, ...]``."""
         draw_key, _ = round_keys(key, step)
-        return self.function(self.data, draw_key, step)
+        return self.function(self.data, draw_key, step, **dict(self.options))
 
     def local(self, key: Array, step: Array) -> Given:
         """One batch for each local step of the round, leaves ``[n, H, ...]``."""
@@ -279,25 +282,30 @@ def stacked(data: PyTree) -> Stacked:
     return Stacked(data)
 
 
-def from_function(function: Callable[[PyTree, Array, Array], PyTree], data: PyTree = ()) -> Drawn:
+def from_function(function: Callable[..., PyTree], data: PyTree = (), **options: Any) -> Drawn:
     """Batches from a function of the data, a random key of the round, and the round.
 
     Args:
-        function: ``function(data, key, step) -> batch`` with leaves ``[n, ...]`` (``[n, H, ...]``
-            for H local steps of sampled clients). It is compiled into the run, once for each
-            function.
+        function: ``function(data, key, step, **options) -> batch`` with leaves ``[n, ...]``
+            (``[n, H, ...]`` for H local steps of sampled clients). It is compiled into the run,
+            once for each function and options.
         data: any pytree of arrays.
+        **options: static arguments, which are compared by value.
 
     Raises:
-        TypeError: if ``function`` is not callable.
+        TypeError: if ``function`` is not callable, or an option is not hashable.
 
     Example:
-        >>> noise = jc.data.from_function(lambda data, key, step: jax.random.normal(key, (4, 2)))
-        >>> noise.draw(jax.random.key(0), 0).shape
+        >>> noise = lambda data, key, step, n: jax.random.normal(key, (n, 2))
+        >>> jc.data.from_function(noise, n=4).draw(jax.random.key(0), 0).shape
         (4, 2)
     """
     checks.functions(function=function)
-    return Drawn(data, function)
+    for name, value in options.items():
+        if not isinstance(value, Hashable):
+            kind = type(value).__name__
+            raise TypeError(f"{name} must be hashable, since options are static, got {kind}")
+    return Drawn(data, function, tuple(sorted(options.items())))
 
 
 def as_local(batch: PyTree) -> Any:

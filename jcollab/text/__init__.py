@@ -35,7 +35,6 @@ from jcollab.text.subwords import Subwords, train_subwords
 from jcollab.text.synthetic import random_teacher
 from jcollab.text.teacher import Pieces, Teacher, load_teacher, make_teacher
 from jcollab.text.translations import (
-    Ordered,
     PieceData,
     epochs,
     in_order,
@@ -58,7 +57,6 @@ __all__ = [
     "Analogies",
     "Corpus",
     "Occurrences",
-    "Ordered",
     "Pairs",
     "PieceData",
     "Pieces",

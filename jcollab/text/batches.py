@@ -5,6 +5,7 @@ A batch is gathered on the device, inside the compiled run, from arrays of all c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
+from jcollab.core import Batches
+from jcollab.data.batches import from_function
 from jcollab.text.vocabulary import Alias, Vocabulary, alias, draw, drop_probability
 from jcollab.text.vocabulary import negative_shares as shares_of
 
 Array = jax.Array
-Sample = Callable[[Any, Array, Array], dict[str, Array]]
 
 
 class Corpus(NamedTuple):
@@ -166,44 +168,53 @@ def client_texts(
 
 
 def x2static_batches(
-    negatives: int = 10, *, most_sentences: int | None = None, shared: bool = False
-) -> Sample:
+    data: TextData,
+    negatives: int = 10,
+    *,
+    most_sentences: int | None = None,
+    shared: bool = False,
+) -> Batches:
     """Batches of X2Static for :func:`jcollab.run`: contexts, targets and negatives.
 
     Args:
+        data: texts of n clients.
         negatives: N.
         most_sentences: L, from :func:`sentences_per_batch`: each context is in the batch once for
             all targets of its sentence. None repeats it for each.
         shared: whether negatives are drawn for each sentence, and its targets share them, in place
             of each target's own, as the paper has them. Needs L.
 
-    Returns:
-        ``sample(data, key, step)`` of a :class:`TextData`.
-
     Raises:
         ValueError: if a number is below 1, or ``shared`` has no L.
     """
-    checks.count("negatives", negatives)
-    checks.counts(most_sentences=most_sentences)
-    if most_sentences is None and shared:
+    checks.counts(negatives=negatives, most_sentences=most_sentences)
+    if shared and most_sentences is None:
         raise ValueError("shared needs most_sentences, got None")
+    options = {"negatives": negatives, "most_sentences": most_sentences, "shared": shared}
+    return from_function(_for_clients, data, one=_x2static_batch, **options)
 
-    def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
-        places = data.positions[step % len(data.positions)]
-        sentences, count = data.sentences[places], len(places)
-        batch = {"targets": data.words[places]}
-        if most_sentences is None:
-            batch["contexts"] = data.contexts[sentences]
-        else:
-            lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
-            each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
-            batch |= {"contexts": data.contexts[each], "lines": lines}
-            if shared:
-                batch["shares"] = jnp.zeros(most_sentences).at[lines].add(1 / count)
-                count = most_sentences
-        return batch | {"negatives": draw(data.shares, key, (negatives, count))}
 
-    return _for_clients(one)
+def _x2static_batch(
+    data: TextData,
+    key: Array,
+    step: Array,
+    negatives: int,
+    most_sentences: int | None,
+    shared: bool,
+) -> dict[str, Array]:
+    places = data.positions[step % len(data.positions)]
+    sentences, count = data.sentences[places], len(places)
+    batch = {"targets": data.words[places]}
+    if most_sentences is None:
+        batch["contexts"] = data.contexts[sentences]
+    else:
+        lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
+        each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
+        batch |= {"contexts": data.contexts[each], "lines": lines}
+        if shared:
+            batch["shares"] = jnp.zeros(most_sentences).at[lines].add(1 / count)
+            count = most_sentences
+    return batch | {"negatives": draw(data.shares, key, (negatives, count))}
 
 
 def sentences_per_batch(data: TextData) -> int:
@@ -215,16 +226,18 @@ def sentences_per_batch(data: TextData) -> int:
 
 
 def bag_batches(
+    data: TextData,
     negatives: int = 10,
     *,
     window: int = 5,
     skip_gram: bool = False,
     buckets: int = 0,
     shrink: bool = True,
-) -> Sample:
+) -> Batches:
     """Batches of CBOW, skip-gram and sent2vec, for :func:`jcollab.objectives.bag_loss`.
 
     Args:
+        data: texts of n clients.
         negatives: N.
         window: words on each side of the target; sent2vec takes as many as a sentence can have.
         skip_gram: takes one of the window at random in place of all.
@@ -232,57 +245,64 @@ def bag_batches(
             0 for no pairs. Pairs that hold the target are left out.
         shrink: draws the size of each window from 1..window.
 
-    Returns:
-        ``sample(data, key, step)`` of a :class:`TextData`.
-
     Raises:
         ValueError: for a number out of range.
     """
     checks.counts(negatives=negatives, window=window)
     checks.count("buckets", buckets, 0)
+    options = {"negatives": negatives, "window": window, "skip_gram": skip_gram}
+    options |= {"buckets": buckets, "shrink": shrink}
+    return from_function(_for_clients, data, one=_bag_batch, **options)
+
+
+def _bag_batch(
+    data: TextData,
+    key: Array,
+    step: Array,
+    negatives: int,
+    window: int,
+    skip_gram: bool,
+    buckets: int,
+    shrink: bool,
+) -> dict[str, Array]:
     offsets = np.array([*range(-window, 0), *range(1, window + 1)])
+    draws, sizes, picks = jax.random.split(key, 3)
+    places = data.positions[step % len(data.positions)]
+    size = jnp.full(len(places), window)
+    if shrink:
+        size = jax.random.randint(sizes, size.shape, 1, window + 1)
 
-    def one(data: TextData, key: Array, step: Array) -> dict[str, Array]:
-        draws, sizes, picks = jax.random.split(key, 3)
-        places = data.positions[step % len(data.positions)]
-        size = jnp.full(len(places), window)
-        if shrink:
-            size = jax.random.randint(sizes, size.shape, 1, window + 1)
+    def at(shift: np.ndarray) -> tuple[Array, Array]:
+        where = places[:, None] + shift
+        inside = (where >= 0) & (where < len(data.words))
+        where = jnp.clip(where, 0, len(data.words) - 1)
+        same = data.sentences[where] == data.sentences[places][:, None]
+        return data.words[where], inside & same & (np.abs(shift) <= size[:, None])
 
-        def at(shift: np.ndarray) -> tuple[Array, Array]:
-            where = places[:, None] + shift
-            inside = (where >= 0) & (where < len(data.words))
-            where = jnp.clip(where, 0, len(data.words) - 1)
-            same = data.sentences[where] == data.sentences[places][:, None]
-            return data.words[where], inside & same & (np.abs(shift) <= size[:, None])
-
-        words, there = at(offsets)
-        bags = jnp.where(there, words, -1)
-        if skip_gram:
-            noise = jax.random.uniform(picks, bags.shape)
-            pick = jnp.argmax(jnp.where(there, noise, -1.0), -1)
-            bags = jnp.take_along_axis(bags, pick[:, None], -1)
-        elif buckets:
-            after, reached = at(offsets + 1)
-            pair = there & reached & (offsets != -1)
-            mixed = words.astype(jnp.uint32) * 116049371 + after.astype(jnp.uint32)
-            hashed = len(data.shares.other) + (mixed % buckets).astype(jnp.int32)
-            bags = jnp.concatenate([bags, jnp.where(pair, hashed, -1)], -1)
-        return {
-            "bags": bags,
-            "targets": data.words[places],
-            "negatives": draw(data.shares, draws, (negatives, len(places))),
-        }
-
-    return _for_clients(one)
+    words, there = at(offsets)
+    bags = jnp.where(there, words, -1)
+    if skip_gram:
+        noise = jax.random.uniform(picks, bags.shape)
+        pick = jnp.argmax(jnp.where(there, noise, -1.0), -1)
+        bags = jnp.take_along_axis(bags, pick[:, None], -1)
+    elif buckets:
+        after, reached = at(offsets + 1)
+        pair = there & reached & (offsets != -1)
+        mixed = words.astype(jnp.uint32) * 116049371 + after.astype(jnp.uint32)
+        hashed = len(data.shares.other) + (mixed % buckets).astype(jnp.int32)
+        bags = jnp.concatenate([bags, jnp.where(pair, hashed, -1)], -1)
+    return {
+        "bags": bags,
+        "targets": data.words[places],
+        "negatives": draw(data.shares, draws, (negatives, len(places))),
+    }
 
 
-def _for_clients(one: Callable) -> Sample:
-    def sample(data: TextData, key: Array, step: Array) -> dict[str, Array]:
-        keys = layout.client_keys(key, len(data.words))
-        return jax.vmap(one, (0, 0, None))(data, keys, step)
-
-    return sample
+def _for_clients(
+    data: TextData, key: Array, step: Array, one: Callable, **options: Any
+) -> dict[str, Array]:
+    keys = layout.client_keys(key, len(data.words))
+    return jax.vmap(functools.partial(one, **options), (0, 0, None))(data, keys, step)
 
 
 def _stack(parts: Sequence[np.ndarray], fill: int) -> Array:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.progress import Progress
 
-from jcollab import local
+from jcollab import checks, local
 from jcollab.algorithms import centralized
-from jcollab.core import Algorithm, State, replicate, run
-from jcollab.data.batches import from_function
+from jcollab.core import Batches, State, replicate
 from jcollab.objectives.bilingual import PairBatch, crosslingual
 from jcollab.text.pairs import Pairs
 from jcollab.text.sentences import SentenceEncoder
 from jcollab.text.subwords import Subwords
-from jcollab.text.translations import (
-    Ordered,
-    PieceData,
-    epochs,
-    in_order,
-    neighbor_epoch,
-    piece_data,
-)
-from jcollab.training.checkpoints import Checkpoints, Saved, form
-from jcollab.training.run_log import RunLog, interruptible, opened, progress_bar
+from jcollab.text.translations import PieceData, epochs, in_order, neighbor_epoch, piece_data
+from jcollab.training.checkpoints import Checkpoint
+from jcollab.training.fit import fit
+from jcollab.training.listeners import Listener, ProgressBar
 
 
 def dual_encoder(
@@ -49,12 +39,8 @@ def dual_encoder(
     start: SentenceEncoder | None = None,
     seed: int = 0,
     evaluate: Callable[[SentenceEncoder], dict[str, Any]] | None = None,
-    log: RunLog | str | os.PathLike | None = None,
-    description: str = "dual encoder",
-    progress: bool | Progress = True,
-    stop: threading.Event | None = None,
-    checkpoint: str | os.PathLike | None = None,
-    identity: Mapping[str, Any] | None = None,
+    listeners: Sequence[Listener] = (ProgressBar("dual encoder"),),
+    checkpoint: Checkpoint | None = None,
 ) -> SentenceEncoder:
     """Trains one encoder on pairs, both sides of which pass through the same weights.
 
@@ -75,14 +61,10 @@ def dual_encoder(
             each other (hard negatives); None for random batches.
         start: an encoder whose weights training starts from.
         seed: of weights, order and masks.
-        evaluate: ``evaluate(encoder) -> dict`` after each pass, for the log.
-        log: where each pass writes a line, a file or a RunLog.
-        description: title of the progress bar.
-        progress: whether to show it, or a rich Progress to add it to.
-        stop: ends training after the pass in which it is set; None for Ctrl-C.
-        checkpoint: folder for the checkpoints of this training alone, one after each pass; from
-            the newest, a training that was killed goes on to the same encoder.
-        identity: what else must be the same for that.
+        evaluate: ``evaluate(encoder) -> dict`` before the first pass and after each.
+        listeners: are told of each pass, see :func:`jcollab.fit`.
+        checkpoint: where the training is saved after passes; one that was killed goes on to the
+            same encoder.
 
     Returns:
         The encoder.
@@ -90,6 +72,7 @@ def dual_encoder(
     Raises:
         ValueError: if there are fewer pairs than a batch takes, a number is not positive, or
             checkpoints are of another training (with the field that differs).
+        Diverged: if the loss is not finite.
 
     Example:
         >>> pairs = jc.text.corpora.gettext_pairs("fr")  # doctest: +SKIP
@@ -98,97 +81,70 @@ def dual_encoder(
         >>> encoder = jc.text.dual_encoder(pairs, words, bag)  # doctest: +SKIP
         >>> encoder.similarity(["Open a file"], ["Ouvrir un fichier"])  # doctest: +SKIP
     """
-    if num_epochs < 1:
-        raise ValueError(f"num_epochs must be at least 1, got {num_epochs}")
+    checks.counts(num_epochs=num_epochs)
     data = piece_data(vocabulary, pairs, max_len)
-    rounds = len(data.x) // batch_size if batch_size > 0 else 0
-    if not rounds:
-        raise ValueError(
-            f"batch_size must be in 1..{len(data.x)} (the number of pairs), got {batch_size}"
-        )
+    checks.count("batch_size", batch_size, 1, len(data.x))
+    rounds = len(data.x) // batch_size
     if optimizer is None:
-        rate = optax.linear_schedule(5e-3, 2.5e-4, num_epochs * rounds)
-        optimizer = optax.adam(rate)
-    loss = loss or pair_loss(model, vocabulary, ("contrastive",))
-    algorithm = centralized(loss, optimizer)
-    key, rng = jax.random.key(seed), np.random.default_rng(seed)
-    state = _start(algorithm, key, model, start)
-    examples = PairBatch(*(jnp.asarray(leaf) for leaf in data))
+        optimizer = optax.adam(optax.linear_schedule(5e-3, 2.5e-4, num_epochs * rounds))
+    algorithm = centralized(loss or pair_loss(model, vocabulary, ("contrastive",)), optimizer)
+    key = jax.random.key(seed)
+    params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
+    if checkpoint is not None:
+        own = {"seed": seed, "pairs": len(data.x), "batch_size": batch_size, "group": group}
+        own |= {"max_len": max_len, "num_epochs": num_epochs}
+        identity = {**(checkpoint.identity or {}), **own}
+        checkpoint = dataclasses.replace(checkpoint, identity=identity)
 
     def encoder(state: State) -> SentenceEncoder:
         return SentenceEncoder(vocabulary, model, state.shared.params, max(64, max_len))
 
-    listen = interruptible() if stop is None else contextlib.nullcontext(stop)
-    lines: list[str] = []
-    first, store = 0, None
-    if checkpoint is not None:
-        store = Checkpoints(
-            checkpoint,
-            {
-                **(identity or {}),
-                **{"seed": seed, "pairs": len(data.x), "batch_size": batch_size, "group": group},
-                **{"max_len": max_len, "num_epochs": num_epochs, **form(state)},
-            },
-        )
-        if saved := store.newest(state):
-            state, lines = saved.state, list(saved.lines)
-            first = int(state.step) // rounds
-            rng = _generator(saved.evaluations["generator"])
-    sink = opened(log, None if store is None else lines)
-    with contextlib.ExitStack() as stack:
-        bar, interrupted = stack.enter_context(progress_bar(progress)), stack.enter_context(listen)
-        if store:
-            stack.callback(store.close)
-        task = bar.add_task(description, total=num_epochs, completed=first)
-        for epoch in range(first, num_epochs):
-            if interrupted.is_set():
-                break
-            if group and epoch:
-                vectors = _both(encoder(state), data)
-                order = neighbor_epoch(rng, vectors, batch_size, group)
-            else:
-                order = epochs(rng, [np.arange(len(data.x))], batch_size, rounds)
-            ordered = Ordered(examples, jnp.asarray(order))
-            state, seen = run(
-                algorithm,
-                state,
-                from_function(in_order, ordered),
-                key,
-                num_rounds=rounds,
-                donate=True,
-            )
-            record = {name: np.mean(np.asarray(values)) for name, values in seen.items()}
-            if not np.isfinite(record["loss"]):
-                raise FloatingPointError(
-                    f"loss is not finite in pass {epoch + 1}; a smaller learning rate may help"
-                )
-            evaluation = evaluate(encoder(state)) if evaluate else {}
-            lines.append(sink.write({"epoch": epoch + 1, **record, **evaluation}))
-            if store:
-                store.save(epoch + 1, Saved(state, {}, {"generator": _words(rng)}, lines))
-            bar.update(task, advance=1)
-    return encoder(state)
+    result = fit(
+        algorithm,
+        algorithm.init(replicate(params, 1)),
+        _passes(data, batch_size, group, seed, encoder),
+        key,
+        num_rounds=num_epochs * rounds,
+        evaluate=None if evaluate is None else lambda state: evaluate(encoder(state)),
+        eval_every=rounds,
+        listeners=listeners,
+        checkpoint=checkpoint,
+    )
+    return encoder(result.state)
 
 
-def _words(rng: np.random.Generator) -> np.ndarray:
-    """The state of NumPy's default generator, uint32 ``[16]``."""
-    now = rng.bit_generator.state
-    numbers = (*now["state"].values(), now["has_uint32"], now["uinteger"])
-    return np.frombuffer(b"".join(n.to_bytes(16, "little") for n in numbers), np.uint32)
+def _passes(
+    data: PieceData,
+    batch_size: int,
+    group: int | None,
+    seed: int,
+    encoder: Callable[[State], SentenceEncoder],
+) -> Callable[[State], Batches]:
+    """``batches(state)``: those of the pass that begins with this state.
 
+    The orders of passes come from one generator. What it draws does not depend on the vectors, so
+    that the draws of earlier passes can be made again, without their encoders.
+    """
+    total, rounds = len(data.x), len(data.x) // batch_size
+    examples = PairBatch(*(jnp.asarray(leaf) for leaf in data))
+    rng, drawn = np.random.default_rng(seed), 0
 
-def _generator(words: Any) -> np.random.Generator:
-    """The generator in that state."""
-    parts = np.asarray(words, np.uint32).reshape(4, 4)
-    state, increment, has, word = (int.from_bytes(part.tobytes(), "little") for part in parts)
-    rng = np.random.default_rng()
-    rng.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state, "inc": increment},
-        "has_uint32": has,
-        "uinteger": word,
-    }
-    return rng
+    def draw(epoch: int, vectors: Callable[[], np.ndarray]) -> np.ndarray:
+        if group and epoch:
+            return neighbor_epoch(rng, vectors(), batch_size, group)
+        return epochs(rng, [np.arange(total)], batch_size, rounds)
+
+    def batches(state: State) -> Batches:
+        nonlocal rng, drawn
+        epoch = int(state.step) // rounds
+        if drawn > epoch:
+            rng, drawn = np.random.default_rng(seed), 0
+        for earlier in range(drawn, epoch):
+            draw(earlier, lambda: np.zeros((total, 1)))
+        drawn = epoch + 1
+        return in_order(examples, draw(epoch, lambda: _both(encoder(state), data)))
+
+    return batches
 
 
 def pair_loss(
@@ -248,12 +204,6 @@ def released_optimizer(
         local.scale_by_raw_amsgrad(),
         optax.scale_by_learning_rate(rate),
     )
-
-
-def _start(algorithm: Algorithm, key: Any, model: Any, start: SentenceEncoder | None) -> State:
-    params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
-    # a copy: the buffers of the state are donated, those of the given encoder must stay
-    return jax.tree.map(jnp.copy, algorithm.init(replicate(params, 1)))
 
 
 def _both(encoder: SentenceEncoder, data: PieceData) -> np.ndarray:

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks, layout
+from jcollab.core import Batches
+from jcollab.data.batches import from_function
 from jcollab.text.corpora import folded
 from jcollab.text.pairs import Pairs
 from jcollab.text.subwords import Subwords
@@ -30,18 +33,6 @@ class PieceData(NamedTuple):
     y: np.ndarray
     x_id: np.ndarray
     y_id: np.ndarray
-
-
-class Ordered(NamedTuple):
-    """Examples once, and which of them each client sees in each round.
-
-    Attributes:
-        examples: pytree with leaves ``[N, ...]``.
-        order: int32 ``[T, n, b]``.
-    """
-
-    examples: PyTree
-    order: Array | np.ndarray
 
 
 def piece_data(vocabulary: Subwords, pairs: Pairs, max_len: int = 32) -> PieceData:
@@ -125,13 +116,32 @@ def neighbor_epoch(
     return dealt[:kept].reshape(-1, 1, batch_size).astype(np.int32)
 
 
-def in_order(data: Ordered, key: Array, step: Array) -> PyTree:
-    """A ``sample`` hook for :func:`jcollab.run`: round t takes ``order[t]``, ``[n, b, ...]``.
+def in_order(examples: PyTree, order: Array | np.ndarray) -> Batches:
+    """Batches of given examples: round t takes ``examples[order[t]]``, leaves ``[n, b, ...]``.
 
     Rounds beyond the last start again.
+
+    Args:
+        examples: pytree with leaves ``[N, ...]``.
+        order: int ``[T, n, b]`` in 0..N-1, for example from :func:`epochs`.
+
+    Raises:
+        TypeError: if the order is not integer.
+        ValueError: if it does not have three axes, or a number lies outside its range.
     """
-    chosen = jnp.asarray(data.order)[step % data.order.shape[0]]
-    return jax.tree.map(lambda leaf: leaf[chosen], data.examples)
+    order, total = np.asarray(order), layout.num_clients(examples, "examples")
+    if not np.issubdtype(order.dtype, np.integer):
+        raise TypeError(f"order must be integer, got {order.dtype}")
+    if order.ndim != 3 or not order.size:
+        raise ValueError(f"order must have shape [T, n, b], got {list(order.shape)}")
+    checks.number("order", (order.min(), order.max()), at_least=0, at_most=total - 1)
+    return from_function(_take, (examples, jnp.asarray(order, jnp.int32)))
+
+
+def _take(data: tuple[PyTree, Array], key: Array, step: Array) -> PyTree:
+    examples, order = data
+    chosen = order[step % len(order)]
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], examples)
 
 
 def _passes(

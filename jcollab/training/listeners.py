@@ -68,10 +68,13 @@ def listening(listeners: Sequence[Listener], run: RunInfo) -> Iterator[Callable[
             listener.record(record)
         last = record["round"]
 
+    def stop(listener: Listener) -> None:
+        listener.stop(reason)
+
     with contextlib.ExitStack() as stack:
         for listener in listeners:
             listener.start(run)
-            stack.callback(lambda own=listener: own.stop(reason))
+            stack.callback(stop, listener)
         try:
             yield pass_on
             reason = "finished" if last >= run.num_rounds else "interrupted"

@@ -11,6 +11,11 @@ def corpus_of(sentences):
     return vocabulary, text.index_corpus(sentences, vocabulary)
 
 
+@jax.jit
+def draw(batches, step):
+    return batches.draw(jax.random.key(0), step)
+
+
 def test_batches_hold_what_belongs_together():
     sentences = [["a", "b", "c"], ["d", "e"], ["f", "g", "a"]]
     vocabulary, corpus = corpus_of(sentences)
@@ -25,8 +30,7 @@ def test_batches_hold_what_belongs_together():
         assert (counted == 2).all()  # twice through the text
     most = text.sentences_per_batch(data)
     for options in ({}, {"most_sentences": most}, {"most_sentences": most, "shared": True}):
-        sample = jax.jit(text.x2static_batches(3, **options))
-        batch = sample(data, jax.random.key(0), jnp.int32(1))
+        batch = draw(text.x2static_batches(data, 3, **options), jnp.int32(1))
         used = batch["contexts"]
         assert batch["negatives"].shape == (2, 3, most if "shared" in options else 4)
         if options:
@@ -38,8 +42,7 @@ def test_batches_hold_what_belongs_together():
             for word, context in zip(batch["targets"][i], used[i], strict=True):
                 sentence = sentences[int(context[0]) - 10 * i]
                 assert vocabulary.words[int(word)] in sentence
-    bags = jax.jit(text.bag_batches(3, window=2, shrink=False, buckets=5))
-    batch = bags(data, jax.random.key(0), jnp.int32(0))
+    batch = draw(text.bag_batches(data, 3, window=2, shrink=False, buckets=5), jnp.int32(0))
     for place, bag in zip(data.positions[0, 0], batch["bags"][0], strict=True):
         number = int(corpus.sentences[int(place)])
         inside = corpus.words[(corpus.sentences == number)].tolist()
@@ -48,9 +51,9 @@ def test_batches_hold_what_belongs_together():
         pairs = bag[4:]
         assert ((pairs == -1) | (pairs >= len(vocabulary))).all()
     plain = text.client_texts([corpus, corpus], vocabulary, threshold=1.0, batch_size=4, epochs=2)
-    alone = text.bag_batches(3, window=2, shrink=False)(plain, jax.random.key(0), jnp.int32(0))
+    alone = draw(text.bag_batches(plain, 3, window=2, shrink=False), jnp.int32(0))
     np.testing.assert_array_equal(alone["bags"], batch["bags"][..., :4])  # the words, no pairs
-    skip = text.bag_batches(3, window=2, skip_gram=True)(data, jax.random.key(0), jnp.int32(0))
+    skip = draw(text.bag_batches(data, 3, window=2, skip_gram=True), jnp.int32(0))
     assert skip["bags"].shape == (2, 4, 1) and (skip["bags"] >= 0).all()
 
 
@@ -66,7 +69,8 @@ def test_x2static_collapses_where_all_contexts_are_one():
     )
     key = jax.random.key(0)
     params = {"words": jax.random.uniform(key, (1, 4, 3), minval=-1 / 3, maxval=1 / 3)}
-    state, log = jc.run(algorithm, algorithm.init(params), jc.data.from_function(text.x2static_batches(10), data), key, num_rounds=data.positions.shape[1])  # fmt: skip
+    rounds, batches = data.positions.shape[1], text.x2static_batches(data, 10)
+    state, log = jc.run(algorithm, algorithm.init(params), batches, key, num_rounds=rounds)
     assert log["loss"][-1] < log["loss"][0]
     vectors = text.WordVectors(vocabulary.words, state.clients.params["words"][0])
     assert vectors.similarity("a", "d") > 0.9

@@ -18,7 +18,7 @@ def test_bad_input_is_named(teacher, tmp_path):
     with pytest.raises(FileNotFoundError, match="path must be a text file"):
         list(text.read_lines(tmp_path / "nothing"))
     with pytest.raises(ValueError, match="shared needs most_sentences, got None"):
-        text.x2static_batches(shared=True)
+        text.x2static_batches(None, shared=True)
     with pytest.raises(ValueError, match="got an empty corpus"):
         list(text.paragraphs([]))
     with pytest.raises(ValueError, match="got an empty corpus"):
