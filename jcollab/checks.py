@@ -179,5 +179,5 @@ def members(mask: Any, n: int, name: str = "mask") -> np.ndarray:
             f"{name} must be a mask, bool [n={n}], got {mask.dtype} of shape {mask.shape}"
         )
     if not mask.any():
-        raise ValueError(f"{name} must hold at least one client, got none")
+        raise ValueError(f"{name} must have at least one client, got none")
     return np.flatnonzero(mask)

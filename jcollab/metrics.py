@@ -119,7 +119,7 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
     """Metrics of some of the clients only: the honest ones, or a clique.
 
     Args:
-        clients: bool ``[n]`` or int ``[r]``, whom to look at.
+        clients: bool ``[n]`` or int ``[r]``, the clients that are measured.
         *metrics: functions ``metric(state) -> array`` (reported under the function's name) or
             ``-> dict`` of arrays.
         prefix: put before every name.
@@ -128,7 +128,7 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
         ``evaluate(state) -> dict``.
 
     Raises:
-        ValueError: if nobody is looked at.
+        ValueError: if there is no client.
 
     Example:
         >>> honest = among(jnp.array([True, True, False]), consensus_distance, prefix="honest_")
@@ -136,7 +136,7 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
     rows = np.asarray(clients)
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     if not rows.size:
-        raise ValueError("clients must hold at least one client, got none")
+        raise ValueError("clients must have at least one client, got none")
 
     def evaluate(state: State) -> Metrics:
         part = state._replace(clients=jax.tree.map(lambda leaf: leaf[rows], state.clients))

@@ -50,7 +50,7 @@ def test_metrics_among_some_clients():
     for clients in (honest, [0, 1]):
         result = jc.metrics.among(clients, jc.metrics.consensus_distance, prefix="honest_")(state)
         assert result == {"honest_consensus_distance": 1.0}
-    with pytest.raises(ValueError, match="clients must hold at least one"):
+    with pytest.raises(ValueError, match="clients must have at least one"):
         jc.metrics.among(np.zeros(3, bool), jc.metrics.consensus_distance)
 
 
@@ -61,8 +61,12 @@ def test_accuracy_sees_what_models_carry_along():
 
     x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 1])
     clients = Clients(jnp.ones(2), jnp.array([1.0, -1.0]))
-    evaluate = jc.metrics.accuracy(lambda params, model_state, x: params * model_state * x, x, y)
+    predict = jc.stateful(lambda params, model_state, x: params * model_state * x)
+    evaluate = jc.metrics.accuracy(predict, x, y)
     result = evaluate(jc.State(clients, (), jnp.int32(0)))
     np.testing.assert_array_equal(result["client_accuracy"], [1, 0])
-    with pytest.raises(TypeError, match="predict must take"):
-        jc.metrics.accuracy(lambda params: params, x, y)
+    unmarked = jc.metrics.accuracy(predict.function, x, y)
+    with pytest.raises(TypeError, match=r"called as predict\(params, x\). Mark it by jc.stateful"):
+        unmarked(jc.State(clients, (), jnp.int32(0)))
+    with pytest.raises(TypeError, match="predict must be a function, got int"):
+        jc.metrics.accuracy(3, x, y)

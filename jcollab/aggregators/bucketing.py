@@ -1,4 +1,4 @@
-"""Bucketing: rules that see means of random groups in place of single inputs."""
+"""Bucketing: rules of means of random groups instead of single inputs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jcollab.core import Array, PyTree, Receiver, Rule
 
 
 def bucketing(size: int, rule: Rule) -> Rule:
-    """Hands means of s inputs to a rule, which makes heterogeneous inputs more alike.
+    """Applies a rule to means of s inputs, which are less heterogeneous than the inputs.
 
-    Each of the m inputs (the own value and the messages) is repeated s times; the copies are
-    shuffled and cut into m buckets of s, whose means the rule gets in place of the inputs. The
-    first bucket takes the place of the own value, so that a self-centred rule loses its centre.
+    Each of the m inputs (the own value and the messages) is repeated s times. The copies are
+    shuffled and cut into m buckets of s, and the rule combines the means of the buckets. The first
+    bucket replaces the own value, so a self-centered rule loses its center.
 
     Args:
-        size: s >= 1; 1 only shuffles.
+        size: s >= 1, inputs in a bucket; 1 only shuffles.
         rule: any rule.
 
     Raises:
@@ -39,7 +39,7 @@ def bucketing(size: int, rule: Rule) -> Rule:
         copies = jnp.tile(jnp.arange(slots), size)
         draws = jax.random.uniform(shuffle_key, copies.shape)
         order = copies[jnp.argsort(jnp.where(present[copies], draws, jnp.inf))]
-        # bucket r goes to the r-th input that is there
+        # bucket r replaces the r-th input that is present
         place = jnp.cumsum(present) - 1
         chosen = order.reshape(slots, size)[place]
         share = jnp.zeros((slots, slots)).at[jnp.arange(slots)[:, None], chosen].add(1 / size)

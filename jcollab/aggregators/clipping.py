@@ -1,4 +1,4 @@
-"""Clipping: messages count, but none may pull farther than a radius."""
+"""Clipping: no message pulls the result farther than a radius."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def self_centered_clip(radius: Any) -> Rule:
         x' = x + sum_k w_k CLIP(x_k - x, tau),    CLIP(v, tau) = v min(1, tau / ||v||)
 
     with the norm over the whole pytree. A byzantine client of weight w moves x by at most
-    ``w tau``. An infinite radius is plain gossip, radius 0 keeps x; a message that holds NaN
-    counts as x itself.
+    ``w tau``. An infinite radius is plain gossip, radius 0 keeps x. A message with a NaN counts
+    as x itself.
 
     Args:
         radius: tau >= 0, may be traced; or a function ``radius(distances [K], weights [K],
-            context) -> tau``: :func:`oracle_radius`, :func:`second_largest_distance`.
+            context) -> tau``, for example :func:`oracle_radius` or
+            :func:`second_largest_distance`.
 
     Raises:
         ValueError: if a radius is negative or NaN.
@@ -50,21 +51,24 @@ def self_centered_clip(radius: Any) -> Rule:
 
 
 def oracle_radius(byzantine: Any) -> Radius:
-    """The radius of the theory, for those who know who is byzantine.
+    """The radius of the theory, which needs to know the byzantine clients.
 
         tau_i^2 = (1 / delta_i) sum_{j honest} w_ij ||x_j - x_i||^2,    delta_i = sum_{j byz} w_ij
 
-    and infinite where ``delta_i = 0``. At consensus it is 0, whatever the byzantine send.
+    and infinite where ``delta_i = 0``. At consensus it is 0, whatever byzantine clients send.
 
     Args:
         byzantine: bool ``[n]``.
 
+    Returns:
+        ``radius(distances, weights, context) -> tau``.
+
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
-    who = jnp.asarray(byzantine, bool)
+    mask = jnp.asarray(byzantine, bool)
 
     def radius(distances: Array, weights: Array, context: Receiver) -> Array:
-        bad = who[context.senders]
+        bad = mask[context.senders]
         delta = jnp.sum(jnp.where(bad, weights, 0))
         spread = jnp.sum(jnp.where(bad | (weights == 0), 0, weights * distances**2))
         return jnp.where(delta > 0, jnp.sqrt(spread / jnp.where(delta > 0, delta, 1)), jnp.inf)
@@ -73,7 +77,10 @@ def oracle_radius(byzantine: Any) -> Radius:
 
 
 def second_largest_distance() -> Radius:
-    """A practical adaptive radius: the second largest distance of a neighbour (or the only one).
+    """A practical adaptive radius: the second largest distance of a neighbor (or the only one).
+
+    Returns:
+        ``radius(distances, weights, context) -> tau``.
 
     Source: code of He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
@@ -89,11 +96,11 @@ def second_largest_distance() -> Radius:
 
 
 def centered_clip(radius: Any, iterations: int = 1) -> Rule:
-    """The mean of differences to a kept centre, each clipped (CenteredClip, CP).
+    """The mean of clipped differences to a center from the round before (CenteredClip, CP).
 
         v <- v + (1/m) sum_k CLIP(x_k - v, tau)    over the own value and the messages
 
-    The centre v starts at the receiver's first value and is the result of every round.
+    The center v starts at the receiver's first value and is the result of every round.
 
     Args:
         radius: tau >= 0, may be traced.

@@ -1,4 +1,4 @@
-"""What rules share: how they are made and checked, distances and weighted sums."""
+"""Functions that rules share: how they are made and checked, distances and weighted sums."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def rule(
     min_inputs: int = 1,
     name: str | None = None,
 ) -> Rule:
-    """A rule without a memory from a plain function.
+    """A rule without a state from a plain function; also a decorator.
 
     Args:
         function: ``function(own, messages, weights, context) -> new`` for one receiver.
-        min_inputs: the smallest number of inputs that it works with, the own value included.
+        min_inputs: the smallest number of inputs that it can combine, the own value included.
         name: for error messages; None for that of the function.
 
     Raises:
@@ -55,23 +55,28 @@ def rule(
 def apply(
     rule: Rule, own: PyTree, messages: PyTree, weights: Any = None, context: Receiver | None = None
 ) -> PyTree:
-    """One aggregation outside of any mixer, from the first state of the rule.
+    """One aggregation outside of a mixer, from the first state of the rule.
 
     Args:
         rule: the rule.
         own: pytree ``[...]``.
         messages: pytree ``[K, ...]``.
         weights: ``[K]``; None for ``1 / (K + 1)`` each.
-        context: what the rule may use; None for an empty one.
+        context: the context of the rule; None for an empty one.
+
+    Returns:
+        The new value, ``[...]``.
 
     Raises:
-        ValueError: if there are fewer inputs than the rule works with.
+        TypeError: if ``rule`` is no rule.
+        ValueError: if there are fewer inputs than the rule needs.
 
     Example:
         >>> rule = jc.aggregators.coordinate_median()
         >>> apply(rule, jnp.zeros(2), jnp.array([[1.0, 5.0], [2.0, -3.0]]))
         Array([1., 0.], dtype=float32)
     """
+    check_rule(rule)
     context = Receiver() if context is None else context
     slots = len(jax.tree.leaves(messages)[0])
     check_inputs(rule, slots + context.own_counts)
@@ -89,22 +94,22 @@ def check_rule(rule: Any, name: str = "rule") -> None:
 
 
 def check_inputs(rule: Rule, inputs: Any) -> None:
-    """ValueError if a rule cannot work with the number of inputs of some receiver.
+    """ValueError if some receiver has fewer inputs than a rule needs.
 
     Args:
         rule: the rule.
-        inputs: int ``[r]``, inputs of each receiver, the own value included where it counts.
+        inputs: int ``[r]``, inputs of each receiver, with the own value where it is one.
     """
     fewest = int(np.min(inputs))
     if fewest < rule.min_inputs:
         raise ValueError(
-            f"{rule.name} needs at least {rule.min_inputs} inputs, but the smallest neighborhood "
-            f"has {fewest}"
+            f"rule must work with {fewest} inputs, the fewest of a receiver, got {rule.name}, "
+            f"which needs at least {rule.min_inputs}"
         )
 
 
 def column(weights: Array, like: Array) -> Array:
-    """``[K]`` in the shape that multiplies messages ``[K, ...]`` with the own value's shape."""
+    """Weights ``[K]`` in a shape that broadcasts against messages ``[K, ...]``."""
     return weights.reshape(-1, *(1,) * (like.ndim - 1)).astype(like.dtype)
 
 
@@ -118,10 +123,10 @@ def squared_distances(own: PyTree, messages: PyTree) -> Array:
 
 
 def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -> Array:
-    """``sum_k w_k (x_k - c)`` over messages ``[K, ...]``; one of weight 0 may hold anything.
+    """``sum_k w_k (x_k - c)`` over messages ``[K, ...]``; a message of weight 0 may be NaN.
 
     Rows are added one after the other, which compiles to a single pass over memory; a reduction
-    over the leading axis takes 15 times as long on a CPU.
+    over the leading axis is 15 times slower on a CPU.
     """
     w = weights.astype(messages.dtype)
 

@@ -1,4 +1,4 @@
-"""Rules that treat every coordinate on its own: median and trimmed mean."""
+"""Rules of single coordinates: median and trimmed mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jcollab.core import Array, PyTree, Receiver, Rule
 def coordinate_median() -> Rule:
     """Median of the own value and the messages in every coordinate (the mean of the middle two).
 
-    All inputs count the same: weights only say which messages are there. NaN counts as infinite.
+    All inputs have the same weight; a message of weight 0 is left out. NaN counts as infinite.
 
     Source: Yin et al. 2018, arXiv 1803.01498.
     """
@@ -43,18 +43,18 @@ def coordinate_median() -> Rule:
 
 
 def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
-    """Mean of what is left in every coordinate without the b largest and the b smallest inputs.
+    """Mean in every coordinate of the inputs without the b largest and the b smallest.
 
-    All inputs count the same: weights only say which messages are there. NaN counts as infinite.
-    Where lost messages leave too few, b is lowered until one input is left.
+    All inputs have the same weight; a message of weight 0 is left out. NaN counts as infinite.
+    Where messages are lost and too few are left, b is lowered until one input is left.
 
     Args:
         trim: b >= 0; every receiver needs at least 2 b + 1 inputs, its own included.
-        shrink: whether b may also be lowered where a neighbourhood is too small from the start,
-            as the code of He et al. 2022 does, in place of an error.
+        shrink: whether b is lowered as well where a neighborhood is too small from the start, as
+            in the code of He et al. 2022, instead of an error.
 
     Raises:
-        ValueError: if trim < 0; when it is used, if a neighbourhood is too small.
+        ValueError: if trim < 0; when it is used, if a neighborhood is too small.
 
     Example:
         >>> rule, sent = jc.aggregators.trimmed_mean(1), jnp.array([[1.0], [2.0], [100.0], [-50.0]])

@@ -1,4 +1,4 @@
-"""Rules that look at the distances between all inputs: Krum and the geometric median."""
+"""Rules of the distances between all inputs: Krum and the geometric median."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = 1 << 13  # coordinates at a time
 
 
 def krum(byzantine: int, *, power: int = 2) -> Rule:
-    """The input that is closest to its neighbours, see :func:`multi_krum` with ``chosen=1``."""
+    """The input with the lowest score, which is :func:`multi_krum` with ``chosen=1``."""
     return multi_krum(byzantine, 1, power=power)
 
 
@@ -24,7 +24,7 @@ def multi_krum(byzantine: int, chosen: int, *, power: int = 2) -> Rule:
 
         score_k = sum of ||x_k - x_l||^power over the (inputs - f - 2) other inputs closest to x_k
 
-    All inputs count the same: weights only say which messages are there.
+    All inputs have the same weight; a message of weight 0 is left out.
 
     Args:
         byzantine: f >= 0; needs at least 2 f + 3 inputs, the own value included.
@@ -33,7 +33,7 @@ def multi_krum(byzantine: int, chosen: int, *, power: int = 2) -> Rule:
             returns the sum of the m inputs, not their mean).
 
     Raises:
-        ValueError: if a number is out of range; when it is used, if a neighbourhood is too small.
+        ValueError: if a number is out of range; when it is used, if a neighborhood is too small.
 
     Source: Blanchard et al. 2017, arXiv 1703.02757.
     """
@@ -63,8 +63,8 @@ def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
 
         z <- sum_k b_k x_k / sum_k b_k,    b_k = 1 / max(||z - x_k||, nu),    from z = 0
 
-    All inputs count the same: weights only say which messages are there. The steps are taken in
-    the space of coefficients, so that messages are read twice, whatever the number of steps.
+    All inputs have the same weight; a message of weight 0 is left out. Steps are taken in the space
+    of coefficients, so messages are read twice, whatever the number of steps.
 
     Args:
         iterations: T >= 1.
@@ -100,9 +100,9 @@ def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
 def _gram(
     own: PyTree, messages: PyTree, weights: Array, own_counts: bool, origin: bool = False
 ) -> tuple[Array, Array]:
-    """Inner products of all inputs, seen from the own value, and which of them are there.
+    """Inner products of all inputs relative to the own value, and which of them are present.
 
-    Rows are the own value, the messages and, where asked for, the origin. Distances between inputs
+    Rows are the own value, the messages and, with ``origin``, the origin. Distances between inputs
     that lie close together are precise where they lie close to the own value as well. A message
     that is not finite counts as absent.
     """
@@ -115,11 +115,11 @@ def _gram(
     inner = jax.tree.reduce(jnp.add, jax.tree.map(part, own, messages))
     size = slots + 1 + origin
     gram = jnp.zeros((size, size), dtype).at[1:, 1:].set(inner)
-    there = jnp.ones(size, bool).at[0].set(own_counts).at[1 : slots + 1].set(weights > 0)
-    there = there & jnp.isfinite(jnp.diagonal(gram))
-    usable = there.at[0].set(True)
+    present = jnp.ones(size, bool).at[0].set(own_counts).at[1 : slots + 1].set(weights > 0)
+    present = present & jnp.isfinite(jnp.diagonal(gram))
+    usable = present.at[0].set(True)
     gram = jnp.where(usable[:, None] & usable[None, :], gram, 0)
-    return gram, there.at[-1].set(False) if origin else there
+    return gram, present.at[-1].set(False) if origin else present
 
 
 def _inner(x: Array, messages: Array, origin: bool) -> Array:
@@ -138,7 +138,7 @@ def _inner(x: Array, messages: Array, origin: bool) -> Array:
 
     def block(i: Array, total: Array) -> Array:
         start = jnp.minimum(i * BLOCK, width - BLOCK)
-        # the last block overlaps its neighbour, and what was counted there is left out
+        # the last block overlaps the one before, whose coordinates are left out
         fresh = jnp.arange(BLOCK) + start >= i * BLOCK
         own = jax.lax.dynamic_slice(x, (start,), (BLOCK,))
         part = jax.lax.dynamic_slice(messages, (0, start), (len(messages), BLOCK))

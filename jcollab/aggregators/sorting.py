@@ -57,7 +57,7 @@ def by_blocks(fn: Callable[[Sequence[Array]], Array], rows: Array) -> Array:
         return fn(list(rows))
 
     def block(i: Array, out: Array) -> Array:
-        start = jnp.minimum(i * BLOCK, width - BLOCK)  # the last one overlaps its neighbour
+        start = jnp.minimum(i * BLOCK, width - BLOCK)  # the last block overlaps the one before
         part = jax.lax.dynamic_slice(rows, (0, start), (count, BLOCK))
         return jax.lax.dynamic_update_slice(out, fn(list(part)), (start,))
 

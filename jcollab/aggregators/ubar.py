@@ -1,4 +1,4 @@
-"""UBAR (MOZI): neighbours are chosen by distance, then by how well their models do."""
+"""UBAR (MOZI): neighbors are chosen by distance, then by the loss of their models."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def ubar(
     own_weight: float = 0.5,
     learning_rate: Any = 0.0,
 ) -> Rule:
-    """Mean of those close neighbours whose models do no worse than the own one on own data.
+    """Mean of the close neighbors whose models have no larger loss on the receiver's data.
 
-        N_s = the floor(rho m) nearest of the m neighbours
+        N_s = the floor(rho m) nearest of the m neighbors
         N_r = { k in N_s : score(x_k) <= score(x) }, or the nearest one if that is empty
         x' = a x + (1 - a) mean_{k in N_r} x_k - lr grad score(x)
 
@@ -30,8 +30,8 @@ def ubar(
         score: ``score(params, batch, key) -> loss`` of one client on its batch of the round.
         ratio: rho in (0, 1].
         own_weight: a in [0, 1].
-        learning_rate: lr of the gradient step within the rule; 0 leaves learning to the
-            algorithm. The published update is ``decentralized(..., overlap=True)`` with 0 here.
+        learning_rate: lr of the gradient step in the rule; 0 for none, where the algorithm takes
+            the steps. The published update is ``decentralized(..., overlap=True)`` with 0 here.
 
     Raises:
         TypeError: if ``score`` is not callable.
@@ -47,12 +47,14 @@ def ubar(
     def select(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         batch, key = context.batch, context.key
         if batch is None:
-            raise ValueError("ubar scores models on the batch of the round, but got none")
+            raise ValueError(
+                "batch must be that of the receiver, on which ubar scores models, got None"
+            )
         present = weights > 0
         distances = jnp.where(present, squared_distances(own, messages), jnp.inf)
         order = jnp.argsort(distances)
         rank = jnp.zeros(len(order), int).at[order].set(jnp.arange(len(order)))
-        # a hair more, since 0.3 * 10 is a little less than 3 in floating point
+        # 1e-4 more, since 0.3 * 10 is a little less than 3 in floating point
         near = present & (rank < jnp.floor(ratio * present.sum() + 1e-4))
         losses = layout.vectorized(lambda params: score(params, batch, key))(messages)
         if descends:

@@ -1,43 +1,48 @@
-"""Attacks: what byzantine neighbours send to ONE receiver.
+"""Attacks: what byzantine neighbors send to ONE receiver.
 
-An attack is a function ``attack(own, received, weights, byzantine) -> messages``: ``own`` is what
-the receiver itself shares in this round, leaves ``[...]``; ``received`` what its neighbours would
-honestly send, ``[K, ...]``; ``weights`` are ``[K]``, 0 where nothing arrives; ``byzantine`` is bool
-``[K]``. The messages have leaves ``[K, ...]``, of which only byzantine slots are used, or ``[...]``
-where all of them send the same. So attackers are omniscient, work together, and may tell every
-neighbour something else. Attacks that ask for more name it as keyword arguments:
+An attack is a function ``attack(own, messages, weights, byzantine, context) -> messages``:
 
-    key        random key of this receiver and round        step     finished rounds, int32 []
-    receiver   number of the receiver, int32 []              senders  int32 [K]
-    sent       what every client shares, leaves [n, ...]
+    own        value that the receiver shares in this round, leaves ``[...]``
+    messages   honest messages of its neighbors, leaves ``[K, ...]``
+    weights    mixing weights ``[K]``, 0 where no message arrives
+    byzantine  bool ``[K]``, the slots of byzantine neighbors
+    context    a :class:`jcollab.core.Wire` of one receiver: random key, round, the values ``sent``
+               by all clients ``[n, ...]``, the numbers of the receiver and the senders
+
+The result has leaves ``[K, ...]``, of which only byzantine slots are used, or ``[...]`` where all
+byzantine neighbors send the same message. So attackers know all messages of the round, cooperate,
+and can send another message to each neighbor.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jcollab import checks
+from jcollab import checks, layout
 from jcollab.aggregators.common import weighted_sum
-from jcollab.core import Array, Attack, PyTree, Wire
+from jcollab.core import Array, Attack, Batches, LocalRows, PyTree, Wire
 from jcollab.topology import byzantine_mask
 
 
 def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
-    """Pushes the receiver away from its honest neighbours, and so divides the graph.
+    """Pushes the receiver away from its honest neighbors, which divides the graph.
 
         x_i - epsilon ( sum_{j honest} w_ij (x_j - x_i) ) / ( sum_{j byzantine} w_ij )
 
-    Under plain gossip the receiver moves by (1 - epsilon) of what its honest neighbours ask for:
-    epsilon = 1 freezes it, larger ones turn it round.
+    Plain gossip then moves the receiver by (1 - epsilon) times its move without the attack:
+    epsilon = 1 freezes it, a larger one reverses it.
 
     Args:
-        epsilon: may be traced.
-        uniform: takes equal weights, for receivers whose rule uses none.
+        epsilon: factor, may be traced.
+        uniform: whether to compute with equal weights, for rules that ignore weights.
 
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
@@ -58,15 +63,15 @@ def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
 
 
 def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -> Attack:
-    """A little is enough: hides inside the spread of the honest values, ``mean - z std``.
+    """A little is enough (ALIE): a message within the spread of the honest ones, ``mean - z std``.
 
-    Mean and (unbiased) standard deviation are those of the receiver's own value and its honest
-    neighbours', coordinate by coordinate.
+    Mean and (unbiased) standard deviation are those of the values of the receiver and its honest
+    neighbors, coordinate by coordinate.
 
     Args:
-        z: number of standard deviations, may be traced; None takes :func:`alie_z` of the next two.
-        n: number of all clients.
-        byzantine: number of byzantine ones among them.
+        z: number of standard deviations, may be traced; None for :func:`alie_z` of n and byzantine.
+        n: number of clients.
+        byzantine: number of byzantine clients.
 
     Raises:
         ValueError: if neither z nor both numbers are given.
@@ -95,13 +100,13 @@ def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -
 
 
 def alie_z(n: int, byzantine: int) -> float:
-    """The largest z at which ALIE still wins a majority of the honest: ``Phi^-1((n-m-s)/(n-m))``.
+    """The largest z at which ALIE has a majority: ``Phi^-1((n - m - s) / (n - m))``.
 
     with ``s = floor(n/2 + 1) - m``.
 
     Args:
-        n: number of all clients.
-        byzantine: m, 0 <= m < n/2.
+        n: number of clients.
+        byzantine: m, number of byzantine clients, 0 <= m < n/2.
 
     Raises:
         ValueError: if m is out of range.
@@ -112,14 +117,14 @@ def alie_z(n: int, byzantine: int) -> float:
     """
     from scipy.special import ndtri  # slow to import
 
-    if not 0 <= 2 * byzantine < n:
-        raise ValueError(f"byzantine must be in 0..{(n - 1) // 2}, got {byzantine} for n={n}")
+    checks.count("n", n)
+    checks.count("byzantine", byzantine, 0, (n - 1) // 2)
     supporters = math.floor(n / 2 + 1) - byzantine
     return float(ndtri((n - byzantine - supporters) / (n - byzantine)))
 
 
 def inner_product_manipulation(epsilon: Any = 0.1) -> Attack:
-    """Sends ``-epsilon`` times the mean of the receiver's and its honest neighbours' values (IPM).
+    """``-epsilon`` times the mean of the values of the receiver and its honest neighbors (IPM).
 
     Source: Xie et al. 2019, arXiv 1903.03936.
     """
@@ -134,12 +139,15 @@ def inner_product_manipulation(epsilon: Any = 0.1) -> Attack:
 
 
 def bit_flip() -> Attack:
-    """Every attacker sends its own honest value with the sign turned: ``-x_k``."""
+    """Every attacker sends its honest value with the opposite sign: ``-x_k``."""
     return lambda own, messages, weights, byzantine, context: jax.tree.map(jnp.negative, messages)
 
 
 def gaussian(scale: Any) -> Attack:
-    """Every attacker adds noise to its own honest value: ``x_k + N(0, scale^2)``.
+    """Every attacker adds noise to its honest value: ``x_k + N(0, scale^2)``.
+
+    Args:
+        scale: standard deviation, >= 0; may be traced.
 
     Raises:
         ValueError: if the scale is negative or no number.
@@ -161,16 +169,22 @@ def gaussian(scale: Any) -> Attack:
 
 
 def mimic(client: int | None = None) -> Attack:
-    """All attackers repeat one honest client, which thus counts too much.
+    """All attackers repeat the value of one honest client, which gets too much weight.
 
-    Nothing that they send looks wrong; with heterogeneous data it does harm all the same.
+    Each message is an honest one; with heterogeneous data the attack does harm all the same.
 
     Args:
-        client: whom to repeat; None for that honest neighbour of the receiver that is farthest
-            from the mean of the receiver's and its honest neighbours' values.
+        client: number of the client to repeat; None for the honest neighbor that is farthest from
+            the mean of the values of the receiver and its honest neighbors.
+
+    Raises:
+        ValueError: if ``client`` is negative.
 
     Source: Karimireddy, He and Jaggi 2020, arXiv 2006.09365.
     """
+
+    if client is not None:
+        checks.count("client", client, 0)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -195,13 +209,16 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
 
     Args:
         attacks: the attacks.
-        index: which one, an integer in 0..len(attacks)-1.
+        index: number of the attack, in 0..len(attacks)-1; may be traced.
 
     Raises:
-        ValueError: if there is none.
+        TypeError: if one of them is no function.
+        ValueError: without an attack, or if ``index`` is out of range.
     """
     if not attacks:
-        raise ValueError("attacks must hold at least one attack, got none")
+        raise ValueError("attacks must be at least one, got none")
+    checks.functions(**{f"attacks[{i}]": one for i, one in enumerate(attacks)})
+    checks.count("index", index, 0, len(attacks) - 1)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -220,23 +237,26 @@ def choose(attacks: tuple[Attack, ...] | list[Attack], index: Any) -> Attack:
 
 
 def only(attack: Attack, *fields: str) -> Attack:
-    """Attacks some fields of messages that are NamedTuples, and leaves the others honest.
+    """Attacks some fields of messages that are NamedTuples; the other fields stay honest.
 
     Args:
-        attack: any attack, which sees these fields alone, as a dictionary.
-        *fields: their names, ``"values"`` of :class:`jcollab.objectives.prototypes.Prototypes` say.
+        attack: any attack, which gets these fields alone, as a dictionary.
+        *fields: their names, for example ``"values"`` of
+            :class:`jcollab.objectives.prototypes.Prototypes`.
 
     Raises:
+        TypeError: if ``attack`` is no function.
         ValueError: without a field; when it is used, if messages have no such field.
     """
+    checks.functions(attack=attack)
     if not fields:
-        raise ValueError("fields must hold at least one name, got none")
+        raise ValueError("fields must be at least one name, got none")
 
     def part(tree: Any) -> dict[str, PyTree]:
         if missing := set(fields) - set(getattr(tree, "_fields", ())):
+            known = getattr(tree, "_fields", "which have none")
             raise ValueError(
-                f"fields must be among those of the messages, "
-                f"{getattr(tree, '_fields', 'which have none')}, got {sorted(missing)}"
+                f"fields must be among those of the messages, {known}, got {sorted(missing)}"
             )
         return {name: getattr(tree, name) for name in fields}
 
@@ -251,7 +271,7 @@ def only(attack: Attack, *fields: str) -> Attack:
 
 
 def fill_slots(messages: PyTree, own: PyTree, slots: int) -> PyTree:
-    """Messages in the form ``[K, ...]`` and the type of ``own``."""
+    """Messages with leaves ``[K, ...]`` in the types of ``own``."""
 
     def each(message: Array, x: Array) -> Array:
         shape = (slots, *x.shape)
@@ -260,25 +280,85 @@ def fill_slots(messages: PyTree, own: PyTree, slots: int) -> PyTree:
     return jax.tree.map(each, messages, own)
 
 
-def flip_labels(sample: Callable, byzantine: Any, num_classes: int) -> Callable:
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["batches", "byzantine"],
+    meta_fields=["num_classes"],
+)
+@dataclasses.dataclass(frozen=True)
+class FlippedLabels:
+    """Batches with wrong labels at some clients, see :func:`flip_labels`."""
+
+    batches: Any
+    byzantine: Array
+    num_classes: int
+
+    @property
+    def length(self) -> int | None:
+        """T, the number of rounds; None where there is no end."""
+        return getattr(self.batches, "length", None)
+
+    def draw(self, key: Array, step: Array) -> PyTree:
+        """The batch of the round, leaves ``[n, ...]``."""
+        batch = self.batches.draw(key, step)
+        n, mask = layout.num_clients(batch, "batches"), jnp.asarray(self.byzantine)
+        if len(mask) != n:
+            raise ValueError(f"byzantine must be a mask of the n={n} clients, got [{len(mask)}]")
+        return self._flip(batch, mask)
+
+    def local(self, key: Array, step: Array) -> FlippedLabels:
+        """The same round for sampled clients."""
+        return dataclasses.replace(self, batches=self.batches.local(key, step))
+
+    def rows(self, clients: Array | None, num_steps: int) -> LocalRows:
+        """What these clients need, with the mask of those that are byzantine."""
+        rows = self.batches.rows(clients, num_steps)
+        mask = self.byzantine if clients is None else self.byzantine[clients]
+
+        def pick(own: tuple[PyTree, Array], common: PyTree, key: Array, k: Array) -> PyTree:
+            return self._flip(rows.pick(own[0], common, key, k), own[1])
+
+        return rows._replace(own=(rows.own, mask), pick=pick)
+
+    def gather(self, clients: Any) -> FlippedLabels:
+        """The data of these clients alone."""
+        return dataclasses.replace(
+            self, batches=self.batches.gather(clients), byzantine=self.byzantine[clients]
+        )
+
+    def _flip(self, batch: Any, mask: Array) -> Any:
+        mask = mask.reshape(*mask.shape, *(1,) * (batch.y.ndim - mask.ndim))
+        return batch._replace(y=jnp.where(mask, self.num_classes - 1 - batch.y, batch.y))
+
+
+def flip_labels(batches: Batches, byzantine: Any, num_classes: int) -> FlippedLabels:
     """Lets byzantine clients train on wrong labels, ``y -> C - 1 - y``: an attack on the data.
 
     Args:
-        sample: ``sample(data, key, step) -> batch`` with a field ``y``, int ``[n, ...]``.
-        byzantine: bool ``[n]`` or a list of clients.
-        num_classes: C.
+        batches: from :mod:`jcollab.data`, whose batches have a field ``y`` of integers.
+        byzantine: bool ``[n]``.
+        num_classes: C >= 1.
 
     Returns:
-        A hook of the same form.
+        Batches that take the place of ``batches``.
+
+    Raises:
+        ValueError: if ``byzantine`` is no mask or leaves no client honest, or num_classes < 1; when
+            it is used, if the mask has another length than n.
+
+    Example:
+        >>> data = jc.data.client_data(jc.data.Dataset(np.zeros(2), np.array([0, 1])), [[0], [1]])
+        >>> batches = jc.data.minibatches(data, 3)
+        >>> flip_labels(batches, [False, True], 10).draw(jax.random.key(0), 0).y.tolist()
+        [[0, 0, 0], [8, 8, 8]]
     """
-
-    def flipped(data: PyTree, key: Array, step: Array) -> Any:
-        batch = sample(data, key, step)
-        mask = jnp.asarray(byzantine_mask(byzantine, batch.y.shape[0]))
-        mask = mask.reshape(-1, *(1,) * (batch.y.ndim - 1))
-        return batch._replace(y=jnp.where(mask, num_classes - 1 - batch.y, batch.y))
-
-    return flipped
+    checks.count("num_classes", num_classes)
+    mask = np.asarray(byzantine)
+    if mask.dtype != bool or mask.ndim != 1:
+        raise ValueError(
+            f"byzantine must be a mask, bool [n], got {mask.dtype} of shape {mask.shape}"
+        )
+    return FlippedLabels(batches, byzantine_mask(mask, len(mask)), num_classes)
 
 
 def _honest_mean(x: Array, messages: Array, good: Array) -> Array:

@@ -14,7 +14,7 @@ from jcollab.topology import byzantine_mask
 
 
 def reliable() -> Channel:
-    """Every message arrives as it was sent."""
+    """Every message arrives unchanged."""
     return Channel(lambda inbox: (), lambda inbox, arrived, s, context: (inbox, arrived, s))
 
 
@@ -22,7 +22,7 @@ def drop(probability: Any) -> Channel:
     """Loses every message independently: ``arrived_ik &= u_ik >= p`` with u uniform in [0, 1).
 
     Args:
-        probability: p in [0, 1]; may be a traced value.
+        probability: p in [0, 1]; may be traced.
 
     Raises:
         ValueError: if p lies outside [0, 1].
@@ -41,7 +41,7 @@ def drop(probability: Any) -> Channel:
 
 
 def delayed(rounds: int) -> Channel:
-    """Every message arrives d rounds after it was sent; in the first d rounds none does.
+    """Every message arrives d rounds later; none arrives in the first d rounds.
 
     Args:
         rounds: d >= 0.
@@ -70,26 +70,27 @@ def delayed(rounds: int) -> Channel:
     return Channel(init, update)
 
 
-def byzantine(attack: Attack, who: Any) -> Channel:
-    """Some clients do not send what they should.
+def byzantine(attack: Attack, clients: Any) -> Channel:
+    """Some clients send the messages of an attack instead of their own.
 
-    In a chain, channels before this one decide what the attackers see of the honest messages, and
-    those after it treat all messages alike.
+    In a chain, channels before this one change the honest messages that the attack gets, and
+    channels after it change all messages alike.
 
     Args:
-        attack: what they send, see :mod:`jcollab.channels.attacks`.
-        who: bool ``[n]``.
+        attack: the messages of byzantine clients, see :mod:`jcollab.channels.attacks`.
+        clients: the byzantine clients, bool ``[n]`` or a list of their numbers.
 
     Raises:
-        TypeError: if ``attack`` is not callable.
-        ValueError: when it is used, if ``who`` is no mask of the n clients.
+        TypeError: if ``attack`` is no function.
+        ValueError: when it is used, if ``clients`` is no mask of the n clients, or leaves no client
+            honest.
     """
     checks.functions(attack=attack)
 
     def update(
         inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
-        mask = jnp.asarray(byzantine_mask(who, layout.num_clients(context.sent)))
+        mask = jnp.asarray(byzantine_mask(clients, layout.num_clients(context.sent)))
 
         def one(
             box: PyTree,
@@ -111,16 +112,24 @@ def byzantine(attack: Attack, who: Any) -> Channel:
 
             return jax.tree.map(replace, fill_slots(messages, own, len(bad)), box)
 
-        lied = jax.vmap(one)(
+        replaced = jax.vmap(one)(
             inbox, arrived, context.own, context.receiver, context.senders, context.weights
         )
-        return lied, arrived, s
+        return replaced, arrived, s
 
     return Channel(lambda inbox: (), update)
 
 
 def chain(*parts: Channel) -> Channel:
-    """Messages pass through the channels in the given order."""
+    """Messages pass through the channels in the given order.
+
+    Args:
+        *parts: channels; without any, messages arrive unchanged.
+
+    Raises:
+        TypeError: if one of them is no channel.
+    """
+    checks.parts(**{f"parts[{i}]": part for i, part in enumerate(parts)})
 
     def update(
         inbox: PyTree, arrived: Array, s: PyTree, context: Wire

@@ -1,4 +1,4 @@
-"""One runner for every algorithm, and what is common to their states."""
+"""The runner of all algorithms, and functions of their states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def params_of(state: State) -> PyTree:
 
 
 def replicate(tree: PyTree, n: int) -> PyTree:
-    """Gives every client the same start: ``x_i = x`` for i = 1..n.
+    """Copies one value for every client: ``x_i = x`` for i = 1..n.
 
     Args:
         tree: pytree of arrays, ``[...]``.
@@ -43,7 +43,7 @@ def replicate(tree: PyTree, n: int) -> PyTree:
 
 
 def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algorithm:
-    """Adds metrics of the new state to what each round reports.
+    """Adds metrics of the new state to the metrics of each round.
 
     Args:
         algorithm: any algorithm.
@@ -55,10 +55,9 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
 
     Raises:
         TypeError: if a metric is not callable.
+        ValueError: when it is used, if two metrics have one name.
     """
-    for metric in metrics:
-        if not callable(metric):
-            raise TypeError(f"metrics must be functions of the state, got {metric!r}")
+    checks.functions(**{f"metrics[{i}]": metric for i, metric in enumerate(metrics)})
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         state, log = algorithm.update(state, batch, key)
@@ -66,7 +65,7 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
         for metric in metrics:
             named = named_metric(metric, state)
             if clash := log.keys() & named.keys():
-                raise ValueError(f"metrics: {sorted(clash)} is reported already")
+                raise ValueError(f"metrics must have names of their own, got {sorted(clash)} twice")
             log.update(named)
         return state, log
 
@@ -76,7 +75,7 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
 
 
 def named_metric(metric: Callable[[State], Any], state: State) -> Metrics:
-    """What a metric says of a state, as a dictionary (under the function's name, if it is none)."""
+    """The value of a metric as a dictionary, under the function's name unless it is one already."""
     value = metric(state)
     if isinstance(value, dict):
         return value
@@ -86,7 +85,7 @@ def named_metric(metric: Callable[[State], Any], state: State) -> Metrics:
 
 
 def round_keys(key: Array, step: Array) -> tuple[Array, Array]:
-    """Keys of one round, of its batch and of its update, from the key of the run."""
+    """Keys of the batch and the update of one round, from the key of the run."""
     draw_key, update_key = jax.random.split(jax.random.fold_in(key, step))
     return draw_key, update_key
 

@@ -1,4 +1,4 @@
-"""Averages: nobody, everybody, or the neighbours of a graph."""
+"""Averages over no client, over all clients, or over the neighbors in a graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DENSE_UP_TO = 64
 
 
 def identity() -> Mixer:
-    """Nobody talks: ``x_i' = x_i``."""
+    """No exchange: ``x_i' = x_i``."""
     return Mixer(lambda x: (), lambda x, s, context: (x, s), no_bytes)
 
 
@@ -45,13 +45,13 @@ def gossip(
     sparse: bool | None = None,
     symmetric: bool = True,
 ) -> Mixer:
-    """Weighted averaging with the neighbours: ``x_i' = sum_j W_ij x_j``.
+    """Weighted averaging with the neighbors: ``x_i' = sum_j W_ij x_j``.
 
     Args:
         topology: a topology, mixed with its Metropolis-Hastings weights, or a doubly stochastic
-            matrix W ``[n, n]`` in which ``W_ij`` weighs what i hears from j.
-        sparse: neighbour lists (memory and time linear in the edges) or one matrix product; None
-            takes lists for more than 64 clients on a sparse graph.
+            matrix W ``[n, n]`` in which ``W_ij`` is the weight of client j's value at client i.
+        sparse: True for neighbor lists (memory and time linear in the edges), False for one matrix
+            product; None for lists with more than 64 clients on a sparse graph.
         symmetric: whether a given W must be symmetric; False admits directed graphs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What mixers share: wide averages, checks, and the size of messages."""
+"""Functions that mixers share: wide averages, checks, and the size of messages."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from jcollab.core import Array, Mixer, PyTree, Round
 
 
 def payload(x: PyTree) -> int:
-    """Bytes of one client's share of ``x``, whose leaves are ``[n, ...]``."""
+    """Bytes of one client's part of ``x``, whose leaves are ``[n, ...]``."""
     return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(x))
 
 
 def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
-    """A mixer without memory from a plain function ``mix(x, context) -> x``.
+    """A mixer without a state from a plain function.
 
-    The bytes that it sends are not known, and reported as NaN.
+    Its ``bytes_sent`` is NaN, since the function does not tell what it sends.
+
+    Args:
+        mix: ``mix(x, context) -> x`` with leaves ``[n, ...]`` and the :class:`jcollab.core.Round`
+            as its context.
 
     Raises:
         TypeError: if ``mix`` is not callable.
 
     Example:
-        >>> half = stateless(lambda x, context: jax.tree.map(lambda leaf: leaf / 2, x))
+        >>> half = jc.mixing.stateless(lambda x, context: jax.tree.map(lambda leaf: leaf / 2, x))
     """
     checks.functions(mix=mix)
 
@@ -43,7 +47,7 @@ def no_bytes(x: PyTree) -> np.ndarray:
 
 
 def widen(leaf: Array) -> Array:
-    """The leaf in float32 or wider, in which averages are taken."""
+    """The leaf in float32 or wider, the type of averages."""
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
@@ -58,7 +62,9 @@ def where(mask: Array, leaf: Array, other: Any) -> Array:
 
 
 def check_n(x: PyTree, n: int) -> None:
-    """ValueError unless ``x`` is stacked for the n clients of the topology."""
+    """ValueError unless ``x`` is stacked for n clients."""
     got = layout.num_clients(x, "params")
     if got != n:
-        raise ValueError(f"topology has n={n} clients, but params are stacked for n={got}")
+        raise ValueError(
+            f"params must be stacked for the n={n} clients of the topology, got n={got}"
+        )

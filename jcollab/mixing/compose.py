@@ -7,18 +7,24 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.core import Array, Mixer, PyTree, Round
 from jcollab.mixing.common import widen
 
 
 def mix_every(period: int, mixer: Mixer) -> Mixer:
-    """Mixes after every ``period``-th round only, so that ``period`` local steps lie between.
+    """Mixes in every ``period``-th round only, so that clients take ``period`` steps in between.
+
+    Args:
+        period: rounds from one exchange to the next, at least 1.
+        mixer: any mixer.
 
     Raises:
+        TypeError: if ``mixer`` is no mixer.
         ValueError: if period < 1.
     """
-    if period < 1:
-        raise ValueError(f"period must be at least 1, got {period}")
+    checks.count("period", period)
+    checks.parts(mixer=mixer)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         return jax.lax.cond(
@@ -33,18 +39,21 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
 
 
 def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
-    """Mixes a part of the pytree and leaves the rest to the clients (personal heads, say).
+    """Mixes a part of the pytree; the rest stays with the clients (personal heads, for example).
 
     Args:
         select: ``select(path, leaf) -> bool``; the path reads like ``"params/Dense_0/kernel"``.
         mixer: what the selected leaves go through, as a list of arrays.
 
     Raises:
+        TypeError: if ``select`` is no function or ``mixer`` no mixer.
         ValueError: at ``init``, if nothing is selected.
 
     Example:
         >>> body_only = mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
     """
+    checks.functions(select=select)
+    checks.parts(mixer=mixer)
 
     def chosen(x: PyTree) -> list[bool]:
         leaves = jax.tree_util.tree_leaves_with_path(x)
@@ -69,17 +78,20 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
 
 
 def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
-    """Stays in part where it is: ``x' = (1 - a) x + a mix(x)``; a = 1/2 gives ``(I + W) / 2``.
+    """Blends each value with the mixed one: ``x' = (1 - a) x + a mix(x)``.
+
+    With gossip, a = 1/2 is the lazy matrix ``(I + W) / 2``.
 
     Args:
         mixer: any mixer.
         weight: a in (0, 1].
 
     Raises:
+        TypeError: if ``mixer`` is no mixer.
         ValueError: if weight lies outside (0, 1].
     """
-    if not 0 < weight <= 1:
-        raise ValueError(f"weight must be in (0, 1], got {weight}")
+    checks.number("weight", weight, above=0, at_most=1)
+    checks.parts(mixer=mixer)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         mixed, s = mixer.update(x, s, context)
@@ -93,9 +105,9 @@ def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
 
 
 def interleave(*mixers: Mixer) -> Mixer:
-    """Splits the flattened model by coordinate: coordinate c goes through mixer ``c mod k``.
+    """Splits the flattened model by coordinate: mixer ``c mod k`` mixes coordinate c.
 
-    With two trees that use different links, each client sends half a model over each: double
+    With two trees that use different links, each client sends half a model over each. Double
     binary trees are ``interleave(relay_sum(binary_tree(n)), relay_sum(binary_tree(n,
     reverse=True)))``.
 
@@ -103,19 +115,23 @@ def interleave(*mixers: Mixer) -> Mixer:
         *mixers: k >= 1 mixers, all for the same clients.
 
     Raises:
+        TypeError: if one of them is no mixer.
         ValueError: without a mixer; at ``init``, if a model has fewer coordinates than mixers.
 
     Source: Vogels et al. 2021, arXiv 2110.04175; double trees of Sanders et al. 2009.
     """
     if not mixers:
-        raise ValueError("mixers must hold at least one mixer, got none")
+        raise ValueError("mixers must be at least one, got none")
+    checks.parts(**{f"mixers[{i}]": mixer for i, mixer in enumerate(mixers)})
     count = len(mixers)
 
     def split(x: PyTree) -> list[Array]:
         leaves = jax.tree.leaves(x)
         flat = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
         if flat.shape[1] < count:
-            raise ValueError(f"mixers: {count} are too many for {flat.shape[1]} coordinates")
+            raise ValueError(
+                f"mixers must be at most {flat.shape[1]}, one a coordinate, got {count}"
+            )
         return [flat[:, i::count] for i in range(count)]
 
     def join(parts: list[Array], x: PyTree) -> PyTree:

@@ -1,4 +1,4 @@
-"""Any aggregation rule over the messages of the neighbours, through any channel."""
+"""Any aggregation rule over the messages of the neighbors, through any channel."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from jcollab.topology import Topology, as_topology
 
 
 class NeighborhoodState(NamedTuple):
-    """What a neighbourhood keeps; every leaf leads with the client axis.
+    """State of :func:`neighborhood`; every leaf leads with the client axis.
 
     Attributes:
         neighbors: int32 ``[n, K]``.
         weights: mixing weight of every slot, ``[n, K]``.
-        mask: True where a slot holds a neighbour, bool ``[n, K]``.
+        mask: True where a slot has a neighbor, bool ``[n, K]``.
         rule: state of the rule.
         channel: state of the channel.
     """
@@ -42,28 +42,31 @@ def neighborhood(
     receivers: Any = None,
     chunk: int | None = None,
 ) -> Mixer:
-    """Every client applies a rule to what its neighbours sent: ``x_i' = rule(x_i, {x_j}, w_i)``.
+    """Every client applies a rule to its neighbors' messages: ``x_i' = rule(x_i, {x_j}, w_i)``.
 
-    Messages that do not arrive have weight 0, and the weights of those that do, with the client's
-    own, are scaled to sum to 1.
+    A message that does not arrive has weight 0. The weights of the others and of the client's own
+    value are scaled to sum to 1.
 
     Args:
         topology: a topology, with its mixing weights.
-        rule: what one receiver makes of its messages, see :mod:`jcollab.aggregators`.
-        channel: what happens to messages on their way.
-        receivers: bool ``[n]``, who applies the rule; the others keep their value. None for all.
-        chunk: number of receivers that are served at a time, which bounds the memory for their
-            inboxes, ``[chunk, K, ...]``; None chooses by backend and size.
+        rule: how one receiver combines its messages, see :mod:`jcollab.aggregators`.
+        channel: what happens to messages in transit; None for reliable links.
+        receivers: bool ``[n]``, the clients that apply the rule; the others keep their value. None
+            for all.
+        chunk: number of receivers that are computed at a time, which bounds the memory of their
+            inboxes, ``[chunk, K, ...]``; None for a choice by backend and size.
 
     Raises:
         TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: if ``receivers`` has another length than n, or the rule cannot work with as few
-            inputs as some receiver has; at ``init``, if n differs between ``x`` and the topology.
+        ValueError: if ``receivers`` has another length than n, chunk < 1, or some receiver has
+            fewer inputs than the rule needs; at ``init``, if n differs between ``x`` and the
+            topology.
     """
     topology = as_topology(topology)
     n, link = topology.n, channels.reliable() if channel is None else channel
     check_rule(rule)
     checks.parts(channel=link)
+    checks.counts(chunk=chunk)
     rows = checks.members(receivers, n, "receivers")
     check_inputs(rule, 1 + topology.degrees[rows])
 
@@ -142,5 +145,5 @@ def _inbox_bytes(x: PyTree, slots: int) -> int:
 
 
 def widen_size(leaf: Array) -> int:
-    """Bytes of a number of the leaf in the width in which averages are taken."""
+    """Bytes of one number of the leaf in the type of its average."""
     return jnp.promote_types(leaf.dtype, jnp.float32).itemsize

@@ -1,4 +1,4 @@
-"""Averages of a client's own: how much of the others' mean it takes, or of each other client."""
+"""Averages that each client weighs for itself: by the others' mean, or by each other client."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jcollab.theory.averaging.rules import PlugIn
 
 
 class PersonalState(NamedTuple):
-    """What personal averaging keeps; every leaf leads with the client axis.
+    """State of :func:`personal_average`; every leaf leads with the client axis.
 
     Attributes:
-        weight: a, the weight that each client gave the others last, ``[n]``.
+        weight: a, the weight of the others at each client in the last exchange, ``[n]``.
         counts: relative weights of the clients in the means of others, ``[n]``.
-        variance: of each client's value, ``[n]``; where it is estimated, a discounted sum.
-        total: of the discounts in that sum, ``[n]``; 0 where nothing is known yet, -1 before the
-            first exchange.
+        variance: of each client's value, ``[n]``; a discounted sum where it is estimated.
+        total: sum of the discounts in that sum, ``[n]``; 0 where nothing is known yet, -1 before
+            the first exchange.
         last: the values exchanged last, ``[n, ...]``, or ``()``.
     """
 
@@ -43,13 +43,13 @@ def personal_average(
     variance: Any = None,
     memory: float = 0.9,
 ) -> Mixer:
-    """Every client takes its own share of the others' mean: ``x_i' = (1 - a_i) x_i + a_i o_i``.
+    """Every client averages its value with the others' mean: ``x_i' = (1 - a_i) x_i + a_i o_i``.
 
         o_i = (sum_j c_j x_j - c_i x_i) / (sum_j c_j - c_i)
 
-    ``a = 0`` is to learn alone, ``a = (n - 1) / n`` with equal counts the common mean. Weights
-    are fixed, or chosen by a rule (:func:`jcollab.theory.averaging.oracle` where the bias is
-    known, or a plug-in) from the exchanged values themselves, as one vector per client:
+    With ``a = 0`` clients learn alone; ``a = (n - 1) / n`` with equal counts is the common mean.
+    Weights are fixed, or a rule (:func:`jcollab.theory.averaging.oracle` where the bias is known,
+    or a plug-in) computes them from the exchanged values, one vector per client:
 
         a_i = rule(||o_i - x_i||^2, V_i, V_{o_i}),    V_{o_i} = sum_{j != i} c_j^2 V_j / (...)^2
 
@@ -59,12 +59,13 @@ def personal_average(
         counts: c > 0 ``[n]``, numbers of samples; None for equal ones.
         variance: with a rule, V >= 0 of each client's value, for all or ``[n]``, summed over
             coordinates. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
-            exchanges: for values that are drawn afresh, such as the updates that ``decentralized``
-            shares with ``mixing_weight=0``. Clients are alone until they have exchanged twice.
+            exchanges. It suits values that are drawn afresh, such as the updates that
+            ``decentralized`` shares with ``mixing_weight=0``. Clients learn alone until they have
+            exchanged twice.
         memory: in [0, 1), discount of the past in that average.
 
     Raises:
-        TypeError: if ``weight`` is neither numbers nor a function.
+        TypeError: if ``weight`` is neither a number, an array nor a function.
         ValueError: for a weight outside [0, 1], counts that are not positive, a variance that is
             negative, not finite or given without a rule, a memory outside [0, 1); at ``init``,
             with fewer than 2 clients or lengths other than n.
@@ -126,7 +127,7 @@ def personal_average(
         def blend(own: Array, other: Array) -> Array:
             wide = widen(own)
             a = s.weight.astype(wide.dtype).reshape(-1, *(1,) * (own.ndim - 1))
-            # who is alone stays what it is, also where the others have diverged
+            # a client of weight 0 keeps its value even where the others have diverged
             mixed = jnp.where(a == 0, wide, (1 - a) * wide + a * other)
             return mixed.astype(own.dtype)
 
@@ -136,11 +137,11 @@ def personal_average(
 
 
 def collaboration(matrix: Any) -> Mixer:
-    """Every client weighs every other on its own terms: ``x_i' = sum_j C_ij x_j``.
+    """Every client has its own weights for all clients: ``x_i' = sum_j C_ij x_j``.
 
-    Rows of C sum to 1 and may hold negative weights: those of
-    :func:`jcollab.theory.averaging.multi_node_weights`, or means within groups. Columns need not
-    sum to 1 as those of ``gossip`` must, so that the clients' mean may move.
+    Rows of C sum to 1 and may have negative entries: weights of
+    :func:`jcollab.theory.averaging.multi_node_weights`, or means within groups. Unlike in
+    ``gossip``, columns need not sum to 1, so the clients' mean may change.
 
     Args:
         matrix: C ``[n, n]``, which may be traced.

@@ -1,4 +1,4 @@
-"""Push-sum: averaging over directed links, and over a graph that changes every round."""
+"""Push-sum: averages over directed links, and over a graph that changes every round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from jcollab import channels, layout
+from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
 from jcollab.mixing.common import check_n, payload, where, widen
 
@@ -22,7 +22,7 @@ def one_peer_exponential(
     exponent: Callable[[Array, int], Array] | None = None,
     channel: Channel | None = None,
 ) -> Mixer:
-    """Averages with one client at a power-of-two distance, another one each round.
+    """Averages with one client at a power-of-two distance, with another one each round.
 
         x_i' = ( x_i + x_{i - 2^s mod n} ) / 2,    s = r mod d,    d = floor(log2(n - 1)) + 1
 
@@ -34,18 +34,20 @@ def one_peer_exponential(
         rounds: exchanges in each communication round, at least 1.
         exponent: ``exponent(step, j) -> s`` for exchange j of a round, taken modulo d; None for
             ``step * rounds + j``.
-        channel: what happens to messages on their way.
+        channel: what happens to messages in transit; None for reliable links.
 
     Raises:
+        TypeError: if ``exponent`` is no function or ``channel`` no channel.
         ValueError: if n < 2 or rounds < 1; at ``init``, if n differs from that of ``x``.
 
     Source: Assran et al. 2019, arXiv 1811.10792 (SGP); Vogels et al. 2021, arXiv 2110.04175.
     """
-    if n < 2:
-        raise ValueError(f"n must be at least 2, got {n}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
-    period, link = (n - 1).bit_length(), channel or channels.reliable()
+    checks.count("n", n, 2)
+    checks.count("rounds", rounds)
+    if exponent is not None:
+        checks.functions(exponent=exponent)
+    period, link = (n - 1).bit_length(), channels.reliable() if channel is None else channel
+    checks.parts(channel=link)
 
     def init(x: PyTree) -> PyTree:
         check_n(x, n)
@@ -76,14 +78,14 @@ def one_peer_exponential(
 
 
 class PushSumState(NamedTuple):
-    """What push-sum keeps.
+    """State of :func:`push_sum`.
 
     Attributes:
         weight: push-sum weight of every client, ``[n]``.
-        last: its last de-biased value ``[n, ...]``.
+        last: last de-biased value of every client, ``[n, ...]``.
         senders: int32 ``[n, K]``.
-        shares: share that each sender gives away over this link, ``[n, K]`` (0 where padded).
-        kept: share that a client keeps of its own, ``[n]``.
+        shares: share of the sender's value that goes over this link, ``[n, K]`` (0 where padded).
+        kept: share of its own value that a client keeps, ``[n]``.
         channel: state of the channel.
     """
 
@@ -96,22 +98,22 @@ class PushSumState(NamedTuple):
 
 
 def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
-    """Averaging over a directed graph, in which no client need know who hears it with what weight.
+    """Averages over a directed graph, in which senders do not know the weights of receivers.
 
-    Client j splits what it has evenly over itself and its successors, ``P_ij = 1/(1 + out_j)``:
+    Client j splits its value evenly over itself and its successors, ``P_ij = 1/(1 + out_j)``:
 
         y_i(t+1/2) = w_i z_i + u_i,    y(t+1) = P y(t+1/2),    w(t+1) = P w,    z_i = y_i / w_i
 
-    where ``z`` is what the mixer returns and ``u_i = x_i - z_i`` how far the local step has moved.
-    With equal in- and out-degrees w stays 1. A lost message takes value and weight along.
+    where ``z`` is the result of the mixer and ``u_i = x_i - z_i`` the change of the local step.
+    With equal in- and out-degrees w stays 1. A lost message loses its value and its weight.
 
     Args:
         graph: strongly connected networkx DiGraph; an edge (j, i) lets j send to i. Nodes are
             numbered in the graph's own order.
-        channel: what happens to messages; its inbox is the pair (value, weight).
+        channel: what happens to messages in transit; its inbox is the pair (value, weight).
 
     Raises:
-        TypeError: if ``graph`` is no DiGraph.
+        TypeError: if ``graph`` is no DiGraph, or ``channel`` no channel.
         ValueError: if it is empty or not strongly connected; at ``init``, if n differs.
 
     Source: Kempe et al. 2003; Assran et al. 2019, arXiv 1811.10792 (SGP).
@@ -119,9 +121,11 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
         raise TypeError(f"graph must be a networkx DiGraph, got {type(graph).__name__}")
     if graph.number_of_nodes() == 0 or not nx.is_strongly_connected(graph):
-        raise ValueError("graph must be strongly connected, so that every client hears every other")
+        parts = nx.number_strongly_connected_components(graph)
+        raise ValueError(f"graph must be strongly connected, got {parts} components")
     order = {node: i for i, node in enumerate(graph)}
-    n, link = len(order), channel or channels.reliable()
+    n, link = len(order), channels.reliable() if channel is None else channel
+    checks.parts(channel=link)
     in_neighbors = [
         [order[j] for j in graph.predecessors(node) if order[j] != i] for node, i in order.items()
     ]

@@ -1,4 +1,4 @@
-"""Everybody gets what one other sends, drawn at random: nothing is averaged."""
+"""Every client receives the value of one random client; nothing is averaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from jcollab import channels, layout
+from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
 from jcollab.mixing.common import check_n, no_bytes, payload, where
 from jcollab.topology import Topology, as_topology
@@ -21,24 +21,27 @@ def random_peer(
     *,
     include_self: bool = True,
 ) -> Mixer:
-    """Every client gets the value of one client: ``x_i' = x_j``, j uniform.
+    """Every client receives the value of one client: ``x_i' = x_j``, j uniform.
 
-    Through a server that keeps what all clients sent and hands out one of it to each, or from a
-    random neighbour. A client to whom nothing arrives keeps its own value. ``bytes_sent`` is one
-    value a client through a server; on a graph, what its neighbours ask of it on average.
+    The sender is one of all clients, through a server, or a neighbor in a graph. A client that
+    receives no message keeps its value. ``bytes_sent`` is the size of one value through a server;
+    on a graph, that size times the expected number of neighbors that draw the client.
 
     Args:
-        topology: whose neighbours are drawn from; None for a server, which draws from everybody.
-        channel: what happens to messages on their way; its inboxes have a single slot.
+        topology: graph of the neighbors to draw from; None for all clients, through a server.
+        channel: what happens to messages in transit; its inboxes have a single slot. None for
+            reliable links.
         include_self: whether a client may draw itself.
 
     Raises:
-        ValueError: at ``init``, if n differs between ``x`` and the topology, or a client has nobody
-            to draw from.
+        TypeError: if ``topology`` is no graph, or ``channel`` no channel.
+        ValueError: at ``init``, if n differs between ``x`` and the topology, or a single client may
+            not draw itself.
 
     Source: the observations of Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
-    link = channel or channels.reliable()
+    link = channels.reliable() if channel is None else channel
+    checks.parts(channel=link)
     graph = None if topology is None else as_topology(topology)
 
     def init(x: PyTree) -> PyTree:
@@ -77,7 +80,9 @@ def random_peer(
         n = layout.num_clients(x)
         if graph is None:
             return no_bytes(x) if n == 1 else np.full(n, float(payload(x)))
-        asked = np.zeros(graph.n)  # neighbour j draws a given client with chance 1 / (its draws)
+        asked = np.zeros(
+            graph.n
+        )  # neighbor j draws a given client with probability 1 / (number of its choices)
         for j in range(graph.n):
             degree = int(graph.degrees[j])
             asked[graph.neighbors[j, :degree]] += 1 / (degree + include_self)

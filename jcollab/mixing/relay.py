@@ -1,4 +1,4 @@
-"""RelaySum: sums that travel over the edges of a tree."""
+"""RelaySum: sums that clients relay over the edges of a tree."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Fill = Literal["initial", "previous", "own", "zero", "counts"]
 
 
 class RelayState(NamedTuple):
-    """What RelaySum keeps: the messages received last, ``[n, K, ...]``, and their counts.
+    """State of :func:`relay_sum`: the last messages, ``[n, K, ...]``, and their counts.
 
     Attributes:
-        inbox: message from every neighbour, a sum over the subtree behind it, ``[n, K, ...]``.
+        inbox: message from every neighbor, the sum over the subtree behind it, ``[n, K, ...]``.
         counts: number of values in every message, int32 ``[n, K]``.
-        reference: value that stands in for those still missing, ``[n, ...]`` or ``()``.
+        reference: stand-in for values that are still missing, ``[n, ...]`` or ``()``.
         neighbors: int32 ``[n, K]``.
         reverse: slot that a message takes at its receiver, int32 ``[n, K]``.
-        mask: True where a slot holds a neighbour, bool ``[n, K]``.
+        mask: True where a slot has a neighbor, bool ``[n, K]``.
         rule: state of the rule.
         channel: state of the channel.
     """
@@ -49,10 +49,11 @@ def relay_sum(
     channel: Channel | None = None,
     rule: Rule | None = None,
 ) -> Mixer:
-    """RelaySum on a tree: every value reaches everyone exactly once, d hops later.
+    """RelaySum on a tree: every value reaches each client exactly once, as late as it is far.
 
-    Each round client i sends ``m_ij = x_i + sum_{k != j} m_ki`` to its neighbour j, where ``m_ki``
-    arrived one round before, and the number ``c_ij`` of values in it. With what has arrived,
+    In each round client i sends ``m_ij = x_i + sum_{k != j} m_ki`` to its neighbor j, where
+    ``m_ki`` arrived one round before, with the number ``c_ij`` of values in it. From the messages
+    that have arrived,
 
         x_i' = ( x_i + sum_k m_ki + (n - C_i) r_i ) / n,    C_i = 1 + sum_k c_ki,
 
@@ -62,22 +63,21 @@ def relay_sum(
         topology: a tree.
         fill: the stand-in ``r_i`` for values that are still missing: ``"initial"`` the value at
             ``init``; ``"previous"`` the client's last average (the right one where messages get
-            lost); ``"own"`` the value ``x_i`` itself; ``"zero"``; ``"counts"`` no stand-in, but
+            lost); ``"own"`` the value ``x_i`` itself; ``"zero"``; ``"counts"`` for no stand-in and
             division by ``C_i`` instead of n.
-        overlap: averages with the messages of the round before, so that sending can overlap with
-            computing; the delay becomes ``d_ij``.
-        channel: what happens to messages on their way; a lost message takes its count along.
-        rule: what a client makes of the means ``m_ki / c_ki`` of the subtrees behind its
-            neighbours, with weights ``c_ki / n``, beside its own value (which is taken with the
-            stand-ins: the mean of ``x_i`` and ``n - C_i`` times ``r_i``); None for their sum, as
-            above. Sums are passed on as they come, so a robust rule guards every receiver, but
-            does not clean what it relays.
+        overlap: averages with the messages of the round before, so that communication can overlap
+            with computation; the delay becomes ``d_ij``.
+        channel: what happens to messages in transit; a lost message loses its count as well. None
+            for reliable links.
+        rule: combines the means ``m_ki / c_ki`` of the subtrees behind the neighbors, with weights
+            ``c_ki / n``, and the own value (the mean of ``x_i`` and ``n - C_i`` times ``r_i``);
+            None for the sum above. A robust rule protects every receiver, but sums are relayed
+            unchanged.
 
     Raises:
         TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: if the graph has a cycle, ``fill`` is unknown, or the rule cannot work with as
-            few inputs as some client has; at ``init``, if n differs between ``x`` and the
-            topology.
+        ValueError: if the graph has a cycle, ``fill`` is unknown, or some client has fewer inputs
+            than the rule needs; at ``init``, if n differs between ``x`` and the topology.
 
     Example:
         >>> mixer, x = jc.relay_sum(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
@@ -156,7 +156,7 @@ def relay_sum(
 
 
 def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:
-    """The sum of what has arrived, with stand-ins for what has not, over n (or over ``C_i``)."""
+    """The sum of the arrived values and of stand-ins for the others, over n (or over ``C_i``)."""
     n, total = len(counts), 1 + counts.sum(1)
 
     def each(own: Array, inbox: Array, reference: Array) -> Array:
@@ -171,7 +171,7 @@ def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: Py
 def _rule_inputs(
     fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree
 ) -> tuple[PyTree, PyTree, Array]:
-    """Own values with their stand-ins, means of subtrees, and the weights of these."""
+    """Means of own values and stand-ins, means of subtrees, and the weights of the subtrees."""
     n, total = len(counts), 1 + counts.sum(1)
 
     def center(own: Array, reference: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A server that combines what all clients send it, and sends the result back to all of them."""
+"""A server that combines the values of all clients and sends the result to all of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jcollab.mixing.common import payload, weight_dtype, widen
 
 
 class ServerState(NamedTuple):
-    """What the server keeps, the same for every client so that leaves lead with the client axis.
+    """State of :func:`server`, repeated for every client so that leaves lead with the client axis.
 
     Attributes:
-        value: its last result, ``[n, ...]``.
+        value: the last result of the server, ``[n, ...]``.
         rule: state of the rule, ``[n, ...]``.
         channel: state of the channel, whose slots are the clients, ``[n, ...]``.
     """
@@ -30,19 +30,19 @@ class ServerState(NamedTuple):
 
 
 def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
-    """Every client gets what a rule makes of all clients' values: ``x_i' = rule({x_j})``.
+    """Every client receives the same combination of all clients' values: ``x_i' = rule({x_j})``.
 
     The server's own value is its last result (at first, the clients' mean). It has no weight:
-    rules that count inputs leave it out, and self-centred ones take it as their centre. Each
-    message has the weight 1/n; those of messages that do not arrive are shared out.
+    rules that count inputs leave it out, and self-centered rules use it as their center. Each
+    message has the weight 1/n; the weights of messages that arrive are scaled to sum to 1.
 
     Args:
         rule: see :mod:`jcollab.aggregators`; None for the mean.
-        channel: what happens to messages on their way to the server.
+        channel: what happens to messages on their way to the server; None for reliable links.
 
     Raises:
         TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: at ``init``, if the rule cannot work with as few inputs as there are clients.
+        ValueError: at ``init``, if the rule needs more inputs than there are clients.
     """
     inner = weighted() if rule is None else rule
     link = channels.reliable() if channel is None else channel
@@ -87,21 +87,21 @@ def combine(
     context: Round,
     senders: Array,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    """What a rule at the server makes of the messages of m of the n clients.
+    """Combines the messages of m of the n clients by a rule at the server.
 
     Args:
         rule: the rule.
-        channel: what happens to the messages on their way.
+        channel: what happens to the messages in transit.
         own: the server's own value, ``[...]``, which has no weight.
         inbox: the messages, ``[m, ...]``.
-        weights: how much each counts, ``[m]``; 0 for one that is not there.
+        weights: relative weights of the messages, ``[m]``; 0 for one that is missing.
         states: of the rule, and of the channel ``[m, ...]``.
-        sent: what every client shares, ``[n, ...]``.
-        context: of the round.
+        sent: the value that each client shares, ``[n, ...]``.
+        context: the context of the round.
         senders: numbers of the m clients.
 
     Returns:
-        The new value (the server's own where nothing arrives) and the states.
+        The new value (the server's own where no message arrives) and the states.
     """
     n = layout.num_clients(sent)
     number = jnp.array([n])
@@ -120,7 +120,7 @@ def combine(
     rule_key = jax.random.fold_in(context.key, n)
     receiver = Receiver(rule_key, context.step, number[0], senders, own_counts=False)
     new, kept = rule.update(own, _first(box), _shares(weights, arrived[0]), states[0], receiver)
-    # where nothing arrives the server keeps what it has
+    # where no message arrives the server keeps its value
     new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
     return new, kept, _first(channel_state)
 

@@ -1,4 +1,4 @@
-"""Who talks to whom. Clients are numbered 0..n-1; graphs are connected and undirected."""
+"""Communication graphs. Clients are numbered 0..n-1; graphs are connected and undirected."""
 
 from jcollab.topology.byzantine import (
     ByzantineTopology,

@@ -1,4 +1,4 @@
-"""Graphs in which some clients are byzantine, and what their place in them costs the honest."""
+"""Graphs with byzantine clients, and their influence on the honest clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import networkx as nx
 import numpy as np
 
-from jcollab.topology.families import require_n
+from jcollab import checks
 from jcollab.topology.graph import Topology, as_topology, from_networkx
 from jcollab.topology.weights import (
     check_mixing_matrix,
@@ -18,12 +18,12 @@ from jcollab.topology.weights import (
 
 
 class ByzantineTopology(NamedTuple):
-    """A topology, and who in it is byzantine.
+    """A topology and its byzantine clients.
 
     Attributes:
         topology: of all clients, with their mixing weights.
         byzantine: bool ``[n]``.
-        group: int ``[n]``, the clique that a client belongs to, -1 for none.
+        group: number of the clique of each client, int ``[n]``; -1 for none.
     """
 
     topology: Topology
@@ -37,12 +37,16 @@ class ByzantineTopology(NamedTuple):
 
 
 def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
-    """Who is byzantine as bool ``[n]``, from such a mask or a list of clients.
+    """The byzantine clients as a mask, bool ``[n]``.
+
+    Args:
+        byzantine: bool ``[n]`` or a list of clients.
+        n: number of clients.
 
     Raises:
-        ValueError: if a mask has another length than n, a client is none of 0..n-1, or nobody
+        TypeError: if it is neither a mask nor a list of clients.
+        ValueError: if a mask has another length than n, a client is none of 0..n-1, or no client
             is honest.
-        TypeError: if it is neither.
     """
     given = np.asarray(byzantine)
     if given.dtype == bool:
@@ -56,10 +60,10 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
             raise TypeError(f"byzantine must be a mask or a list of clients, got {byzantine!r}")
         numbers = given.astype(int).reshape(-1)
         if numbers.size and (numbers.min() < 0 or numbers.max() >= n or (numbers != given).any()):
-            raise ValueError(f"byzantine must hold clients in 0..{n - 1}, got {given.tolist()}")
+            raise ValueError(f"byzantine must be clients in 0..{n - 1}, got {given.tolist()}")
         mask = np.isin(np.arange(n), numbers)
     if mask.all():
-        raise ValueError(f"byzantine must leave at least one of the n={n} clients honest")
+        raise ValueError(f"byzantine must be fewer than the n={n} clients, got all of them")
     return mask
 
 
@@ -78,10 +82,15 @@ def dumbbell(
             that is drawn twice, or is the bridge, counts once).
         seed: of the draw.
 
+    Raises:
+        ValueError: if a number is out of range.
+
     Source: He et al. 2022, arXiv 2202.01545.
     """
-    require_n(clique, "clique")
-    q, b, r = clique, _count("byzantine", byzantine), _count("random_edges", random_edges)
+    checks.count("clique", clique)
+    checks.count("byzantine", byzantine, 0)
+    checks.count("random_edges", random_edges, 0)
+    q, b, r = clique, byzantine, random_edges
     graph = nx.disjoint_union(nx.complete_graph(q), nx.complete_graph(q))
     graph.add_edge(0, 2 * q - 1)
     graph.add_nodes_from(range(2 * q, 2 * (q + b)))
@@ -98,22 +107,24 @@ def two_cliques(clique: int, byzantine: int = 1, weight: float = 1.0) -> Byzanti
     """Two cliques that meet in one client, to which byzantine leaves are attached.
 
     Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
-    follow. Weights are Metropolis-Hastings but for the centre c, which gives each leaf
-    ``delta / (b + 3)``, its two neighbours ``1 / (m + 1)`` and itself the rest, so that the weight
-    of the byzantine, ``delta b / (b + 3)``, varies while the honest graph stays the same.
+    follow. Weights are Metropolis-Hastings except at the center c, where a leaf has the weight
+    ``delta / (b + 3)``, each of the two other neighbors ``1 / (m + 1)``, and c itself the rest. So
+    the weight of byzantine clients, ``delta b / (b + 3)``, changes and the honest graph does not.
 
     Args:
         clique: m, size of a clique; m >= b + 2.
         byzantine: b >= 0.
         weight: delta in [0, 1], of the edges to byzantine leaves.
 
+    Raises:
+        ValueError: if a number is out of range.
+
     Source: He et al. 2022, arXiv 2202.01545.
     """
-    m, b = clique, _count("byzantine", byzantine)
-    if m < b + 2:
-        raise ValueError(f"clique must be at least byzantine + 2 = {b + 2}, got {m}")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight must be in [0, 1], got {weight}")
+    checks.count("byzantine", byzantine, 0)
+    checks.count("clique", clique, byzantine + 2)
+    checks.number("weight", weight, at_least=0, at_most=1)
+    m, b = clique, byzantine
     center = 2 * m
     graph = nx.disjoint_union(nx.complete_graph(m), nx.complete_graph(m))
     graph.add_edges_from([(0, center), (2 * m - 1, center)])
@@ -136,13 +147,16 @@ def malicious_ring(
 
     Args:
         honest: g >= 3, length of the ring.
-        honest_majority: without it, client 0 has a third leaf, 3g.
-        lazy: takes ``(W + (1 - s) I) / (2 - s)`` in place of the Metropolis-Hastings matrix W,
-            with s the smallest own weight of an honest client.
+        honest_majority: False adds a third leaf to client 0, number 3g.
+        lazy: mixes with ``(W + (1 - s) I) / (2 - s)`` instead of the Metropolis-Hastings matrix W,
+            where s is the smallest own weight of an honest client.
+
+    Raises:
+        ValueError: if honest < 3.
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
-    require_n(honest, "honest", least=3)
+    checks.count("honest", honest, 3)
     graph = nx.cycle_graph(honest)
     graph.add_edges_from((i, k * honest + i) for k in (1, 2) for i in range(honest))
     if not honest_majority:
@@ -165,16 +179,16 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopo
 
     Args:
         topology: of the honest clients.
-        hosts: int ``[b]``, the client that each leaf is joined to; one may have several.
+        hosts: int ``[b]``, the client that each leaf is joined to; a client may have several.
 
     Raises:
-        ValueError: if a host is none of the clients.
+        ValueError: if a host is none of 0..n-1.
     """
     topology = as_topology(topology)
     n, graph = topology.n, topology.graph.copy()
     for i, host in enumerate(np.asarray(hosts, int).reshape(-1)):
         if not 0 <= host < n:
-            raise ValueError(f"hosts must hold clients in 0..{n - 1}, got {host}")
+            raise ValueError(f"hosts must be clients in 0..{n - 1}, got {host}")
         graph.add_edge(int(host), n + i)
     return _byzantine_topology(from_networkx(graph, topology.name), n, n)
 
@@ -182,14 +196,14 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopo
 def choose_byzantine(
     topology: Topology | nx.Graph, count: int, *, seed: int = 0
 ) -> ByzantineTopology:
-    """Makes some clients byzantine, at random among the sets that leave the honest connected.
+    """Makes random clients byzantine such that the honest clients stay connected.
 
-    Clients are turned one after the other, each drawn from those whose loss does not cut the
+    Clients are drawn one after the other, each from those whose removal does not disconnect the
     honest graph.
 
     Args:
         topology: any topology.
-        count: number of byzantine clients, 0..n-1.
+        count: number of byzantine clients, in 0..n-1.
         seed: of the draw.
 
     Raises:
@@ -197,8 +211,7 @@ def choose_byzantine(
     """
     topology = as_topology(topology)
     n = topology.n
-    if not 0 <= count < n:
-        raise ValueError(f"count must be in 0..{n - 1}, got {count}")
+    checks.count("count", count, 0, n - 1)
     rng, honest = np.random.default_rng(seed), topology.graph.copy()
     for _ in range(count):
         cuts = set(nx.articulation_points(honest))
@@ -208,7 +221,7 @@ def choose_byzantine(
 
 
 def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
-    """Weight that each honest client gives to byzantine ones: ``delta_i = sum_{j in B} W_ij``.
+    """Weight of byzantine clients at each honest one: ``delta_i = sum_{j in B} W_ij``.
 
     Args:
         topology: a topology or a mixing matrix W.
@@ -227,12 +240,12 @@ def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.
 
 
 def delta_max(topology: Topology | nx.Graph | Any, byzantine: Any) -> float:
-    """Largest weight that an honest client gives to byzantine ones, ``max_i delta_i``."""
+    """Largest weight of byzantine clients at an honest one, ``max_i delta_i``."""
     return float(byzantine_weight(topology, byzantine).max())
 
 
 def honest_matrix(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
-    """Mixing matrix of the honest clients if all others stayed silent, float64 ``[h, h]``.
+    """Mixing matrix of the honest clients if no other client sends, float64 ``[h, h]``.
 
     ``W~_ij = W_ij`` and ``W~_ii = W_ii + delta_i``; ``spectral_gap`` of it is the paper's gamma.
     Rows follow the honest clients in ascending order.
@@ -266,9 +279,3 @@ def _byzantine_topology(topology: Topology, num_honest: int, group_size: int) ->
     return ByzantineTopology(
         topology, numbers >= num_honest, np.where(in_group, numbers // group_size, -1)
     )
-
-
-def _count(name: str, value: int) -> int:
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-    return value

@@ -17,14 +17,14 @@ def draw(
     positions: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """Draws the graph with a layout that suits it.
+    """Draws the graph.
 
     Args:
         topology: a topology.
         ax: matplotlib axes; None for the current ones.
-        values: one number or colour per client ``[n]``.
-        positions: ``[n, 2]``; None for a layout that suits the graph.
-        **kwargs: handed on to ``networkx.draw_networkx``.
+        values: one number or color per client, ``[n]``.
+        positions: ``[n, 2]``; None for :func:`layout_positions`.
+        **kwargs: further arguments of ``networkx.draw_networkx``.
 
     Returns:
         The axes.
@@ -49,7 +49,7 @@ def draw(
 
 
 def layout_positions(topology: Topology | nx.Graph) -> np.ndarray:
-    """Where the nodes of a graph are drawn: a layout that suits it.
+    """Positions of the nodes in a drawing, by a layout that fits the kind of graph.
 
     Args:
         topology: a topology.

@@ -1,17 +1,12 @@
-"""Families of graphs."""
+"""Families of graphs; a size that is out of range is a ValueError."""
 
 from __future__ import annotations
 
 import networkx as nx
 import numpy as np
 
+from jcollab import checks
 from jcollab.topology.graph import Topology, as_topology, from_networkx
-
-
-def require_n(n: int, argument: str = "n", least: int = 1) -> None:
-    """ValueError unless ``n`` is at least ``least``."""
-    if n < least:
-        raise ValueError(f"{argument} must be at least {least}, got {n}")
 
 
 def chain(n: int) -> Topology:
@@ -21,33 +16,32 @@ def chain(n: int) -> Topology:
         >>> jc.topology.chain(3).neighbors.tolist()  # padded with the client itself
         [[1, 0], [0, 2], [1, 2]]
     """
-    require_n(n)
+    checks.count("n", n)
     return from_networkx(nx.path_graph(n), "chain")
 
 
 def ring(n: int) -> Topology:
     """Clients in a circle: edges i -- i+1 (mod n); a chain for n < 3."""
-    require_n(n)
+    checks.count("n", n)
     return from_networkx(nx.cycle_graph(n) if n > 2 else nx.path_graph(n), "ring")
 
 
 def torus(rows: int, columns: int) -> Topology:
     """A ``rows`` x ``columns`` grid that is closed in both directions, numbered row by row."""
-    require_n(rows, "rows")
-    require_n(columns, "columns")
+    checks.counts(rows=rows, columns=columns)
     graph = nx.grid_2d_graph(rows, columns, periodic=(rows > 2, columns > 2))
     return from_networkx(graph, "torus")
 
 
 def star(n: int) -> Topology:
     """Client 0 in the middle, joined to all others."""
-    require_n(n)
+    checks.count("n", n)
     return from_networkx(nx.star_graph(n - 1), "star")
 
 
 def complete(n: int) -> Topology:
-    """Everybody talks to everybody."""
-    require_n(n)
+    """Every two clients are joined."""
+    checks.count("n", n)
     return from_networkx(nx.complete_graph(n), "complete")
 
 
@@ -56,8 +50,8 @@ def binary_tree(n: int, *, reverse: bool = False) -> Topology:
 
     Args:
         n: number of clients.
-        reverse: relabels i as n-1-i. A tree and its reversed twin share no inner client but the
-            middle ones, so together they use every client's links evenly.
+        reverse: relabels i as n-1-i. A tree and its reverse share only the middle inner clients, so
+            together they use the links of all clients evenly.
 
     Example:
         >>> sorted(jc.topology.binary_tree(5).graph.edges)
@@ -65,7 +59,7 @@ def binary_tree(n: int, *, reverse: bool = False) -> Topology:
 
     Source: Vogels et al. 2021, arXiv 2110.04175.
     """
-    require_n(n)
+    checks.count("n", n)
     graph = nx.empty_graph(n)
     graph.add_edges_from((max(i // 2, 1) if i > 1 else 0, i) for i in range(1, n))
     if reverse:
@@ -77,8 +71,9 @@ def binary_tree(n: int, *, reverse: bool = False) -> Topology:
 
 def hypercube(n: int) -> Topology:
     """Clients whose numbers differ in one binary digit are joined; n must be a power of two."""
-    if n < 1 or n & (n - 1):
-        raise ValueError(f"n must be a power of two for a hypercube, got {n}")
+    checks.count("n", n)
+    if n & (n - 1):
+        raise ValueError(f"n must be a power of two, got {n}")
     graph = nx.empty_graph(n)
     graph.add_edges_from((i, i ^ (1 << k)) for i in range(n) for k in range((n - 1).bit_length()))
     return from_networkx(graph, "hypercube")
@@ -86,7 +81,7 @@ def hypercube(n: int) -> Topology:
 
 def exponential(n: int) -> Topology:
     """Static, undirected exponential graph: i is joined to i +- 2^k (mod n) for all 2^k < n."""
-    require_n(n)
+    checks.count("n", n)
     graph = nx.circulant_graph(n, [1 << k for k in range((n - 1).bit_length())])
     return from_networkx(graph, "exponential")
 
@@ -97,11 +92,11 @@ def social_network() -> Topology:
 
 
 def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
-    """Breadth-first spanning tree: every client keeps its smallest shortest path to the root.
+    """Breadth-first spanning tree: every client keeps its first shortest path to the root.
 
     Args:
         topology: any topology.
-        root: client at which the tree starts, 0..n-1.
+        root: client at the root, in 0..n-1.
 
     Raises:
         ValueError: if root is no client.
@@ -111,10 +106,9 @@ def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
         [(0, 1), (0, 3), (1, 2)]
     """
     topology = as_topology(topology)
-    if not 0 <= root < topology.n:
-        raise ValueError(f"root must be in 0..{topology.n - 1}, got {root}")
+    checks.count("root", root, 0, topology.n - 1)
     tree = nx.empty_graph(topology.n)
-    # ascending neighbours at every node make the path lexicographically smallest
+    # ascending neighbors at every node make the path lexicographically smallest
     tree.add_edges_from(nx.bfs_edges(topology.graph, root, sort_neighbors=sorted))
     return Topology(tree, f"{topology.name} tree")
 
@@ -124,7 +118,7 @@ def cubic_tree(n: int) -> Topology:
 
     Source: Vogels et al. 2021, arXiv 2110.04175 (their "3-tree").
     """
-    require_n(n)
+    checks.count("n", n)
     graph, parent, free = nx.empty_graph(n), 0, 3
     for child in range(1, n):
         graph.add_edge(parent, child)
@@ -135,28 +129,29 @@ def cubic_tree(n: int) -> Topology:
 
 
 def small_world(n: int, degree: int = 4, rewire: float = 0.1, *, seed: int = 0) -> Topology:
-    """A ring lattice of which some edges are rewired at random (Watts and Strogatz 1998).
+    """A ring lattice with some edges rewired at random.
 
     Args:
         n: number of clients.
-        degree: neighbours of each client in the lattice, even, 2 <= degree < n.
+        degree: neighbors of each client in the lattice, even, 2 <= degree < n.
         rewire: probability that an edge is rewired, in [0, 1].
         seed: of the rewiring, which is repeated until the graph is connected.
 
     Raises:
         ValueError: if a number is out of range.
+
+    Source: Watts and Strogatz 1998.
     """
-    require_n(n, least=3)
+    checks.count("n", n, 3)
     if degree % 2 or not 2 <= degree < n:
         raise ValueError(f"degree must be even and in 2..{n - 1}, got {degree}")
-    if not 0 <= rewire <= 1:
-        raise ValueError(f"rewire must be in [0, 1], got {rewire}")
+    checks.number("rewire", rewire, at_least=0, at_most=1)
     graph = nx.connected_watts_strogatz_graph(n, degree, rewire, tries=1000, seed=seed)
     return from_networkx(graph, "small world")
 
 
 def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
-    """A graph drawn at random from those in which every client has ``degree`` neighbours.
+    """A random graph in which every client has ``degree`` neighbors.
 
     Args:
         n: number of clients; n * degree must be even.
@@ -166,7 +161,7 @@ def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
     Raises:
         ValueError: if there is no such graph.
     """
-    require_n(n, least=3)
+    checks.count("n", n, 3)
     if not 2 <= degree < n or n * degree % 2:
         raise ValueError(
             f"degree must be in 2..{n - 1} with n * degree even, got {degree} for n={n}"

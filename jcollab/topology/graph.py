@@ -1,4 +1,4 @@
-"""A communication graph as the padded neighbour lists that compiled code reads."""
+"""A communication graph as padded neighbor lists, which compiled code reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Topology:
 
     Attributes:
         graph: networkx graph with nodes 0..n-1.
-        name: what plots and tables call it.
+        name: its name in plots and tables.
         matrix: mixing matrix W, float64 ``[n, n]``, see :func:`jcollab.topology.with_weights`;
             None for Metropolis-Hastings weights.
     """
@@ -32,12 +32,12 @@ class Topology:
 
     @functools.cached_property
     def degrees(self) -> np.ndarray:
-        """Number of neighbours of every client, int ``[n]``."""
+        """Number of neighbors of every client, int ``[n]``."""
         return np.array([self.graph.degree[i] for i in range(self.n)], dtype=np.int32)
 
     @functools.cached_property
     def neighbors(self) -> np.ndarray:
-        """Neighbours in ascending order, int32 ``[n, K]``; padded with the client itself."""
+        """Neighbors in ascending order, int32 ``[n, K]``; padded with the client itself."""
         table = np.tile(np.arange(self.n, dtype=np.int32)[:, None], (1, self._slots))
         for i in range(self.n):
             table[i, : self.degrees[i]] = sorted(self.graph.adj[i])
@@ -45,12 +45,12 @@ class Topology:
 
     @functools.cached_property
     def mask(self) -> np.ndarray:
-        """True where a slot holds a neighbour, bool ``[n, K]``."""
+        """True where a slot has a neighbor, bool ``[n, K]``."""
         return np.arange(self._slots)[None, :] < self.degrees[:, None]
 
     @functools.cached_property
     def reverse(self) -> np.ndarray:
-        """Slot in which ``neighbors[i, k]`` keeps client i, int32 ``[n, K]`` (0 where padded)."""
+        """Slot of i at its neighbor ``neighbors[i, k]``, int32 ``[n, K]``; 0 where padded."""
         slot = {(i, j): k for i in range(self.n) for k, j in enumerate(sorted(self.graph.adj[i]))}
         table = np.zeros((self.n, self._slots), np.int32)
         for (i, j), k in slot.items():
@@ -61,8 +61,8 @@ class Topology:
     def weights(self) -> np.ndarray:
         """Mixing weight of every slot, float64 ``[n, K]`` (0 where padded).
 
-        Metropolis-Hastings, ``w_ij = 1 / (1 + max(deg_i, deg_j))``, unless others were given; the
-        weight of a client's own value is the rest.
+        Metropolis-Hastings, ``w_ij = 1 / (1 + max(deg_i, deg_j))``, unless ``matrix`` is given;
+        the weight of a client's own value is the rest.
         """
         if self.matrix is not None:
             weights = np.take_along_axis(self.matrix, self.neighbors, axis=1)
@@ -106,7 +106,8 @@ def from_networkx(graph: nx.Graph, name: str = "graph") -> Topology:
     if graph.number_of_nodes() == 0:
         raise ValueError("graph must have at least one node, got none")
     if graph.is_directed() or graph.is_multigraph():
-        raise ValueError("graph must be undirected and without parallel edges")
+        kind = type(graph).__name__
+        raise ValueError(f"graph must be undirected and without parallel edges, got a {kind}")
     if nx.number_of_selfloops(graph):
         loops = list(nx.nodes_with_selfloops(graph))
         raise ValueError(f"graph must have no self loops, got them at {loops}")
@@ -137,6 +138,6 @@ def require_tree(topology: Topology, argument: str = "topology") -> None:
     if not topology.is_tree:
         cycle = [u for u, _ in nx.find_cycle(topology.graph)]
         raise ValueError(
-            f"{argument} must be a tree, but {topology.name} has the cycle {cycle}; "
+            f"{argument} must be a tree, got {topology.name} with the cycle {cycle}; "
             "spanning_tree(topology) drops the edges that close cycles"
         )

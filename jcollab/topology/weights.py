@@ -1,4 +1,4 @@
-"""Mixing matrices and what they say of the speed of mixing."""
+"""Mixing matrices and their speed of mixing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from jcollab import checks
 from jcollab.topology.graph import Topology, as_topology, require_tree
 
 DENSE_EIGENVALUES_UP_TO = 2000
@@ -66,16 +67,17 @@ def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray
 
 
 def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = "W") -> np.ndarray:
-    """Returns W as float64 ``[n, n]`` after checking that averaging with it keeps the mean.
+    """W as float64 ``[n, n]``, checked: averages with it keep the mean.
 
     Args:
         matrix: array-like ``[n, n]``.
         symmetric: whether W must equal its transpose.
-        argument: the name used in errors.
+        argument: name of the argument in errors.
 
     Raises:
         ValueError: if W is not square, finite, non-negative, doubly stochastic or, where that is
             required, not symmetric.
+        TypeError: if it is no matrix of numbers.
     """
     if np.asarray(matrix).dtype.kind not in "biuf":
         raise TypeError(
@@ -91,24 +93,24 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
         worst = int(np.abs(sums - 1).argmax())
         if abs(sums[worst] - 1) > 1e-6:
             raise ValueError(
-                f"{argument} must be doubly stochastic, but {what} {worst} sums to {sums[worst]:g}"
+                f"{argument} must be doubly stochastic, got {sums[worst]:g} for {what} {worst}"
             )
     if symmetric and not np.allclose(matrix, matrix.T, atol=1e-9):
         i, j = np.unravel_index(np.abs(matrix - matrix.T).argmax(), matrix.shape)
         raise ValueError(
-            f"{argument} must be symmetric, but {argument}[{i}, {j}] is {matrix[i, j]:g} and "
-            f"{argument}[{j}, {i}] is {matrix[j, i]:g}"
+            f"{argument} must be symmetric, got {matrix[i, j]:g} at [{i}, {j}] and "
+            f"{matrix[j, i]:g} at [{j}, {i}]"
         )
     return matrix
 
 
 def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
-    """The same graph with the mixing matrix W in place of Metropolis-Hastings weights.
+    """The same graph with the mixing matrix W instead of Metropolis-Hastings weights.
 
     Args:
         topology: any topology.
         matrix: W ``[n, n]``, symmetric and doubly stochastic, 0 between clients that are not
-            joined (an edge may have weight 0 as well).
+            joined; an edge may have weight 0.
 
     Raises:
         ValueError: if W is no such matrix.
@@ -116,11 +118,13 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
     topology = as_topology(topology)
     matrix = check_mixing_matrix(matrix)
     if matrix.shape[0] != topology.n:
-        raise ValueError(f"W is for n={matrix.shape[0]} clients, but topology has n={topology.n}")
+        raise ValueError(f"W must be [n={topology.n}, n] for this topology, got {matrix.shape}")
     joined = nx.to_numpy_array(topology.graph, nodelist=range(topology.n)) + np.eye(topology.n)
     if (extra := np.argwhere((joined == 0) & (matrix != 0))).size:
         i, j = extra[0]
-        raise ValueError(f"W[{i}, {j}] is {matrix[i, j]:g}, but {i} and {j} are not joined")
+        raise ValueError(
+            f"W[{i}, {j}] must be 0, since {i} and {j} are not joined, got {matrix[i, j]:g}"
+        )
     return Topology(topology.graph, topology.name, matrix)
 
 
@@ -142,8 +146,7 @@ def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray
     """
     topology = as_topology(topology)
     most = 1 / max(1, int(topology.degrees.max()))
-    if not 0 < weight <= most:
-        raise ValueError(f"weight must be in (0, {most:g}] for {topology.name}, got {weight}")
+    checks.number("weight", weight, above=0, at_most=most)
     matrix = weight * nx.to_numpy_array(topology.graph, nodelist=range(topology.n))
     np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
     return matrix

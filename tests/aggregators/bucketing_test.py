@@ -8,16 +8,16 @@ from tests.aggregators.cases import call, case
 
 
 def test_bucketing_keeps_the_mean_and_shuffles(x64):
-    own, received, _ = case()
+    own, messages, _ = case()
     weights = jnp.full(6, 1 / 7)
-    mean = call(ag.weighted(), own, received, weights)
+    mean = call(ag.weighted(), own, messages, weights)
     for size in (1, 2, 3):
         rule = ag.bucketing(size, ag.weighted())
-        got = call(rule, own, received, weights)
+        got = call(rule, own, messages, weights)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), got, mean)
     lost = weights.at[2].set(0)
-    spoilt = jax.tree.map(lambda leaf: leaf.at[2].set(jnp.nan), received)
-    rows = [own["a"], *(received["a"][k] for k in (0, 1, 3, 4, 5))]
+    spoilt = jax.tree.map(lambda leaf: leaf.at[2].set(jnp.nan), messages)
+    rows = [own["a"], *(messages["a"][k] for k in (0, 1, 3, 4, 5))]
     got = call(ag.bucketing(2, ag.trimmed_mean(0)), own, spoilt, lost)
     np.testing.assert_allclose(got["a"], np.mean(rows, 0), rtol=1e-9)
     # a bucket of two distinct values out of (0, 1, 1, 1): the median sees more than 0 and 1
@@ -34,7 +34,9 @@ def test_bucketing_keeps_the_mean_and_shuffles(x64):
         for i in range(20)
     }
     assert len(seen) > 1
-    stateful = ag.bucketing(2, ag.centered_clip(1.0))
-    assert isinstance(stateful, ag.StatefulRule)
+    # the state of the rule inside is kept
+    inner = ag.centered_clip(1.0)
+    jax.tree.map(np.testing.assert_array_equal, ag.bucketing(2, inner).init(own), inner.init(own))
+    assert ag.bucketing(2, ag.krum(1)).min_inputs == 5
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         ag.bucketing(0, ag.weighted())

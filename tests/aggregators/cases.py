@@ -3,13 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import aggregators as ag
+from jcollab.core import Receiver
 from tests import REFERENCE
 
+KEY = jax.random.key(0)
 STORED = np.load(REFERENCE / "clipped_gossip/aggregator_unit_refs.npz")
 
 
 def loss(params, batch, key):
-    return jnp.sum((params - batch) ** 2)
+    return sum(jnp.sum((x - batch) ** 2) for x in jax.tree.leaves(params))
 
 
 ROBUST = {
@@ -29,17 +31,15 @@ RULES = {"weighted": ag.weighted(), **ROBUST}
 def case(slots=6, shape=(4,), seed=0):
     rng = np.random.default_rng(seed)
     own = {"a": rng.normal(size=shape), "b": rng.normal(size=(2, 3))}
-    received = {
+    messages = {
         "a": rng.normal(size=(slots, *shape)),
         "b": rng.normal(size=(slots, 2, 3)),
     }
     weights = rng.uniform(0.05, 0.12, size=slots)
-    return jax.tree.map(jnp.asarray, (own, received, weights))
+    return jax.tree.map(jnp.asarray, (own, messages, weights))
 
 
-def call(rule, own, received, weights, senders=None, batch=0.0, **context):
+def call(rule, own, messages, weights, senders=None, batch=0.0, key=KEY):
     senders = jnp.arange(len(weights)) if senders is None else senders
-    if rule is RULES["ubar"]:
-        rule = ag.ubar(lambda p, b, k: sum(jnp.sum(x**2) for x in jax.tree.leaves(p)), 0.5)
-    context = {"key": jax.random.key(0), "step": 0, "receiver": 0, **context}
-    return ag.apply(rule, own, received, weights, senders=senders, batch=batch, **context)
+    context = Receiver(key, step=0, receiver=0, senders=senders, batch=batch)
+    return ag.apply(rule, own, messages, weights, context)

@@ -3,39 +3,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import aggregators as ag
+from jcollab.core import Receiver
 from tests.aggregators.cases import STORED, call, case
 
 
 def test_centered_clipping_equals_the_original_over_three_calls(x64):
-    own, received = jnp.asarray(STORED["x"]), jnp.asarray(STORED["neighbors"])
+    own, messages = jnp.asarray(STORED["x"]), jnp.asarray(STORED["neighbors"])
     rule = ag.centered_clip(1.0)
     center = rule.init(own)
     for call_number in range(3):
-        out, center = rule.update(own, received, STORED["weights"][1:], center)
+        out, center = rule.update(own, messages, STORED["weights"][1:], center, Receiver())
         np.testing.assert_allclose(out, STORED[f"out__cp1_call{call_number}"], rtol=1e-12)
 
 
 def test_clipping_with_no_and_with_all_bounds(x64):
-    own, received, weights = case()
-    free = call(ag.self_centered_clip(jnp.inf), own, received, weights)
-    gossip = call(ag.weighted(), own, received, weights)
+    own, messages, weights = case()
+    free = call(ag.self_centered_clip(jnp.inf), own, messages, weights)
+    gossip = call(ag.weighted(), own, messages, weights)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), free, gossip)
-    still = call(ag.self_centered_clip(0.0), own, received, weights)
+    still = call(ag.self_centered_clip(0.0), own, messages, weights)
     jax.tree.map(np.testing.assert_array_equal, still, own)
 
 
 def test_the_oracle_knows_the_honest_spread(x64):
-    own, received, weights = case()
+    own, messages, weights = case()
     byzantine = np.arange(6) >= 4
-    gaps = jax.tree.map(lambda x, m: ((m - x) ** 2).reshape(6, -1).sum(1), own, received)
+    gaps = jax.tree.map(lambda x, m: ((m - x) ** 2).reshape(6, -1).sum(1), own, messages)
     squared = np.asarray(gaps["a"] + gaps["b"])
     delta = weights[4:].sum()
     tau = np.sqrt((weights[:4] * squared[:4]).sum() / delta)
-    expected = call(ag.self_centered_clip(tau), own, received, weights)
+    expected = call(ag.self_centered_clip(tau), own, messages, weights)
     oracle = ag.self_centered_clip(ag.oracle_radius(byzantine))
-    got = call(oracle, own, received, weights)
+    got = call(oracle, own, messages, weights)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, expected)
     alone = ag.self_centered_clip(ag.oracle_radius(np.zeros(6, bool)))
-    gossip = call(ag.weighted(), own, received, weights)
-    got = call(alone, own, received, weights)
+    gossip = call(ag.weighted(), own, messages, weights)
+    got = call(alone, own, messages, weights)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, gossip)

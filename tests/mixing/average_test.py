@@ -32,7 +32,7 @@ def test_all_reduce_and_identity(values):
 
 
 def test_stateless_mixer():
-    double = jc.core.stateless(lambda x, **_: jax.tree.map(lambda leaf: 2 * leaf, x))
+    double = jc.mixing.stateless(lambda x, context: jax.tree.map(lambda leaf: 2 * leaf, x))
     x = {"w": jnp.ones((3, 2))}
     mixed, state = double.update(x, double.init(x), jc.core.Round(KEY, 0))
     assert state == () and (mixed["w"] == 2).all()

@@ -44,7 +44,7 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
     size = 8 * 4
     degrees = (trees[0].degrees + trees[1].degrees) / 2
     np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * size)
-    with pytest.raises(ValueError, match="7 are too many for 4 coordinates"):
+    with pytest.raises(ValueError, match="mixers must be at most 4, one a coordinate, got 7"):
         jc.mixing.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
 
 

@@ -38,7 +38,7 @@ def mixed(rule, attack=None, **options):
 
 def test_no_byzantine_message_moves_a_client_by_more_than_its_weight_times_the_radius(x64):
     x, radius = start(), 0.3
-    honest = once(mixed(ag.self_centered_clip(radius), lambda own, *_: own), x)
+    honest = once(mixed(ag.self_centered_clip(radius), lambda own, *others: own), x)
     delta = jc.topology.byzantine_weight(TOPOLOGY, BYZANTINE)
     for attack in (attacks.gaussian(100.0), attacks.dissensus(50.0), attacks.bit_flip()):
         moved = once(mixed(ag.self_centered_clip(radius), attack), x) - honest
@@ -83,7 +83,7 @@ def test_receivers_and_chunks():
     np.testing.assert_array_equal(some[BYZANTINE], x[BYZANTINE])
     with pytest.raises(ValueError, match=r"receivers must be a mask, bool \[n=8\]"):
         mixed(rule, receivers=[0, 1])
-    with pytest.raises(ValueError, match="receivers must hold at least one"):
+    with pytest.raises(ValueError, match="receivers must have at least one"):
         mixed(rule, receivers=np.zeros(N, bool))
 
 
@@ -135,7 +135,7 @@ def test_relayed_means_through_a_rule(x64):
         out = once(mixer, x)
         moved = np.abs(out - x)[:7].max()
         assert moved > bound if rule is None else moved < 0.5
-    with pytest.raises(ValueError, match="trim=1 needs at least 3 inputs"):
+    with pytest.raises(ValueError, match="with 2 inputs.*needs at least 3"):
         jc.relay_sum(tree, rule=ag.trimmed_mean(1))
 
 

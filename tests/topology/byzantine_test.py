@@ -55,7 +55,7 @@ def test_byzantine_clients_are_placed_where_the_honest_stay_connected():
     assert sorted(leaves.topology.graph.adj[0]) == [1, 4, 5, 6]
     assert tp.delta_max(leaves.topology, leaves.byzantine) == pytest.approx(2 / 5)
     assert tp.delta_max(tp.ring(5), []) == 0
-    with pytest.raises(ValueError, match=r"hosts must hold clients in 0..4, got 5"):
+    with pytest.raises(ValueError, match=r"hosts must be clients in 0..4, got 5"):
         tp.attach_byzantine(tp.ring(5), [5])
     with pytest.raises(ValueError, match=r"count must be in 0..4, got 5"):
         tp.choose_byzantine(tp.ring(5), 5)
@@ -86,7 +86,7 @@ def test_weights_of_a_topology_are_used_everywhere():
     np.testing.assert_allclose(lazy.weights, ring.weights / 2)
     np.testing.assert_allclose(tp.mixing_matrix(lazy), lazy.matrix)
     assert tp.spectral_gap(lazy) == pytest.approx(1 - 2 / 3)
-    with pytest.raises(ValueError, match=r"W\[0, 2\] is 0.25, but 0 and 2 are not joined"):
+    with pytest.raises(ValueError, match=r"W\[0, 2\] must be 0.*0 and 2 are not joined, got 0.25"):
         tp.with_weights(ring, np.full((4, 4), 0.25))
-    with pytest.raises(ValueError, match="W is for n=3 clients"):
+    with pytest.raises(ValueError, match=r"W must be \[n=4, n\].*got \(3, 3\)"):
         tp.with_weights(ring, np.eye(3))
