@@ -16,45 +16,48 @@ def loss(params, batch, key):
 
 ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), jc.all_reduce())
 BATCHES = jnp.arange(24.0).reshape(6, 4, 1)
+ROUNDS = jc.data.stacked(BATCHES)
 
 
 def start():
     return ALGORITHM.init(jnp.zeros((4, 1)))
 
 
-def test_sample_hook_equals_stacked_batches():
-    whole, log = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
-    hooked, hooked_log = jc.run(
-        ALGORITHM,
-        start(),
-        jc.data.from_function(lambda data, key, step: data[step], BATCHES),
-        KEY,
-        num_rounds=6,
-    )
-    chex.assert_trees_all_equal((whole, log), (hooked, hooked_log))
+def test_batches_of_a_function_equal_stacked_ones():
+    whole, log = jc.run(ALGORITHM, start(), ROUNDS, KEY)
+    drawn = jc.data.from_function(lambda data, key, step: data[step], BATCHES)
+    same, same_log = jc.run(ALGORITHM, start(), drawn, KEY, num_rounds=6)
+    chex.assert_trees_all_equal((whole, log), (same, same_log))
 
 
 def test_a_run_in_pieces_is_the_same_run():
-    whole, log = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
-    half, first = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES[:2]), KEY)
-    end, last = jc.run(ALGORITHM, half, jc.data.stacked(BATCHES[2:]), KEY)
+    whole, log = jc.run(ALGORITHM, start(), ROUNDS, KEY)
+    half, first = jc.run(ALGORITHM, start(), ROUNDS, KEY, num_rounds=2)
+    end, last = jc.run(ALGORITHM, half, ROUNDS, KEY)  # all that are left
     chex.assert_trees_all_equal(whole, end)
     np.testing.assert_array_equal(log["loss"], np.concatenate([first["loss"], last["loss"]]))
 
 
 def test_donation_spends_the_state_only_when_asked():
     state = start()
-    jc.run(ALGORITHM, state, jc.data.stacked(BATCHES), KEY)
+    jc.run(ALGORITHM, state, ROUNDS, KEY)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
-    kept, _ = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
-    spent, _ = jc.run(ALGORITHM, state, jc.data.stacked(BATCHES), KEY, donate=True)
+    kept, _ = jc.run(ALGORITHM, start(), ROUNDS, KEY)
+    spent, _ = jc.run(ALGORITHM, state, ROUNDS, KEY, donate=True)
     assert state.clients.params.is_deleted() and state.step.is_deleted()
     chex.assert_trees_all_equal(kept, spent)
 
 
 def test_run_names_what_is_wrong():
-    with pytest.raises(ValueError, match="num_rounds is 5, but data holds 6 rounds"):
-        jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY, num_rounds=5)
+    state, _ = jc.run(ALGORITHM, start(), ROUNDS, KEY, num_rounds=4)
+    with pytest.raises(
+        ValueError, match="num_rounds must be at most 2, since batches has 6 .*got 3"
+    ):
+        jc.run(ALGORITHM, state, ROUNDS, KEY, num_rounds=3)
+    with pytest.raises(TypeError, match="algorithm must be an Algorithm, got function"):
+        jc.run(loss, start(), ROUNDS, KEY)
+    with pytest.raises(TypeError, match=r"batches must be made by jcollab.data .*got ArrayImpl"):
+        jc.run(ALGORITHM, start(), BATCHES, KEY)
     with pytest.raises(ValueError, match="num_rounds must be at least 1, got None"):
         jc.run(ALGORITHM, start(), jc.data.from_function(lambda d, k, s: d[0], BATCHES), KEY)
     with pytest.raises(ValueError, match="data must have leaves"):
@@ -74,47 +77,56 @@ def test_run_names_what_is_wrong():
 
 def test_losses_of_either_form():
     def carrying(params, model_state, batch, key):
-        return jnp.mean((params - batch) ** 2), (model_state + 1, {"seen": model_state})
+        return jnp.mean((params - batch) ** 2), model_state + 1, {"seen": model_state}
 
-    algorithm = jc.decentralized(carrying, optax.sgd(0.1), jc.identity())
+    algorithm = jc.decentralized(jc.stateful(carrying), optax.sgd(0.1), jc.identity())
     state = algorithm.init(jnp.zeros((4, 1)), jnp.zeros(4))
-    state, log = jc.run(algorithm, state, jc.data.stacked(BATCHES), KEY)
+    state, log = jc.run(algorithm, state, ROUNDS, KEY)
     assert state.clients.model_state.tolist() == [6.0] * 4
     assert log["seen"].tolist() == list(range(6))
-    assert jc.core.lift(carrying) is carrying
-    with pytest.raises(TypeError, match=r"loss must take .*got \(params\)"):
-        jc.decentralized(lambda params: 0.0, optax.sgd(0.1), jc.identity())
     with pytest.raises(TypeError, match="loss must be a function, got int"):
         jc.centralized(3, optax.sgd(0.1))
+    with pytest.raises(TypeError, match="function must be a function, got str"):
+        jc.stateful("loss")
+    for wrong, message in (
+        (carrying, r"called as loss\(params, batch, key\). Mark it by jc.stateful"),
+        (lambda params: 0.0, r"called as loss\(params, batch, key\)"),
+        (jc.stateful(loss), r"called as loss\(params, model_state, batch, key\)"),
+        (jc.stateful(lambda p, s, b, k: p), r"loss must return \(value, model_state, metrics\)"),
+        (lambda p, b, k: (p, (), {}), r"loss must return value or .*got a tuple of 3"),
+    ):
+        algorithm = jc.decentralized(wrong, optax.sgd(0.1), jc.identity())
+        with pytest.raises(TypeError, match=message):
+            jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), ROUNDS, KEY)
 
 
 def test_with_metrics_reports_functions_and_dictionaries():
     algorithm = jc.with_metrics(
         ALGORITHM, jc.metrics.consensus_distance, lambda state: {"step": state.step}
     )
-    _, log = jc.run(algorithm, start(), jc.data.stacked(BATCHES), KEY)
+    _, log = jc.run(algorithm, start(), ROUNDS, KEY)
     assert log["step"].tolist() == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(log["consensus_distance"], 0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"\['loss'\] is reported already"):
+    with pytest.raises(ValueError, match=r"names of their own, got \['loss'\] twice"):
         jc.run(
             jc.with_metrics(ALGORITHM, lambda s: {"loss": s.step}),
             start(),
-            jc.data.stacked(BATCHES),
+            ROUNDS,
             KEY,
         )
-    with pytest.raises(TypeError, match="metrics must be functions"):
+    with pytest.raises(TypeError, match=r"metrics\[0\] must be a function, got str"):
         jc.with_metrics(ALGORITHM, "loss")
 
 
 def test_all_reduce_of_one_step_is_centralized():
     """With plain SGD the mean of the models and the model of the mean gradient are the same."""
-    state, _ = jc.run(ALGORITHM, start(), jc.data.stacked(BATCHES), KEY)
+    state, _ = jc.run(ALGORITHM, start(), ROUNDS, KEY)
     central = jc.centralized(lambda p, batch, key: jnp.mean((p - batch) ** 2), optax.sgd(0.1))
     quiet = jc.decentralized(
         lambda p, batch, key: jnp.mean((p - batch) ** 2), optax.sgd(0.1), jc.all_reduce()
     )
-    one, _ = jc.run(central, central.init(jnp.zeros((4, 1))), jc.data.stacked(BATCHES), KEY)
-    many, _ = jc.run(quiet, quiet.init(jnp.zeros((4, 1))), jc.data.stacked(BATCHES), KEY)
+    one, _ = jc.run(central, central.init(jnp.zeros((4, 1))), ROUNDS, KEY)
+    many, _ = jc.run(quiet, quiet.init(jnp.zeros((4, 1))), ROUNDS, KEY)
     np.testing.assert_allclose(
         np.broadcast_to(jc.params_of(one), (4, 1)), jc.params_of(many), rtol=1e-6
     )

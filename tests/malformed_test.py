@@ -45,12 +45,12 @@ def loss(params, batch, key):
 
 
 ALGORITHM = jc.decentralized(loss, optax.sgd(0.1), MIXER)
+START = ALGORITHM.init(jnp.zeros((4, 1)))
 
 
 def fit(**options):
-    state = ALGORITHM.init(jnp.zeros((4, 1)))
-    options = {"num_rounds": 2, "progress": False} | options
-    return jc.fit(ALGORITHM, state, jnp.zeros((2, 4, 1)), KEY, **options)
+    options = {"num_rounds": 2, "listeners": ()} | options
+    return jc.fit(ALGORITHM, START, jc.data.stacked(jnp.zeros((2, 4, 1))), KEY, **options)
 
 
 CASES = {
@@ -80,8 +80,30 @@ CASES = {
         lambda v: jc.relay_sum(jc.topology.chain(3), fill=v), "fill", words,
     ),
     "mix_every": (lambda v: jc.mix_every(v, MIXER), "period", below(1)),
+    "mix_every's mixer": (lambda v: jc.mix_every(2, v), "mixer", no_function),
+    "mix_only": (lambda v: jc.mix_only(v, MIXER), "select", no_function),
+    "interleaved mixers": (lambda v: jc.mixing.interleave(MIXER, v), "mixers", no_function),
+    "mixer's function": (jc.mixing.stateless, "mix", no_function),
     "lazy_mixing": (lambda v: jc.mixing.lazy_mixing(MIXER, v), "weight", not_share),
-    "peers": (lambda v: jc.mixing.one_peer_exponential(v), "n", below(1)),
+    "peers": (lambda v: jc.mixing.one_peer_exponential(v), "n", below(2)),
+    "rounds of peers": (
+        lambda v: jc.mixing.one_peer_exponential(4, rounds=v), "rounds", below(1),
+    ),
+    "rule": (lambda v: jc.neighborhood(TOPOLOGY, v), "rule", no_function | st.just(loss)),
+    "server's rule": (jc.server, "rule", st.just(loss) | st.integers()),
+    "channel": (lambda v: jc.neighborhood(TOPOLOGY, RULE, v), "channel", st.integers() | words),
+    "receivers": (
+        lambda v: jc.neighborhood(TOPOLOGY, RULE, receivers=v), "receivers",
+        st.sampled_from([[0, 1], np.ones(3, bool), np.zeros(4, bool)]),
+    ),
+    "function of a rule": (jc.aggregators.rule, "function", no_function),
+    "inputs of a rule": (
+        lambda v: jc.aggregators.rule(loss, min_inputs=v), "min_inputs", below(1),
+    ),
+    "rule for more inputs": (
+        lambda v: jc.neighborhood(TOPOLOGY, jc.aggregators.trimmed_mean(v)), "rule",
+        st.integers(2, 9),
+    ),
     "personal average": (jc.personal_average, "weight", not_share),
     "clip radius": (jc.aggregators.self_centered_clip, "radius", negative),
     "centred clip": (
@@ -94,12 +116,42 @@ CASES = {
     "bucketing": (lambda v: jc.aggregators.bucketing(v, RULE), "size", below(1)),
     "drop": (jc.channels.drop, "probability", not_share),
     "delay of messages": (jc.channels.delayed, "rounds", below(0)),
+    "channels of a chain": (
+        lambda v: jc.channels.chain(jc.channels.drop(0.1), v), "parts", no_function,
+    ),
+    "attack": (lambda v: jc.channels.byzantine(v, [0]), "attack", no_function),
+    "attack on fields": (lambda v: jc.channels.attacks.only(v, "x"), "attack", no_function),
+    "number of an attack": (
+        lambda v: jc.channels.attacks.choose([jc.channels.attacks.bit_flip()], v), "index",
+        below(0) | st.integers(1, 9),
+    ),
+    "mimicked client": (jc.channels.attacks.mimic, "client", below(0)),
+    "wrong labels": (
+        lambda v: jc.channels.attacks.flip_labels(jc.data.minibatches(DATA, 1), v, 4),
+        "byzantine", st.sampled_from([[0], np.ones(4, bool), np.zeros((2, 2), bool)]),
+    ),
     "noise": (jc.channels.attacks.gaussian, "scale", negative),
     "who lies": (
         lambda v: jc.topology.byzantine_mask(v, 4), "byzantine|who",
         st.sampled_from(["all", [0.5], [-9], [4], [True]]),
     ),
     "proximal": (jc.local.proximal, "penalty", negative),
+    "FedProx": (jc.local.fedprox, "mu", negative),
+    "FedGA": (jc.local.fedga, "beta", negative),
+    "FedDyn": (jc.local.feddyn, "alpha", not_positive),
+    "FedNova": (jc.local.fednova, "momentum", not_share | st.just(1.0)),
+    "federated method": (
+        lambda v: jc.federated(loss, optax.sgd(0.1), method=v), "method", words | st.integers(),
+    ),
+    "federated weights": (
+        lambda v: jc.federated(loss, optax.sgd(0.1), weights=v).init(jnp.zeros((2, 1))), "weights",
+        st.sampled_from([[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan]]),
+    ),
+    "local steps of clients": (
+        lambda v: jc.federated(loss, optax.sgd(0.1), num_steps=v).init(jnp.zeros((2, 1))),
+        "num_steps", st.sampled_from([[1], [0, 1], [1, 2]]),
+    ),
+    "marked function": (jc.stateful, "function", no_function),
     "stale power": (jc.local.polynomial_staleness, "power", negative),
     "largest delay": (jc.local.drop_stale, "largest", below(0)),
     "delay of updates": (jc.local.delay_updates, "delay", below(0)),
@@ -134,10 +186,15 @@ CASES = {
     "partition": (lambda v: jc.data.iid(20, v), "n", below(1) | st.integers(21, 99)),
     "dirichlet": (lambda v: jc.data.dirichlet(LABELS, 4, v), "alpha", not_positive),
     "labels": (lambda v: jc.data.by_label(LABELS, v), "n", below(1) | st.integers(21, 99)),
-    "batches": (jc.data.minibatches, "batch_size", below(1)),
+    "batches": (lambda v: jc.data.minibatches(DATA, v), "batch_size", below(1)),
+    "batches of passes": (lambda v: jc.data.epochs(DATA, v), "batch_size", below(1)),
+    "batches of no data": (lambda v: jc.data.minibatches(v, 1), "data", no_function),
+    "batches of a function": (jc.data.from_function, "function", no_function),
+    "batches of rounds": (
+        jc.data.stacked, "data", st.sampled_from([1.0, (np.ones((1, 2)), np.ones((2, 2)))]),
+    ),
     "data set": (jc.data.load, "name", words),
     "split": (lambda v: jc.data.load("digits", v), "split", words),
-    "batches of clients": (jc.data.sources.local_batches, "batch_size", below(1)),
     "accuracy's batches": (
         lambda v: jc.metrics.accuracy(lambda p, x: x, LABELS, LABELS, batch_size=v), "batch_size",
         below(1),
@@ -155,7 +212,7 @@ CASES = {
         lambda v: jc.objectives.disagreement_points(num_steps=v), "num_steps", below(1),
     ),
     "rounds of a run": (
-        lambda v: jc.run(ALGORITHM, ALGORITHM.init(jnp.zeros((4, 1))), jc.data.minibatches(DATA, 1), KEY, num_rounds=v),
+        lambda v: jc.run(ALGORITHM, START, jc.data.minibatches(DATA, 1), KEY, num_rounds=v),
         "num_rounds", below(1),
     ),
     "rounds of a fit": (lambda v: fit(num_rounds=v), "num_rounds", below(1)),
@@ -166,7 +223,7 @@ CASES = {
     ),
     "sweep's seeds": (lambda v: jc.sweep(lambda s, k: s, {"lr": [0.1]}, v), "seeds", below(1)),
     "clients of a state": (
-        lambda v: ALGORITHM.update(ALGORITHM.init(jnp.zeros((4, 1))), jnp.zeros((v, 1)), KEY),
+        lambda v: ALGORITHM.update(START, jnp.zeros((v, 1)), KEY),
         "batch|n=|client", st.integers(1, 9).filter(lambda n: n != 4),
     ),
 }  # fmt: skip

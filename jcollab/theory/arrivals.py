@@ -250,15 +250,15 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
 
 
 def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array], PyTree]:
-    """A ``sample`` hook for :func:`jcollab.run` that draws for the arriving client only.
+    """A function for :func:`jcollab.data.from_function` that draws for the arriving client only.
 
-    It draws what :func:`jcollab.data.minibatches` draws for that client, without the others'.
+    Its draws are those of :func:`jcollab.data.minibatches` for that client.
 
     Args:
         batch_size: b, examples per arrival.
 
     Returns:
-        ``sample((data, arrivals), key, step) -> batch`` with leaves ``[1, b, ...]``, for a
+        ``function((data, arrivals), key, step) -> batch`` with leaves ``[1, b, ...]``, for a
         ``ClientData`` and the algorithm's schedule.
 
     Raises:
@@ -266,7 +266,7 @@ def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array
     """
     checks.count("batch_size", batch_size)
 
-    def sample(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
+    def draw(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
         client_data, arrivals = data
         i = arrivals.client[step % arrivals.client.shape[0]]
         own = jax.random.fold_in(key, i)
@@ -274,7 +274,7 @@ def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array
         chosen = client_data.indices[i, places]
         return jax.tree.map(lambda leaf: leaf[chosen][None], client_data.examples)
 
-    return sample
+    return draw
 
 
 def as_array(values: Any) -> Any:
