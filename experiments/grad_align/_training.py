@@ -72,15 +72,14 @@ def local_method(
     "FedGA" has the displacement ``value``, "FedProx" the penalty ``value``; "SCAFFOLD", and any
     other name for plain steps, have none.
     """
-    drift = None
+    chosen = jc.local.fedavg()
     if method == "FedGA":
-        drift = jc.local.gradient_alignment(value)
+        chosen = jc.local.fedga(value)
     elif method == "FedProx":
-        parts = (jc.local.proximal(value), *parts)
+        chosen = jc.local.fedprox(value)
     elif method == "SCAFFOLD":
-        parts, drift = (jc.local.control_variate(), *parts), jc.local.scaffold(recomputed=True)
-    options |= {"local_steps": steps, "source": jc.data.sources.repeated(), "drift": drift}
-    return jc.federated(loss, optax.chain(*parts), **options)
+        chosen = jc.local.scaffold(recomputed=True)
+    return jc.federated(loss, optax.chain(*parts), local_steps=steps, method=chosen, **options)
 
 
 class Task(NamedTuple):
@@ -120,12 +119,13 @@ def train(
     values: tuple[float, ...],
     build: Callable[[Any, Any], jc.Algorithm],
     clients: int,
-    sample: Any = jc.data.whole,
+    batches: Any = None,
 ) -> list[Row]:
     """A row for each value and seed, measured at the server's model over ALL clients.
 
     ``names`` are those of the method and of the method at beta = 0, ``field`` is "beta", "mu" or
-    "". Of the shards, the ``clients`` of ``build(loss, value)`` get ``sample``. Keeps the curves.
+    "". The ``clients`` of ``build(loss, value)`` get ``batches``, all shards by default. Keeps the
+    curves.
     """
     loss = jc.objectives.classification(task.model.apply)
     whole = jc.metrics.accuracy(task.model.apply, *task.test)
@@ -151,12 +151,11 @@ def train(
         context,
         lambda setting: build(loss, setting and setting[field]),
         start,
-        task.shards,
+        jc.data.full_batch(task.shards) if batches is None else batches,
         data_axes=None,
         rounds=config.rounds,
         seeds=config.seed + np.arange(config.num_seeds),
         settings={field: values} if field else None,
-        sample=sample,
         evaluate=evaluate,
         evaluations=config.evaluations,
         tolerant=True,

@@ -117,8 +117,9 @@ def run(config: Config, context: Context) -> list[Row]:
             else:
                 algorithm = training.local_method(method, loss, beta, config.local_steps, sgd)
 
-            def update(state: jc.State, batch: Any, key: Any) -> Any:  # batch: all data of clients
+            def update(state: jc.State, batch: Any, key: Any) -> Any:
                 variance = jc.metrics.gradient_variance(loss, batch, prefix="server_")
+                batch = batch if algorithm.cohort is None else jc.data.full_batch(batch)
                 return jc.with_metrics(algorithm, variance).update(state, batch, key)
 
             return jc.Algorithm(algorithm.init, update)
@@ -127,11 +128,10 @@ def run(config: Config, context: Context) -> list[Row]:
             context,
             build,
             start,
-            train,
+            jc.data.full_batch(train),
             rounds=rounds,
             seeds=seeds,
             settings=None if betas == (None,) else {"beta": betas},
-            sample=jc.data.whole,
             data_axes=0,
             tolerant=True,
             tags={"method": method},

@@ -59,8 +59,10 @@ def run(config: Config, context: Context) -> list[Row]:
         return jc.algorithms.grad_align(loss, optimizer, beta)
 
     names = "GradAlign", "parallel SGD"
-    options = {"clients": config.num_sampled, "sample": some_shards}
-    return training.train(context, config, task, names, "beta", config.betas, build, **options)
+    batches = jc.data.from_function(some_shards, task.shards)
+    return training.train(
+        context, config, task, names, "beta", config.betas, build, config.num_sampled, batches
+    )
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
