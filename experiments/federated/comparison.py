@@ -35,28 +35,21 @@ from jcollab import local
 # name: what the method changes in FedAvg, from the learning rate and the number of local steps
 METHODS: dict[str, Callable[[Any, int], dict[str, Any]]] = {
     "FedAvg": lambda rate, steps: {},
-    "FedProx": lambda rate, steps: {"optimizer": optax.chain(local.proximal(0.1), optax.sgd(rate))},
-    "SCAFFOLD": lambda rate, steps: _corrected(rate, local.scaffold()),
+    "FedProx": lambda rate, steps: {"method": local.fedprox(0.1)},
+    "SCAFFOLD": lambda rate, steps: {"method": local.scaffold()},
     # half the learning rate, as in the authors' commands
-    "FedGA": lambda rate, steps: {"drift": local.gradient_alignment(rate / 2)},
+    "FedGA": lambda rate, steps: {"method": local.fedga(rate / 2)},
     # what local steps add to the variance of gradients is just taken back
-    "FedGA c=0": lambda rate, steps: {"drift": local.gradient_alignment(rate * (steps - 1) / 2)},
-    "FedDyn": lambda rate, steps: _corrected(
-        rate, local.dynamic_regularization(0.1), local.proximal(0.1)
-    ),
+    "FedGA c=0": lambda rate, steps: {"method": local.fedga(rate * (steps - 1) / 2)},
+    "FedDyn": lambda rate, steps: {"method": local.feddyn(0.1)},
     "FedAvgM": lambda rate, steps: {"server_optimizer": optax.sgd(1.0, momentum=0.9)},
     "FedAdam": lambda rate, steps: {"server_optimizer": optax.adam(0.01, eps=1e-3)},
     # not in the presets
-    "SCAFFOLD recomputed": lambda rate, steps: _corrected(rate, local.scaffold(recomputed=True)),
-    "FedNova": lambda rate, steps: {"length": local.normalized()},
+    "SCAFFOLD recomputed": lambda rate, steps: {"method": local.scaffold(recomputed=True)},
+    "FedNova": lambda rate, steps: {"method": local.fednova()},
     "FedYogi": lambda rate, steps: {"server_optimizer": optax.yogi(0.01)},
     "FedAdagrad": lambda rate, steps: {"server_optimizer": optax.adagrad(0.03)},
 }
-
-
-def _corrected(rate: Any, drift: Any, *before: Any) -> dict[str, Any]:
-    steps = optax.chain(*before, local.control_variate(), optax.sgd(rate))
-    return {"optimizer": steps, "drift": drift}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,24 +114,22 @@ def run(config: Config, context: Context) -> list[Row]:
 
         def build(setting: Any, name: str = name) -> jc.Algorithm:
             rate = setting["learning_rate"]
-            options = {"optimizer": optax.sgd(rate)} | METHODS[name](rate, config.local_steps)
             return jc.federated(
                 loss,
+                optax.sgd(rate),
                 num_sampled=config.num_sampled,
                 local_steps=config.local_steps,
-                source=jc.data.sources.local_batches(config.batch_size),
-                **options,
+                **METHODS[name](rate, config.local_steps),
             )
 
         done = train_replicas(
             context,
             build,
             task.start(config.n),
-            partitions(parts, task.train),
+            jc.data.minibatches(partitions(parts, task.train), config.batch_size),
             rounds=config.rounds,
             seeds=seeds,
             settings={"learning_rate": config.learning_rates},
-            sample=jc.data.whole,
             evaluate=task.evaluate,
             evaluations=config.evaluations,
             tune=Tune("validation_mean_accuracy", last=3),
