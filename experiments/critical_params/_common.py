@@ -50,13 +50,11 @@ def monte_carlo(
     )
     algorithm = delayed_sgd(jc.data.synthetic.regression_loss, rate, delay)
     algorithm = jc.with_metrics(algorithm, lambda state: {"x2": jnp.sum(state.shared.params**2)})
-    sample = jc.data.synthetic.regression_samples(b)
+    batches = jc.data.from_function(jc.data.synthetic.regression_samples(b), problem)
 
     def squares(key: jax.Array) -> jax.Array:
         state = algorithm.init(jnp.ones((delay + 1, d)) / np.sqrt(d))
-        _, log = jc.run(
-            algorithm, state, jc.data.from_function(sample, problem), key, num_rounds=times[-1]
-        )
+        _, log = jc.run(algorithm, state, batches, key, num_rounds=times[-1])
         return log["x2"][np.array(times) - 1]
 
     keys = jax.random.split(jax.random.key(config.seed), config.runs)
@@ -125,14 +123,14 @@ def tune(
     """
     data = jc.data.client_data(problem.examples, [np.arange(len(problem.examples.y))])
     evaluated = jax.tree.map(lambda leaf: leaf[problem.evaluated], problem.examples)
-    sample, params = jc.data.minibatches(b), jc.replicate(problem.start, n)
+    batches, params = jc.data.minibatches(data, b), jc.replicate(problem.start, n)
 
     def advance(rate: Any, key: jax.Array, state: jc.State, count: jax.Array) -> tuple:
         algorithm = build(rate)
 
         def step(_: Any, state: jc.State) -> jc.State:
-            sample_key, update_key = jax.random.split(jax.random.fold_in(key, state.step))
-            return algorithm.update(state, sample(data, sample_key, state.step), update_key)[0]
+            _, update_key = jc.core.round_keys(key, state.step)
+            return algorithm.update(state, batches.draw(key, state.step), update_key)[0]
 
         state = jax.lax.fori_loop(0, count, step, state)
         model = jax.tree.map(lambda leaf: leaf[0], jc.params_of(state))

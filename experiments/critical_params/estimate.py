@@ -70,9 +70,9 @@ def run(config: Config, context: Context) -> list[Row]:
     part = jax.tree.map(lambda leaf: leaf[:20_000], examples)
     metrics = noise_scale.measured(loss, part)
     algorithm = jc.with_metrics(jc.centralized(loss, optax.sgd(0.02)), metrics)
-    options = {"num_rounds": config.trajectory, "sample": jc.data.synthetic.regression_samples(1)}
+    batches = jc.data.from_function(jc.data.synthetic.regression_samples(1), problem)
     state = algorithm.init(3 * point[None])
-    log = jc.run(algorithm, state, problem, keys[2], **options)[1]
+    log = jc.run(algorithm, state, batches, keys[2], num_rounds=config.trajectory)[1]
     signal, noise = (np.asarray(log[name], float) for name in ("signal", "noise"))
     context.kept["trajectory"] = signal, noise
     m, variance = noise_scale.fit(signal, noise, weights=1 / noise**2)

@@ -243,15 +243,15 @@ def train(
 
     def train_stage(stage: int, start: Any, conditions: Sequence[tuple[float, str]]) -> Replicas:
         which = np.repeat([names.index(pool) for _, pool in conditions], len(seeds))
+        data = arrays | {"start": starts[which], "size": sizes[which]}
         return train_replicas(
             context,
             lambda setting: build(stage, setting),
             start,
-            jax.tree.map(jnp.asarray, arrays | {"start": starts[which], "size": sizes[which]}),
+            jc.data.from_function(sample, jax.tree.map(jnp.asarray, data)),
             rounds=(1, members)[stage] * rounds[stage],
             seeds=seeds,
             settings={"alpha": [alpha for alpha, _ in conditions]},
-            sample=sample,
             data_axes={"x": None, "y": None, "pool": None, "start": 0, "size": 0},
             fold=stage,
             tags={"stage": ("first members", "later members")[stage]},
@@ -260,8 +260,8 @@ def train(
     first = train_stage(0, draw, [(0.0, names[0])])
     if not conditions or not first.finished:
         return first, None
-    init, key = build(1, {"alpha": 0.0}).init, jax.random.key(0)
-    state = jax.vmap(lambda params: init(key, params))(jc.params_of(first.state()))
+    init = build(1, {"alpha": 0.0}).init
+    state = jax.vmap(lambda params: init(params))(jc.params_of(first.state()))
     state = state._replace(step=jnp.full_like(state.step, rounds[1]))
     state = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(conditions)), state)
     later = train_stage(1, state, conditions)

@@ -68,8 +68,11 @@ def run(config: Config, context: Context) -> list[Row]:
     def sample(data: Any, key: jax.Array, step: jax.Array) -> dict[str, jax.Array]:
         clients, pool = data
         own, public = jax.random.split(key)
-        batch = jc.data.minibatches(config.batch_size)(clients, own, step)
-        points = pool[jax.random.randint(public, (config.batch_size,), 0, len(pool))]
+        shape, sizes = (config.batch_size,), clients.mask.sum(1)
+        draw = jax.vmap(lambda key, rows, size: rows[jax.random.randint(key, shape, 0, size)])
+        chosen = draw(jc.layout.client_keys(own, n), clients.indices, sizes)
+        batch = jax.tree.map(lambda leaf: leaf[chosen], clients.examples)
+        points = pool[jax.random.randint(public, shape, 0, len(pool))]
         return {"x": batch.x, "y": batch.y, "unlabeled": jc.replicate(points, n)}
 
     def build(setting: Any) -> jc.Algorithm:
@@ -88,15 +91,15 @@ def run(config: Config, context: Context) -> list[Row]:
         each = jax.vmap(lambda key: model.init(key, problem.train.x[:1]))
         return algorithm.init(each(jax.random.split(key, n)))
 
+    clients = partitions([deal(s) for s in seeds], problem.train)
     done = train_replicas(
         context,
         build,
         start,
-        (partitions([deal(s) for s in seeds], problem.train), problem.pools[config.pool]),
+        jc.data.from_function(sample, (clients, problem.pools[config.pool])),
         rounds=config.rounds,
         seeds=seeds,
         settings={"alpha": [0.0, config.alpha]},
-        sample=sample,
         data_axes=(PARTITIONED, None),
     )
     if not done.finished:

@@ -167,13 +167,13 @@ def minimize(
 ) -> Any:
     """Trained parameters of a model of the flow's images, which have no labels."""
     rows, key = np.arange(len(problem.seen)), jax.random.key(problem.config.seed)
+    data = jc.data.client_data(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows])
     result = context.fit(
         algorithm,
         algorithm.init(jc.replicate(start, 1)),
-        jc.data.client_data(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows]),
+        jc.data.minibatches(data, problem.config.flow_batch_size),
         key,
         num_rounds=rounds,
-        sample=jc.data.minibatches(problem.config.flow_batch_size),
         description=name,
         tags={"stage": name},
     )

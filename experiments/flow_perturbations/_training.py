@@ -123,8 +123,9 @@ class Classifier:
 def augmentation(
     name: str, problem: Problem, classifier: Classifier, models: dict[str, Model]
 ) -> Callable | None:
-    """The hook of a method; ``models`` are the flow and the VAE."""
-    config, predict, mean, unit = problem.config, classifier.predict, problem.mean, (0.0, 1.0)
+    """The augmentation of a method; ``models`` are the flow and the VAE."""
+    config, mean, unit = problem.config, problem.mean, (0.0, 1.0)
+    predict, on_inputs = jc.stateful(classifier.predict), jc.objectives.on_inputs
     norm = None if config.random_norm == "none" else config.random_norm
     ball = {"radius": config.random_radius, "norm": norm, "clamp": unit}
     size, steps = config.pgd_radius, config.attack_steps
@@ -132,10 +133,14 @@ def augmentation(
     latents = _ascent(config) | {"labels": config.attack_labels, "clamp": unit}
     hooks = {
         "plain": lambda: None,
-        "crop_flip": lambda: functools.partial(jc.data.crop_and_flip, padding=config.shift),
+        "crop_flip": lambda: on_inputs(
+            functools.partial(jc.data.crop_and_flip, padding=config.shift)
+        ),
         "mixup": lambda: jc.data.mixup(problem.num_classes, config.mixup_alpha),
         # a square of zeros after normalization
-        "cutout": lambda: lambda x, key: jc.data.cutout(x - mean, key, config.cutout_size) + mean,
+        "cutout": lambda: on_inputs(
+            lambda x, key: jc.data.cutout(x - mean, key, config.cutout_size) + mean
+        ),
         "pgd": lambda: perturb.pgd(predict, **pixels),
         "vae": lambda: perturb.randomized(*models["vae"], radius=config.vae_radius),
         "away": lambda: perturb.away(*models["flow"], **ball),
@@ -161,8 +166,9 @@ def loss_of(
     hook = augmentation(name, problem, classifier, models)
     if problem.config.crop_flip:
         crop = functools.partial(jc.data.crop_and_flip, padding=problem.config.crop_flip)
-        hook = jc.objectives.in_turn(crop, *([hook] if hook else []))
-    return jc.objectives.classification(classifier.predict, augment=hook, train=classifier.train)
+        hook = jc.objectives.in_turn(jc.objectives.on_inputs(crop), *([hook] if hook else []))
+    predict, train = jc.stateful(classifier.predict), jc.stateful(classifier.train)
+    return jc.objectives.classification(predict, augment=hook, train=train)
 
 
 def _optimizer(config: Config) -> optax.GradientTransformation:
@@ -176,7 +182,7 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def compare(
-    problem: Problem, context: Context, algorithm: Callable, n: int, data: Any, **options: Any
+    problem: Problem, context: Context, algorithm: Callable, n: int, batches: Any, **options: Any
 ) -> list[Row]:
     """Trains ``algorithm(loss, optimizer)`` of n clients with every method, paired by seed.
 
@@ -219,7 +225,7 @@ def compare(
             context,
             build,
             start,
-            data,
+            batches,
             rounds=config.rounds,
             seeds=config.seed + np.arange(config.num_seeds),
             settings=settings,

@@ -114,5 +114,5 @@ def run(config: Config, context: Context) -> list[Row]:
     """Trains one classifier for each method and seed."""
     problem = make_problem(config)
     data = jc.data.client_data(problem.train, [np.arange(len(problem.train.y))])
-    options = {"sample": jc.data.minibatches(config.batch_size), "data_axes": None}
-    return training.compare(problem, context, jc.centralized, 1, data, **options)
+    batches = jc.data.minibatches(data, config.batch_size)
+    return training.compare(problem, context, jc.centralized, 1, batches, data_axes=None)

@@ -63,7 +63,6 @@ def run(config: Config, context: Context) -> list[Row]:
     problem = make_problem(config)
     seeds, labels = config.seed + np.arange(config.num_seeds), problem.train.y
     parts = [jc.data.dirichlet(labels, config.n, config.alpha, seed=seed) for seed in seeds]
-    source = jc.data.sources.local_batches(config.batch_size)
-    fedavg = functools.partial(jc.federated, local_steps=config.local_steps, source=source)
-    data = partitions(parts, problem.train)
-    return training.compare(problem, context, fedavg, config.n, data, sample=jc.data.whole)
+    fedavg = functools.partial(jc.federated, local_steps=config.local_steps)
+    batches = jc.data.minibatches(partitions(parts, problem.train), config.batch_size)
+    return training.compare(problem, context, fedavg, config.n, batches)

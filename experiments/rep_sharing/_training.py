@@ -189,11 +189,10 @@ def train(
         context,
         build,
         start,
-        partitions([deal(known.y, n, seed) for seed in seeds], known),
+        jc.data.full_batch(partitions([deal(known.y, n, seed) for seed in seeds], known)),
         rounds=config.rounds,
         seeds=seeds,
         settings=settings,
-        sample=jc.data.whole,
         evaluate=lambda state: {"client_accuracy": seen(state)},
         evaluations=config.evaluations,
         tags=tags | {"clients": n},
@@ -217,7 +216,8 @@ def _functions(model: Any, count: int) -> tuple[Any, ...]:
     def predict(params: Any, model_state: Any, x: Any) -> Any:
         return head(params, see(params, model_state, x))
 
-    return init, predict, jc.algorithms.Group(features, head, count, *look)
+    group = jc.algorithms.Group(features, head, count, *look)
+    return init, jc.stateful(predict), group
 
 
 def summary(accuracy: np.ndarray) -> Row:
