@@ -92,19 +92,21 @@ def lift(loss: Callable) -> Objective:
     return lifted
 
 
-def lift_predict(predict: Callable) -> Callable[[PyTree, PyTree, Any], Any]:
+def lift_predict(predict: Callable, name: str = "predict") -> Callable[[PyTree, PyTree, Any], Any]:
     """``predict(params, model_state, x)`` from ``predict(params, x)`` or a stateful one.
 
+    Args:
+        predict: the function.
+        name: of the function in error messages.
+
     Raises:
-        TypeError: if ``predict`` is not callable.
+        TypeError: if it is not callable; when it is called, if it takes something else.
     """
-    checks.functions(predict=predict)
+    checks.functions(**{name: predict})
     if isinstance(predict, Stateful):
         form = "(params, model_state, x)"
-        return lambda params, model_state, x: _call(
-            "predict", predict, form, params, model_state, x
-        )
-    return lambda params, model_state, x: _call("predict", predict, "(params, x)", params, x)
+        return lambda params, model_state, x: _call(name, predict, form, params, model_state, x)
+    return lambda params, model_state, x: _call(name, predict, "(params, x)", params, x)
 
 
 def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:

@@ -39,7 +39,7 @@ def test_features_with_statistics_are_those_of_the_module():
     _, new = train(params, model_state, x, jax.random.key(0))
     (first, *_), (before, *_) = jax.tree.leaves(new), jax.tree.leaves(model_state)
     assert not jnp.allclose(first, before)
-    with pytest.raises(ValueError, match="depth must be 9 or 18, got 34"):
+    with pytest.raises(ValueError, match="depth must be one of 9, 18, got 34"):
         jc.models.FeatureResNet(34).init(jax.random.key(0), x)
     with pytest.raises(ValueError, match="images must be at least 16 x 16"):
         model.init(jax.random.key(0), x[:, :8])

@@ -28,8 +28,9 @@ def test_statistics_change_in_training_only():
     batch = jc.data.Dataset(x, jnp.arange(6) % 3)
     attack = perturb.pgd(predict, radius=0.1, step_size=0.05, num_steps=2)
     loss = jax.jit(jc.objectives.classification(predict, augment=attack, train=train))
-    _, (new, _) = loss(params, model_state, batch, KEY)
-    seen = attack(batch, params, jax.random.split(KEY)[0], model_state=model_state)
+    _, new, _ = loss(params, model_state, batch, KEY)
+    model = jc.objectives.Model(params, model_state)
+    seen = attack(batch, model, jax.random.split(KEY)[0])
     _, once = train(params, model_state, seen.x, KEY)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new, once)
     moved = [

@@ -157,7 +157,7 @@ def test_bad_input_is_named():
         objectives.federated_distillation(form="l1")
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         prototypes.few_sample_means(KEY, jnp.ones((2, 1)), jnp.zeros(2, int), 2, 0)
-    with pytest.raises(ValueError, match="by must be 'clients' or 'samples', got 'n'"):
+    with pytest.raises(ValueError, match="by must be one of clients, samples, got 'n'"):
         prototypes.weigh(jnp.ones((2, 1)), jnp.ones(2), "n")
     with pytest.raises(ValueError, match="no observations are received"):
         none = prototypes.Received(*(jnp.zeros(s) for s in [(2, 3), (2,), (0, 2, 3), (0, 2)]))

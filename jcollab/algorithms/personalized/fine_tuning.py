@@ -41,7 +41,7 @@ def fine_tuning(
             several.
     """
     checks.parts(optimizer=optimizer)
-    checks.count("n", n)
+    checks.counts(n=n)
     alone = decentralized(loss, optimizer, identity())
 
     def init(params: PyTree | State, model_state: PyTree = ()) -> State:

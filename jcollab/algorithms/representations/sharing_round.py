@@ -139,7 +139,7 @@ def whole(params: PyTree, model_state: PyTree) -> PyTree:
 
 def _publish(settings: Settings, kind: Group, size: int) -> Callable:
     """The messages of one client: class means, and observations."""
-    look, release = lift_predict(kind.features), settings.release
+    look, release = lift_predict(kind.features, "features"), settings.release
     num_classes, num_sent = settings.num_classes, settings.num_sent
 
     def publish(

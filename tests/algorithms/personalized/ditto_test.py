@@ -48,7 +48,7 @@ def test_ditto_beside_one_shared_model(x64):
 
 
 def test_ditto_beside_federated_averaging(x64):
-    """H local steps of both models, each on its own batch; the server's model is the centre."""
+    """H local steps of both models, each on its own batch; the server's model is the center."""
     params, batches = problem()
     params = np.tile(params[:1], (N, 1))
     steps = jax.tree.map(lambda leaf: leaf.reshape(2, 2, N, D).swapaxes(1, 2), batches)
@@ -59,7 +59,6 @@ def test_ditto_beside_federated_averaging(x64):
         optax.sgd(0.2),
         attraction=0.5,
         local_steps=2,
-        source=jc.data.sources.stacked(),
     )
     state, _ = train(algorithm, params, steps)
     w, v = params[0], params.copy()

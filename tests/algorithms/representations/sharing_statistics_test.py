@@ -22,10 +22,12 @@ from tests.algorithms.representations.representation_sharing_test import (
 )
 
 
+@jc.stateful
 def centered(p, model_state, x):
     return jnp.tanh((x - model_state) @ p["w"])
 
 
+@jc.stateful
 def centering(p, model_state, x, key):
     mean = x.mean(0)
     return jnp.tanh((x - mean) @ p["w"]), 0.9 * model_state + 0.1 * mean
@@ -41,7 +43,7 @@ def test_batch_statistics_are_carried_along_and_used_in_messages():
         return x
 
     server = jc.server()
-    watched = server._replace(update=lambda x, s, **kw: server.update(spy(x), s, **kw))
+    watched = server._replace(update=lambda x, s, context: server.update(spy(x), s, context))
     algorithm = build(model, watched, objectives.representation_sharing(1.0, 0.0), batch_size=2)
     state = algorithm.init(params(), start)
     new, _ = algorithm.update(state, data, KEY)
