@@ -110,9 +110,7 @@ def public(module):
 
 def modules(package="jcollab"):
     """A package and the modules and packages that it shows, with theirs."""
-    shown = [
-        f"{package}.{name}" for name in getattr(importlib.import_module(package), "__all__", ())
-    ]
+    shown = getattr(importlib.import_module(package), "__all__", ())
     paths = [f"{package}.{name}" for name in shown]
     inner = [path for path in paths if inspect.ismodule(resolve(path))]
     return [package, *(deeper for path in inner for deeper in modules(path))]
