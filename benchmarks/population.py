@@ -45,7 +45,7 @@ def population_data(clients: int, seed: int = 0) -> jc.data.ClientRanges:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((clients * EXAMPLES, FEATURES), np.float32)
     y = (x @ rng.standard_normal((FEATURES, CLASSES), np.float32)).argmax(1).astype(np.int32)
-    return jc.data.client_ranges(jc.data.Dataset(x, y), sizes=np.full(clients, EXAMPLES))
+    return jc.data.by_owner(jc.data.Dataset(x, y), sizes=np.full(clients, EXAMPLES))
 
 
 def _program(method: str, population: int) -> Callable[[], Any]:

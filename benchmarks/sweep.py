@@ -63,7 +63,7 @@ def measure() -> list[dict[str, Any]]:
 
 def _problem() -> Callable:
     train = jc.data.load("digits")
-    data = jc.data.client_data(train, jc.data.iid(len(train.y), CLIENTS))
+    data = jc.data.by_client(train, jc.data.iid(len(train.y), CLIENTS))
     model = jc.models.MLP(10, (32,))
     params = jc.replicate(model.init(jax.random.key(0), train.x[:1]), CLIENTS)
     loss, topology = jc.objectives.classification(model.apply), jc.topology.ring(CLIENTS)

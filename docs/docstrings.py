@@ -14,8 +14,6 @@ LAZY = {
     "jcollab.fit": "jcollab.training.fit",
     "jcollab.sweep": "jcollab.training.sweeps.sweep",
     "jcollab.text.dual_encoder": "jcollab.text.pair_training.dual_encoder",
-    "jcollab.training.run_offloaded": "jcollab.training.host_memory.run_offloaded",
-    "jcollab.training.offload": "jcollab.training.host_memory.offload",
 }
 # whose signature is set, at run time, to that of another function beside it
 SIGNATURES = {"jcollab.algorithms.federated.federated.federated": "federated_cohort"}

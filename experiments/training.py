@@ -204,7 +204,7 @@ def partitions(parts: Sequence[Any], examples: jc.data.Dataset) -> jc.data.Clien
     Returns:
         Leaves ``indices`` and ``mask`` are ``[S, n, w]``.
     """
-    each = [jc.data.client_data(examples, part) for part in parts]
+    each = [jc.data.by_client(examples, part) for part in parts]
     return jc.data.ClientData(
         each[0].examples,
         jnp.stack([data.indices for data in each]),

@@ -36,7 +36,7 @@ matrices = st.integers(2, 5).flatmap(
 )
 KEY, TOPOLOGY = jax.random.key(0), jc.topology.ring(4)
 LABELS = np.arange(20) % 4
-DATA = jc.data.client_data(np.arange(8.0)[:, None], jc.data.iid(8, 4))
+DATA = jc.data.by_client(np.arange(8.0)[:, None], jc.data.iid(8, 4))
 RULE, MIXER = jc.aggregators.weighted(), jc.gossip(TOPOLOGY)
 
 

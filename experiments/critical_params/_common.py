@@ -121,7 +121,7 @@ def tune(
 
     All rates see the same draws. ``build(learning_rate)`` makes an algorithm with one model.
     """
-    data = jc.data.client_data(problem.examples, [np.arange(len(problem.examples.y))])
+    data = jc.data.by_client(problem.examples, [np.arange(len(problem.examples.y))])
     evaluated = jax.tree.map(lambda leaf: leaf[problem.evaluated], problem.examples)
     batches, params = jc.data.minibatches(data, b), jc.replicate(problem.start, n)
 

@@ -89,7 +89,7 @@ def population_data(config: Config, clients: int) -> jc.data.ClientRanges:
     x = rng.standard_normal((clients * config.examples, config.features), np.float32)
     teacher = rng.standard_normal((config.features, CLASSES), np.float32)
     y = (x @ teacher).argmax(1).astype(np.int32)
-    return jc.data.client_ranges(jc.data.Dataset(x, y), sizes=np.full(clients, config.examples))
+    return jc.data.by_owner(jc.data.Dataset(x, y), sizes=np.full(clients, config.examples))
 
 
 class _Run:

@@ -167,7 +167,7 @@ def minimize(
 ) -> Any:
     """Trained parameters of a model of the flow's images, which have no labels."""
     rows, key = np.arange(len(problem.seen)), jax.random.key(problem.config.seed)
-    data = jc.data.client_data(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows])
+    data = jc.data.by_client(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows])
     result = context.fit(
         algorithm,
         algorithm.init(jc.replicate(start, 1)),

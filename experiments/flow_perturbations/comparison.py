@@ -113,6 +113,6 @@ SMOKE = {
 def run(config: Config, context: Context) -> list[Row]:
     """Trains one classifier for each method and seed."""
     problem = make_problem(config)
-    data = jc.data.client_data(problem.train, [np.arange(len(problem.train.y))])
+    data = jc.data.by_client(problem.train, [np.arange(len(problem.train.y))])
     batches = jc.data.minibatches(data, config.batch_size)
     return training.compare(problem, context, jc.centralized, 1, batches, data_axes=None)

@@ -185,7 +185,7 @@ def _train(
             for part in group.parts
             for half in np.array_split(part, halves)
         ]
-        flat = jc.data.client_data(examples, parts)
+        flat = jc.data.by_client(examples, parts)
         indices, mask = (leaf.reshape(len(groups), -1, leaf.shape[1]) for leaf in flat[1:])
         return jc.data.ClientData(flat.examples, indices, mask)
 

@@ -347,7 +347,7 @@ def flip_labels(batches: Batches, byzantine: Any, num_classes: int) -> FlippedLa
             it is used, if the mask has another length than n.
 
     Example:
-        >>> data = jc.data.client_data(jc.data.Dataset(np.zeros(2), np.array([0, 1])), [[0], [1]])
+        >>> data = jc.data.by_client(jc.data.Dataset(np.zeros(2), np.array([0, 1])), [[0], [1]])
         >>> batches = jc.data.minibatches(data, 3)
         >>> flip_labels(batches, [False, True], 10).draw(jax.random.key(0), 0).y.tolist()
         [[0, 0, 0], [8, 8, 8]]

@@ -2,13 +2,15 @@
 
 from jcollab.data import synthetic
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, cutout, mixup, normalize
-from jcollab.data.batches import epochs, from_function, full_batch, minibatches, stacked
+from jcollab.data.batches import arriving, epochs, from_function, full_batch, minibatches, stacked
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
+    Names,
+    by_client,
+    by_owner,
     client_arrays,
-    client_data,
-    client_ranges,
+    from_clients,
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
@@ -19,18 +21,21 @@ __all__ = [
     "ClientData",
     "ClientRanges",
     "Dataset",
+    "Names",
+    "arriving",
+    "by_client",
     "by_label",
+    "by_owner",
     "by_size",
     "by_user",
     "client_arrays",
-    "client_data",
-    "client_ranges",
     "crop_and_flip",
     "cutout",
     "data_dir",
     "digits",
     "dirichlet",
     "epochs",
+    "from_clients",
     "from_function",
     "full_batch",
     "iid",

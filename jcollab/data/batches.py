@@ -19,7 +19,7 @@ import numpy as np
 
 from jcollab import checks, layout
 from jcollab.core import LocalRows, round_keys
-from jcollab.data.clients import ClientData, ClientRanges
+from jcollab.data.clients import ClientData, ClientRanges, as_lists, check_clients
 
 PyTree = Any
 Array = jax.Array
@@ -214,7 +214,8 @@ def minibatches(data: ClientData | ClientRanges, batch_size: int) -> Minibatches
     """Batches that each client draws from its own examples, uniformly with replacement.
 
     Args:
-        data: from :func:`jcollab.data.by_client` or :func:`jcollab.data.by_owner`.
+        data: from :func:`jcollab.data.by_client`, :func:`jcollab.data.from_clients` or
+            :func:`jcollab.data.by_owner`.
         batch_size: b, examples in a batch; for sampled clients, in a batch of a local step.
 
     Raises:
@@ -222,34 +223,37 @@ def minibatches(data: ClientData | ClientRanges, batch_size: int) -> Minibatches
         ValueError: if batch_size < 1.
 
     Example:
-        >>> data = jc.data.client_data(jnp.arange(6.0), [[0, 1], [2, 3, 4, 5]])
+        >>> data = jc.data.by_client(jnp.arange(6.0), [[0, 1], [2, 3, 4, 5]])
         >>> jc.data.minibatches(data, 8).draw(jax.random.key(0), 0).shape
         (2, 8)
     """
-    _check(data)
+    check_clients(data)
     checks.count("batch_size", batch_size)
     return Minibatches(data, batch_size)
 
 
-def epochs(data: ClientData, batch_size: int) -> Epochs:
+def epochs(data: ClientData | ClientRanges, batch_size: int) -> Epochs:
     """Batches from passes through each client's own examples, in an order drawn for each pass.
 
     A batch goes on into the next pass where a pass ends. With sampled clients
     (:func:`jcollab.federated`), every round begins a new pass.
 
     Args:
-        data: from :func:`jcollab.data.by_client`.
+        data: from :func:`jcollab.data.by_client` or :func:`jcollab.data.from_clients`. Ranges
+            (:func:`jcollab.data.by_owner`) become lists, as long as that of the largest client.
         batch_size: b, examples in a batch (of a local step).
 
     Raises:
-        TypeError: if ``data`` is not the data of clients as index arrays.
+        TypeError: if ``data`` is not the data of clients, or is traced and has ranges.
         ValueError: if batch_size < 1.
     """
-    _check(data)
-    if not hasattr(data, "indices"):
-        raise TypeError("data must be ClientData, whose examples have places, got ClientRanges")
+    check_clients(data)
     checks.count("batch_size", batch_size)
-    smallest = 1 if checks.traced(data.mask) else int(np.min(np.sum(data.mask, 1)))
+    if isinstance(data, ClientRanges):
+        if checks.traced(data.start, data.size):
+            raise TypeError("data must be ClientData where it is traced, got ClientRanges")
+        data = as_lists(data)
+    smallest = 1 if checks.traced(data.mask) else int(np.min(np.sum(data.mask, -1)))
     return Epochs(data, batch_size, 1 + -(-(batch_size - 1) // smallest))
 
 
@@ -308,16 +312,37 @@ def from_function(function: Callable[..., PyTree], data: PyTree = (), **options:
     return Drawn(data, function, tuple(sorted(options.items())))
 
 
+def arriving(data: ClientData | ClientRanges, schedule: Any, batch_size: int) -> Drawn:
+    """Batches of the client that arrives in a round alone, leaves ``[1, b, ...]``.
+
+    They are those that :func:`minibatches` draws for that client.
+
+    Args:
+        data: as for :func:`minibatches`.
+        schedule: :class:`jcollab.theory.arrivals.Arrivals`, or numbers of clients, int ``[T]``;
+            rounds beyond the last start again.
+        batch_size: b, examples of an arrival.
+
+    Raises:
+        TypeError: if ``data`` is not the data of clients.
+        ValueError: if batch_size < 1.
+    """
+    check_clients(data)
+    checks.count("batch_size", batch_size)
+    clients = jnp.asarray(getattr(schedule, "client", schedule))
+    return from_function(_arriving, (data, clients), batch_size=batch_size)
+
+
+def _arriving(data: tuple[Any, Array], key: Array, step: Array, batch_size: int) -> PyTree:
+    own, clients = data
+    i = clients[step % len(clients)]
+    chosen = Minibatches(own, batch_size)._choose(_places(own, i), jax.random.fold_in(key, i))
+    return jax.tree.map(lambda leaf: leaf[chosen][None], own.examples)
+
+
 def as_local(batch: PyTree) -> Any:
     """What sampled clients take batches from: such an object, or arrays ``[n, H, ...]``."""
     return batch if hasattr(batch, "rows") else Given(batch)
-
-
-def _check(data: Any) -> None:
-    if not hasattr(data, "examples"):
-        raise TypeError(
-            f"data must be ClientData or ClientRanges (jcollab.data), got {type(data).__name__}"
-        )
 
 
 def _places(data: Any, clients: Array | None) -> tuple[Array, Array]:
@@ -325,7 +350,7 @@ def _places(data: Any, clients: Array | None) -> tuple[Array, Array]:
     if hasattr(data, "start"):
         return _of((data.start, data.size), clients)
     indices, mask = _of((data.indices, data.mask), clients)
-    return indices, mask.sum(1)
+    return indices, mask.sum(-1)
 
 
 def _shuffled(where: Array, count: Array, key: Array) -> Array:
@@ -335,10 +360,10 @@ def _shuffled(where: Array, count: Array, key: Array) -> Array:
 
 def _gather(data: Any, clients: np.ndarray) -> ClientData:
     if hasattr(data, "start"):
-        start, count = np.asarray(data.start)[clients], np.asarray(data.size)[clients]
-        width = 1 << int(count.max() - 1).bit_length()  # few widths, so that few are compiled for
-        mask = np.arange(width) < count[:, None]
-        where = start[:, None] + np.where(mask, np.arange(width), 0)
+        few = ClientRanges((), np.asarray(data.start)[clients], np.asarray(data.size)[clients])
+        # few widths, so that few are compiled for
+        lists = as_lists(few, 1 << int(few.size.max() - 1).bit_length())
+        where, mask = np.asarray(lists.indices), np.asarray(lists.mask)
     else:
         where, mask = np.asarray(data.indices)[clients], np.asarray(data.mask)[clients]
     examples = jax.tree.map(lambda leaf: np.asarray(leaf)[where.ravel()], data.examples)

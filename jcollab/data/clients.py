@@ -1,96 +1,205 @@
-"""Data of many clients as a few arrays, and batches that are gathered on the device."""
+"""Data of many clients as a few arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 
 PyTree = Any
 Array = jax.Array
 
+KINDS = "iuUS"  # of dtypes that names may have: integers and texts
+_clients = functools.partial(jax.tree_util.register_dataclass, meta_fields=["names"])
 
-class ClientData(NamedTuple):
-    """Examples once, and which of them each client holds.
+
+class Names(Sequence):
+    """Names of clients, by number. They are compared by value, and hashed once.
+
+    In a compiled program they are static, and cost nothing there: data with other names, or with
+    none, compile a program of their own.
+
+    Args:
+        values: all texts or all integers, ``[n]``.
+
+    Raises:
+        TypeError: if they are of another kind.
+        ValueError: if two are equal.
+    """
+
+    def __init__(self, values: Sequence[Any] | np.ndarray):
+        array = _texts(values)
+        if array.ndim != 1 or array.dtype.kind not in KINDS or _mixed(values):
+            raise TypeError(f"names must be all texts or all integers, got {values!r}")
+        if len(np.unique(array)) < len(array):
+            raise ValueError(f"names must differ, got {values!r}")
+        self._values = array
+        self._hash = hash((array.dtype.str, array.tobytes()))
+
+    def __getitem__(self, i: Any) -> Any:
+        """The name of client i."""
+        return self._values[i].tolist()
+
+    def __len__(self) -> int:
+        """The number of clients."""
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[Any]:
+        """All names."""
+        return iter(self._values.tolist())
+
+    def __hash__(self) -> int:
+        """Of the values, computed once."""
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the values are the same."""
+        if self is other or not isinstance(other, Names):
+            return self is other
+        return self._hash == other._hash and np.array_equal(self._values, other._values)
+
+    def __repr__(self) -> str:
+        """The first few of them."""
+        more = ", ..." if len(self) > 5 else ""
+        return f"Names({', '.join(map(repr, self[:5]))}{more})"
+
+
+@functools.partial(_clients, data_fields=["examples", "indices", "mask"])
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientData:
+    """Examples once, and which of them belong to each client.
 
     Attributes:
         examples: pytree with leaves ``[N, ...]``.
         indices: int32 ``[n, m]``, the examples of each client, padded with its first one to the
             largest client's m.
         mask: bool ``[n, m]``, False where padded.
+        names: of the clients, static; None where they have none.
     """
 
     examples: PyTree
     indices: Array | np.ndarray
     mask: Array | np.ndarray
+    names: Names | None = None
 
 
-class ClientRanges(NamedTuple):
+@functools.partial(_clients, data_fields=["examples", "start", "size"])
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientRanges:
     """Examples once, and a range of them for each client: 8 bytes a client, however unequal.
 
     Attributes:
         examples: pytree with leaves ``[N, ...]``, those of each client side by side.
         start: int32 ``[n]``, where a client's examples begin.
         size: int32 ``[n]``, how many there are.
+        names: of the clients, static; None where they have none.
     """
 
     examples: PyTree
     start: Array | np.ndarray
     size: Array | np.ndarray
+    names: Names | None = None
 
 
-def client_data(examples: PyTree, parts: Sequence[np.ndarray]) -> ClientData:
-    """Puts a partition into arrays.
+def by_client(
+    arrays: PyTree, parts: Sequence[Any], *, names: Sequence[Any] | None = None
+) -> ClientData:
+    """The data of clients from a partition.
 
     Args:
-        examples: pytree (a Dataset, say) with leaves ``[N, ...]``.
-        parts: one index array per client, from :mod:`jcollab.data.partitions` or anywhere else.
+        arrays: pytree (for example a Dataset) with leaves ``[N, ...]``.
+        parts: one index array for each client, int ``[m_i]`` in 0..N-1, from
+            :mod:`jcollab.data.partitions` or anywhere else. Clients may share examples.
+        names: of the clients, ``[n]``.
 
     Raises:
-        ValueError: if there is no client, one has no data, or an index is out of range.
+        TypeError: if indices are not integers.
+        ValueError: if there is no client, one has no data, an index is out of range, or names do
+            not fit.
+
+    Example:
+        >>> data = jc.data.by_client(np.arange(6.0), [[5], [0, 2, 4]], names=["ann", "bob"])
+        >>> data.indices.tolist(), list(data.names)
+        ([[5, 5, 5], [0, 2, 4]], ['ann', 'bob'])
     """
-    total = layout.num_clients(examples, "examples")
+    total = layout.num_clients(arrays, "arrays")
     if not len(parts):
         raise ValueError("parts must hold at least one client, got none")
-    for i, part in enumerate(parts):
-        if not len(part):
-            raise ValueError(f"parts: client {i} is left without data")
-        if np.min(part) < 0 or np.max(part) >= total:
-            raise ValueError(f"parts: client {i} names examples outside 0..{total - 1}")
-    width = max(len(part) for part in parts)
-    index = np.stack([np.concatenate([p, np.full(width - len(p), p[0])]) for p in parts])
-    mask = np.arange(width)[None, :] < np.array([len(p) for p in parts])[:, None]
-    examples = jax.tree.map(jnp.asarray, examples)
-    return ClientData(examples, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
+    own = [_part(i, part, total) for i, part in enumerate(parts)]
+    sizes = np.array([len(part) for part in own])
+    mask = np.arange(sizes.max()) < sizes[:, None]
+    index = np.stack([np.resize(part, sizes.max()) for part in own])
+    index = np.where(mask, index, index[:, :1])
+    arrays = jax.tree.map(jnp.asarray, arrays)
+    return ClientData(
+        arrays, jnp.asarray(index, jnp.int32), jnp.asarray(mask), _names(names, len(own))
+    )
 
 
-def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) -> ClientRanges:
-    """Examples by client: those of each user, or so many for each client, in their order.
-
-    Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
-    :func:`jcollab.run` moves them to the device, :func:`jcollab.training.run_offloaded` only what
-    a round needs.
+def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
+    """The data of clients, each with arrays of its own; their names are kept.
 
     Args:
-        examples: pytree with leaves ``[N, ...]``.
-        owners: ``[N]``, who each example belongs to; every distinct value is a client.
-        sizes: in place of owners, int ``[n]``: client 0 holds the first examples, and so on.
+        clients: by name, pytrees of one structure with leaves ``[m_i, ...]``. The m_i may differ,
+            other axes and dtypes may not.
 
     Raises:
+        TypeError: if names are neither all texts nor all integers.
+        ValueError: if there is no client, one has no data, or structures, shapes or dtypes differ.
+
+    Example:
+        >>> data = jc.data.from_clients({"ann": np.arange(2.0), "bob": np.arange(3.0)})
+        >>> list(data.names), data.mask.sum(1).tolist()
+        (['ann', 'bob'], [2, 3])
+    """
+    if not clients:
+        raise ValueError("clients must hold at least one client, got none")
+    first, arrays = next(iter(clients.items()))
+    expected = _form(arrays)
+    sizes = []
+    for name, own in clients.items():
+        if _form(own) != expected:
+            raise ValueError(
+                f"clients[{name!r}] must have the structure, shapes and dtypes of "
+                f"clients[{first!r}], {expected}, got {_form(own)}"
+            )
+        sizes.append(layout.num_clients(own, f"clients[{name!r}]"))
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *clients.values())
+    parts = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    return by_client(joined, parts, names=list(clients))
+
+
+def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> ClientRanges:
+    """The data of clients as ranges: those of each owner, or so many for each client, in order.
+
+    Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
+    :func:`jcollab.run` moves them to the device, :func:`jcollab.fit` with ``offload`` only what a
+    round needs.
+
+    Args:
+        arrays: pytree with leaves ``[N, ...]``.
+        owners: ``[N]``, who each example belongs to; every distinct value is a client, and its
+            name.
+        sizes: in place of owners, int ``[n]``: client 0 has the first examples, and so on.
+
+    Raises:
+        TypeError: if owners are neither texts nor integers, or sizes are not integers.
         ValueError: if owners do not fit the examples, sizes are not positive or do not sum to N,
             or both or none of them are given.
 
     Example:
-        >>> ranges = jc.data.client_ranges(np.arange(5), owners=[0, 0, 1, 1, 1])
-        >>> ranges.start.tolist(), ranges.size.tolist()
-        ([0, 2], [2, 3])
+        >>> ranges = jc.data.by_owner(np.arange(5), owners=["b", "a", "b", "a", "b"])
+        >>> ranges.start.tolist(), ranges.size.tolist(), list(ranges.names)
+        ([0, 2], [2, 3], ['a', 'b'])
     """
-    total = layout.num_clients(examples, "examples")
+    total = layout.num_clients(arrays, "arrays")
     if (owners is None) == (sizes is None):
         raise ValueError("owners or sizes must be given, and not both")
     if sizes is not None:
@@ -98,19 +207,105 @@ def client_ranges(examples: PyTree, owners: Any = None, *, sizes: Any = None) ->
         if sizes.ndim != 1 or not len(sizes) or sizes.min() < 1 or sizes.sum() != total:
             got = f"{sizes.min()}.., sum {sizes.sum()}" if sizes.size else "none"
             raise ValueError(f"sizes must be at least 1 each and sum to N={total}, got {got}")
+        _check_integers("sizes", sizes)
         start = np.cumsum(sizes) - sizes
-        return ClientRanges(examples, start.astype(np.int32), sizes.astype(np.int32))
-    owners = np.asarray(owners)
+        return ClientRanges(arrays, start.astype(np.int32), sizes.astype(np.int32))
+    owners = _texts(owners)
     if owners.shape != (total,) or not total:
         raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
+    if owners.dtype.kind not in KINDS:
+        raise TypeError(f"owners must be texts or integers, got {owners.dtype}")
     if (owners[1:] < owners[:-1]).any():
         order = np.argsort(owners, kind="stable")
         owners = owners[order]
-        examples = jax.tree.map(lambda leaf: np.asarray(leaf)[order], examples)
-    _, start, counts = np.unique(owners, return_index=True, return_counts=True)
-    return ClientRanges(examples, start.astype(np.int32), counts.astype(np.int32))
+        arrays = jax.tree.map(lambda leaf: np.asarray(leaf)[order], arrays)
+    values, start, counts = np.unique(owners, return_index=True, return_counts=True)
+    return ClientRanges(arrays, start.astype(np.int32), counts.astype(np.int32), Names(values))
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Any]:
     """All data of every client: the examples as ``[n, m, ...]`` and their mask ``[n, m]``."""
     return jax.tree.map(lambda leaf: leaf[data.indices], data.examples), data.mask
+
+
+def check_clients(data: Any) -> None:
+    """TypeError or ValueError unless it is the data of clients; leading axes (seeds) may be more.
+
+    Types and shapes are checked, also where the data are traced; the functions that make the data
+    have checked ranges.
+    """
+    if isinstance(data, ClientData):
+        _check_integers("data.indices", data.indices)
+        if data.mask.dtype != bool:
+            raise TypeError(f"data.mask must be bool, got {data.mask.dtype}")
+        shapes = {"indices": data.indices.shape, "mask": data.mask.shape}
+        fits = shapes["indices"] == shapes["mask"] and len(shapes["mask"]) >= 2
+    elif isinstance(data, ClientRanges):
+        _check_integers("data.start", data.start)
+        _check_integers("data.size", data.size)
+        shapes = {"start": data.start.shape, "size": data.size.shape}
+        fits = shapes["start"] == shapes["size"] and len(shapes["size"]) >= 1
+    else:
+        raise TypeError(
+            "data must be made by by_client, from_clients or by_owner (jcollab.data), got "
+            f"{type(data).__name__}"
+        )
+    if not fits:
+        raise ValueError(f"data must have {' and '.join(shapes)} of one shape, got {shapes}")
+
+
+def as_lists(data: ClientRanges, width: int | None = None) -> ClientData:
+    """The same data with an index for each example, ``[n, m]``; m is ``width`` if it is given."""
+    start, size = np.asarray(data.start), np.asarray(data.size)
+    place = np.arange(width or size.max(), dtype=np.int32)
+    mask = place < size[:, None]
+    return ClientData(data.examples, start[:, None] + np.where(mask, place, 0), mask, data.names)
+
+
+def _part(i: int, part: Any, total: int) -> np.ndarray:
+    indices = np.asarray(part)
+    if not indices.size:
+        raise ValueError(f"parts[{i}] must hold at least one example, got none")
+    _check_integers(f"parts[{i}]", indices)
+    if indices.ndim != 1:
+        raise ValueError(f"parts[{i}] must have shape [m], got {list(indices.shape)}")
+    checks.number(
+        f"parts[{i}]", [int(indices.min()), int(indices.max())], at_least=0, at_most=total - 1
+    )
+    return indices
+
+
+def _names(names: Sequence[Any] | None, n: int) -> Names | None:
+    if names is None:
+        return None
+    if len(names) != n:
+        raise ValueError(f"names must be of n={n} clients, got {len(names)}")
+    return Names(names)
+
+
+def _texts(values: Any) -> np.ndarray:
+    """An array, of texts where a table has them as objects."""
+    array = np.asarray(values)
+    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
+        return array.astype(str)
+    return array
+
+
+def _mixed(values: Any) -> bool:
+    """Whether texts and numbers are mixed, of which NumPy would make texts."""
+    return not isinstance(values, np.ndarray) and len({isinstance(v, str) for v in values}) > 1
+
+
+def _check_integers(name: str, values: Any) -> None:
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
+
+
+def _form(arrays: PyTree) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    shapes = [
+        f"{jax.tree_util.keystr(path)} {np.asarray(leaf).dtype}"
+        f"[{', '.join(['m', *map(str, np.shape(leaf)[1:])])}]"
+        for path, leaf in leaves
+    ]
+    return f"{jax.tree.structure(arrays)} of {'; '.join(shapes)}"

@@ -6,6 +6,7 @@ The arrays are disjoint and cover all examples; no client is left without data.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,20 +34,21 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
     """Sorted by label and cut into shards, of which every client gets the same number.
 
     Args:
-        labels: int ``[N]``.
+        labels: int ``[N]``, at least 0.
         n: number of clients.
         shards_per_client: consecutive shards of equal size that a client holds; with 1, client i
             gets the i-th, with more they are dealt at random (McMahan et al. 2017: 2).
         seed: of the dealing.
 
     Raises:
-        ValueError: if a shard would be empty.
+        TypeError: if labels are not integers.
+        ValueError: if labels are no ``[N]`` of numbers from 0 on, or a shard would be empty.
 
     Example:
         >>> [part.tolist() for part in jc.data.by_label([1, 0, 1, 0], 2)]
         [[1, 3], [0, 2]]
     """
-    labels = np.asarray(labels)
+    labels = _labels(labels)
     checks.count("shards_per_client", shards_per_client)
     _check_enough(len(labels), n * shards_per_client)
     shards = np.array_split(np.argsort(labels, kind="stable"), n * shards_per_client)
@@ -113,15 +115,16 @@ def dirichlet(
     equal size (up to one example), so that every client counts the same.
 
     Args:
-        labels: int ``[N]``.
+        labels: int ``[N]``, at least 0.
         n: number of clients.
         alpha: concentration, > 0; large is near iid, 0.01 leaves about one class to a client.
         seed: of all draws.
         group_size: largest number of clients that share a draw.
 
     Raises:
-        ValueError: if alpha <= 0 or not finite, if there are fewer examples than clients, or if no
-            draw gives every client half the mean.
+        TypeError: if labels are not integers.
+        ValueError: if labels are no ``[N]`` of numbers from 0 on, alpha <= 0 or not finite, if
+            there are fewer examples than clients, or if no draw gives every client half the mean.
 
     Example:
         >>> [len(part) for part in jc.data.dirichlet(np.arange(40) % 4, 4, alpha=0.1)]
@@ -129,7 +132,7 @@ def dirichlet(
 
     Source: Yurochkin et al. 2019; in this form Lin et al. 2021 and Vogels et al. 2021.
     """
-    labels = np.asarray(labels)
+    labels = _labels(labels)
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha must be positive and finite, got {alpha}")
     checks.count("group_size", group_size)
@@ -167,6 +170,16 @@ def _dirichlet_group(
         f"no draw in {MOST_TRIES} gave each of {n} clients half the mean; take a larger alpha, "
         "fewer clients or a smaller group_size"
     )
+
+
+def _labels(labels: Any) -> np.ndarray:
+    values = np.asarray(labels)
+    if values.dtype.kind not in "biu":
+        raise TypeError(f"labels must be integers, got {values.dtype}")
+    if values.ndim != 1:
+        raise ValueError(f"labels must have shape [N], got {list(values.shape)}")
+    checks.number("labels", values, at_least=0)
+    return values
 
 
 def _check_enough(num_examples: int, least: int) -> None:

@@ -249,34 +249,6 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
         )
 
 
-def minibatches(batch_size: int) -> Callable[[tuple[Any, Arrivals], Array, Array], PyTree]:
-    """A function for :func:`jcollab.data.from_function` that draws for the arriving client only.
-
-    Its draws are those of :func:`jcollab.data.minibatches` for that client.
-
-    Args:
-        batch_size: b, examples per arrival.
-
-    Returns:
-        ``function((data, arrivals), key, step) -> batch`` with leaves ``[1, b, ...]``, for a
-        ``ClientData`` and the algorithm's schedule.
-
-    Raises:
-        ValueError: if batch_size < 1.
-    """
-    checks.count("batch_size", batch_size)
-
-    def draw(data: tuple[Any, Arrivals], key: Array, step: Array) -> PyTree:
-        client_data, arrivals = data
-        i = arrivals.client[step % arrivals.client.shape[0]]
-        own = jax.random.fold_in(key, i)
-        places = jax.random.randint(own, (batch_size,), 0, client_data.mask[i].sum())
-        chosen = client_data.indices[i, places]
-        return jax.tree.map(lambda leaf: leaf[chosen][None], client_data.examples)
-
-    return draw
-
-
 def as_array(values: Any) -> Any:
     """Lists and numbers as NumPy arrays; what is traced as it is."""
     return values if isinstance(values, Array) else np.asarray(values)

@@ -91,7 +91,7 @@ def test_one_of_several_attacks_by_a_traced_number():
 
 def test_labels_are_flipped_for_the_byzantine_only():
     data = jc.data.Dataset(np.zeros((6, 1)), np.arange(6, dtype=np.int32))
-    honest = jc.data.minibatches(jc.data.client_data(data, np.split(np.arange(6), 3)), 4)
+    honest = jc.data.minibatches(jc.data.by_client(data, np.split(np.arange(6), 3)), 4)
     flipped = attacks.flip_labels(honest, LAST_OF_THREE, 6)
     right, wrong = (batches.draw(KEY, 0).y for batches in (honest, flipped))
     np.testing.assert_array_equal(wrong[:2], right[:2])
@@ -111,7 +111,7 @@ def test_labels_are_flipped_for_the_byzantine_only():
 def test_sampled_clients_draw_flipped_labels():
     """Labels are 0 or 9, by client: only that of the byzantine client is wrong."""
     data = jc.data.Dataset(np.zeros((3, 1)), np.array([0, 0, 0], np.int32))
-    honest = jc.data.minibatches(jc.data.client_data(data, np.split(np.arange(3), 3)), 2)
+    honest = jc.data.minibatches(jc.data.by_client(data, np.split(np.arange(3), 3)), 2)
 
     def loss(params, batch, key):
         return jnp.sum((params - batch.y) ** 2) / 4, {"label": batch.y.mean()}

@@ -54,11 +54,13 @@ def test_wrong_partitions_are_named():
         jd.by_size(10, [0, 1])
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         jd.dirichlet(LABELS, 0, 1.0)
-    with pytest.raises(ValueError, match="parts: client 1 is left without data"):
-        jd.client_data({"x": np.zeros(3)}, [np.array([0]), np.array([], int)])
-    with pytest.raises(ValueError, match=r"client 0 names examples outside 0\.\.2"):
-        jd.client_data({"x": np.zeros(3)}, [np.array([3])])
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        jd.minibatches(0)
+    with pytest.raises(TypeError, match="labels must be integers, got float64"):
+        jd.dirichlet(LABELS / 2, 4, 1.0)
+    with pytest.raises(TypeError, match="labels must be integers, got <U1"):
+        jd.by_label(["a", "b"], 2)
+    with pytest.raises(ValueError, match=r"labels must have shape \[N\], got \[1437, 1\]"):
+        jd.by_label(LABELS[:, None], 2)
+    with pytest.raises(ValueError, match="labels must be at least 0"):
+        jd.by_label(LABELS - 1, 2)
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'valid'"):
         jd.load("digits", "valid")

@@ -70,7 +70,7 @@ def test_runs_side_by_side_equal_runs_one_by_one(context):
             single, log = jc.run(
                 algorithm,
                 start(algorithm, key),
-                jc.data.minibatches(jc.data.client_data(examples(), parts(seed)), 2),
+                jc.data.minibatches(jc.data.by_client(examples(), parts(seed)), 2),
                 key,
                 num_rounds=ROUNDS,
             )

@@ -110,7 +110,7 @@ def test_any_algorithm_trains_a_flow():
     """Two clients with different images average one flow."""
     flow = small(levels=1, gray_levels=17)
     data = jc.data.load("digits")
-    parts = jc.data.client_data(data, jc.data.by_label(data.y, 2))
+    parts = jc.data.by_client(data, jc.data.by_label(data.y, 2))
     params = jc.replicate(flow.init(KEY, data.x[:64]), 2)
     algorithm = jc.decentralized(flows.likelihood(flow), optax.adam(1e-2), jc.all_reduce())
     _, log = jc.run(

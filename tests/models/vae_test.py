@@ -41,7 +41,7 @@ def test_the_bound_of_a_vae():
 def test_a_vae_learns():
     model = jc.models.vae((8, 8, 1), latents=4, hidden=(32,))
     data = jc.data.load("digits")
-    parts = jc.data.client_data(data, [np.arange(len(data.y))])
+    parts = jc.data.by_client(data, [np.arange(len(data.y))])
     algorithm = jc.centralized(model.loss, optax.adam(3e-3))
     start = algorithm.init(jc.replicate(model.init(KEY, data.x), 1))
     _, log = jc.run(algorithm, start, jc.data.minibatches(parts, 32), KEY, num_rounds=100)

@@ -52,14 +52,3 @@ def test_random_speeds_are_drawn_by_client():
         mean = 2.0 if spread == 4.0 else 1.0
         assert abs(values.mean() - mean) < 4 * np.sqrt(spread / 4000)
         assert values.var() == pytest.approx(spread, rel=0.25)
-
-
-def test_minibatches_of_the_arriving_client_are_those_of_all():
-    examples = {"a": RNG.normal(size=(40, D)), "y": RNG.normal(size=40)}
-    clients = jc.data.client_data(examples, np.split(np.arange(40), [5, 11, 30]))
-    schedule = jc.theory.arrivals.simulate(KEY, T, np.linspace(0.5, 3, N))
-    everyone = jc.data.minibatches(clients, 2).draw(KEY, 5)
-    draw = jc.theory.arrivals.minibatches(2)
-    alone = jc.data.from_function(draw, (clients, schedule)).draw(KEY, jnp.int32(5))
-    for name in examples:
-        np.testing.assert_array_equal(alone[name][0], everyone[name][schedule.client[5]])

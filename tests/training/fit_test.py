@@ -97,7 +97,7 @@ def test_replicas_equal_separate_runs():
         return jc.decentralized(loss, optax.inject_hyperparams(optax.sgd)(rate), jc.all_reduce())
 
     rates, keys = jnp.array([0.1, 0.2]), jax.random.split(KEY, 2)
-    data = jc.data.client_data(jnp.arange(8.0)[:, None], jc.data.iid(8, 4))
+    data = jc.data.by_client(jnp.arange(8.0)[:, None], jc.data.iid(8, 4))
     batches = jc.data.minibatches(data, 2)
     states = jax.vmap(lambda r: build(r).init(jnp.zeros((4, 1))))(rates)
     together = jc.fit(

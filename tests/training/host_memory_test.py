@@ -57,9 +57,9 @@ def scaffold(num_sampled=2):
 def data_of(form="ranges"):
     examples, owners = examples_of_users()
     if form == "lists":
-        data = jc.data.client_data(examples, jc.data.by_user(owners))
+        data = jc.data.by_client(examples, jc.data.by_user(owners))
         return jax.tree.map(np.asarray, data)
-    return jc.data.client_ranges(examples, owners)
+    return jc.data.by_owner(examples, owners)
 
 
 def offloaded(algorithm, state, batches, **options):

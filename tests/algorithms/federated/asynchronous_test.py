@@ -221,7 +221,6 @@ BAD = [
         r"probability must be in \[0, 1\]",
     ),
     (lambda: jc.theory.arrivals.gamma(0.0), ValueError, "shape must be positive"),
-    (lambda: jc.theory.arrivals.minibatches(0), ValueError, "batch_size must be at least 1, got 0"),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), []),
         (ValueError, TypeError),

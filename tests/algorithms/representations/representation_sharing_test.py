@@ -60,7 +60,7 @@ def ragged(seed=1):
     rng = np.random.default_rng(seed)
     y = np.concatenate([np.arange(16) % C, [0, 1]])
     examples = jc.data.Dataset(rng.normal(size=(18, IN)).astype(np.float32), y)
-    return jc.data.client_data(examples, np.split(np.arange(18), [7, 11, 16]))
+    return jc.data.by_client(examples, np.split(np.arange(18), [7, 11, 16]))
 
 
 def go(algorithm, data, rounds=2, start=None, key=KEY):
