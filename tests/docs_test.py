@@ -32,7 +32,6 @@ INTERNAL = {
     "jcollab.channels.attacks": {"fill_slots"},
     "jcollab.training.checkpoints": {"difference", "form"},
     "jcollab.objectives.prototypes": {"check_weighting"},
-    "jcollab.training.run_log": {"interruptible", "opened", "plain"},
 }
 
 

@@ -1,7 +1,6 @@
 import heapq
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
