@@ -1,4 +1,4 @@
-"""Every algorithm of the contract test; a new one is one line in ALGORITHMS."""
+"""What the contract test checks: a new rule, attack, mixer or algorithm is one line here."""
 
 import functools
 from typing import NamedTuple
@@ -9,6 +9,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
+from jcollab import aggregators as ag
+from jcollab.channels import attacks
 from tests.reference.sharing import prototypes_over_a_ring
 
 N, D, B, T = 8, 3, 2, 3
@@ -36,21 +38,18 @@ def directed(g):
 
 VISITS = jc.theory.arrivals.simulate(KEY, 2 * T, np.linspace(0.3, 2.0, N))
 LIARS = np.arange(N) >= N - 2
-LIES = jc.channels.byzantine(jc.channels.attacks.alie(2.0), LIARS)
+LIES = jc.channels.byzantine(attacks.alie(2.0), LIARS)
+LINEAR = {"weighted", "clipped gossip"}  # rules that keep the mean of the clients
 
 
-def cautious(g, rate, rule, channel=None, **options):
-    mixer = jc.neighborhood(g(jc.topology.torus(2, 4)), rule, channel)
-    return build(mixer, rate, **options)
+def dense():
+    """Five inputs for every receiver, which is enough for all rules."""
+    return jc.topology.random_regular(N, 4)
 
 
-def fed(optimizer, **options):
+def fed(rate, **options):
     """Two local steps, on one example each."""
-    return jc.federated(loss, optimizer, local_steps=B, **options)
-
-
-def corrected(rate):
-    return optax.chain(jc.local.control_variate(), sgd(rate))
+    return jc.federated(loss, sgd(rate), local_steps=B, **options)
 
 
 def diverse(builder, rate, **points):
@@ -63,9 +62,81 @@ def score(params, batch, key):
     return loss(params, batch, key)[0]
 
 
-# name: (function of a graph source g and a learning rate, doubly stochastic?); g(topology) lets a
-# check relabel the clients
+# how ONE receiver combines messages; a rule that needs more than 5 inputs needs a denser graph
+RULES = {
+    "weighted": ag.weighted(),
+    "clipped gossip": ag.self_centered_clip(0.5),
+    "clipped by distance": ag.self_centered_clip(ag.second_largest_distance()),
+    "coordinate median": ag.coordinate_median(),
+    "trimmed mean": ag.trimmed_mean(1),
+    "geometric median": ag.geometric_median(),
+    "Krum": ag.krum(1),
+    "multi-Krum": ag.multi_krum(0, 2),
+    "centered clipping": ag.centered_clip(0.5),
+    "UBAR": ag.ubar(score, 0.7),
+    "bucketing": ag.bucketing(2, ag.trimmed_mean(1)),
+}
+ATTACKS = {
+    "dissensus": attacks.dissensus(1.5),
+    "ALIE": attacks.alie(2.0),
+    "IPM": attacks.inner_product_manipulation(),
+    "bit flip": attacks.bit_flip(),
+    "noise": attacks.gaussian(1.0),
+    "mimic": attacks.mimic(),
+    "mimic of client 0": attacks.mimic(0),
+    "chosen": attacks.choose([attacks.bit_flip(), attacks.alie(1.0)], 1),
+}
+# name: (function of a graph source g, doubly stochastic?); g(topology) lets a check relabel clients
+MIXERS = {
+    "independent": (lambda g: jc.identity(), True),
+    "all-reduce": (lambda g: jc.all_reduce(), True),
+    "D-PSGD": (lambda g: jc.gossip(g(jc.topology.ring(N))), True),
+    "D-PSGD sparse": (lambda g: jc.gossip(g(jc.topology.ring(N)), sparse=True), True),
+    "lazy gossip": (lambda g: jc.mixing.lazy_mixing(jc.gossip(g(jc.topology.ring(N)))), True),
+    "RelaySGD": (lambda g: jc.relay_sum(g(jc.topology.binary_tree(N))), False),
+    "RelaySGD overlapped": (
+        lambda g: jc.relay_sum(g(jc.topology.chain(N)), fill="previous", overlap=True),
+        False,
+    ),
+    "neighborhood": (lambda g: jc.neighborhood(g(jc.topology.star(N)), ag.weighted()), True),
+    "local steps": (lambda g: jc.mix_every(2, jc.all_reduce()), True),
+    "personal bias": (
+        lambda g: jc.mix_only(lambda path, leaf: path == "w", jc.all_reduce()),
+        True,
+    ),
+    "SGP": (lambda g: jc.mixing.one_peer_exponential(N, rounds=2), True),
+    "SGP directed": (lambda g: jc.mixing.push_sum(directed(g)), False),
+    "random peers": (lambda g: jc.mixing.random_peer(g(jc.topology.ring(N))), False),
+    "double trees": (
+        lambda g: jc.mixing.interleave(
+            jc.relay_sum(g(jc.topology.binary_tree(N)), fill="own"),
+            jc.relay_sum(g(jc.topology.binary_tree(N, reverse=True)), fill="own"),
+        ),
+        False,
+    ),
+    "lossy RelaySGD": (
+        lambda g: jc.relay_sum(g(jc.topology.chain(N)), channel=jc.channels.drop(0.2)),
+        False,
+    ),
+    "robust RelaySGD": (
+        lambda g: jc.relay_sum(
+            g(jc.topology.chain(N)),
+            fill="previous",
+            channel=LIES,
+            rule=ag.self_centered_clip(0.5),
+        ),
+        False,
+    ),
+    "robust server": (lambda g: jc.server(ag.centered_clip(0.5), LIES), False),
+    "groups": (
+        lambda g: jc.mixing.collaboration(jc.topology.mixing_matrix(g(jc.topology.ring(N)))),
+        True,
+    ),
+    "personal averaging": (lambda g: jc.personal_average(0.3), True),
+}
+# name: (function of g and a learning rate, doubly stochastic?)
 ALGORITHMS = {
+    "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
     "asynchronous": (lambda g, r: jc.algorithms.asynchronous(loss, sgd(r), VISITS), False),
     "FedBuff": (
         lambda g, r: jc.algorithms.asynchronous(
@@ -73,60 +144,22 @@ ALGORITHMS = {
         ),
         False,
     ),
-    "centralized": (lambda g, r: jc.centralized(loss, sgd(r)), False),
     "GradAlign": (lambda g, r: jc.algorithms.grad_align(loss, sgd(r), 0.1), False),
-    "FedAvg": (lambda g, r: fed(sgd(r)), False),
-    "FedAvg of some": (lambda g, r: fed(sgd(r), num_sampled=3, dropout=0.2), False),
+    "FedAvg": (lambda g, r: fed(r), False),
+    "FedAvg of some": (lambda g, r: fed(r, num_sampled=3, dropout=0.2), False),
     "FedProx, FedAdam": (
-        lambda g, r: fed(
-            optax.chain(jc.local.proximal(0.1), sgd(r)), server_optimizer=optax.adam(0.01)
-        ),
+        lambda g, r: fed(r, method=jc.local.fedprox(0.1), server_optimizer=optax.adam(0.01)),
         False,
     ),
-    "SCAFFOLD": (
-        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(), keep_opt_state=True),
-        False,
-    ),
-    "SCAFFOLD of some": (
-        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(), num_sampled=3),
-        False,
-    ),
-    "SCAFFOLD recomputed": (
-        lambda g, r: fed(corrected(r), drift=jc.local.scaffold(recomputed=True)),
-        False,
-    ),
-    "FedGA": (lambda g, r: fed(sgd(r), drift=jc.local.gradient_alignment(0.1)), False),
-    "FedDyn": (
-        lambda g, r: fed(
-            optax.chain(jc.local.proximal(1.0), corrected(r)),
-            drift=jc.local.dynamic_regularization(1.0),
-        ),
-        False,
-    ),
-    "FedNova": (lambda g, r: fed(sgd(r), length=jc.local.normalized(0.9)), False),
+    "SCAFFOLD": (lambda g, r: fed(r, method=jc.local.scaffold(), keep_opt_state=True), False),
+    "SCAFFOLD of some": (lambda g, r: fed(r, method=jc.local.scaffold(), num_sampled=3), False),
+    "SCAFFOLD recomputed": (lambda g, r: fed(r, method=jc.local.scaffold(recomputed=True)), False),
+    "FedGA": (lambda g, r: fed(r, method=jc.local.fedga(0.1)), False),
+    "FedDyn": (lambda g, r: fed(r, method=jc.local.feddyn(1.0)), False),
+    "FedNova": (lambda g, r: fed(r, method=jc.local.fednova(0.9)), False),
     "robust FedAvg": (
-        lambda g, r: fed(
-            sgd(r), rule=jc.aggregators.trimmed_mean(1), channel=LIES, num_sampled=5, honest=~LIARS
-        ),
+        lambda g, r: fed(r, rule=ag.trimmed_mean(1), channel=LIES, num_sampled=5, honest=~LIARS),
         False,
-    ),
-    "independent": (lambda g, r: build(jc.identity(), r), True),
-    "all-reduce": (lambda g, r: build(jc.all_reduce(), r), True),
-    "D-PSGD": (lambda g, r: build(jc.gossip(g(jc.topology.ring(N))), r), True),
-    "D-PSGD sparse": (lambda g, r: build(jc.gossip(g(jc.topology.ring(N)), sparse=True), r), True),
-    "RelaySGD": (lambda g, r: build(jc.relay_sum(g(jc.topology.binary_tree(N))), r), False),
-    "RelaySGD overlapped": (
-        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), fill="previous", overlap=True), r),
-        False,
-    ),
-    "neighborhood": (
-        lambda g, r: build(jc.neighborhood(g(jc.topology.star(N)), jc.aggregators.weighted()), r),
-        True,
-    ),
-    "local steps": (lambda g, r: build(jc.mix_every(2, jc.all_reduce()), r), True),
-    "personal bias": (
-        lambda g, r: build(jc.mix_only(lambda path, leaf: path == "w", jc.all_reduce()), r),
-        True,
     ),
     "RelaySGD/Grad": (
         lambda g, r: build(
@@ -161,66 +194,23 @@ ALGORITHMS = {
         ),
         True,
     ),
-    "SGP": (lambda g, r: build(jc.mixing.one_peer_exponential(N, rounds=2), r), True),
-    "SGP directed": (lambda g, r: build(jc.mixing.push_sum(directed(g)), r), False),
-    "double trees": (
+    "attacked, late and lossy": (
         lambda g, r: build(
-            jc.mixing.interleave(
-                jc.relay_sum(g(jc.topology.binary_tree(N)), fill="own"),
-                jc.relay_sum(g(jc.topology.binary_tree(N, reverse=True)), fill="own"),
+            jc.neighborhood(
+                g(jc.topology.torus(2, 4)),
+                ag.self_centered_clip(ag.oracle_radius(LIARS)),
+                jc.channels.chain(LIES, jc.channels.delayed(2), jc.channels.drop(0.2)),
             ),
             r,
-        ),
-        False,
-    ),
-    "lossy RelaySGD": (
-        lambda g, r: build(jc.relay_sum(g(jc.topology.chain(N)), channel=jc.channels.drop(0.2)), r),
-        False,
-    ),
-    "clipped gossip": (
-        lambda g, r: cautious(g, r, jc.aggregators.self_centered_clip(0.5)),
-        True,
-    ),
-    "coordinate median": (lambda g, r: cautious(g, r, jc.aggregators.coordinate_median()), False),
-    "trimmed mean": (lambda g, r: cautious(g, r, jc.aggregators.trimmed_mean(1)), False),
-    "geometric median": (lambda g, r: cautious(g, r, jc.aggregators.geometric_median()), False),
-    "multi-Krum": (lambda g, r: cautious(g, r, jc.aggregators.multi_krum(0, 2)), False),
-    "centred clipping": (lambda g, r: cautious(g, r, jc.aggregators.centered_clip(0.5)), False),
-    "UBAR": (
-        lambda g, r: cautious(g, r, jc.aggregators.ubar(score, 0.7), overlap=True),
-        False,
-    ),
-    "bucketing": (
-        lambda g, r: cautious(
-            g, r, jc.aggregators.bucketing(2, jc.aggregators.trimmed_mean(1)), LIES
-        ),
-        False,
-    ),
-    "attacked, late and lossy": (
-        lambda g, r: cautious(
-            g,
-            r,
-            jc.aggregators.self_centered_clip(jc.aggregators.oracle_radius(LIARS)),
-            jc.channels.chain(LIES, jc.channels.delayed(2), jc.channels.drop(0.2)),
             learners=~LIARS,
         ),
         False,
-    ),
-    "personal averaging": (
-        lambda g, r: build(jc.personal_average(0.3), r, mixing_weight=0.9),
-        True,
     ),
     "personal averaging, plug-in": (
         lambda g, r: build(
             jc.personal_average(jc.theory.averaging.positive_part), r, mixing_weight=0.0
         ),
         False,
-    ),
-    "groups": (
-        lambda g, r: build(
-            jc.mixing.collaboration(jc.topology.mixing_matrix(g(jc.topology.ring(N)))), r
-        ),
-        True,
     ),
     "APFL": (
         lambda g, r: jc.algorithms.apfl(
@@ -243,10 +233,6 @@ ALGORITHMS = {
         False,
     ),
     "fine-tuning": (lambda g, r: jc.algorithms.fine_tuning(loss, sgd(r)), True),
-    "robust server": (
-        lambda g, r: build(jc.server(jc.aggregators.centered_clip(0.5), LIES), r),
-        False,
-    ),
     "representation sharing": (lambda g, r: prototypes_over_a_ring(g, sgd(r)), True),
     "row-sparse tables": (
         lambda g, r: jc.algorithms.sparse_decentralized(
@@ -257,20 +243,17 @@ ALGORITHMS = {
         ),
         True,
     ),
-    "robust RelaySGD": (
-        lambda g, r: build(
-            jc.relay_sum(
-                g(jc.topology.chain(N)),
-                fill="previous",
-                channel=LIES,
-                rule=jc.aggregators.self_centered_clip(0.5),
-            ),
-            r,
-        ),
-        False,
-    ),
 }
-# relabelling changes what is drawn for, defined by, or done in the order of client numbers
+# every mixer and every rule is a decentralized algorithm
+ALGORITHMS |= {
+    name: (lambda g, r, mixer=mixer: build(mixer(g), r), keeps_mean)
+    for name, (mixer, keeps_mean) in MIXERS.items()
+}
+ALGORITHMS |= {
+    name: (lambda g, r, rule=rule: build(jc.neighborhood(g(dense()), rule), r), name in LINEAR)
+    for name, rule in RULES.items()
+}
+# relabeling changes what is drawn for, defined by, or done in the order of client numbers
 RANDOM = {
     "D-BAT",
     "FedAvg of some",
@@ -280,6 +263,7 @@ RANDOM = {
     "FedBuff",
     "lossy RelaySGD",
     "SGP",
+    "random peers",
     "bucketing",
     "attacked, late and lossy",
     "robust server",
@@ -320,10 +304,9 @@ def baseline(name):
         return algorithm.update(state, batch, key)
 
     counted = jc.Algorithm(algorithm.init, update)
-    starts = [algorithm.init(params) for key in KEYS]
-    runs, traces = [], []
-    for start, key in zip(starts, KEYS, strict=True):
+    start, runs, traces = algorithm.init(params), [], []
+    for key in KEYS:
         runs.append(jc.run(counted, start, jc.data.stacked(batches), key))
         traces.append(len(traced))
     states, logs = zip(*runs, strict=True)
-    return Baseline(algorithm, starts[0], states, logs, tuple(traces))
+    return Baseline(algorithm, start, states, logs, tuple(traces))

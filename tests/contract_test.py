@@ -1,4 +1,4 @@
-"""Every algorithm of tests/contract.py goes through the same checks."""
+"""Every rule, attack, mixer and algorithm of tests/contract.py goes through the same checks."""
 
 import inspect
 
@@ -8,10 +8,28 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+import optax
 import pytest
 
 import jcollab as jc
-from tests.contract import ALGORITHMS, KEY, KEYS, RANDOM, N, T, baseline, make, problem
+from jcollab import aggregators
+from jcollab.core import Receiver, Round, Wire
+from tests.contract import (
+    ALGORITHMS,
+    ATTACKS,
+    KEY,
+    KEYS,
+    LIARS,
+    MIXERS,
+    RANDOM,
+    RULES,
+    N,
+    T,
+    baseline,
+    loss,
+    make,
+    problem,
+)
 
 each = pytest.mark.parametrize("name", ALGORITHMS)
 # of float32 numbers near 1, after T rounds whose operations come in another order
@@ -21,6 +39,12 @@ ROUNDING = {"atol": 1e-6, "rtol": 1e-6}
 def run(algorithm, data=None, key=KEY):
     params, batches = problem() if data is None else data
     return jc.run(algorithm, algorithm.init(params), jc.data.stacked(batches), key)
+
+
+def parameters(function):
+    """Names of the parameters, and the defaults of those that have one."""
+    found = inspect.signature(function).parameters.values()
+    return [p.name for p in found], {p.name: p.default for p in found if p.default is not p.empty}
 
 
 def assert_same_run(got, name):
@@ -37,8 +61,8 @@ def test_a_run_is_traced_once(name):
 def test_arguments_and_the_form_of_a_state(name):
     algorithm, state = baseline(name).algorithm, baseline(name).start
     assert isinstance(algorithm, jc.Algorithm)
-    assert list(inspect.signature(algorithm.init).parameters)[:2] == ["key", "params"]
-    assert list(inspect.signature(algorithm.update).parameters) == ["state", "batch", "key"]
+    assert parameters(algorithm.init) == (["params", "model_state"], {"model_state": ()})
+    assert parameters(algorithm.update) == (["state", "batch", "key"], {})
     assert isinstance(state, jc.State) and state.step.dtype == jnp.int32
     chex.assert_tree_shape_prefix(state.clients, (N,))
     end, log = baseline(name).states[0], baseline(name).logs[0]
@@ -54,8 +78,7 @@ def test_rounds_one_by_one_equal_a_run_and_eager_equals_compiled(name):
     algorithm, state = baseline(name).algorithm, baseline(name).start
     batches, logs = problem()[1], []
     for t in range(T):
-        piece = jax.tree.map(lambda leaf: leaf[t : t + 1], batches)  # noqa: B023
-        state, log = jc.run(algorithm, state, jc.data.stacked(piece), KEY)
+        state, log = jc.run(algorithm, state, jc.data.stacked(batches), KEY, num_rounds=1)
         logs.append(log)
         if t == 0:
             first = state, log
@@ -97,7 +120,7 @@ def test_pmap_equals_one_device(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in RANDOM])
-def test_relabelling_clients_relabels_the_result(name):
+def test_relabeling_clients_relabels_the_result(name):
     new = np.random.default_rng(0).permutation(N)  # client i becomes new[i]
     old = np.argsort(new)
 
@@ -135,3 +158,79 @@ def test_state_survives_serialization(name):
     target = baseline(name).algorithm.init(problem(1)[0])
     restored = flax.serialization.from_bytes(target, flax.serialization.to_bytes(state))
     chex.assert_trees_all_equal(restored, state)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer(name):
+    """``update(x, s, context)`` keeps shapes and types; bytes follow from the shapes alone."""
+    mixer = MIXERS[name][0](lambda topology: topology)
+    assert isinstance(mixer, jc.Mixer)
+    assert parameters(mixer.update) == (["x", "s", "context"], {})
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x = jax.tree.map(lambda leaf: leaf.astype(dtype), problem()[0])  # noqa: B023
+        state = mixer.init(x)
+        chex.assert_tree_shape_prefix(state, (N,))
+        mixed = jax.eval_shape(mixer.update, x, state, Round(KEY, jnp.int32(0)))
+        chex.assert_trees_all_equal_shapes_and_dtypes((x, state), mixed)
+        sent = jc.metrics.bytes_sent(mixer, jax.eval_shape(lambda: x))  # noqa: B023
+        assert sent.shape == (N,) and (sent >= 0).all()
+    np.testing.assert_array_equal(2 * sent, jc.metrics.bytes_sent(mixer, problem()[0]))
+
+
+def messages_of(slots):
+    """The own value of one receiver, messages, and equal weights."""
+    x = problem()[0]
+    own = jax.tree.map(lambda leaf: leaf[0], x)
+    messages = jax.tree.map(lambda leaf: jnp.resize(leaf, (slots, *leaf.shape[1:])), x)
+    return own, messages, jnp.full(slots, 1 / (slots + 1))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule(name):
+    """``update(own, messages, weights, s, context)``, which works with ``min_inputs`` inputs."""
+    rule = RULES[name]
+    assert isinstance(rule, jc.core.Rule) and rule.name != "rule"
+    assert parameters(rule.update) == (["own", "messages", "weights", "s", "context"], {})
+    own, messages, weights = messages_of(max(rule.min_inputs - 1, 1))
+    batch = jax.tree.map(lambda leaf: leaf[0, 0], problem()[1])
+    context = Receiver(KEY, jnp.int32(0), jnp.int32(0), jnp.arange(len(weights)), batch=batch)
+    state = rule.init(own)
+    new, kept = rule.update(own, messages, weights, state, context)
+    chex.assert_trees_all_equal_shapes_and_dtypes((new, kept), (own, state))
+    chex.assert_tree_all_finite(new)
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].min_inputs > 2])
+def test_a_rule_with_too_few_inputs_is_refused_before_anything_runs(name):
+    rule, chain = RULES[name], jc.topology.chain(N)
+    too_few, few_clients = rule.min_inputs - 1, problem()[0]["w"][: rule.min_inputs - 1]
+    sampled = jc.federated(loss, optax.sgd(0.1), rule=rule, num_sampled=too_few)
+    for build in (
+        lambda: jc.neighborhood(chain, rule),
+        lambda: jc.relay_sum(chain, rule=rule),
+        lambda: jc.server(rule).init(few_clients),
+        lambda: sampled.init(problem()[0]),
+        lambda: aggregators.apply(rule, *messages_of(too_few - 1)),
+    ):
+        with pytest.raises(ValueError, match=f"rule must work with .*at least {rule.min_inputs}"):
+            build()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack(name):
+    """``attack(own, messages, weights, byzantine, context)`` on one receiver, in any channel."""
+    attack, order = ATTACKS[name], ["own", "messages", "weights", "byzantine", "context"]
+    assert parameters(attack) == (order, {})
+    topology, x = jc.topology.torus(2, 4), problem()[0]
+    senders, mask = jnp.asarray(topology.neighbors), jnp.asarray(topology.mask)
+    honest = jax.tree.map(lambda leaf: leaf[senders], x)
+    weights = jnp.asarray(topology.weights, jnp.float32)
+    wire = Wire(KEY, jnp.int32(0), x, x, jnp.arange(N), senders, weights)
+    channel = jc.channels.byzantine(attack, LIARS)
+    inbox, arrived, _ = jax.jit(channel.update)(honest, mask, (), wire)
+    chex.assert_trees_all_equal_shapes_and_dtypes(inbox, honest)
+    np.testing.assert_array_equal(arrived, mask)
+    wrong = np.asarray(mask) & LIARS[np.asarray(senders)]
+    for message, value in zip(*map(jax.tree.leaves, (inbox, honest)), strict=True):
+        np.testing.assert_array_equal(message[~wrong], value[~wrong])
+        assert (message[wrong] != value[wrong]).any() and np.isfinite(message).all()

@@ -47,13 +47,14 @@ def sparse_decentralized(
             is then one product of matrices.
 
     Returns:
-        An algorithm with ``init(params)``, params a dictionary of tables ``[n, V, ...]``, and
-        ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
+        An algorithm with ``init(params, model_state=())``, params a dictionary of tables
+        ``[n, V, ...]`` and model_state (), and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
         TypeError: if a function is not callable, or params (with ``distinct``, the batch) is no
             dictionary.
-        ValueError: if rows names a table that is missing, or client axes differ.
+        ValueError: if rows names a table that is missing, client axes differ, or there is a
+            model_state.
 
     Example:
         >>> from jcollab import objectives
@@ -69,7 +70,9 @@ def sparse_decentralized(
     objective = lift(loss)
     mix = identity() if mixer is None else mixer
 
-    def init(params: Tables) -> State:
+    def init(params: Tables, model_state: PyTree = ()) -> State:
+        if jax.tree.leaves(model_state):
+            raise ValueError(f"model_state must be (), got {type(model_state).__name__}")
         if not isinstance(params, dict):
             raise TypeError(f"params must be a dictionary of tables, got {type(params).__name__}")
         layout.num_clients(params, "params")
