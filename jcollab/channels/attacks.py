@@ -290,7 +290,7 @@ class FlippedLabels:
     """Batches with wrong labels at some clients, see :func:`flip_labels`."""
 
     batches: Any
-    byzantine: Array
+    byzantine: Array | np.ndarray
     num_classes: int
 
     @property

@@ -48,7 +48,8 @@ def sparse_decentralized(
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params a dictionary of tables
-        ``[n, V, ...]`` and model_state (), and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
+        ``[n, V, ...]`` and model_state (), and ``update(state, batch, key)`` with batch leaves
+        ``[n, ...]``.
 
     Raises:
         TypeError: if a function is not callable, or params (with ``distinct``, the batch) is no
