@@ -13,6 +13,7 @@ import pytest
 import jcollab as jc
 from jcollab.data import Dataset
 from jcollab.flows import ascent, perturb
+from jcollab.objectives import Model
 from tests.flows.recorded import (
     HERE,
     KEY,
@@ -104,7 +105,9 @@ def hooks(radius, **options):
 
 def test_random_perturbations_are_normal_before_they_are_projected():
     batch, params = example(b=3000)
-    moved = perturb.randomized(FLOW, TWO, radius=0.3, norm=None, clamp=None)(batch, params, KEY)
+    moved = perturb.randomized(FLOW, TWO, radius=0.3, norm=None, clamp=None)(
+        batch, Model(params), KEY
+    )
     latent = np.asarray(2 * (moved.x - batch.x)).ravel() / 0.3
     n = len(latent)
     assert abs(latent.mean()) < 5 / np.sqrt(n)
@@ -115,19 +118,19 @@ def test_random_perturbations_are_normal_before_they_are_projected():
 @pytest.mark.parametrize("name", ["randomized", "away", "adversarial", "pgd"])
 def test_hooks_keep_labels_and_radius(name):
     batch, params = example()
-    moved = jax.jit(hooks(0.1, norm="linf")[name])(batch, params, KEY)
+    moved = jax.jit(hooks(0.1, norm="linf")[name])(batch, Model(params), KEY)
     np.testing.assert_array_equal(moved.y, batch.y)
     latent = (1 if name == "pgd" else 2) * (moved.x - batch.x)
     assert 0.05 < jnp.abs(latent).max() <= 0.1 * (1 + 1e-5)
     if name == "away":
         assert (moved.x >= batch.x - 1e-6).all()  # latents are positive
-    still = hooks(0.0, norm="linf")[name](batch, params, KEY)
+    still = hooks(0.0, norm="linf")[name](batch, Model(params), KEY)
     np.testing.assert_allclose(still.x, batch.x, atol=1e-6)  # the noise is undone
-    never = hooks(0.1, norm="linf", ratio=0.0)[name](batch, params, KEY)
+    never = hooks(0.1, norm="linf", ratio=0.0)[name](batch, Model(params), KEY)
     np.testing.assert_array_equal(never.x, batch.x)
-    near = hooks(5.0, norm="l2", clip=0.01)[name](batch, params, KEY)
+    near = hooks(5.0, norm="l2", clip=0.01)[name](batch, Model(params), KEY)
     assert ascent.lengths(near.x - batch.x).max() <= 0.01 * (1 + 1e-5)
-    inside = hooks(5.0, norm="l2", clamp=(0.0, 1.0))[name](batch, params, KEY)
+    inside = hooks(5.0, norm="l2", clamp=(0.0, 1.0))[name](batch, Model(params), KEY)
     assert inside.x.min() >= 0 and inside.x.max() <= 1
 
 
@@ -137,8 +140,8 @@ def test_samples_do_not_interact():
     attack = perturb.pgd(predict, radius=0.1, step_size=0.05, norm="l2", start="zero")
     order = jnp.array([2, 0, 3, 1])
     both = (
-        attack(batch, params, KEY).x[order],
-        attack(jax.tree.map(lambda leaf: leaf[order], batch), params, KEY).x,
+        attack(batch, Model(params), KEY).x[order],
+        attack(jax.tree.map(lambda leaf: leaf[order], batch), Model(params), KEY).x,
     )
     np.testing.assert_allclose(*both, rtol=1e-6)
 
@@ -150,10 +153,10 @@ def test_attacks_raise_the_loss_of_their_labels():
         attack = perturb.adversarial(
             predict, FLOW, TWO, radius=0.2, step_size=0.1, norm="l2", labels=labels, clamp=None
         )
-        moved = attack(batch, params, KEY)
+        moved = attack(batch, Model(params), KEY)
         before, after = (cross_entropy(predict(params, x), target) for x in (batch.x, moved.x))
         assert (after > before).mean() > 0.99
-    noise = perturb.randomized(FLOW, TWO, radius=0.2, norm="l2")(batch, params, KEY)
+    noise = perturb.randomized(FLOW, TWO, radius=0.2, norm="l2")(batch, Model(params), KEY)
     random = cross_entropy(predict(params, noise.x), batch.y).mean()
     assert random < after.mean()
 
@@ -168,12 +171,13 @@ def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
     def train(params, model_state, x, key):
         return predict(params, x), model_state + 1
 
+    scaled = jc.stateful(scaled)
     attack = perturb.adversarial(scaled, FLOW, TWO, radius=0.1, step_size=0.05)
-    loss = jc.objectives.classification(scaled, augment=attack, train=train)
-    value, (model_state, metrics) = loss(params, jnp.float32(3.0), batch, KEY)
+    loss = jc.objectives.classification(scaled, augment=attack, train=jc.stateful(train))
+    value, model_state, metrics = loss(params, jnp.float32(3.0), batch, KEY)
     assert model_state == 4 and metrics.keys() == {"accuracy"}
     augment_key, _ = jax.random.split(KEY)
-    moved = attack(batch, params, augment_key, model_state=jnp.float32(3.0))
+    moved = attack(batch, Model(params, jnp.float32(3.0)), augment_key)
     expected = cross_entropy(predict(params, moved.x), batch.y).mean()
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     state = jc.centralized(loss, optax.sgd(0.1)).init(params[None], jnp.zeros(1))
@@ -188,7 +192,7 @@ def test_no_gradient_flows_through_the_attack():
     attack = perturb.pgd(predict, radius=0.1, step_size=0.05)
     loss = jc.objectives.classification(predict, augment=attack)
     augment_key, _ = jax.random.split(KEY)
-    moved = attack(batch, params, augment_key)
+    moved = attack(batch, Model(params), augment_key)
     plain = jc.objectives.classification(predict)
     both = (
         jax.grad(f, has_aux=True)(params, b, KEY)[0] for f, b in ((loss, batch), (plain, moved))
@@ -230,18 +234,22 @@ def test_any_algorithm_trains_with_perturbations(name):
 
 def test_augmentations_in_turn():
     batch, params = example()
+    model = Model(params)
 
-    def double(x, key):
-        return 2 * x
+    def shift(batch, model, key):
+        return batch._replace(x=batch.x + model.params[0, 0])
 
-    def shift(batch, params, key):
-        return batch._replace(x=batch.x + params[0, 0])
-
-    hook = jc.objectives.in_turn(double, shift)
-    np.testing.assert_allclose(hook(batch, params, KEY).x, 2 * batch.x + params[0, 0])
-    assert jc.objectives.in_turn()(batch, params, KEY) is batch
-    with pytest.raises(TypeError, match=r"augment must take \(x, key\) or .*got \(x\)"):
-        jc.objectives.in_turn(lambda x: x)
+    both = jc.objectives.in_turn(jc.objectives.on_inputs(lambda x, key: 2 * x), shift)
+    np.testing.assert_allclose(both(batch, model, KEY).x, 2 * batch.x + params[0, 0])
+    assert jc.objectives.in_turn()(batch, model, KEY) is batch
+    noisy = jc.objectives.on_inputs(lambda x, key: x + jax.random.uniform(key))
+    moved = jc.objectives.in_turn(noisy, noisy)(batch, model, KEY).x - batch.x
+    draws = [jax.random.uniform(jax.random.fold_in(KEY, i)) for i in range(2)]
+    np.testing.assert_allclose(moved, np.full(moved.shape, sum(draws)), rtol=1e-5)
+    with pytest.raises(TypeError, match=r"augments\[1\] must be a function, got int"):
+        jc.objectives.in_turn(shift, 3)
+    with pytest.raises(TypeError, match="function must be a function, got int"):
+        jc.objectives.on_inputs(3)
 
 
 def test_bad_input_is_named():
@@ -252,7 +260,7 @@ def test_bad_input_is_named():
         (lambda: perturb.pgd(predict, radius=1, step_size=-1), "step_size must be at least 0"),
         (
             lambda: perturb.pgd(predict, radius=1, step_size=1, start="one"),
-            "start must be 'random' or 'zero', got 'one'",
+            "start must be one of random, zero, got 'one'",
         ),
         (
             lambda: perturb.pgd(predict, radius=1, step_size=1, labels="no"),
@@ -267,7 +275,7 @@ def test_bad_input_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             build()
-    with pytest.raises(TypeError, match="options must be clamp, clip, ratio, condition, got"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'clop'"):
         perturb.away(FLOW, TWO, radius=1, clop=2)
-    with pytest.raises(TypeError, match="predict must take"):
-        perturb.pgd(lambda x: x, radius=1, step_size=1)
+    with pytest.raises(TypeError, match="predict must be a function, got int"):
+        perturb.pgd(3, radius=1, step_size=1)
