@@ -101,7 +101,9 @@ def test_samples_at_temperature_zero_are_one_image():
     cold = flows.sample(flow, params, KEY, x.shape, temperature=0.0)
     np.testing.assert_array_equal(cold[0], cold[1])
     warm = flows.sample(flow, params, KEY, x.shape, temperature=0.7)
-    assert warm.shape == x.shape and jnp.abs(warm[0] - warm[1]).max() > 0.01
+    decoded = flow.decode(params, 0.7 * jax.random.normal(KEY, x.shape))
+    np.testing.assert_allclose(warm, decoded, rtol=1e-5)
+    assert jnp.abs(warm[0] - warm[1]).max() > 0.01
     with pytest.raises(ValueError, match="temperature must be at least 0, got -1"):
         flows.sample(flow, params, KEY, x.shape, temperature=-1)
 
