@@ -1,5 +1,6 @@
 """Experiments with latent perturbations: what needs no long run."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_flow_is_trained_once_for_a_folder(tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text()
     again = _flow.train_flow(problem, context)
     assert (tmp_path / "metrics.jsonl").read_text() == lines
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     _flow.train_flow(_flow.make_problem(smoke(flow_rounds=1)), context)
     assert len(list(tmp_path.glob("flow-*.npz"))) == 2
 
