@@ -79,7 +79,8 @@ def hypercube(n: int) -> Topology:
     """Clients whose numbers differ in one binary digit are joined; n must be a power of two."""
     if n < 1 or n & (n - 1):
         raise ValueError(f"n must be a power of two for a hypercube, got {n}")
-    graph = nx.hypercube_graph(n.bit_length() - 1) if n > 1 else nx.empty_graph(1)
+    graph = nx.empty_graph(n)
+    graph.add_edges_from((i, i ^ (1 << k)) for i in range(n) for k in range((n - 1).bit_length()))
     return from_networkx(graph, "hypercube")
 
 

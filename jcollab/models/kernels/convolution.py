@@ -13,9 +13,9 @@ from flax.linen.dtypes import promote_dtype
 
 from jcollab import layout
 from jcollab.models.kernels import planes
-from jcollab.models.kernels.shifts import Pads
 
 Array = jax.Array
+Pads = tuple[tuple[int, int], ...]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

@@ -7,9 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.kernels.shifts import Pads, shifts
-
 Array = jax.Array
+Pads = tuple[tuple[int, int], ...]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -29,23 +28,24 @@ def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
     return _forward(x, kernel, pads)[0]
 
 
-def _rows(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[int, int]]:
+def _shifts(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[int, int]]:
     """Rows for every height, width and channel of a filter, ``[kh kw I, H' W' b]``, and H', W'."""
-    kh, kw, channels, _ = kernel.shape
-    parts = shifts(x, kh, kw, pads)
-    _, high, wide, _ = parts[0].shape
-    return jnp.concatenate(parts).reshape(kh * kw * channels, -1), (high, wide)
+    kh, kw = kernel.shape[:2]
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    high, wide = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
+    parts = [padded[:, i : i + high, j : j + wide] for i in range(kh) for j in range(kw)]
+    return jnp.concatenate(parts).reshape(len(parts) * x.shape[0], -1), (high, wide)
 
 
 def _forward(x: Array, kernel: Array, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    rows, out = _rows(x, kernel, pads)
+    rows, out = _shifts(x, kernel, pads)
     y = jnp.einsum("ko,kp->op", kernel.reshape(len(rows), -1), rows)
     return y.reshape(-1, *out, x.shape[-1]), (x, kernel)
 
 
 def _backward(pads: Pads, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    rows, (high, wide) = _rows(x, kernel, pads)  # again: reading them back would cost more
+    rows, (high, wide) = _shifts(x, kernel, pads)  # again: reading them back would cost more
     flat = dy.reshape(dy.shape[0], -1)
     dkernel = jnp.einsum("kp,op->ko", rows, flat).reshape(kernel.shape)
     kh, kw, channels, _ = kernel.shape
