@@ -14,7 +14,7 @@ import optax
 import jcollab as jc
 from benchmarks.fedavg import sgemm_peak
 from benchmarks.timing import interleaved
-from jcollab.models import resnet
+from jcollab.models import torch_layers
 
 CLIENTS, BATCH = 16, 32
 FLOP = 3 * 2 * 40.8e6  # of an example, forward and backward
@@ -73,7 +73,7 @@ def _vmapped(model: Any, loss: Any, topology: Any) -> Callable[..., Any]:
         return nn.Conv(features, kernel, (stride, stride), **options, name=None)
 
     def run(*arrays: Any) -> Any:
-        with mock.patch.object(resnet, "Conv", flax_conv):
+        with mock.patch.object(torch_layers, "Conv", flax_conv):
             return step(*arrays)
 
     return run

@@ -146,10 +146,8 @@ def test_relabeling_clients_relabels_the_result(name):
 def test_mean_is_kept_without_learning(name):
     params, _ = problem()
     state, _ = run(make(name, rate=0.0))
-    for before, after in zip(
-        jax.tree.leaves(params), jax.tree.leaves(jc.params_of(state)), strict=True
-    ):
-        np.testing.assert_allclose(before.mean(0), after.mean(0), atol=1e-6)
+    means = [jax.tree.map(lambda leaf: leaf.mean(0), x) for x in (params, jc.params_of(state))]
+    chex.assert_trees_all_close(*means, rtol=1e-6, atol=1e-6)
 
 
 @each

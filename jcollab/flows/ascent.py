@@ -56,7 +56,7 @@ def steepest(gradient: Array, norm: Norm) -> Array:
 
 def lengths(delta: Array) -> Array:
     """L2 norms of samples, ``[b, 1, ...]``."""
-    return jnp.sqrt((delta**2).sum(tuple(range(1, delta.ndim)), keepdims=True))
+    return jnp.linalg.vector_norm(delta, axis=tuple(range(1, delta.ndim)), keepdims=True)
 
 
 def random_start(

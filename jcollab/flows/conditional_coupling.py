@@ -14,13 +14,12 @@ import numpy as np
 from jcollab import checks
 from jcollab.flows.flow import Flow, check_condition
 from jcollab.flows.scales import Repeated
+from jcollab.models.torch_layers import UNIFORM
 
 PyTree = Any
 Array = jax.Array
 # of the released library, whose clamp ends at 1.0 clamp only in the limit: 0.636 is nearly 2 / pi
 ATAN_SCALE = 0.636
-# weights and biases as the original code's framework draws them, the latter over the same inputs
-UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class ConditionalCoupling(distrax.Bijector):

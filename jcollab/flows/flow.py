@@ -13,7 +13,6 @@ from jcollab import checks
 
 PyTree = Any
 Array = jax.Array
-LOG_TWO_PI = 1.8378770664093453
 
 
 class Flow(NamedTuple):
@@ -46,10 +45,18 @@ class Flow(NamedTuple):
     refit: Callable[..., PyTree] | None = None
 
 
-def standard_normal(z: Array) -> Array:
-    """``sum_d log N(z_d; 0, 1)`` of each of ``z [b, ...]``."""
-    z = z.reshape(z.shape[0], -1)
-    return -0.5 * (z**2 + LOG_TWO_PI).sum(-1)
+def prior(
+    shape: tuple[int, ...], temperature: Any = 1.0, dtype: Any = float
+) -> distrax.Distribution:
+    """``N(0, temperature^2 I)`` of one latent.
+
+    Args:
+        shape: of the latent, ``(height, width, channels)``.
+        temperature: standard deviation of each dimension.
+        dtype: of samples.
+    """
+    scale = jnp.full(shape, temperature, dtype)
+    return distrax.Independent(distrax.Normal(jnp.zeros_like(scale), scale), len(shape))
 
 
 def negative_log_likelihood(
@@ -65,7 +72,7 @@ def negative_log_likelihood(
         condition: as for ``flow.encode``.
     """
     z, log_det = flow.encode(params, x, noise, condition)
-    return -standard_normal(z) - log_det + z[0].size * flow.offset
+    return -prior(z.shape[1:], dtype=z.dtype).log_prob(z) - log_det + z[0].size * flow.offset
 
 
 def bits_per_dimension(
@@ -159,7 +166,9 @@ def sample(
         ValueError: if the temperature is negative.
     """
     _check_temperature(temperature)
-    return flow.decode(params, temperature * jax.random.normal(key, shape), None, condition)
+    count, *latent = shape
+    z = prior(tuple(latent), temperature).sample(seed=key, sample_shape=count)
+    return flow.decode(params, z, None, condition)
 
 
 def distribution(
@@ -186,8 +195,7 @@ def distribution(
     """
     _check_temperature(temperature)
     dtype = jnp.result_type(*jax.tree.leaves(params))
-    scale = jnp.full(shape, temperature, dtype)
-    base = distrax.Independent(distrax.Normal(jnp.zeros(shape, dtype), scale), len(shape))
+    base = prior(shape, temperature, dtype)
     return distrax.Transformed(base, distrax.Inverse(flow.bijector(params, condition)))
 
 

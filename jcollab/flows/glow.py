@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 import distrax
 import jax
@@ -11,16 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
-from jcollab.flows import invertible_convolution as convolutions
 from jcollab.flows import preprocess
-from jcollab.flows.actnorm import ActNorm, statistics
-from jcollab.flows.coupling import CouplingNet, coupling
 from jcollab.flows.flow import Flow, check_condition
-from jcollab.flows.scales import MultiScale, Repeated, Squeezed, squeeze
+from jcollab.flows.level import Convolution, Level, fit_level, init_level, steps_of
+from jcollab.flows.scales import MultiScale, Squeezed, squeeze
 
 PyTree = Any
 Array = jax.Array
-Convolution = Literal["full", "lu"]
+MEAN_NOISE = 0.5
 
 
 def glow(
@@ -79,169 +77,99 @@ def glow(
         raise ValueError(f"convolution must be one of {get_args(Convolution)}, got {convolution!r}")
     preprocess.check_decoding(decoding, gray_levels)
 
-    @functools.cache  # rotations of many steps take a while
-    def fixed(level: int, channels: int) -> tuple[PyTree, np.ndarray, np.ndarray]:
-        """Initial factors, permutations and signs of a level, ``[K, ...]``."""
-        rng = np.random.default_rng((seed, level))
-        rotations = np.linalg.qr(rng.normal(size=(steps, channels, channels)))[0]
-        factors = [convolutions.factors(rotation) for rotation in rotations]
-        trained = jax.tree.map(lambda *rows: np.stack(rows), *(f[0] for f in factors))
-        return (
-            trained,
-            np.stack([f[1] for f in factors]),
-            np.stack([f[2] for f in factors]),
-        )
+    def settings(number: int, channels: int) -> Level:
+        return Level(channels, steps, width, convolution, (seed, number), remat)
 
-    def parts(level: int, channels: int, condition: Any) -> Any:
-        """``norm(params)``, ``mix(params, order, sign)`` and the network of a level."""
-        net = CouplingNet(width, channels)
-
-        def mix(own: PyTree) -> distrax.Bijector:
-            if convolution == "full":
-                return convolutions.InvertibleConvolution(own["conv"]["weight"])
-            return convolutions.LUConvolution(
-                **own["conv"], permutation=own["order"], sign=own["sign"]
-            )
-
-        def step(own: PyTree) -> distrax.Bijector:
-            norm = ActNorm(own["norm"]["bias"], own["norm"]["logs"])
-            return distrax.Chain([coupling(net, own["coupling"], condition), mix(own), norm])
-
-        return net, mix, step
-
-    def with_tables(own: PyTree, level: int, channels: int) -> PyTree:
-        if convolution == "full":
-            return own
-        _, order, sign = fixed(level, channels)
-        dtype = own["conv"]["lower"].dtype
-        return {**own, "order": jnp.asarray(order), "sign": jnp.asarray(sign, dtype)}
+    def to_logits(x: Array, noise: Any) -> tuple[Array, Array]:
+        noise = MEAN_NOISE if noise is None else noise
+        return preprocess.to_logits(jnp.asarray(x), noise, decoding, gray_levels)
 
     def bijector(params: PyTree, condition: Any = None) -> distrax.Bijector:
         check_condition(condition, num_classes)
         if len(params["levels"]) != levels:
             raise ValueError(f"params must have {levels} levels, got {len(params['levels'])}")
-        inner: distrax.Bijector | None = None
-        for level in reversed(range(levels)):
-            own = params["levels"][level]
-            channels = own["norm"]["bias"].shape[-1]
-            step = parts(level, channels, condition)[2]
-            here = Repeated(step, with_tables(own, level, channels), remat=remat)
-            inner = here if inner is None else MultiScale(here, inner)
-        return Squeezed(inner)
-
-    def start(key: Array, level: int, x: Array, condition: Any) -> PyTree:
-        """Parameters ``[K, ...]`` of a level before ActNorms are set."""
-        channels = x.shape[-1]
-        net = CouplingNet(width, channels)
-        conv_key, net_key = jax.random.split(key)
-
-        def one(key: Array) -> PyTree:
-            return net.init(key, x[:1, ..., channels // 2 :], _first(condition))["params"]
-
-        if convolution == "full":
-            keys = jax.random.split(conv_key, steps)
-            rotate = jax.vmap(lambda k: convolutions.random_rotation(k, channels, x.dtype))
-            conv = {"weight": rotate(keys)}
-        else:
-            conv = jax.tree.map(lambda a: jnp.asarray(a, x.dtype), fixed(level, channels)[0])
-        zeros, ones = jnp.zeros((steps, channels), x.dtype), jnp.ones((steps, channels // 2))
-        nets = jax.vmap(one)(jax.random.split(net_key, steps))
-        return {
-            "norm": {"bias": zeros, "logs": zeros},
-            "conv": conv,
-            "coupling": {"net": nets, "scale": ones.astype(x.dtype)},
-        }
-
-    def fit_level(level: int, own: PyTree, x: Array, condition: Any) -> tuple[PyTree, Array]:
-        channels = x.shape[-1]
-        net, mix, step = parts(level, channels, condition)
-
-        def one(x: Array, own: PyTree) -> tuple[Array, PyTree]:
-            bias, logs = statistics(x)
-            own = {**own, "norm": {"bias": bias, "logs": logs}}
-            seen = mix(own).forward(ActNorm(bias, logs).forward(x))
-            _, new = net.apply(
-                {"params": own["coupling"]["net"]},
-                seen[..., channels // 2 :],
-                condition,
-                fit=True,
-                mutable=["params"],
-            )
-            own = {**own, "coupling": {**own["coupling"], "net": new["params"]}}
-            return step(own).forward(x), own
-
-        x, fitted = jax.lax.scan(one, x, with_tables(own, level, channels))
-        return {name: fitted[name] for name in own}, x
-
-    def walk(x: Array, visit: Any, noise: Any) -> PyTree:
-        """Visits levels with what arrives there: ``visit(level, x) -> (params, x)``."""
-        noise = 0.5 if noise is None else noise
-        x = squeeze(preprocess.to_logits(x, noise, decoding, gray_levels)[0])
-        trained_levels = []
-        for level in range(levels):
-            own, x = visit(level, x)
-            trained_levels.append(own)
-            if level < levels - 1:
-                x = squeeze(x)
-                x = x[..., : x.shape[-1] // 2]
-        return {"levels": trained_levels}
+        return join_levels(
+            [
+                steps_of(settings(number, own["norm"]["bias"].shape[-1]), own, condition)
+                for number, own in enumerate(params["levels"])
+            ]
+        )
 
     @jax.jit
-    def init(key: Array, x: Array, condition: Any = None) -> PyTree:
+    def draw(key: Array, x: Array, condition: Any) -> PyTree:
         noise_key, key = jax.random.split(key)
 
-        def visit(level: int, x: Array) -> tuple[PyTree, Array]:
-            own = start(jax.random.fold_in(key, level), level, x, condition)
+        def init_and_fit(number: int, x: Array) -> tuple[PyTree, Array]:
+            level = settings(number, x.shape[-1])
+            own = init_level(level, jax.random.fold_in(key, number), x, condition)
             return fit_level(level, own, x, condition)
 
-        return walk(x, visit, dequantization_noise(noise_key, x))
+        logits, _ = to_logits(x, dequantization_noise(noise_key, x))
+        return {"levels": visit_levels(logits, levels, init_and_fit)}
 
-    def checked_init(key: Array, x: Array, condition: Any = None) -> PyTree:
+    def init(key: Array, x: Array, condition: Any = None) -> PyTree:
         _check_images(x, levels)
         check_condition(condition, num_classes)
-        return init(key, jnp.asarray(x), condition)
+        return draw(key, jnp.asarray(x), condition)
 
     def encode(
         params: PyTree, x: Array, noise: Any = None, condition: Any = None
     ) -> tuple[Array, Array]:
         _check_images(x, levels)
-        noise = 0.5 if noise is None else noise
-        y, before = preprocess.to_logits(jnp.asarray(x), noise, decoding, gray_levels)
+        y, before = to_logits(x, noise)
         z, log_det = bijector(params, condition).forward_and_log_det(y)
         return z, before + log_det
 
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:
-        noise = 0.5 if noise is None else noise
+        noise = MEAN_NOISE if noise is None else noise
         y = bijector(params, condition).inverse(z)
         return preprocess.from_logits(y, noise, decoding, gray_levels)
 
     def refit(params: PyTree, x: Array, noise: Any = None, condition: Any = None) -> PyTree:
-        def visit(level: int, x: Array) -> tuple[PyTree, Array]:
-            return fit_level(level, params["levels"][level], x, condition)
+        def fit(number: int, x: Array) -> tuple[PyTree, Array]:
+            level = settings(number, x.shape[-1])
+            return fit_level(level, params["levels"][number], x, condition)
 
-        return walk(jnp.asarray(x), visit, noise)
+        return {"levels": visit_levels(to_logits(x, noise)[0], levels, fit)}
 
     # of x -> y the determinant lacks the step from grey levels to [0, 1], of q -> y it does not
     cells = gray_levels if decoding == "released" else gray_levels - 1
-    return Flow(
-        checked_init,
-        encode,
-        decode,
-        bijector,
-        dequantization_noise,
-        float(np.log(cells)),
-        num_classes,
-        refit,
-    )
+    offset = float(np.log(cells))
+    return Flow(init, encode, decode, bijector, dequantization_noise, offset, num_classes, refit)
+
+
+def join_levels(levels: Sequence[distrax.Bijector]) -> distrax.Bijector:
+    """The multi-scale flow of the bijectors of its levels, the first one first."""
+    *outer, inner = levels
+    for level in reversed(outer):
+        inner = MultiScale(level, inner)
+    return Squeezed(inner)
+
+
+def visit_levels(
+    logits: Array, levels: int, visit: Callable[[int, Array], tuple[PyTree, Array]]
+) -> list[PyTree]:
+    """The results of ``visit(number, x) -> (result, steps(x))`` with what arrives at each level.
+
+    Args:
+        logits: ``[b, height, width, channels]``.
+        levels: L.
+        visit: called with squeezed images, of which half the channels go on to the next level.
+    """
+    results = []
+    x = squeeze(logits)
+    for number in range(levels):
+        result, x = visit(number, x)
+        results.append(result)
+        if number < levels - 1:
+            x = squeeze(x)
+            x = x[..., : x.shape[-1] // 2]
+    return results
 
 
 def dequantization_noise(key: Array, x: Array) -> Array:
     """Uniform in [0, 1), of the shape of the images."""
     return jax.random.uniform(key, x.shape, x.dtype)
-
-
-def _first(condition: Array | None) -> Array | None:
-    return None if condition is None else condition[:1]
 
 
 def _check_images(x: Any, levels: int) -> None:

@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 
 import distrax
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
@@ -16,7 +15,7 @@ Decoding = Literal["released", "corrected"]
 BOUND = 0.9
 
 
-class BoundedLogit(distrax.Bijector):
+class BoundedLogit(distrax.Block):
     """``y = logit(1/2 + bound (q - 1/2))``, so that q = 0 and q = 1 stay finite.
 
         log_det = sum over dimensions of  softplus(y) + softplus(-y) + log bound
@@ -28,22 +27,8 @@ class BoundedLogit(distrax.Bijector):
     """
 
     def __init__(self, bound: float = BOUND):
-        super().__init__(event_ndims_in=3)
-        self._bound = bound
-
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` in [0, 1], and ``[...]``."""
-        inside = 0.5 + self._bound * (x - 0.5)
-        y = jnp.log(inside) - jnp.log1p(-inside)
-        return y, self._log_det(y)
-
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]``, and ``[...]``."""
-        return (jax.nn.sigmoid(y) - 0.5) / self._bound + 0.5, -self._log_det(y)
-
-    def _log_det(self, y: Array) -> Array:
-        each = jax.nn.softplus(y) + jax.nn.softplus(-y) + np.log(self._bound)
-        return each.sum((-3, -2, -1))
+        inside = distrax.ScalarAffine(shift=(1 - bound) / 2, scale=bound)
+        super().__init__(distrax.Chain([distrax.Inverse(distrax.Sigmoid()), inside]), 3)
 
 
 def dequantize(x: Array, noise: Any, levels: int = 256) -> Array:

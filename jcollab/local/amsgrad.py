@@ -54,19 +54,18 @@ def scale_by_raw_amsgrad(
 
     def init(params: Any) -> AmsgradState:
         # three arrays, not one three times: they are donated
-        zeros = (jax.tree.map(jnp.zeros_like, params) for _ in range(3))
+        zeros = (optax.tree.zeros_like(params) for _ in range(3))
         return AmsgradState(jnp.int32(0), *zeros)
 
     def update(grads: Any, state: AmsgradState, params: Any = None) -> tuple[Any, AmsgradState]:
         count = state.step + 1
-        m = jax.tree.map(lambda a, g: b1 * a + (1 - b1) * g, state.first, grads)
-        v = jax.tree.map(lambda a, g: b2 * a + (1 - b2) * g * g, state.second, grads)
+        m = optax.tree.update_moment(grads, state.first, b1, 1)
+        v = optax.tree.update_moment(grads, state.second, b2, 2)
         w = jax.tree.map(jnp.maximum, state.largest, v)
-
-        def scaled(a: jax.Array, c: jax.Array) -> jax.Array:
-            one, two = (1 - jnp.asarray(b, a.dtype) ** count for b in (b1, b2))
-            return a / one / (jnp.sqrt(c / two) + eps)
-
-        return jax.tree.map(scaled, m, w), AmsgradState(count, m, v, w)
+        first, second = (
+            optax.tree.bias_correction(moment, b, count) for moment, b in ((m, b1), (w, b2))
+        )
+        updates = jax.tree.map(lambda a, c: a / (jnp.sqrt(c) + eps), first, second)
+        return updates, AmsgradState(count, m, v, w)
 
     return optax.GradientTransformation(init, update)

@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax
 
 from jcollab import checks
-from jcollab.models.kernels.convolution import Conv, max_pool
-from jcollab.models.lenet import SMALL, two_parts, within
+from jcollab.models.kernels.convolution import max_pool
+from jcollab.models.lenet import two_parts
 from jcollab.models.resnet18 import with_statistics
+from jcollab.models.torch_layers import UNIFORM, torch_conv, torch_dense
 
 Array = jax.Array
 WIDTHS = {9: 256, 18: 512}  # channels before the mean over all places
@@ -32,10 +33,7 @@ class Trunk(nn.Module):
         """The mean over all places."""
 
         def conv(x: Array, channels: int, size: int = 3, stride: int = 1) -> Array:
-            pads = ((size // 2, size // 2),) * 2
-            layer = Conv(
-                channels, (size, size), stride, padding=pads, use_bias=False, kernel_init=SMALL
-            )
+            layer = torch_conv(channels, size, stride, kernel_init=UNIFORM)
             norm = nn.BatchNorm(use_running_average=not train, momentum=self.momentum)
             return norm(layer(x))
 
@@ -87,8 +85,8 @@ class FeatureResNet(nn.Module):
         checks.one_of("depth", self.depth, tuple(WIDTHS))
         self.trunk = Trunk(self.depth, self.momentum)
         width, d = WIDTHS[self.depth], self.num_features
-        self.dense = nn.Dense(d, kernel_init=SMALL, bias_init=within(width))
-        self.classifier = nn.Dense(self.num_classes, kernel_init=SMALL, bias_init=within(d))
+        self.dense = torch_dense(d, width)
+        self.classifier = torch_dense(self.num_classes, d)
 
     def features(self, x: Array, train: bool = False) -> Array:
         """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""

@@ -7,24 +7,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.models.kernels.convolution import Conv, max_pool
+from jcollab.models.torch_layers import UNIFORM, torch_dense, uniform_bias
 
 Array = jax.Array
-# kernels as the original code's framework draws them: uniform within 1 / sqrt(inputs)
-SMALL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-def within(inputs: int) -> Callable[..., Array]:
-    """Biases, uniform within ``1 / sqrt(inputs)``."""
-    bound = inputs**-0.5
-
-    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 class LeNet5(nn.Module):
@@ -54,16 +42,14 @@ class LeNet5(nn.Module):
             Conv(
                 width,
                 (size, size),
-                kernel_init=SMALL,
-                bias_init=within(count),
+                kernel_init=UNIFORM,
+                bias_init=uniform_bias(count),
                 batch_last=layout.loops(),
             )
             for (width, size), count in zip(shapes, inputs, strict=True)
         ]
-        self.dense = nn.Dense(self.num_features, kernel_init=SMALL, bias_init=within(120))
-        self.classifier = nn.Dense(
-            self.num_classes, kernel_init=SMALL, bias_init=within(self.num_features)
-        )
+        self.dense = torch_dense(self.num_features, 120)
+        self.classifier = torch_dense(self.num_classes, self.num_features)
 
     def features(self, x: Array) -> Array:
         """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""

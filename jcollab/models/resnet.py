@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
-from jcollab.models.kernels.convolution import Conv
-from jcollab.models.vgg import conv_init, torch_linear
+from jcollab.models.torch_layers import torch_conv, torch_dense
 
 Norm = Literal["group", "evonorm"]
 EPSILON = 1e-5
@@ -72,12 +71,12 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Features ``[b, height / stride, width / stride, channels]``."""
-        y = _conv(self.channels, 3, self.stride)(x)
+        y = torch_conv(self.channels, 3, self.stride)(x)
         y = _norm_act(self.norm, self.groups, y)
-        y = _conv(self.channels, 3)(y)
+        y = torch_conv(self.channels, 3)(y)
         y = _norm(self.norm, self.groups, y)
         if x.shape != y.shape:
-            x = _norm(self.norm, self.groups, _conv(self.channels, 1, self.stride)(x))
+            x = _norm(self.norm, self.groups, torch_conv(self.channels, 1, self.stride)(x))
         return nn.relu(x + y)
 
 
@@ -120,25 +119,13 @@ class ResNet20(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
-        x = _norm_act(self.norm, self.groups, _conv(self.width, 3)(x))
+        x = _norm_act(self.norm, self.groups, torch_conv(self.width, 3)(x))
         for stage in range(3):
             for block in range(3):
                 stride = 2 if stage > 0 and block == 0 else 1
                 x = BasicBlock(self.width * 2**stage, stride, self.norm, self.groups)(x)
         x = x.mean((1, 2))
-        return torch_linear(self.num_classes, x.shape[-1])(x)
-
-
-def _conv(channels: int, kernel: int, stride: int = 1) -> Conv:
-    # "SAME" would pad a strided convolution at the far side only; the papers pad both
-    return Conv(
-        channels,
-        (kernel, kernel),
-        stride,
-        padding=((kernel // 2, kernel // 2),) * 2,
-        use_bias=False,
-        kernel_init=conv_init,
-    )
+        return torch_dense(self.num_classes, x.shape[-1])(x)
 
 
 def _norm_act(norm: Norm, groups: int, x: jax.Array) -> jax.Array:

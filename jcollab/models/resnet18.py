@@ -9,10 +9,9 @@ import flax.linen as nn
 import jax
 
 from jcollab.core import Stateful, stateful
-from jcollab.models.kernels.convolution import Conv
+from jcollab.models.torch_layers import torch_conv
 
 Array = jax.Array
-HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class ResNet18(nn.Module):
@@ -45,11 +44,7 @@ class ResNet18(nn.Module):
             return nn.BatchNorm(use_running_average=not train, momentum=self.momentum)(x)
 
         def conv(x: Array, channels: int, size: int, stride: int = 1) -> Array:
-            pads = ((size // 2, size // 2),) * 2
-            layer = Conv(
-                channels, (size, size), stride, padding=pads, use_bias=False, kernel_init=HE
-            )
-            return norm(layer(x))
+            return norm(torch_conv(channels, size, stride)(x))
 
         x = nn.relu(conv(x, self.width, 3))
         for stage, count in enumerate(self.blocks):

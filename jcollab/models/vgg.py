@@ -4,34 +4,14 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jcollab import checks
 from jcollab.models.kernels.convolution import Conv, max_pool
+from jcollab.models.torch_layers import HE, torch_dense
 
 PADS = ((1, 1), (1, 1))
 # output channels in multiples of the width; every stage ends with 2 x 2 max-pooling
 STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
-
-# N(0, 2 / (k k out_channels)), not truncated
-conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-
-
-def torch_linear(features: int, fan_in: int) -> nn.Dense:
-    """A dense layer as PyTorch starts it: weight and bias uniform in +-1/sqrt(fan_in).
-
-    Args:
-        features: width of the output.
-        fan_in: width of the input, which flax does not tell to the initialiser of a bias.
-    """
-    bound = fan_in**-0.5
-
-    def uniform(
-        key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
-    ) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return nn.Dense(features, kernel_init=uniform, bias_init=uniform)
 
 
 class VGG11(nn.Module):
@@ -78,7 +58,7 @@ class VGG11(nn.Module):
             raise ValueError(f"x must be images [b, >=32, >=32, channels], got shape {x.shape}")
         for stage in STAGES:
             for i, multiple in enumerate(stage):
-                conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=conv_init)
+                conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=HE)
                 x = conv(x) if i == 0 else conv(nn.relu(x))
             # pooling first is the same, and leaves a quarter of the ReLUs
             x = nn.relu(max_pool(x))
@@ -87,5 +67,5 @@ class VGG11(nn.Module):
             self.dropout_rate, deterministic=not train
         )
         for _ in range(2):
-            x = nn.relu(torch_linear(8 * self.width, x.shape[-1])(drop(x)))
-        return torch_linear(self.num_classes, x.shape[-1])(x)
+            x = nn.relu(torch_dense(8 * self.width, x.shape[-1])(drop(x)))
+        return torch_dense(self.num_classes, x.shape[-1])(x)

@@ -21,6 +21,11 @@ def unit(vectors: Any) -> np.ndarray:
         raise ValueError(f"vectors must be [N, d], got shape {vectors.shape}")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors must be finite, got infinite ones or NaN")
+    return normalized(vectors)
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """:func:`unit` without checks."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 

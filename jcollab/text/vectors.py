@@ -13,6 +13,7 @@ import numpy as np
 
 from jcollab import checks
 from jcollab.text.reader import existing
+from jcollab.text.retrieval import normalized
 from jcollab.text.teacher import EXTRA
 
 KIND = "a file of word vectors"
@@ -66,8 +67,7 @@ class WordVectors:
     @functools.cached_property
     def directions(self) -> np.ndarray:
         """Rows of length 1, float32 ``[V, d]``; 0 where a row is 0."""
-        size = np.linalg.norm(self.table, axis=1, keepdims=True)
-        return self.table / np.where(size > 0, size, 1)
+        return normalized(self.table)
 
     def similarity(self, left: str, right: str) -> float:
         """Cosine of two words' vectors.
@@ -114,7 +114,7 @@ class WordVectors:
         checks.count("k", k)
         if query.shape != self.table.shape[1:]:
             raise ValueError(f"a vector must be {self.table.shape[1:]}, got {query.shape}")
-        scores = self.directions @ (query / max(float(np.linalg.norm(query)), 1e-30))
+        scores = self.directions @ normalized(query[None])[0]
         scores[[self.ids[word] for word in without]] = -np.inf
         k = min(k, len(self) - len(set(without)))
         best = np.argsort(-scores, kind="stable")[:k]

@@ -1,5 +1,6 @@
 """Experiments with latent perturbations: what needs no long run."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,14 +83,14 @@ def test_a_flow_is_trained_once_for_a_folder(tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text()
     again = _flow.train_flow(problem, context)
     assert (tmp_path / "metrics.jsonl").read_text() == lines
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     _flow.train_flow(_flow.make_problem(smoke(flow_rounds=1)), context)
     assert len(list(tmp_path.glob("flow-*.npz"))) == 2
 
 
 def test_bad_input_is_named():
     for fields, message in [
-        ({"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0"),
+        ({"fraction": 0.0}, "fraction must be positive and at most 1, got 0"),
         ({"methods": ("randomized",)}, "methods must hold plain"),
         ({"methods": ("plain", "other")}, "methods must be among plain"),
         ({"radius": -1.0}, "radius must be at least 0, got -1"),
@@ -99,7 +100,7 @@ def test_bad_input_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             comparison.Config(**fields)
-    with pytest.raises(ValueError, match="public must be above 0 and leave"):
+    with pytest.raises(ValueError, match="public must be positive and leave"):
         federated.Config(public=0.99)
-    with pytest.raises(ValueError, match="alpha must be above 0, got 0"):
+    with pytest.raises(ValueError, match="alpha must be positive, got 0"):
         federated.Config(alpha=0.0)

@@ -1,5 +1,6 @@
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,7 +121,7 @@ def test_ids_of_no_row_are_zero_vectors_either_way(lines):
         state = algorithm.init(start)
         state, metrics = algorithm.update(state, batch, jax.random.key(0))
         ended.append((metrics["loss"], state.clients.params["words"]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *ended)
+    chex.assert_trees_all_close(*ended, rtol=1e-5, atol=1e-6)
     moved = np.flatnonzero((ended[0][1] != start["words"]).any((0, 2)))
     assert moved.tolist() == [1, 2, 8]
 

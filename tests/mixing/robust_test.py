@@ -1,5 +1,6 @@
 """Robust rules, attacks, message loss, delay, gossip and relays together."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -162,7 +163,7 @@ def test_late_and_lost_messages_at_a_server(x64):
     np.testing.assert_allclose(first, np.tile(x.mean(0), (N, 1)), atol=1e-12)
     second, state = mixer.update(x + 1.0, state, jc.core.Round(KEY, 1))
     np.testing.assert_allclose(second, np.tile(x.mean(0), (N, 1)), atol=1e-12)
-    assert all(leaf.shape[0] == N for leaf in jax.tree.leaves(state))
+    chex.assert_tree_shape_prefix(state, (N,))
     everything = once(jc.server(channel=channels.drop(1.0)), x)
     np.testing.assert_allclose(everything, np.tile(x.mean(0), (N, 1)), atol=1e-12)
 

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +33,7 @@ def test_statistics_change_in_training_only():
     model = jc.objectives.Model(params, model_state)
     seen = attack(batch, model, jax.random.split(KEY)[0])
     _, once = train(params, model_state, seen.x, KEY)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new, once)
+    chex.assert_trees_all_close(new, once, rtol=1e-4, atol=1e-6)
     moved = [
         bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (model_state, new)), strict=True)
     ]

@@ -310,7 +310,7 @@ def test_runs_over_any_mixer(mixer):
     algorithm = build(mixer=mixer, observer=observer, num_observations=2, honest=~LIARS)
     state, log = go(algorithm, ragged(), rounds=15)
     assert log["cross_entropy"][-1] < log["cross_entropy"][0]
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.clients))
+    chex.assert_tree_all_finite(state.clients)
 
 
 def test_a_gossip_target_is_the_mean_of_the_neighborhood():

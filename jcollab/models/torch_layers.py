@@ -1,0 +1,59 @@
+"""Layers with the initial values and the padding of PyTorch, on which published numbers rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jcollab.models.kernels.convolution import Conv
+
+Array = jax.Array
+# kernels of PyTorch's default: uniform within 1 / sqrt(fan_in)
+UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# N(0, 2 / (k k out_channels)), not truncated
+HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def uniform_bias(fan_in: int) -> Callable[..., Array]:
+    """Initializer of biases, uniform within ``1 / sqrt(fan_in)``.
+
+    Args:
+        fan_in: number of inputs of a unit, which flax does not pass to the initializer of a bias.
+    """
+    bound = fan_in**-0.5
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def torch_dense(features: int, fan_in: int) -> nn.Dense:
+    """A dense layer with kernel and bias uniform within ``1 / sqrt(fan_in)``.
+
+    Args:
+        features: width of the output.
+        fan_in: width of the input.
+    """
+    return nn.Dense(features, kernel_init=UNIFORM, bias_init=uniform_bias(fan_in))
+
+
+def torch_conv(features: int, size: int, stride: int = 1, kernel_init: Any = HE) -> Conv:
+    """A convolution without bias that pads every side by ``size // 2``.
+
+    ``"SAME"`` would pad a strided convolution at the far side only.
+
+    Args:
+        features: output channels.
+        size: height and width of the kernel, odd.
+        stride: step in height and width.
+        kernel_init: initializer of the kernel.
+    """
+    pads = ((size // 2, size // 2),) * 2
+    return Conv(
+        features, (size, size), stride, padding=pads, use_bias=False, kernel_init=kernel_init
+    )
