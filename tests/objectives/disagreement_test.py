@@ -161,5 +161,5 @@ def test_bad_input_is_named():
         agreement(z, jnp.zeros((4, 2, 3)), weights=jnp.ones(2))
     with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
         objectives.disagreement_points(num_steps=0)
-    with pytest.raises(ValueError, match="radius must be above 0, got 0"):
+    with pytest.raises(ValueError, match="radius must be positive, got 0"):
         objectives.disagreement_points(radius=0)
