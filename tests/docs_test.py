@@ -51,6 +51,16 @@ def test_snippets_run_in_order(path, tmp_path):
         exec(compile(block, str(path), "exec"), scope)
 
 
+@pytest.mark.parametrize("part", ["A topology", "A mixer", "A rule", "An attack", "A channel"])
+def test_own_parts_take_at_most_twenty_lines(part):
+    """The snippets run above; each trains with the part that it defines."""
+    page = (DOCS / "howto/exchange.md").read_text()
+    section = page.split(f"## {part}\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    assert len(block.splitlines()) <= 20
+    assert "train_with(" in block or part == "A topology"
+
+
 @pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings(name):

@@ -105,8 +105,8 @@ def build_attack(name: str, rule: str) -> Any:
     """An attack by its name in the paper's figures and a number, such as ``"ALIE 10"``."""
     uniform = not rule.startswith(("Gossip", "SCClip"))  # the rule ignores the mixing weights
 
-    def honest(own: Any, received: Any, weights: Any, byzantine: Any) -> Any:
-        return received
+    def honest(own: Any, messages: Any, weights: Any, byzantine: Any, context: Any) -> Any:
+        return messages
 
     attacks: dict[str, Callable[..., Any]] = {
         "Dissensus": lambda epsilon=1.5: jc.channels.attacks.dissensus(epsilon, uniform=uniform),
@@ -161,12 +161,14 @@ def train(
         context,
         _builder(config, graph, rule, attacks),
         lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, examples.x[:1]), n)),
-        partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
+        jc.data.minibatches(
+            partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
+            # MOZI evaluates the models of neighbors on examples of its own
+            config.batch_size * (2 if rule.startswith("MOZI") else 1),
+        ),
         rounds=config.rounds,
         seeds=seeds,
         settings=np.arange(len(attacks)),
-        # MOZI evaluates the models of neighbors on examples of its own
-        sample=jc.data.minibatches(config.batch_size * (2 if rule.startswith("MOZI") else 1)),
         evaluate=evaluate,
         evaluations=config.evaluations,
         tolerant=True,

@@ -23,6 +23,7 @@ import scipy.stats
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, at_most, check, pivot
 from jcollab import aggregators, plots
+from jcollab.core import Receiver, Round
 
 # the honest clients 2-3-4-5 in a chain; 0 is the byzantine neighbor of 3, and 1 that of 4
 EDGES = ((2, 3), (3, 4), (4, 5), (0, 3), (1, 4))
@@ -44,25 +45,25 @@ def chain_matrix(beta: float, delta: float) -> np.ndarray | None:
     return matrix
 
 
-def repeated_median(own: Any, received: Any, weights: Any) -> Any:
+def repeated_median(own: Any, messages: Any, weights: Any, context: Receiver) -> Any:
     """Median of the inputs, each repeated ``floor(100 w)`` times (scalars only)."""
-    values, ends = _repeated(own, received, weights)
+    values, ends = _repeated(own, messages, weights)
     middle = jnp.stack([(ends[-1] - 1) // 2, ends[-1] // 2])
     return values[jnp.searchsorted(ends, middle, side="right")].mean()
 
 
-def repeated_trimmed_mean(own: Any, received: Any, weights: Any, *, senders: Any) -> Any:
+def repeated_trimmed_mean(own: Any, messages: Any, weights: Any, context: Receiver) -> Any:
     """Mean without the ``floor(100 delta_i)`` largest and smallest (at most 49) of the same."""
-    values, ends = _repeated(own, received, weights)
-    delta = jnp.where(jnp.asarray(BYZANTINE)[senders], weights, 0).sum()
+    values, ends = _repeated(own, messages, weights)
+    delta = jnp.where(jnp.asarray(BYZANTINE)[context.senders], weights, 0).sum()
     cut = jnp.minimum(jnp.floor(COPIES * delta), 49)
     counts = jnp.diff(jnp.clip(jnp.append(0.0, ends), cut, ends[-1] - cut))
     return (counts * values).sum() / counts.sum()
 
 
-def _repeated(own: Any, received: Any, weights: Any) -> tuple[Any, Any]:
+def _repeated(own: Any, messages: Any, weights: Any) -> tuple[Any, Any]:
     """Sorted inputs, and the place where the copies of each end."""
-    values = jnp.append(own, received)
+    values = jnp.append(own, messages)
     order = jnp.argsort(values)
     shares = jnp.append(1 - weights.sum(), weights)
     return values[order], jnp.cumsum(jnp.floor(COPIES * shares)[order])
@@ -73,8 +74,8 @@ DEFENSES = {
     "Gossip": aggregators.weighted,
     "Median": aggregators.coordinate_median,
     "TM": lambda: aggregators.trimmed_mean(1, shrink=True),
-    "Median*": lambda: repeated_median,
-    "TM*": lambda: repeated_trimmed_mean,
+    "Median*": lambda: aggregators.rule(repeated_median),
+    "TM*": lambda: aggregators.rule(repeated_trimmed_mean),
 }
 
 
@@ -141,7 +142,7 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
         state = mixer.init(x)._replace(weights=weights)
 
         def mix(x: Any, step: Any) -> Any:
-            mixed, _ = mixer.update(x, state, jc.core.Round(jax.random.key(0), step))
+            mixed, _ = mixer.update(x, state, Round(jax.random.key(0), step))
             return mixed, mixed[~BYZANTINE]
 
         _, trace = jax.lax.scan(mix, x, jnp.arange(config.rounds))

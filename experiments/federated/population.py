@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import time
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class Config:
     rounds: int = 200  # T
     learning_rate: float = 0.1  # of local steps
     method: Literal["FedAvg", "SCAFFOLD"] = "FedAvg"  # SCAFFOLD keeps a model for each client
-    host: bool = False  # whether clients lie in host memory, see jcollab.training.run_offloaded
+    host: bool = False  # whether clients lie in host memory, see jcollab.fit
     seed: int = 0  # of everything random
 
     def __post_init__(self) -> None:
@@ -97,27 +97,21 @@ class _Run:
 
     def __init__(self, config: Config, population: int):
         self.config, self.population = config, population
-        self.data: Any = population_data(config, population)
         model = jc.models.MLP(CLASSES, ())
-        sgd, drift = optax.sgd(config.learning_rate), None
-        if config.method == "SCAFFOLD":
-            sgd, drift = optax.chain(jc.local.control_variate(), sgd), jc.local.scaffold()
-        self.cohort = jc.algorithms.federated_cohort(
+        self.algorithm = jc.federated(
             jc.objectives.classification(model.apply),
-            sgd,
+            optax.sgd(config.learning_rate),
             num_sampled=config.num_sampled,
             local_steps=config.local_steps,
-            source=jc.data.sources.local_batches(config.examples),
-            drift=drift,
+            method=jc.local.scaffold() if config.method == "SCAFFOLD" else None,
             num_clients=population,
         )
-        self.algorithm = jc.algorithms.as_algorithm(self.cohort)
+        data = population_data(config, population)
         self.key = jax.random.key(config.seed)
-        self.state = self.cohort.init(model.init(self.key, self.data.examples.x[:1]))
-        if config.host:
-            self.state = jc.training.offload(self.state)
-        else:
-            self.data = jax.tree.map(jnp.asarray, self.data)
+        self.state = self.algorithm.init(model.init(self.key, data.examples.x[:1]))
+        if not config.host:
+            data = jax.tree.map(jnp.asarray, data)
+        self.batches = jc.data.minibatches(data, config.examples)
         self.seconds: list[float] = []
         self.losses: list[float] = []
 
@@ -125,15 +119,13 @@ class _Run:
         """The next tenth of the rounds; the first includes compilation."""
         rounds = max(1, self.config.rounds // PIECES)
         start = time.perf_counter()
-        place = self.state, self.data, self.key
+        place = self.algorithm, self.state, self.batches, self.key
         if self.config.host:
-            self.state, log = jc.training.run_offloaded(
-                self.cohort, *place, num_rounds=rounds, progress=False
-            )
+            done = len(self.losses) + rounds
+            result = jc.fit(*place, num_rounds=done, offload=True, eval_every=rounds, listeners=())
+            self.state, log = result.state, result.log
         else:
-            self.state, log = jc.run(
-                self.algorithm, *place, num_rounds=rounds, sample=jc.data.whole, donate=True
-            )
+            self.state, log = jc.run(*place, num_rounds=rounds, donate=True)
         self.losses += np.asarray(log["loss"]).tolist()
         self.seconds.append((time.perf_counter() - start) / rounds)
 

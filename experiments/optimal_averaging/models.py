@@ -186,7 +186,9 @@ def _train(
             for half in np.array_split(part, halves)
         ]
         flat = jc.data.by_client(examples, parts)
-        indices, mask = (leaf.reshape(len(groups), -1, leaf.shape[1]) for leaf in flat[1:])
+        indices, mask = (
+            leaf.reshape(len(groups), -1, leaf.shape[1]) for leaf in (flat.indices, flat.mask)
+        )
         return jc.data.ClientData(flat.examples, indices, mask)
 
     states: dict[str, jc.State] = {}
@@ -199,17 +201,15 @@ def _train(
 
         begin: Any = start
         if name == "FedAvg + tuning":
-            keys = jax.vmap(jax.random.key)(np.tile(seeds, len(config.shifted)))
-            begin, rounds = jax.vmap(algorithm.init)(keys, states["FedAvg"]), config.tuning
+            begin, rounds = jax.vmap(algorithm.init)(states["FedAvg"]), config.tuning
         done = train_replicas(
             context,
             lambda setting, algorithm=algorithm: algorithm,
             begin,
-            data(halves),
+            jc.data.minibatches(data(halves), config.batch_size),
             rounds=rounds,
             seeds=seeds,
             settings={"shifted": config.shifted},
-            sample=jc.data.minibatches(config.batch_size),
             tags={"algorithm": name},
         )
         states[name] = done.result.state

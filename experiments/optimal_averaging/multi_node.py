@@ -75,14 +75,14 @@ def run(config: Config, context: Context) -> list[Row]:
     variances = np.array(config.variances)
     noise = np.random.default_rng(config.seed).normal(size=(len(variances), config.repetitions))
     cases = context.cases(patterns(config).items(), config.scales, description="multi-node")
+    exchange = jc.core.Round(jax.random.key(0), jnp.int32(0))
     for (pattern, sizes), scale in cases:
         biases = scale * sizes
         estimates = jnp.asarray(biases[:, None] + np.sqrt(variances)[:, None] * noise)
         row: Row = {"pattern": pattern, "scale": scale}
         for name, weights in all_weights(variances, biases).items():
             mixer = jc.mixing.collaboration(np.tile(weights, (len(weights), 1)))
-            options = {"key": jax.random.key(0), "step": jnp.int32(0)}
-            mixed, _ = mixer.update(estimates, mixer.init(estimates), **options)
+            mixed, _ = mixer.update(estimates, mixer.init(estimates), exchange)
             risk = averaging.multi_node_risk(weights, variances, biases)
             row[name] = float(risk / variances[0])
             row[f"{name}_mc"] = float(jnp.mean(mixed[0] ** 2)) / variances[0]

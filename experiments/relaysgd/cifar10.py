@@ -32,6 +32,7 @@ from jcollab import plots
 from jcollab.data import Dataset, augment
 
 WEIGHT_DECAY = 1e-4
+AUGMENT = jc.objectives.on_inputs(augment.crop_and_flip)
 PARTITION_SEED = 100  # the paper's partition has the seed of the run plus this
 
 
@@ -151,7 +152,7 @@ def _train(
     def dropping(params: Any, x: Any, key: Any) -> Any:
         return predict(params, x, train=True, rngs={"dropout": key})
 
-    plain = jc.objectives.classification(predict, augment=augment.crop_and_flip, train=dropping)
+    plain = jc.objectives.classification(predict, augment=AUGMENT, train=dropping)
 
     def loss(params: Any, batch: Any, key: Any) -> Any:
         value, metrics = plain(params, batch, key)
@@ -168,10 +169,12 @@ def _train(
         context,
         lambda _: method.build(loss, schedule, tags["momentum"], method.mixer(config.n)),
         lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, x), config.n)),
-        partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
+        jc.data.minibatches(
+            partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
+            config.batch_size,
+        ),
         rounds=config.epochs * steps_per_epoch,
         seeds=seeds,
-        sample=jc.data.minibatches(config.batch_size),
         evaluate=jc.metrics.accuracy(predict, *(part[: config.eval_examples] for part in test)),
         evaluations=config.evaluations,
         tolerant=True,

@@ -94,15 +94,15 @@ def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
     def sample(data: Any, key: Any, step: Any) -> Any:
         return TARGET + jax.random.normal(key, (n,))
 
+    stream = jc.data.from_function(sample)
+
     def error(state: jc.State) -> Any:
         return {"error": jnp.mean((estimate(jc.params_of(state)) - TARGET) ** 2)}
 
     def one(key: Any) -> Any:
         measured = jc.with_metrics(algorithm, error)
-        state = measured.init(start)
-        return jc.run(measured, state, jc.data.from_function(sample, ()), key, num_rounds=rounds)[
-            1
-        ]["error"]
+        _, log = jc.run(measured, measured.init(start), stream, key, num_rounds=rounds)
+        return log["error"]
 
     return jax.jit(jax.vmap(one))(keys)
 

@@ -166,9 +166,8 @@ def test_several_ensembles_are_one_program():
         jc.data.stacked(batches),
         jnp.stack([KEY, KEY]),
         num_rounds=M * ROUNDS,
-        replicas=True,
-        settings=alphas,
-        progress=False,
+        replicas=jc.training.Replicas(alphas),
+        listeners=(),
     )
     for i, alpha in enumerate(alphas):
         alone, _ = train(build(float(alpha)), params, batches)

@@ -301,7 +301,7 @@ def test_clients_are_sampled_uniformly_without_replacement():
         ({"weights": [1, 1, -2, 1, 1]}, r"weights must be finite and not negative, got -2"),
         ({"weights": np.ones(4)}, r"weights must have shape \[n=5\], got \[4\]"),
         ({"num_steps": [1, 2, 3, 4, 1]}, r"num_steps must be in 1\.\.3 .*got 1\.\.4"),
-        ({"rule": jc.aggregators.trimmed_mean(3)}, r"needs at least 7 inputs"),
+        ({"rule": jc.aggregators.trimmed_mean(3)}, r"which needs at least 7"),
         ({"channel": jc.channels.delayed(2), "num_sampled": 3}, r"channel keeps messages"),
     ],
 )
