@@ -203,11 +203,16 @@ class Drawn:
     def draw(self, key: Array, step: Array) -> PyTree:
         """What the function returns, leaves ``[n, ...]``."""
         draw_key, _ = round_keys(key, step)
-        return self.function(self.data, draw_key, step, **dict(self.options))
+        return _call(self.function, self.options, self.data, draw_key, step)
 
     def local(self, key: Array, step: Array) -> Given:
         """One batch for each local step of the round, leaves ``[n, H, ...]``."""
         return Given(self.draw(key, step))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _call(function: Callable, options: tuple, data: PyTree, key: Array, step: Array) -> PyTree:
+    return function(data, key, step, **dict(options))
 
 
 def minibatches(data: ClientData | ClientRanges, batch_size: int) -> Minibatches:

@@ -66,7 +66,7 @@ def fit(
         offload: whether clients and their data stay in host memory, for algorithms that touch only
             sampled clients. Leaves of ``state.clients`` that are NumPy arrays (``np.memmap`` for
             what memory does not hold) are CHANGED IN PLACE, others are copied. Only the rows and
-            examples of a round's cohort are on the device, if the data are NumPy arrays.
+            examples of a round's cohort are on the device.
         on_divergence: what to do when a metric or a model is not finite: stop with
             :class:`jcollab.training.Diverged`, or note it as ``diverged`` in the record and go on
             (for tuning runs).

@@ -21,6 +21,7 @@ from jcollab.core import (
     State,
     round_keys,
 )
+from jcollab.data.batches import Drawn
 
 
 def check_offload(algorithm: Any) -> None:
@@ -63,13 +64,23 @@ def in_host_memory(
     that device memory depends on m alone.
     """
 
+    given, held = None, None
+
+    def in_host(batches: Batches) -> Any:
+        """The batches with their arrays in host memory, moved there once."""
+        nonlocal given, held
+        if batches is not given:
+            # what a function draws from stays where it is: the function may compute with it
+            given, held = batches, batches if isinstance(batches, Drawn) else _fetch(batches)
+        return held
+
     def prepare(state: State, batches: Batches, step: int) -> tuple:
         n = layout.num_clients(state.clients, "state.clients")
         at = jnp.int32(step)
         round_key, numbers = _choose(cohort, n, key, at)
         numbers = np.asarray(numbers)
         rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)
-        return at, n, round_key, numbers, rows, batches.local(key, at).gather(numbers)
+        return at, n, round_key, numbers, rows, in_host(batches).local(key, at).gather(numbers)
 
     def advance(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
         clients, shared, first = state.clients, state.shared, int(state.step)
@@ -112,6 +123,10 @@ def _round(
     assert cohort.round is not None
     drawn = batch.rows(None, cohort.local_steps)
     return cohort.round(rows, shared, drawn, numbers, key, step, n)
+
+
+def _fetch(batches: Batches) -> Batches:
+    return jax.tree.map(np.asarray, batches)
 
 
 def _write(numbers: np.ndarray, leaf: np.ndarray, rows: np.ndarray) -> None:

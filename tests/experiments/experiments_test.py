@@ -10,7 +10,7 @@ import pytest
 
 from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
-from jcollab.training.checkpoints import Checkpoints
+from jcollab.training.checkpoints import Store
 from jcollab.training.records import plain
 from tests import ROOT
 
@@ -102,7 +102,8 @@ def test_ctrl_c_keeps_what_was_measured(preset, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         written.append(record)
 
-    monkeypatch.setattr("jcollab.training.run_log.RunLog.write", write)
+    monkeypatch.setattr("experiments.contract.Log.write", write)
+    monkeypatch.setattr("jcollab.training.JsonLines.record", write)
     assert main(["relaysgd", preset, "--smoke", "--out", str(tmp_path)]) == 130
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["interrupted"] and summary["results"] and not summary["claims"]
@@ -147,16 +148,16 @@ def test_an_experiment_that_was_killed_goes_on(tmp_path, monkeypatch, capsys):
 
     main([*SHARING, "--out", str(tmp_path / "whole")])
     assert not (tmp_path / "whole/checkpoints").exists()
-    folder, save, fits = tmp_path / "killed", Checkpoints.save, []
+    folder, save, fits = tmp_path / "killed", Store.save, []
 
     def save_and_die(self, number, saved):
         save(self, number, saved)
         raise SystemExit("killed")
 
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
+    monkeypatch.setattr(Store, "save", save_and_die)
     with pytest.raises(SystemExit, match="killed"):
         main([*SHARING, "--out", str(folder)])
-    monkeypatch.setattr(Checkpoints, "save", lambda *args: fits.append(0) or save(*args))
+    monkeypatch.setattr(Store, "save", lambda *args: fits.append(0) or save(*args))
     assert main([*SHARING, "--out", str(folder), "--learning_rate", "0.5"]) == 2
     output = capsys.readouterr().out
     assert "of another configuration: learning_rate was 0.001, now it is 0.5" in output
@@ -228,6 +229,8 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
 
 def test_event_files_hold_the_log(tmp_path):
     main([*SHARING, "--tensorboard", "--out", str(tmp_path)])
-    (events,) = (tmp_path / "tensorboard").iterdir()
+    runs = {folder.name: folder for folder in (tmp_path / "tensorboard").iterdir()}
+    assert set(runs) == {"method.IL-clients.3", "method.FD-clients.3"}
+    (events,) = runs["method.FD-clients.3"].iterdir()
     data = events.read_bytes()
-    assert b"loss/0/method.FD-clients.3" in data and b"accuracy/0/2/method.IL-clients.3" in data
+    assert b"loss/0" in data and b"accuracy/0/2" in data
