@@ -49,12 +49,10 @@ def _against_torch(n: int) -> dict[str, Any]:
     algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology))
     key = jax.random.key(0)
     state = algorithm.init(jc.replicate(model.init(key, x[0]), n))
-    batch = jc.data.Dataset(jnp.asarray(x), jnp.asarray(y))
+    batches = jc.data.full_batch(jc.data.Dataset(jnp.asarray(x), jnp.asarray(y)))
 
     def run() -> Any:
-        return jc.run(
-            algorithm, state, jc.data.from_function(_always, batch), key, num_rounds=ROUNDS
-        )
+        return jc.run(algorithm, state, batches, key, num_rounds=ROUNDS)
 
     programs: dict[str, Callable[[], Any]] = {"jcollab": run}
     if loop := _torch_loop(x, y, topology):
@@ -65,10 +63,6 @@ def _against_torch(n: int) -> dict[str, Any]:
     return row | {"PyTorch loop / jcollab": ratio, "against n/10": "", "peak [GiB]": ""}
 
 
-def _always(data: Any, key: Any, step: Any) -> Any:
-    return data
-
-
 def _large(topology: jc.topology.Topology, rounds: int = 5) -> float:
     def loss(w: Any, target: Any, key: Any) -> Any:
         return 0.5 * jnp.sum((w - target) ** 2)
@@ -76,17 +70,10 @@ def _large(topology: jc.topology.Topology, rounds: int = 5) -> float:
     n, key = topology.n, jax.random.key(0)
     algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(topology))
     state = algorithm.init(jnp.zeros((n, SIZE)))
-    target = jax.random.normal(key, (n, SIZE))
+    batches = jc.data.full_batch(jax.random.normal(key, (n, SIZE)))
 
     def run(state: Any) -> Any:
-        return jc.run(
-            algorithm,
-            state,
-            jc.data.from_function(_always, target),
-            key,
-            num_rounds=rounds,
-            donate=True,
-        )[0]
+        return jc.run(algorithm, state, batches, key, num_rounds=rounds, donate=True)[0]
 
     state = jax.block_until_ready(run(state))
     start = time.perf_counter()

@@ -74,7 +74,7 @@ def _programs(x: jax.Array) -> dict[str, Callable[[], Any]]:
         hook = flows.perturb.adversarial(
             model.apply, flow, params, radius=1.0, step_size=0.5, num_steps=ATTACK_STEPS
         )
-        return hook(batch, classifier, key).x
+        return hook(batch, jc.objectives.Model(classifier, ()), key).x
 
     @jax.jit
     def random(params: Any, batch: Any, key: jax.Array) -> jax.Array:

@@ -27,10 +27,10 @@ def measure() -> list[dict[str, Any]]:
     for name, (build, n, d) in CASES.items():
         topology = build(n)
         x = jnp.zeros((n, d), jnp.float32) + jnp.arange(n, dtype=jnp.float32)[:, None]
-        programs = {"copy": _program(jc.core.stateless(lambda x, **_: jnp.copy(x)), x)}
+        programs = {"copy": _program(jc.mixing.stateless(lambda x, context: jnp.copy(x)), x)}
         programs["sparse"] = _program(jc.gossip(topology, sparse=True), x)
         if topology.name == "ring":
-            programs["by hand, roll"] = _program(jc.core.stateless(_roll), x)
+            programs["by hand, roll"] = _program(jc.mixing.stateless(_roll), x)
         if n <= DENSE_UP_TO:
             programs["dense"] = _program(jc.gossip(topology, sparse=False), x)
         seconds = interleaved(programs)
@@ -42,7 +42,7 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def _roll(x: Any, **_: Any) -> Any:
+def _roll(x: Any, context: jc.core.Round) -> Any:
     return (x + jnp.roll(x, 1, 0) + jnp.roll(x, -1, 0)) / 3
 
 

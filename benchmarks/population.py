@@ -51,25 +51,20 @@ def population_data(clients: int, seed: int = 0) -> jc.data.ClientRanges:
 def _program(method: str, population: int) -> Callable[[], Any]:
     data = jax.tree.map(jnp.asarray, population_data(population))
     model = jc.models.MLP(CLASSES, ())
-    sgd, drift = optax.sgd(0.1), None
-    if method == "SCAFFOLD":
-        sgd, drift = optax.chain(jc.local.control_variate(), sgd), jc.local.scaffold()
     algorithm = jc.federated(
         jc.objectives.classification(model.apply),
-        sgd,
+        optax.sgd(0.1),
         num_sampled=SAMPLED,
         local_steps=2,
-        source=jc.data.sources.local_batches(EXAMPLES),
-        drift=drift,
+        method=jc.local.scaffold() if method == "SCAFFOLD" else None,
         num_clients=population,
     )
     key = jax.random.key(0)
     carry = [algorithm.init(model.init(key, data.examples.x[:1]))]
+    batches = jc.data.minibatches(data, EXAMPLES)
 
     def rounds() -> Any:
-        carry[0], log = jc.run(
-            algorithm, carry[0], jc.data.full_batch(data), key, num_rounds=ROUNDS, donate=True
-        )
+        carry[0], log = jc.run(algorithm, carry[0], batches, key, num_rounds=ROUNDS, donate=True)
         return log["loss"]
 
     return rounds

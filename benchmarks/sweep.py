@@ -64,13 +64,14 @@ def measure() -> list[dict[str, Any]]:
 def _problem() -> Callable:
     train = jc.data.load("digits")
     data = jc.data.by_client(train, jc.data.iid(len(train.y), CLIENTS))
+    batches = jc.data.minibatches(data, BATCH)
     model = jc.models.MLP(10, (32,))
     params = jc.replicate(model.init(jax.random.key(0), train.x[:1]), CLIENTS)
     loss, topology = jc.objectives.classification(model.apply), jc.topology.ring(CLIENTS)
 
     def run(settings: dict[str, Any], key: jax.Array) -> dict[str, jax.Array]:
         algorithm = jc.decentralized(loss, optax.sgd(settings["rate"]), jc.gossip(topology))
-        _, log = jc.run(algorithm, algorithm.init(params), jc.data.minibatches(data, BATCH), key, num_rounds=ROUNDS)  # fmt: skip
+        _, log = jc.run(algorithm, algorithm.init(params), batches, key, num_rounds=ROUNDS)
         return {"loss": log["loss"][-1]}
 
     return run

@@ -89,7 +89,7 @@ def _program(
         [corpus], vocabulary, threshold=1.0, batch_size=batch, epochs=1, contexts=[contexts]
     )
     most = None if dense else text.sentences_per_batch(data)
-    sample = text.x2static_batches(NEGATIVES, most_sentences=most, shared=shared)
+    batches = text.x2static_batches(data, NEGATIVES, most_sentences=most, shared=shared)
     loss, rows = objectives.x2static_loss(), objectives.x2static_rows
     if dense:
 
@@ -110,17 +110,12 @@ def _program(
         spec = PartitionSpec(None, None, "inner") if split else PartitionSpec()
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
-    carry, data, key = jax.tree.map(laid, (carry, data, key))
+    carry, batches, key = jax.tree.map(laid, (carry, batches, key))
 
     def run() -> Any:
         with jc.layout.use(mesh):
             carry[0], log = jc.run(
-                algorithm,
-                carry[0],
-                jc.data.from_function(sample, data),
-                key,
-                num_rounds=rounds,
-                donate=True,
+                algorithm, carry[0], batches, key, num_rounds=rounds, donate=True
             )
         return log["loss"]
 

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ def test_bucketing_keeps_the_mean_and_shuffles(x64):
     for size in (1, 2, 3):
         rule = ag.bucketing(size, ag.weighted())
         got = call(rule, own, messages, weights)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), got, mean)
+        chex.assert_trees_all_close(got, mean, rtol=1e-9)
     lost = weights.at[2].set(0)
     spoilt = jax.tree.map(lambda leaf: leaf.at[2].set(jnp.nan), messages)
     rows = [own["a"], *(messages["a"][k] for k in (0, 1, 3, 4, 5))]
@@ -36,7 +37,7 @@ def test_bucketing_keeps_the_mean_and_shuffles(x64):
     assert len(seen) > 1
     # the state of the rule inside is kept
     inner = ag.centered_clip(1.0)
-    jax.tree.map(np.testing.assert_array_equal, ag.bucketing(2, inner).init(own), inner.init(own))
+    chex.assert_trees_all_equal(ag.bucketing(2, inner).init(own), inner.init(own))
     assert ag.bucketing(2, ag.krum(1)).min_inputs == 5
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         ag.bucketing(0, ag.weighted())

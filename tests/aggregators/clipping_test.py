@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +21,9 @@ def test_clipping_with_no_and_with_all_bounds(x64):
     own, messages, weights = case()
     free = call(ag.self_centered_clip(jnp.inf), own, messages, weights)
     gossip = call(ag.weighted(), own, messages, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), free, gossip)
+    chex.assert_trees_all_close(free, gossip, rtol=1e-12)
     still = call(ag.self_centered_clip(0.0), own, messages, weights)
-    jax.tree.map(np.testing.assert_array_equal, still, own)
+    chex.assert_trees_all_equal(still, own)
 
 
 def test_the_oracle_knows_the_honest_spread(x64):
@@ -35,8 +36,8 @@ def test_the_oracle_knows_the_honest_spread(x64):
     expected = call(ag.self_centered_clip(tau), own, messages, weights)
     oracle = ag.self_centered_clip(ag.oracle_radius(byzantine))
     got = call(oracle, own, messages, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-12)
     alone = ag.self_centered_clip(ag.oracle_radius(np.zeros(6, bool)))
     gossip = call(ag.weighted(), own, messages, weights)
     got = call(alone, own, messages, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), got, gossip)
+    chex.assert_trees_all_close(got, gossip, rtol=1e-12)

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +57,7 @@ def test_an_empty_slot_counts_for_nothing(x64, name):
     )
     spoilt = jax.tree.map(lambda leaf: leaf.at[3].set(jnp.nan), messages)
     many = call(RULES[name], own, spoilt, weights.at[3].set(0))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), many, few)
+    chex.assert_trees_all_close(many, few, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ROBUST)
@@ -80,7 +81,7 @@ def test_the_order_of_messages_does_not_matter(x64, name):
         senders=jnp.asarray(order),
     )
     straight = call(RULES[name], own, messages, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), turned, straight)
+    chex.assert_trees_all_close(turned, straight, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [n for n in RULES if n not in ("geometric median", "ubar")])
@@ -89,7 +90,7 @@ def test_translation_moves_the_result(x64, name):
     moved = jax.tree.map(lambda leaf: leaf + 3.0, (own, messages))
     expected = jax.tree.map(lambda leaf: leaf + 3.0, call(RULES[name], own, messages, weights))
     got = call(RULES[name], *moved, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [n for n in RULES if n not in ("median", "trimmed mean")])
@@ -102,7 +103,7 @@ def test_rotation_turns_the_result(x64, name):
     own, messages, weights = case()
     expected = rotate(call(RULES[name], own, messages, weights))
     got = call(RULES[name], rotate(own), rotate(messages), weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-8)
 
 
 def test_rules_refuse_bad_numbers():

@@ -28,14 +28,14 @@ def test_equals_flax_in_value_and_gradient(x64, size, stride, kernel, padding):
     theirs = nn.Conv(4, kernel, stride, padding)
     params = theirs.init(jax.random.key(1), x)
     same = ours.init(jax.random.key(1), x)
-    jax.tree.map(np.testing.assert_array_equal, params, same)
+    chex.assert_trees_all_equal(params, same)
 
     def value(module):
         return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
 
     expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
     got = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, x)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_where_clients_are_vectorized_it_is_a_plain_convolution(monkeypatch):
@@ -66,7 +66,7 @@ def test_without_bias_in_half_precision_and_over_clients():
         for i in range(3)
     ]
     expected = jax.tree.map(lambda *leaves: np.stack(leaves), *expected)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -95,7 +95,7 @@ def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padd
     ours, theirs = Conv(4, kernel, 1, padding, batch_last=True), nn.Conv(4, kernel, 1, padding)
     params = theirs.init(jax.random.key(1), x)
     turned = x.transpose(3, 1, 2, 0)
-    jax.tree.map(np.testing.assert_array_equal, params, ours.init(jax.random.key(1), turned))
+    chex.assert_trees_all_equal(params, ours.init(jax.random.key(1), turned))
 
     def value(module):
         return lambda p, x: jnp.sum(jnp.sin(module.apply(p, x)))
@@ -103,7 +103,7 @@ def test_with_the_batch_last_equals_flax_in_value_and_gradient(x64, kernel, padd
     expected = jax.value_and_grad(value(theirs), (0, 1))(params, x)
     result, (grads, dx) = jax.jit(jax.value_and_grad(value(ours), (0, 1)))(params, turned)
     got = result, (grads, dx.transpose(3, 1, 2, 0))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels, features", [(2, 16), (9, 1)])
@@ -124,7 +124,7 @@ def test_from_few_channels_to_many_and_back(x64, channels, features, kernel, pad
     expected = jax.value_and_grad(value(plain), (0, 1))(x, weights)
     ours = value(lambda x, weights: narrow.convolve(x, weights, pads))
     got = jax.jit(jax.value_and_grad(ours, (0, 1)))(x, weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-10, 1e-12), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_the_batch_comes_last_only_without_strides():
@@ -140,7 +140,7 @@ def test_lenet_is_the_same_with_either_layout(monkeypatch):
     expected = jax.value_and_grad(loss)(params)
     monkeypatch.setattr("jcollab.layout.loops", lambda: False)
     got = jax.value_and_grad(loss)(params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-6)
 
 
 def plain(x, kernel, strides=(1, 1), pads=SAME_AT_BOTH_ENDS):
