@@ -51,15 +51,13 @@ def consensus_distance(state: State | PyTree) -> Array:
     return sum((spread(leaf) for leaf in jax.tree.leaves(_models(state))), start=jnp.zeros(()))
 
 
-def accuracy(
-    predict: Callable[[PyTree, Array], Array], x: Any, y: Any, *, batch_size: int = 128
-) -> Callable:
+def accuracy(predict: Callable[..., Array], x: Any, y: Any, *, batch_size: int = 128) -> Callable:
     """Builds an evaluation of every client's model on common test data.
 
     Args:
-        predict: ``predict(params, x) -> logits [N, C]`` for one model; or ``predict(params,
-            model_state, x)``, with ``model_state`` from the state of the clients (batch
-            statistics).
+        predict: ``predict(params, x) -> logits [N, C]`` of one model; of a model with state (batch
+            statistics), ``jc.stateful(predict)`` of ``predict(params, model_state, x)``, whose
+            state is that of the clients.
         x: inputs ``[N, ...]``.
         y: labels, int ``[N]``.
         batch_size: examples that a model sees at a time, which bounds the memory.
@@ -67,12 +65,13 @@ def accuracy(
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
-        In place of a state it takes stacked models as well, those of one group of clients say.
+        In place of a state it takes stacked models as well, for example those of one group of clients.
 
     Raises:
-        TypeError: if predict is no such function.
+        TypeError: if ``predict`` is not callable.
         ValueError: if x and y differ in length or are empty, or batch_size < 1.
     """
+    look = lift_predict(predict)
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
     checks.count("batch_size", batch_size)
@@ -84,8 +83,6 @@ def accuracy(
     labels = np.where(np.arange(whole * size) < total, y[rows], -1) if rest else y
     x = jnp.asarray(np.asarray(x)[rows] if rest else x)
     x, labels = x.reshape(whole, size, *x.shape[1:]), jnp.asarray(labels).reshape(whole, size)
-
-    look = lift_predict(predict)
 
     @jax.jit
     def measure(models: PyTree, x: Array, labels: Array) -> Metrics:
@@ -155,7 +152,8 @@ def gradient_variance(
     x is the server's model, or the average of the clients' models where there is no server.
 
     Args:
-        loss: ``loss(params, batch, key)`` of ONE client.
+        loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
+            ``jc.stateful(loss)``, evaluated with the state of each client.
         batch: the data that f_i is taken over, leaves ``[n, ...]``; all n gradients are held at a
             time.
         key: for losses that use one.
@@ -172,12 +170,15 @@ def gradient_variance(
     key = jax.random.key(0) if key is None else key
     objective = lift(loss)
 
-    def slope(params: PyTree, batch: PyTree, key: Array) -> tuple[Array, PyTree]:
-        return jax.value_and_grad(lambda p: objective(p, (), batch, key)[0])(params)
+    def slope(
+        params: PyTree, model_state: PyTree, batch: PyTree, key: Array
+    ) -> tuple[Array, PyTree]:
+        return jax.value_and_grad(lambda p: objective(p, model_state, batch, key)[0])(params)
 
     def evaluate(state: State) -> Metrics:
-        each = layout.per_client(slope, in_axes=(None, 0, 0))
-        values, grads = each(averaged_model(state), batch, layout.client_keys(key, n))
+        each = layout.per_client(slope, in_axes=(None, 0, 0, 0))
+        carried = getattr(state.clients, "model_state", ())
+        values, grads = each(averaged_model(state), carried, batch, layout.client_keys(key, n))
         mean = jax.tree.map(lambda leaf: leaf.mean(0), grads)
         norm = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean)), start=jnp.zeros(()))
         return {

@@ -70,3 +70,17 @@ def test_accuracy_sees_what_models_carry_along():
         unmarked(jc.State(clients, (), jnp.int32(0)))
     with pytest.raises(TypeError, match="predict must be a function, got int"):
         jc.metrics.accuracy(3, x, y)
+
+
+def test_the_variance_of_gradients_of_models_with_state():
+    """f_i(x) = s_i x b_i with the client's own state: gradients s_i b_i."""
+
+    def loss(params, scale, batch, key):
+        return jnp.sum(params * scale * batch), scale + 1, {}
+
+    batch, scale = jnp.array([1.0, 2.0, 4.0]), jnp.array([3.0, 0.0, -1.0])
+    state = jc.State(jc.core.Clients(jnp.ones(3), scale, (), ()), (), jnp.int32(0))
+    measured = jc.metrics.gradient_variance(jc.stateful(loss), batch)(state)
+    gradients = np.array([3.0, 0.0, -4.0])
+    np.testing.assert_allclose(measured["gradient_variance"], gradients.var(), rtol=1e-6)
+    np.testing.assert_allclose(measured["mean_loss"], gradients.mean(), rtol=1e-6)

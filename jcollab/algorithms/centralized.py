@@ -1,4 +1,4 @@
-"""Centralized learning: one model on everybody's data, the bound that collaboration aims at."""
+"""Centralized learning: one model on the data of all clients, which bounds what others reach."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def local_step(
         ``model_state`` and ``opt_state``.
 
     Raises:
-        ValueError: in ``step``, if a mask has another length than n, holds nobody, or an honest
-            client is no learner.
+        ValueError: in ``step``, if a mask has another length than n or is False everywhere, or an
+            honest client is no learner.
     """
     take = step_of(lift(loss), optimizer)
 

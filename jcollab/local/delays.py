@@ -2,18 +2,20 @@
 
 A gradient that was computed at ``x(t)`` and is applied ``d`` steps later is a ring buffer of ``d``
 updates between the gradient and the model, so delays are optax transforms. Put them first in a
-chain: the optimiser then sees late gradients, as a server does.
+chain: the optimizer then sees late gradients, as a server does.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+
+from jcollab import checks
 
 PyTree = Any
 Array = jax.Array
@@ -65,8 +67,7 @@ def delay_updates(
     arXiv 2103.02351.
     """
     delay, maximum = _checked(delay, maximum)
-    if first not in ("wait", "repeat"):
-        raise ValueError(f"first must be 'wait' or 'repeat', got {first!r}")
+    checks.one_of("first", first, ("wait", "repeat"))
     length = maximum + 1
 
     def update(updates: PyTree, state: DelayState, params: PyTree = None) -> tuple:
@@ -154,8 +155,8 @@ def _drawn(
     per_coordinate: bool,
 ) -> optax.GradientTransformation:
     delay, maximum = _checked(delay, maximum)
-    if draw is not None and not callable(draw):
-        raise TypeError(f"draw must be a function or None, got {type(draw).__name__}")
+    if draw is not None:
+        checks.functions(draw=draw)
     draw = draw or _uniform
     length = maximum + 1
 
@@ -186,7 +187,7 @@ def _drawn(
 def scale_by_delay(rule: Rule | None = None) -> optax.GradientTransformationExtraArgs:
     """Smaller steps for later gradients: ``out = rule(delay) u``.
 
-    ``update`` takes the delay of the gradient as the keyword argument ``delay``;
+    ``update`` takes the delay of the gradient as the extra argument ``delay``;
     :func:`jcollab.algorithms.asynchronous` passes the one that has come about.
 
     Args:
@@ -206,15 +207,14 @@ def scale_by_delay(rule: Rule | None = None) -> optax.GradientTransformationExtr
     arXiv 2206.08307.
     """
     chosen = polynomial_staleness(1.0) if rule is None else rule
-    if not callable(chosen):
-        raise TypeError(f"rule must be a function of the delay, got {type(rule).__name__}")
+    checks.functions(rule=chosen)
 
     def update(
         updates: PyTree, state: Any, params: PyTree = None, *, delay: Any = None, **extra: Any
     ) -> tuple:
         del params, extra
         if delay is None:
-            raise TypeError("scale_by_delay must be told the delay: update(..., delay=d), got none")
+            raise TypeError("delay must be given to scale_by_delay: update(..., delay=d), got None")
         factor = chosen(jnp.asarray(delay))
         return jax.tree.map(lambda u: (factor * u).astype(u.dtype), updates), state
 
@@ -229,8 +229,7 @@ def polynomial_staleness(power: float = 0.5) -> Rule:
 
     Source: Xie et al. 2019, arXiv 1903.03934; Nguyen et al. 2022, arXiv 2106.06639.
     """
-    if not isinstance(power, jax.core.Tracer) and not power >= 0:
-        raise ValueError(f"power must be at least 0, got {power}")
+    checks.number("power", power, at_least=0)
     return lambda delay: (1.0 + delay) ** -power
 
 
@@ -243,8 +242,7 @@ def critical_staleness(noise_ratio: float | Array) -> Rule:
     Raises:
         ValueError: if noise_ratio < 0.
     """
-    if not isinstance(noise_ratio, jax.core.Tracer) and not np.all(np.asarray(noise_ratio) >= 0):
-        raise ValueError(f"noise_ratio must be at least 0, got {noise_ratio}")
+    checks.number("noise_ratio", noise_ratio, at_least=0)
     return lambda delay: 1 / (1 + 2 * delay / (1 + noise_ratio))
 
 
@@ -254,8 +252,7 @@ def drop_stale(largest: int | Array) -> Rule:
     Raises:
         ValueError: if largest < 0.
     """
-    if not isinstance(largest, jax.core.Tracer) and largest < 0:
-        raise ValueError(f"largest must be at least 0, got {largest}")
+    checks.number("largest", largest, at_least=0)
     return lambda delay: jnp.where(delay <= largest, 1.0, 0.0)
 
 
@@ -269,21 +266,18 @@ def _empty(params: PyTree, length: int) -> DelayState:
 
 
 def _checked(delay: int | Array, maximum: int | None) -> tuple[Any, int]:
-    given: dict[str, Any] = {"delay": delay} | ({} if maximum is None else {"maximum": maximum})
-    for name, value in given.items():
-        whole = jnp.issubdtype(jnp.result_type(value), jnp.integer) and jnp.ndim(value) == 0
-        if isinstance(value, bool) or not whole:
-            raise TypeError(f"{name} must be one whole number, got {value!r}")
-    if isinstance(maximum, jax.core.Tracer):
+    if checks.traced(maximum):
         raise TypeError("maximum must be known when the program is traced, got a traced value")
-    if maximum is not None and maximum < 0:
-        raise ValueError(f"maximum must be at least 0, got {maximum}")
     if isinstance(delay, jax.core.Tracer):
         if maximum is None:
             raise ValueError("maximum must be given for a traced delay, got None")
-        return jnp.clip(delay, 0, maximum), int(maximum)
-    if delay < 0:
-        raise ValueError(f"delay must be at least 0, got {delay}")
-    if maximum is not None and delay > maximum:
-        raise ValueError(f"delay must be in 0..maximum={maximum}, got {delay}")
-    return int(delay), int(delay if maximum is None else maximum)
+        if jnp.ndim(delay) or not jnp.issubdtype(delay.dtype, jnp.integer):
+            raise TypeError(f"delay must be an integer, got {delay!r}")
+        checks.count("maximum", maximum, at_least=0)
+        return jnp.clip(delay, 0, maximum), operator.index(maximum)
+    if maximum is None:
+        checks.count("delay", delay, at_least=0)
+        maximum = operator.index(delay)
+    checks.count("maximum", maximum, at_least=0)
+    checks.count("delay", delay, at_least=0, at_most=operator.index(maximum))
+    return operator.index(delay), operator.index(maximum)

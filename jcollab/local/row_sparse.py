@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.layout.devices import active_devices
 
 PyTree = Any
@@ -21,7 +22,7 @@ MARKED_PER_ID = 64  # rows per looked-up row up to which marking is cheaper than
 
 
 class RowOptimizer(NamedTuple):
-    """An optimiser of some rows of a table.
+    """An optimizer of some rows of a table.
 
     Attributes:
         init: ``init(table [V, ...]) -> state``; its leaves lead with ``[V]``.
@@ -54,11 +55,9 @@ def adam(
 
     Source: Kingma and Ba 2015, arXiv 1412.6980.
     """
-    for name, value in (("b1", b1), ("b2", b2)):
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {value}")
-    if epsilon <= 0:
-        raise ValueError(f"epsilon must be positive, got {epsilon}")
+    checks.number("b1", b1, at_least=0, below=1)
+    checks.number("b2", b2, at_least=0, below=1)
+    checks.number("epsilon", epsilon, above=0)
     _check_rate(learning_rate)
 
     def init(table: Array) -> tuple[Array, Array]:
@@ -197,7 +196,7 @@ def apply(
     Args:
         optimizer: :func:`adam` or :func:`sgd`.
         table: ``[V, ...]``.
-        state: of the optimiser, leaves ``[V, ...]``.
+        state: of the optimizer, leaves ``[V, ...]``.
         ids: rows that were looked up, int ``[...]``; repeated ones are added up.
         grads: of each of them, ``[*ids.shape, ...]``.
         step: int ``[]``, number of this step of the table, from 1.
@@ -236,5 +235,5 @@ def _rate(rate: Rate, step: Array) -> Array:
 
 
 def _check_rate(rate: Rate) -> None:
-    if isinstance(rate, (int, float)) and not rate > 0:
-        raise ValueError(f"learning_rate must be positive, got {rate}")
+    if not callable(rate):
+        checks.number("learning_rate", rate, above=0)

@@ -114,7 +114,7 @@ class Bert(nn.Module):
 
         Args:
             ids: word pieces, int ``[b, L]``, L at most ``max_length``.
-            mask: ``[b, L]``, 0 where there is padding, which nobody attends to; None for none.
+            mask: ``[b, L]``, 0 where there is padding, which is not attended to; None for none.
             layers: which h^l, in -L-1..L; the last alone by default.
 
         Returns:
@@ -181,7 +181,7 @@ def bert_config(directory: str | os.PathLike) -> BertConfig:
     if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
         raise ValueError(f"position_embedding_type in {path} must be 'absolute', got {kind!r}")
     if missing := [name for name in SIZES if name not in config]:
-        raise ValueError(f"{path} must say {', '.join(missing)}")
+        raise ValueError(f"{path} must have {', '.join(missing)}")
     return BertConfig(
         **{own: config[name] for name, own in SIZES.items()},
         type_vocab_size=config.get("type_vocab_size", 2),
@@ -202,7 +202,7 @@ def load_bert(directory: str | os.PathLike) -> tuple[Bert, Any]:
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: naming a tensor that is missing or has another shape than the sizes say.
+        ValueError: naming a tensor that is missing or has another shape than the sizes give.
         ImportError: if safetensors is not installed (``pip install "jax-collab[text]"``).
     """
     try:

@@ -88,7 +88,7 @@ class ResNet20(nn.Module):
     activation. Convolutions have no bias and start at N(0, 2/(k k out_channels)), the dense layer
     at PyTorch's default. 272 474 parameters with the defaults.
 
-    With EvoNorm, every "normalise, then ReLU" is one :class:`EvoNorm`. Where no activation follows
+    With EvoNorm, every "normalize, then ReLU" is one :class:`EvoNorm`. Where no activation follows
     (end of a block, projection) only its affine part is left, and the ReLU after the sum stays.
 
     Attributes:

@@ -22,7 +22,7 @@ class SharedEncoder(nn.Module):
         h = LN(W[x] + P[position]),   twice:  h <- LN(h + MHA(h)),  h <- LN(h + W2 swish(W1 h))
         s = mean of h over the pieces,    logits = W LN(swish(A s + a)) + b
 
-    Layers normalise after the sum. The output matrix is the input embedding, with one softmax over
+    Layers normalize after the sum. The output matrix is the input embedding, with one softmax over
     the vocabulary for each SENTENCE. Piece 0 is padding and changes nothing; positions start at 1.
 
     Attributes:
@@ -111,7 +111,7 @@ class SharedEncoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of a Transformer that normalises after its sums."""
+    """One layer of a Transformer that normalizes after its sums."""
 
     num_heads: int
     hidden: int

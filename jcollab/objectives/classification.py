@@ -1,4 +1,4 @@
-"""Cross-entropy over labelled examples."""
+"""Cross-entropy over labeled examples."""
 
 from __future__ import annotations
 

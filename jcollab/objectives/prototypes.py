@@ -36,7 +36,7 @@ class Received(NamedTuple):
 
     Attributes:
         means: averaged class means, ``[C, d]``.
-        known: bool ``[C]``, False where nobody has the class; its mean is 0.
+        known: bool ``[C]``, False where no client has the class; its mean is 0.
         observations: means of a few examples of one client each, ``[M, C, d]``.
         observed: bool ``[M, C]``, False where that client has none of the class.
     """

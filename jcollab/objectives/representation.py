@@ -151,7 +151,7 @@ def representation_sharing(
         discrimination_weight: lambda_disc, at least 0; may be traced.
         constants: ``"code"`` or ``"paper"``, see the module. lambda_disc of 1 in the code is 1/C
             in the paper, lambda_KD of 10 is 10/d on the paper's squared distance.
-        distillation_form: another form of :func:`distillation` than ``constants`` says.
+        distillation_form: a form of :func:`distillation`; None for that of ``constants``.
 
     Returns:
         ``objective(features [b, d], logits [b, C], labels [b], received, head, key)`` for ONE

@@ -1,4 +1,4 @@
-"""Agreement on unlabelled points: recorded values and gradients, and what must hold of it."""
+"""Agreement on unlabeled points: recorded values and gradients, and what must hold of it."""
 
 import json
 

@@ -314,8 +314,8 @@ def _weights(against: Any, n: int | None) -> Any:
         checks.one_of("against", against, ("predecessors", "others"))
         if n is None:
             return None
-        everybody = jnp.ones((n, n))
-        return jnp.tril(everybody, -1) if against == "predecessors" else everybody - jnp.eye(n)
+        ones = jnp.ones((n, n))
+        return jnp.tril(ones, -1) if against == "predecessors" else ones - jnp.eye(n)
     shape = jnp.shape(against)
     if len(shape) != 2 or shape[0] != shape[1] or n not in (None, shape[0]):
         raise ValueError(f"against must be weights [n={n or 'n'}, n], got shape {list(shape)}")

@@ -1,6 +1,6 @@
 """Predictions of an ensemble, how uncertain they are, and scores of points from elsewhere.
 
-Members lead: logits are ``[M, ..., C]``, or ``[M, ..., 1]`` where one logit tells two classes.
+Members lead: logits are ``[M, ..., C]``, or ``[M, ..., 1]`` where one logit stands for two classes.
 """
 
 from __future__ import annotations
@@ -13,41 +13,50 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, PyTree, State, params_of
+from jcollab.core import Array, PyTree, State, lift_predict, params_of
 
 SCORES = ("entropy", "max_probability", "disagreement")
 
 
 def member_logits(
-    predict: Callable[[PyTree, Any], Array], *, batch_size: int = 500
+    predict: Callable[..., Array], *, batch_size: int = 500
 ) -> Callable[[State | PyTree, Any], Array]:
     """Builds the predictions of all members of a state (or of stacked models) on common points.
 
     Args:
-        predict: ``predict(params, x [b, ...]) -> logits [b, C]`` of one model.
+        predict: ``predict(params, x [b, ...]) -> logits [b, C]`` of one model; of a model with
+            state, ``jc.stateful(predict)`` of ``predict(params, model_state, x)``, whose state is
+            that of the clients.
         batch_size: points that a model sees at a time, which bounds the memory.
 
     Returns:
         ``logits(state, x [N, ...]) -> [M, N, C]``.
 
     Raises:
+        TypeError: if ``predict`` is not callable.
         ValueError: if batch_size < 1.
     """
-    checks.functions(predict=predict)
+    look = lift_predict(predict)
     checks.count("batch_size", batch_size)
 
-    def one(params: PyTree, x: Any) -> Array:
+    def one(params: PyTree, model_state: PyTree, x: Any) -> Array:
         total = len(x)
         parts = -(-total // batch_size)
         if parts == 1:
-            return predict(params, x)
+            return look(params, model_state, x)
         size = -(-total // parts)
         x = x[jnp.arange(parts * size) % total].reshape(parts, size, *x.shape[1:])
-        logits = jax.lax.map(lambda part: predict(params, part), x)
+        logits = jax.lax.map(lambda part: look(params, model_state, part), x)
         return logits.reshape(parts * size, -1)[:total]
 
-    each = jax.jit(layout.per_client(one, in_axes=(0, None)))
-    return lambda state, x: each(params_of(state) if isinstance(state, State) else state, x)
+    each = jax.jit(layout.per_client(one, in_axes=(0, 0, None)))
+
+    def logits(state: State | PyTree, x: Any) -> Array:
+        if not isinstance(state, State):
+            return each(state, (), x)
+        return each(params_of(state), getattr(state.clients, "model_state", ()), x)
+
+    return logits
 
 
 def probabilities(logits: Any) -> Array:

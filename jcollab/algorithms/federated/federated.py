@@ -66,7 +66,7 @@ def federated(
             ones.
         num_steps: local steps of each client, int ``[n]`` in 1..H; None for H.
         dropout: probability that a sampled client drops out of the round: nothing of it is used,
-            and what it keeps stays as it was. Without anybody left the server keeps its model.
+            and what it keeps stays as it was. Where all drop out, the server keeps its model.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
         keep_opt_state: whether local optimizers go on in a client's next round.
         num_clients: n, for params that are those of ONE model; None where they are stacked.

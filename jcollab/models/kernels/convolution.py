@@ -169,8 +169,8 @@ class Conv(nn.Module):
         use_bias: whether to add a bias.
         dtype: type to compute in; None for that of inputs and parameters.
         param_dtype: type of the parameters.
-        kernel_init: initialiser of the filters.
-        bias_init: initialiser of the bias.
+        kernel_init: initializer of the filters.
+        bias_init: initializer of the bias.
         batch_last: inputs and outputs are ``[I, H, W, b]`` and ``[O, H', W', b]``, which is faster
             on a CPU where channels are few. Only with strides of 1.
     """

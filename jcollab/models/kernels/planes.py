@@ -17,7 +17,7 @@ def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
     """Convolution with stride 1, ``[I, H, W, b]`` with ``[kh, kw, I, O]`` to ``[O, H', W', b]``.
 
     One product of the filters with all shifts of the images. With few channels, pooling and
-    activations in the usual layout ``[b, H, W, I]`` have little to vectorise over, and cost more
+    activations in the usual layout ``[b, H, W, I]`` have little to vectorize over, and cost more
     than the arithmetic; here they run along the batch.
 
     Args:

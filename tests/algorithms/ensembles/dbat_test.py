@@ -54,7 +54,7 @@ def agreement_and_slope(z, others, eps=1e-7):
 
 
 def test_members_follow_a_plain_loop(x64):
-    """Momentum, so that optimiser states must be their own; the last member goes on at the end."""
+    """Momentum, so that optimizer states must be their own; the last member goes on at the end."""
     alpha, rate, momentum = 0.7, 0.5, 0.9
     params, batches = problem(M * ROUNDS + 2)
     algorithm = jc.dbat(
@@ -133,7 +133,7 @@ def test_clients_follow_a_plain_loop(against, x64):
 
 
 def test_without_alpha_members_are_those_of_a_deep_ensemble():
-    """Whatever the unlabelled points are, and whatever is searched for."""
+    """Whatever the unlabeled points are, and whatever is searched for."""
     params, batches = problem(M * ROUNDS)
     optimizer = optax.adam(0.1)
     search = jc.objectives.disagreement_points(num_steps=2)
@@ -176,7 +176,7 @@ def test_several_ensembles_are_one_program():
 
 
 def test_what_a_model_carries_comes_from_both_batches():
-    """The trained member sees the labelled batch first, then the points; frozen ones do not."""
+    """The trained member sees the labeled batch first, then the points; frozen ones do not."""
     params, batches = problem()
 
     def counting(params, model_state, batch, key):

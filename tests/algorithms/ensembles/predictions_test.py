@@ -70,6 +70,10 @@ def test_predictions_of_a_state_in_batches_and_of_dropout():
     x = Z[1, :7]
     logits = ensembles.member_logits(predict, batch_size=3)(params, x)
     np.testing.assert_allclose(logits, x[None] * Z[0, :3, None], rtol=1e-6)
+    shifted = jc.stateful(lambda params, shift, x: predict(params, x) + shift)
+    state = jc.State(jc.core.Clients(params, jnp.arange(3.0), (), ()), (), jnp.int32(0))
+    moved = ensembles.member_logits(shifted, batch_size=3)(state, x)
+    np.testing.assert_allclose(moved, logits + jnp.arange(3.0)[:, None, None], rtol=1e-6)
 
     def sample(params, x, key):
         return x * jax.random.bernoulli(key, 0.5, x.shape)

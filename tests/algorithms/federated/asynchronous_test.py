@@ -170,10 +170,10 @@ def test_nobody_comes_once_everybody_has_left():
 
 BAD = [
     (lambda: jc.local.delay_updates(-1), ValueError, "delay must be at least 0, got -1"),
-    (lambda: jc.local.delay_updates(4, 3), ValueError, r"delay must be in 0..maximum=3, got 4"),
-    (lambda: jc.local.delay_updates(1.5), TypeError, "delay must be one whole number, got 1.5"),
+    (lambda: jc.local.delay_updates(4, 3), ValueError, r"delay must be in 0..3, got 4"),
+    (lambda: jc.local.delay_updates(1.5), TypeError, "delay must be an integer, got 1.5"),
     (lambda: jc.local.delay_updates(1, -1), ValueError, "maximum must be at least 0, got -1"),
-    (lambda: jc.local.delay_updates(1, first="x"), ValueError, "first must be 'wait' or"),
+    (lambda: jc.local.delay_updates(1, first="x"), ValueError, "first must be one of wait, repeat"),
     (
         lambda: jax.vmap(lambda d: jc.local.delay_updates(d).init(d))(jnp.arange(2)),
         ValueError,
@@ -182,7 +182,16 @@ BAD = [
     (lambda: jc.local.random_delays(KEY, -1), ValueError, "delay must be at least 0"),
     (lambda: jc.local.coordinate_delays(KEY, 1, draw=3), TypeError, "draw must be a function"),
     (lambda: jc.local.scale_by_delay(2.0), TypeError, "rule must be a function"),
-    (lambda: jc.local.scale_by_delay().update(1.0, ()), TypeError, "must be told the delay"),
+    (
+        lambda: jc.local.scale_by_delay().update(1.0, ()),
+        TypeError,
+        "delay must be given to scale_by_delay",
+    ),
+    (
+        lambda: jax.jit(lambda d: jc.local.delay_updates(1, d).init(d))(2),
+        TypeError,
+        "maximum must be known when the program is traced",
+    ),
     (lambda: jc.local.critical_staleness(-1.0), ValueError, "noise_ratio must be at least 0"),
     (
         lambda: jc.theory.arrivals.simulate(KEY, 0, np.ones(2)),
