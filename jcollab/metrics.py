@@ -65,7 +65,8 @@ def accuracy(predict: Callable[..., Array], x: Any, y: Any, *, batch_size: int =
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
         ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
-        In place of a state it takes stacked models as well, for example those of one group of clients.
+        In place of a state it takes stacked models as well, for example those of one group of
+        clients.
 
     Raises:
         TypeError: if ``predict`` is not callable.

@@ -11,7 +11,13 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update, step_of
+from jcollab.algorithms.local_step import (
+    gradient_of,
+    mean_metrics,
+    optimizer_update,
+    step_of,
+    subtract,
+)
 from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
 
 
@@ -120,13 +126,7 @@ def apfl(
             value_fn=personal_loss,
             anchor=local,
         )
-        slope = sum(
-            jax.tree.leaves(
-                jax.tree.map(
-                    lambda g, w, v: jnp.sum(g * (w - v), dtype=a.dtype), at_personal, common, local
-                )
-            )
-        )
+        slope = _dot(at_personal, subtract(common, local), a.dtype)
         fresh = clients._replace(
             local=optax.apply_updates(local, updates),
             common=optax.apply_updates(common, stepped.updates),
@@ -155,3 +155,8 @@ def apfl(
 
 def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:
     return jax.tree.map(lambda v, w: ((1 - a) * v + a * w).astype(v.dtype), local, common)
+
+
+def _dot(left: PyTree, right: PyTree, dtype: Any) -> Array:
+    products = jax.tree.map(lambda g, d: jnp.sum(g * d, dtype=dtype), left, right)
+    return jax.tree.reduce(jnp.add, products)
