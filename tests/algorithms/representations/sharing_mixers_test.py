@@ -1,5 +1,6 @@
 """Class prototypes over mixers: robust rules, gossip, random peers, and bytes."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
