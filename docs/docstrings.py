@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -15,8 +14,6 @@ LAZY = {
     "jcollab.sweep": "jcollab.training.sweeps.sweep",
     "jcollab.text.dual_encoder": "jcollab.text.pair_training.dual_encoder",
 }
-# whose signature is set, at run time, to that of another function beside it
-SIGNATURES = {"jcollab.algorithms.federated.federated.federated": "federated_cohort"}
 
 
 class References(griffe.Extension):
@@ -26,10 +23,6 @@ class References(griffe.Extension):
         """Changes the package once all of it has been read."""
         if pkg.path != "jcollab":
             return
-        for path, other in SIGNATURES.items():
-            _, *parts, name = path.split(".")
-            module = functools.reduce(lambda node, part: node.members[part], parts, pkg)
-            module.members[name].parameters = module.members[other].parameters
         rewrite(pkg)
         uncover(pkg, {})
 

@@ -12,8 +12,10 @@ import numpy as np
 from jcollab import checks, layout
 from jcollab.core import (
     Array,
+    Loss,
     Metrics,
     Mixer,
+    Predict,
     PyTree,
     State,
     lift,
@@ -51,7 +53,7 @@ def consensus_distance(state: State | PyTree) -> Array:
     return sum((spread(leaf) for leaf in jax.tree.leaves(_models(state))), start=jnp.zeros(()))
 
 
-def accuracy(predict: Callable[..., Array], x: Any, y: Any, *, batch_size: int = 128) -> Callable:
+def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Callable:
     """Builds an evaluation of every client's model on common test data.
 
     Args:
@@ -144,7 +146,7 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
 
 
 def gradient_variance(
-    loss: Callable, batch: PyTree, *, key: Array | None = None, prefix: str = ""
+    loss: Loss, batch: PyTree, *, key: Array | None = None, prefix: str = ""
 ) -> Callable[[State], Metrics]:
     """Builds an evaluation of how far the clients' gradients at one model lie apart.
 

@@ -11,7 +11,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
-from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift
 
 
 class Carried(NamedTuple):
@@ -27,7 +27,7 @@ class SharedModel(NamedTuple):
     opt_state: PyTree
 
 
-def centralized(loss: Callable, optimizer: optax.GradientTransformation) -> Algorithm:
+def centralized(loss: Loss, optimizer: optax.GradientTransformation) -> Algorithm:
     """One model, one optimizer, the mean gradient of all clients' batches.
 
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x(t))

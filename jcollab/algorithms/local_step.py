@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.core import Array, Metrics, Objective, PyTree, lift
+from jcollab.core import Array, Loss, Metrics, Objective, PyTree, lift
 
 
 class Stepped(NamedTuple):
@@ -31,7 +31,7 @@ class Stepped(NamedTuple):
 
 
 def local_step(
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     finish: Callable[[PyTree, PyTree], PyTree] = lambda params, updates: updates,
     *,

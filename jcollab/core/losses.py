@@ -23,6 +23,12 @@ class Stateful:
         return self.function(*args, **kwargs)
 
 
+# functions of ONE client: a loss, a model, and a model in training
+Loss = Callable[[PyTree, PyTree, Array], Array | tuple[Array, Metrics]] | Stateful
+Predict = Callable[[PyTree, Any], Any] | Stateful
+Train = Callable[[PyTree, Any, Array], Any] | Stateful
+
+
 def stateful(function: Callable) -> Stateful:
     """Marks a function that takes, after the parameters, what the model carries along.
 
@@ -50,7 +56,7 @@ def stateful(function: Callable) -> Stateful:
     return Stateful(function)
 
 
-def lift(loss: Callable) -> Objective:
+def lift(loss: Loss) -> Objective:
     """``loss(params, model_state, batch, key) -> (value, (model_state, metrics))`` from any form.
 
     Args:
@@ -92,7 +98,7 @@ def lift(loss: Callable) -> Objective:
     return lifted
 
 
-def lift_predict(predict: Callable, name: str = "predict") -> Callable[[PyTree, PyTree, Any], Any]:
+def lift_predict(predict: Predict, name: str = "predict") -> Callable[[PyTree, PyTree, Any], Any]:
     """``predict(params, model_state, x)`` from ``predict(params, x)`` or a stateful one.
 
     Args:
@@ -109,7 +115,9 @@ def lift_predict(predict: Callable, name: str = "predict") -> Callable[[PyTree, 
     return lambda params, model_state, x: _call(name, predict, "(params, x)", params, x)
 
 
-def lift_train(predict: Callable, train: Callable | None = None) -> Callable[..., tuple]:
+def lift_train(
+    predict: Predict, train: Train | None = None
+) -> Callable[[PyTree, PyTree, Any, Array], tuple[Any, PyTree]]:
     """``train(params, model_state, x, key) -> (result, model_state)`` of a model in training.
 
     Args:

@@ -33,6 +33,22 @@ class State(NamedTuple):
     step: Array
 
 
+class CohortRound(Protocol):
+    """One round of the sampled clients, see :class:`Cohort`."""
+
+    def __call__(
+        self,
+        clients: PyTree,
+        shared: PyTree,
+        batch: LocalRows,
+        numbers: Array,
+        key: Array,
+        step: Array,
+        n: int,
+    ) -> tuple[PyTree, PyTree, Metrics]:
+        """Their new rows, the new shared part of the state, and metrics."""
+
+
 class Cohort(NamedTuple):
     """How a round of sampled clients is computed without touching the others.
 
@@ -46,8 +62,15 @@ class Cohort(NamedTuple):
     """
 
     choose: Callable[[Array, int], Array | None]
-    round: Callable[..., tuple[PyTree, PyTree, Metrics]] | None
+    round: CohortRound | None
     local_steps: int
+
+
+class Init(Protocol):
+    """How a run begins."""
+
+    def __call__(self, params: PyTree, model_state: PyTree = ()) -> State:
+        """The first state, for params and model_state with leaves ``[n, ...]``."""
 
 
 class Algorithm(NamedTuple):
@@ -62,7 +85,7 @@ class Algorithm(NamedTuple):
             takes a :class:`Batches` object as its batch, from which it gathers their rows alone.
     """
 
-    init: Callable[..., State]
+    init: Init
     update: Callable[[State, PyTree, Array], tuple[State, Metrics]]
     cohort: Cohort | None = None
 

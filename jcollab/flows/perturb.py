@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks
-from jcollab.core import lift_predict
+from jcollab.core import Predict, lift_predict
 from jcollab.flows.ascent import Norm, ascend, check_norm, project, random_start
 from jcollab.flows.flow import condition_of
 from jcollab.objectives import Augment, Model
@@ -114,7 +114,7 @@ def away(
 
 
 def adversarial(
-    predict: Callable,
+    predict: Predict,
     flow: Any,
     flow_params: PyTree,
     *,
@@ -189,7 +189,7 @@ def adversarial(
 
 
 def pgd(
-    predict: Callable,
+    predict: Predict,
     *,
     radius: Any,
     step_size: Any,

@@ -26,6 +26,8 @@ from jcollab.local.transforms import control_variate, proximal
 
 PyTree = Any
 Array = jax.Array
+Start = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+Serve = Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
 
 
 class ClientMethod(NamedTuple):
@@ -48,12 +50,9 @@ class ClientMethod(NamedTuple):
     """
 
     init: Callable[[PyTree], tuple[PyTree, PyTree]] = lambda params: ((), ())
-    start: Callable[..., tuple[PyTree, PyTree]] = lambda params, own, server, g, mean: (
-        params,
-        None,
-    )
+    start: Start = lambda params, own, server, g, mean: (params, None)
     finish: Callable[[PyTree, PyTree, PyTree], PyTree] = lambda own, change, gradient: own
-    serve: Callable[..., tuple[PyTree, PyTree]] = lambda update, server, moved: (update, server)
+    serve: Serve = lambda update, server, moved: (update, server)
     transform: optax.GradientTransformation | None = None
     length: Callable[[Array], Array] | None = None
     probes: bool = False
@@ -226,8 +225,8 @@ def combine(*methods: ClientMethod) -> ClientMethod:
 
     def start(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
         corrections = []
-        for method, *states in zip(methods, own, server, strict=True):
-            x, correction = method.start(x, *states, g, mean)
+        for method, kept, at_server in zip(methods, own, server, strict=True):
+            x, correction = method.start(x, kept, at_server, g, mean)
             corrections.append(correction)
         return x, tuple(corrections)
 
@@ -239,8 +238,8 @@ def combine(*methods: ClientMethod) -> ClientMethod:
 
     def serve(update: PyTree, server: PyTree, moved: PyTree) -> tuple[PyTree, PyTree]:
         fresh = []
-        for method, *states in zip(methods, server, moved, strict=True):
-            update, state = method.serve(update, *states)
+        for method, state, change in zip(methods, server, moved, strict=True):
+            update, state = method.serve(update, state, change)
             fresh.append(state)
         return update, tuple(fresh)
 

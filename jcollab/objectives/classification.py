@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks
-from jcollab.core import Stateful, lift_train, stateful
+from jcollab.core import Loss, Predict, Stateful, Train, lift_train, stateful
 from jcollab.objectives.augmentation import Augment, Model
 
 PyTree = Any
@@ -18,11 +17,11 @@ Array = jax.Array
 
 
 def classification(
-    predict: Callable[..., Array],
+    predict: Predict,
     *,
     augment: Augment | None = None,
-    train: Callable | None = None,
-) -> Callable:
+    train: Train | None = None,
+) -> Loss:
     """Mean cross-entropy: ``-(1/b) sum_j log softmax(predict(params, x_j))[y_j]``.
 
     Args:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jcollab.core import Metrics, Stateful, lift, stateful
+from jcollab.core import Loss, Metrics, Stateful, lift, stateful
 
 PyTree = Any
 Array = jax.Array
 
 
-def computed_in(dtype: Any, loss: Callable) -> Callable:
+def computed_in(dtype: Any, loss: Loss) -> Loss:
     """The loss with floating-point parameters and batch cast to ``dtype`` for the computation.
 
     Gradients come back in the type of the parameters, so that the optimizer and every mixer work

@@ -23,6 +23,8 @@ from jcollab import checks
 Array = jax.Array
 Head = Callable[[Array], Array]
 Metrics = dict[str, Array]
+# features [b, d], logits [b, C], labels [b], received, head and key -> losses [b] and metrics [b]
+SharingObjective = Callable[[Array, Array, Array, Any, Head, Array], tuple[Array, Metrics]]
 SMALLEST_LOG = -100.0  # what the binary cross-entropy of the released code cuts logarithms off at
 DISTILLATIONS = ("code", "squared", "paper", "cross_entropy")
 CONSTANTS = ("code", "paper")
@@ -139,7 +141,7 @@ def representation_sharing(
     *,
     constants: str = "code",
     distillation_form: str | None = None,
-) -> Callable:
+) -> SharingObjective:
     """Cross-entropy, distillation to shared class means and discrimination of observations.
 
         L = L_CE + lambda_KD L_KD + lambda_disc L_disc
@@ -199,7 +201,7 @@ def representation_sharing(
     return objective
 
 
-def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Callable:
+def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> SharingObjective:
     """Cross-entropy and distillation to shared class means of the logits.
 
         L = L_CE + lambda_KD (1/C) ||z - zbar_y||^2            form "code"
@@ -238,7 +240,7 @@ def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Callabl
     return objective
 
 
-def independent() -> Callable:
+def independent() -> SharingObjective:
     """Cross-entropy alone, in the form of :func:`representation_sharing`."""
     return representation_sharing(0.0, 0.0)
 

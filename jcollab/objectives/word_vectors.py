@@ -12,13 +12,13 @@ sent2vec from a mean of vectors that are learnt too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jcollab import checks
+from jcollab.core import Loss
 
 Array = jax.Array
 CLIP = 20.0
@@ -93,7 +93,7 @@ def x2static_rows(batch: Any) -> dict[str, Array]:
     return {"words": jnp.concatenate([jnp.ravel(batch[k]) for k in ("targets", "negatives")])}
 
 
-def x2static_loss(clip: float = CLIP) -> Callable:
+def x2static_loss(clip: float = CLIP) -> Loss:
     """X2Static for :func:`jcollab.algorithms.sparse_decentralized`, with :func:`x2static_rows`.
 
     A batch has ``targets [T]``, ``negatives [N, T]`` and ``contexts [T, d]``; or, as the targets
@@ -143,7 +143,7 @@ def bag_rows(batch: Any) -> dict[str, Array]:
     return {"sources": batch["bags"], **x2static_rows(batch)}
 
 
-def bag_loss(clip: float = CLIP) -> Callable:
+def bag_loss(clip: float = CLIP) -> Loss:
     """CBOW, skip-gram and sent2vec by their bags, for ``sparse_decentralized``.
 
         c_t = mean of the source vectors in bag t

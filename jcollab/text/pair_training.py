@@ -14,7 +14,7 @@ import optax
 
 from jcollab import checks, local
 from jcollab.algorithms import centralized
-from jcollab.core import Batches, State, replicate
+from jcollab.core import Batches, Loss, State, replicate
 from jcollab.objectives.bilingual import PairBatch, crosslingual
 from jcollab.text.pairs import Pairs
 from jcollab.text.sentences import SentenceEncoder
@@ -30,7 +30,7 @@ def dual_encoder(
     vocabulary: Subwords,
     model: Any,
     *,
-    loss: Callable | None = None,
+    loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
     num_epochs: int = 5,
     batch_size: int = 512,

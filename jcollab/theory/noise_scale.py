@@ -21,7 +21,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jcollab import checks, layout
-from jcollab.core import Array, Metrics, PyTree, State, lift, params_of
+from jcollab.core import Array, Loss, Metrics, PyTree, State, lift, params_of
 
 
 class NoiseScale(NamedTuple):
@@ -54,7 +54,7 @@ class Fit(NamedTuple):
 
 
 def per_sample(
-    loss: Callable,
+    loss: Loss,
     params: PyTree,
     examples: PyTree,
     *,
@@ -134,7 +134,7 @@ def two_batches(small_square: Any, large_square: Any, small: int, large: int) ->
 
 
 def from_batches(
-    loss: Callable,
+    loss: Loss,
     params: PyTree,
     sample: Callable[[Array, int], PyTree],
     key: Array,
@@ -179,7 +179,7 @@ def from_batches(
 
 
 def measured(
-    loss: Callable, examples: PyTree, *, model_state: PyTree = (), chunk: int | None = None
+    loss: Loss, examples: PyTree, *, model_state: PyTree = (), chunk: int | None = None
 ) -> Callable[[State], Metrics]:
     """A metric for :func:`jcollab.with_metrics`: ``signal`` and ``noise`` of the mean model.
 
@@ -227,7 +227,7 @@ def fit(signal: Any, noise: Any, *, weights: Any = None) -> Fit:
 
 
 def smoothness(
-    loss: Callable,
+    loss: Loss,
     params: PyTree,
     examples: PyTree,
     key: Array,
@@ -349,7 +349,7 @@ def suggest_learning_rate(
     return base * (1 + critical) / (1 + critical / batch_size + 2 * delay)
 
 
-def _gradient(loss: Callable) -> Callable[..., PyTree]:
+def _gradient(loss: Loss) -> Callable[..., PyTree]:
     objective = lift(loss)
     differentiate = jax.grad(lambda *args: objective(*args)[0])
     return lambda params, model_state, batch, key: differentiate(params, model_state, batch, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 from jcollab.mixing import lazy_mixing
 
 CHECKED_UP_TO = 2000
@@ -38,7 +37,7 @@ class Corrected(NamedTuple):
     correction: PyTree
 
 
-def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
+def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
     """D2: the last round's disagreement corrects the next.
 
         x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
@@ -84,9 +83,7 @@ def d2(loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer) ->
     return Algorithm(init, update)
 
 
-def exact_diffusion(
-    loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer
-) -> Algorithm:
+def exact_diffusion(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
     """Exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
 
     Args:

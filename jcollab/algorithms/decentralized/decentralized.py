@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,11 +10,11 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import add, local_step
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import Algorithm, Array, Clients, Loss, Metrics, Mixer, PyTree, Round, State
 
 
 def decentralized(
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     mixer: Mixer,
     *,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,11 +9,11 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
 from jcollab.algorithms.local_step import add, local_step, subtract
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 
 
 def gradient_tracking(
-    loss: Callable, optimizer: optax.GradientTransformation, mixer: Mixer
+    loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer
 ) -> Algorithm:
     """Models and a correction of the updates are both mixed.
 

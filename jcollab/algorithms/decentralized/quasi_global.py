@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
 SMALLEST_RATE = 1e-8
 
@@ -32,7 +31,7 @@ class QuasiGlobal(NamedTuple):
 
 
 def quasi_global_momentum(
-    loss: Callable,
+    loss: Loss,
     learning_rate: Any,
     mixer: Mixer,
     *,

@@ -10,7 +10,18 @@ import jax.numpy as jnp
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
-from jcollab.core import Algorithm, Array, Clients, Metrics, Mixer, PyTree, Round, State, lift
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Clients,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    lift,
+)
 from jcollab.local import row_sparse
 from jcollab.local.row_sparse import RowOptimizer, Rows
 from jcollab.mixing import identity
@@ -19,7 +30,7 @@ Tables = dict[str, Array]
 
 
 def sparse_decentralized(
-    loss: Callable,
+    loss: Loss,
     rows: Callable[[PyTree], Tables],
     optimizer: RowOptimizer,
     mixer: Mixer | None = None,

@@ -15,10 +15,14 @@ from jcollab.core import (
     Algorithm,
     Array,
     Clients,
+    Init,
+    Loss,
     Metrics,
     Objective,
+    Predict,
     PyTree,
     State,
+    Train,
     lift,
     lift_predict,
     lift_train,
@@ -40,14 +44,14 @@ def unlabeled_of(batch: Any) -> PyTree:
 
 
 def dbat(
-    loss: Callable,
-    predict: Callable,
+    loss: Loss,
+    predict: Predict,
     optimizer: optax.GradientTransformation,
     *,
     alpha: Any,
     member_rounds: int,
     unlabeled: Callable[[PyTree], PyTree] = unlabeled_of,
-    train: Callable | None = None,
+    train: Train | None = None,
     anchor: Anchor = "frozen",
     epsilon: float | None = EPSILON,
     search: Search | None = None,
@@ -103,7 +107,7 @@ def dbat(
     checks.count("member_rounds", member_rounds)
     check_form(anchor, epsilon)
     task, full_predict = lift(loss), lift_predict(predict)
-    train = lift_train(predict, train)
+    full_train = lift_train(predict, train)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
@@ -144,7 +148,7 @@ def dbat(
                 member > 0, lambda x: search(disagreement, x, search_key), lambda x: x, x
             )
 
-        objective = _against(task, train, x, frozen(x), before, alpha, anchor, epsilon)
+        objective = _against(task, full_train, x, frozen(x), before, alpha, anchor, epsilon)
         take = step_of(objective, optimizer)
         stepped = take(params, model_state, opt_state, batch, mine, anchor=params)
         new = (
@@ -164,8 +168,8 @@ def dbat(
 
 
 def collaborative_dbat(
-    loss: Callable,
-    predict: Callable,
+    loss: Loss,
+    predict: Predict,
     optimizer: optax.GradientTransformation,
     *,
     alpha: Any,
@@ -217,7 +221,7 @@ def collaborative_dbat(
     checks.count("warmup", warmup, at_least=0)
     check_form(anchor, epsilon)
     _weights(against, None)
-    task, full_predict, train = lift(loss), lift_predict(predict), lift_train(predict)
+    task, full_predict, full_train = lift(loss), lift_predict(predict), lift_train(predict)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         params, model_state, opt_state, _ = state.clients
@@ -241,7 +245,7 @@ def collaborative_dbat(
             agreement_weight: Array,
         ) -> tuple:
             objective = _against(
-                task, train, x, public_logits, weights, agreement_weight, anchor, epsilon
+                task, full_train, x, public_logits, weights, agreement_weight, anchor, epsilon
             )
             take = step_of(objective, optimizer)
             own = take(params, model_state, opt_state, batch, key, anchor=params)
@@ -261,7 +265,7 @@ def collaborative_dbat(
     return Algorithm(starting(optimizer), update)
 
 
-def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
+def starting(optimizer: optax.GradientTransformation) -> Init:
     """``init(params, model_state=())`` of members that each have an optimizer of their own."""
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
@@ -275,7 +279,7 @@ def starting(optimizer: optax.GradientTransformation) -> Callable[..., State]:
 
 def _against(
     task: Objective,
-    train: Callable,
+    train: Callable[[PyTree, PyTree, PyTree, Array], tuple[Any, PyTree]],
     x: PyTree,
     frozen: Array,
     weights: Array,

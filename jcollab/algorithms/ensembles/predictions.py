@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, PyTree, State, lift_predict, params_of
+from jcollab.core import Array, Predict, PyTree, State, lift_predict, params_of
 
 SCORES = ("entropy", "max_probability", "disagreement")
 
 
 def member_logits(
-    predict: Callable[..., Array], *, batch_size: int = 500
+    predict: Predict, *, batch_size: int = 500
 ) -> Callable[[State | PyTree, Any], Array]:
     """Builds the predictions of all members of a state (or of stacked models) on common points.
 

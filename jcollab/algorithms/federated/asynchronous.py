@@ -11,7 +11,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, step_of, subtract
-from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
 
@@ -52,7 +52,7 @@ class Server(NamedTuple):
 
 
 def asynchronous(
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     arrivals: Arrivals | Any,
     *,

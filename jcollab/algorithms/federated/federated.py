@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,12 +15,12 @@ from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
 from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
-from jcollab.core import Algorithm, Array, Channel, Cohort, PyTree, Rule, State, lift
+from jcollab.core import Algorithm, Array, Channel, Cohort, Loss, PyTree, Rule, State, lift
 from jcollab.local import ClientMethod, fedavg
 
 
 def federated(
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
     server_optimizer: optax.GradientTransformation | None = None,

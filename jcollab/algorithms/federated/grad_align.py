@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,10 +11,10 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.centralized import Carried, SharedModel, centralized, mean_loss
 from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
-from jcollab.core import Algorithm, Array, Metrics, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, lift
 
 
-def grad_align(loss: Callable, optimizer: optax.GradientTransformation, beta: Any) -> Algorithm:
+def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -> Algorithm:
     """One model, whose gradient is taken where each client's own gradient points less its own way.
 
         g_i = grad f_i(x),    v_i = beta (g_i - (1/n) sum_j g_j)

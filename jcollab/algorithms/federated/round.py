@@ -12,7 +12,17 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, step_of
-from jcollab.core import Array, Channel, LocalRows, Metrics, Objective, PyTree, Round, Rule
+from jcollab.core import (
+    Array,
+    Channel,
+    CohortRound,
+    LocalRows,
+    Metrics,
+    Objective,
+    PyTree,
+    Round,
+    Rule,
+)
 from jcollab.local import ClientMethod
 from jcollab.mixing.common import widen
 from jcollab.mixing.server import combine
@@ -101,7 +111,7 @@ class RoundSums(NamedTuple):
     participants: Array
 
 
-def one_round(settings: Settings) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
+def one_round(settings: Settings) -> CohortRound:
     """``round(clients, shared, batch, numbers, key, step, n) -> (clients, shared, metrics)``."""
 
     def round_(

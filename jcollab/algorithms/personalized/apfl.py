@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +17,7 @@ from jcollab.algorithms.local_step import (
     step_of,
     subtract,
 )
-from jcollab.core import Algorithm, Array, Metrics, Mixer, PyTree, Round, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
 
 class Interpolated(NamedTuple):
@@ -49,7 +48,7 @@ class Interpolated(NamedTuple):
 
 
 def apfl(
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     mixer: Mixer,
     *,

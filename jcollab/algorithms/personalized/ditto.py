@@ -12,7 +12,17 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import mean_metrics, step_of
-from jcollab.core import Algorithm, Array, Metrics, Objective, PyTree, State, lift, params_of
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Objective,
+    PyTree,
+    State,
+    lift,
+    params_of,
+)
 from jcollab.data.batches import FullBatch, as_local
 
 
@@ -34,7 +44,7 @@ class Personal(NamedTuple):
 
 def ditto(
     algorithm: Algorithm,
-    loss: Callable,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
     attraction: Any,

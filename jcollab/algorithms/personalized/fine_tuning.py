@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.decentralized.decentralized import decentralized
-from jcollab.core import Algorithm, PyTree, State, params_of
+from jcollab.core import Algorithm, Loss, PyTree, State, params_of
 from jcollab.mixing import identity
 
 
 def fine_tuning(
-    loss: Callable, optimizer: optax.GradientTransformation, *, n: int | None = None
+    loss: Loss, optimizer: optax.GradientTransformation, *, n: int | None = None
 ) -> Algorithm:
     """Local steps only, ``x_i(t+1) = x_i(t) + u_i(t)``, from models or from what a run has left.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, PyTree
+from jcollab.core import Array, Predict, PyTree, Train
 
 
 class Group(NamedTuple):
@@ -27,10 +27,10 @@ class Group(NamedTuple):
             ``train(params, model_state, x, key) -> (features, model_state)``.
     """
 
-    features: Callable[..., Array]
+    features: Predict
     head: Callable[[PyTree, Array], Array]
     clients: int
-    train: Callable | None = None
+    train: Train | None = None
 
 
 def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jcollab.algorithms.representations.groups import Group, check_groups, per_g
 from jcollab.algorithms.representations.sharing_round import Settings, SharingClients
 from jcollab.core import Algorithm, Mixer, PyTree, State
 from jcollab.objectives.prototypes import WEIGHTINGS, Prototypes
+from jcollab.objectives.representation import SharingObjective
 from jcollab.privacy import Release
 
 MESSAGES = ("features", "logits")
@@ -26,7 +27,7 @@ def representation_sharing(
     groups: Group | Sequence[Group],
     optimizer: optax.GradientTransformation,
     mixer: Mixer | None,
-    objective: Callable,
+    objective: SharingObjective,
     *,
     num_classes: int,
     num_features: int,

@@ -32,6 +32,7 @@ from jcollab.objectives.prototypes import (
     unweigh,
     weigh,
 )
+from jcollab.objectives.representation import SharingObjective
 from jcollab.privacy import Release
 
 
@@ -66,7 +67,7 @@ class Settings(NamedTuple):
     several: bool
     optimizer: optax.GradientTransformation
     mixer: Mixer | None
-    objective: Callable
+    objective: SharingObjective
     num_classes: int
     num_features: int
     observer: Mixer | None
