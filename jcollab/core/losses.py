@@ -23,10 +23,14 @@ class Stateful:
         return self.function(*args, **kwargs)
 
 
-# functions of ONE client: a loss, a model, and a model in training
 Loss = Callable[[PyTree, PyTree, Array], Array | tuple[Array, Metrics]] | Stateful
+"""A loss of ONE client, ``loss(params, batch, key) -> value`` or ``(value, metrics)``."""
+
 Predict = Callable[[PyTree, Any], Any] | Stateful
+"""A model, ``predict(params, x) -> result``."""
+
 Train = Callable[[PyTree, Any, Array], Any] | Stateful
+"""A model in training, ``train(params, x, key) -> result``."""
 
 
 def stateful(function: Callable) -> Stateful:
