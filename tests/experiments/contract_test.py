@@ -119,7 +119,7 @@ def test_cases_end_when_the_run_is_stopped(tmp_path):
     ("value", "bounds", "message"),
     [
         (0, {"at_least": 1}, "x must be at least 1, got 0"),
-        (float("nan"), {"above": 0}, "x must be positive, got nan"),
+        (float("nan"), {"above": 0}, "x must be above 0, got nan"),
         ((0.5, 1.0), {"at_least": 0, "below": 1}, r"x must be at least 0 and below 1, got \(0.5"),
         (2, {"at_most": 1}, "x must be at most 1, got 2"),
         ("c", {"among": ("a", "b")}, "x must be among a, b, got 'c'"),

@@ -105,7 +105,7 @@ def test_presets_refuse_bad_values():
         (lambda: batch.Config(batches=(0,)), r"batches must be at least 1, got \(0,\)"),
         (lambda: delay.Config(delays=(-1, 0)), "delays must be at least 0"),
         (lambda: delay.Config(delays=(1,)), "delays must hold 0"),
-        (lambda: sparse.Config(densities=(0.0,)), "densities must be positive and at most 1"),
+        (lambda: sparse.Config(densities=(0.0,)), "densities must be above 0 and at most 1"),
         (lambda: estimate.Config(large=10), "large must be in small"),
         (lambda: wall_clock.Config(clients=(2,)), "clients must hold 1"),
         (lambda: logistic.Config(target=1.0), "target must be below 1"),

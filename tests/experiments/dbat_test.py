@@ -80,7 +80,7 @@ def test_bad_input_is_named():
         images.Config(pools=("other",), alphas=(1.0,))
     with pytest.raises(ValueError, match=r"rounds must be 2 values, got \(1,\)"):
         images.Config(rounds=(1,))
-    with pytest.raises(ValueError, match="dropout must be positive and below 1, got 1"):
+    with pytest.raises(ValueError, match="dropout must be above 0 and below 1, got 1"):
         uncertainty.Config(dropout=1)
     with pytest.raises(ValueError, match="points must be at least 1, got 0"):
         toy2d.Config(points=0)

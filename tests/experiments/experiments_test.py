@@ -116,7 +116,7 @@ def test_bad_input_is_named(capsys):
         parse("relaysgd", "q", [])
     with pytest.raises(ValueError, match="unknown field '--bogus'.*--learning_rates"):
         parse("relaysgd", "quickstart", ["--bogus", "3"])
-    with pytest.raises(ValueError, match="alphas must be positive, got"):
+    with pytest.raises(ValueError, match="alphas must be above 0, got"):
         contract.configure("relaysgd", "quickstart", alphas=(0.0,))
     with pytest.raises(ValueError, match="field must be one of .*got 'bogus'"):
         contract.configure("relaysgd", "quickstart", bogus=1)

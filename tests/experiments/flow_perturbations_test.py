@@ -90,7 +90,7 @@ def test_a_flow_is_trained_once_for_a_folder(tmp_path):
 
 def test_bad_input_is_named():
     for fields, message in [
-        ({"fraction": 0.0}, "fraction must be positive and at most 1, got 0"),
+        ({"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0"),
         ({"methods": ("randomized",)}, "methods must hold plain"),
         ({"methods": ("plain", "other")}, "methods must be among plain"),
         ({"radius": -1.0}, "radius must be at least 0, got -1"),
@@ -100,7 +100,7 @@ def test_bad_input_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             comparison.Config(**fields)
-    with pytest.raises(ValueError, match="public must be positive and leave"):
+    with pytest.raises(ValueError, match="public must be above 0 and leave"):
         federated.Config(public=0.99)
-    with pytest.raises(ValueError, match="alpha must be positive, got 0"):
+    with pytest.raises(ValueError, match="alpha must be above 0, got 0"):
         federated.Config(alpha=0.0)

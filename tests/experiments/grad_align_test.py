@@ -87,7 +87,7 @@ def test_claims_say_when_they_do_not_hold():
         (lambda: local_steps.Config(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
         (lambda: local_steps.Config(ratios=(1.0,)), "ratios must be at least 0, and 0 among"),
         (lambda: clusters.Config(noise=1.0), r"noise must be at least 0 and below 1, got 1.0"),
-        (lambda: clusters.Config(gamma=0.0), "gamma must be positive, got 0.0"),
+        (lambda: clusters.Config(gamma=0.0), "gamma must be above 0, got 0.0"),
         (
             lambda: emnist_style.Config(num_sampled=48),
             r"num_sampled must be in 1\.\.n = 47, got 48",
