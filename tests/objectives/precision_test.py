@@ -32,6 +32,20 @@ def test_computing_in_bfloat16_keeps_parameters_and_mixing_in_float32():
         jc.objectives.computed_in(jnp.int32, loss)
 
 
+def test_the_state_of_a_model_is_not_cast():
+    def loss(params, mean, batch, key):
+        assert params.dtype == batch.dtype == jnp.bfloat16
+        return jnp.sum((params - batch) ** 2), 0.9 * mean + 0.1 * batch.mean(), {"mean": mean}
+
+    half = jc.objectives.computed_in(jnp.bfloat16, jc.stateful(loss))
+    algorithm = jc.decentralized(half, optax.sgd(0.1), jc.identity())
+    state = algorithm.init(jnp.ones((4, 3)), jnp.full(4, 1.001, jnp.float32))
+    state, log = algorithm.update(state, jnp.ones((4, 3)), jax.random.key(0))
+    np.testing.assert_allclose(state.clients.model_state, 0.9 * 1.001 + 0.1, rtol=1e-6)
+    np.testing.assert_allclose(log["mean"], 1.001, rtol=1e-6)
+    assert log["loss"].dtype == state.clients.params.dtype == jnp.float32
+
+
 def test_a_checkpointed_loss_is_a_loss():
     """jax.checkpoint trades time for memory, and needs nothing of the library."""
 
