@@ -35,7 +35,7 @@ def test_computing_in_bfloat16_keeps_parameters_and_mixing_in_float32():
 def test_the_state_of_a_model_is_not_cast():
     def loss(params, mean, batch, key):
         assert params.dtype == batch.dtype == jnp.bfloat16
-        return jnp.sum((params - batch) ** 2), 0.9 * mean + 0.1 * batch.mean(), {"mean": mean}
+        return jnp.sum((params - batch) ** 2), 0.9 * mean + 0.1, {"mean": mean}
 
     half = jc.objectives.computed_in(jnp.bfloat16, jc.stateful(loss))
     algorithm = jc.decentralized(half, optax.sgd(0.1), jc.identity())
