@@ -2,7 +2,8 @@
 
 A module of a paper's folder is an experiment (:mod:`experiments.headers` finds it). It has
 
-* ``Config``, a frozen dataclass whose fields can all be set on the command line;
+* ``Config``, a :class:`experiments.fields.Settings`, whose fields can all be set on the command
+  line;
 * ``PRESETS``, configurations by name, each described in the docstring of the module;
 * ``SMOKE``, by preset the fields that make it end in seconds, for ``--smoke``;
 * ``run(config, context) -> rows``, dictionaries of numbers and texts;
@@ -20,7 +21,6 @@ import json
 import pathlib
 import threading
 import types
-import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -58,66 +58,6 @@ def configure(paper: str, preset: str, *, smoke: bool = False, **fields: Any) ->
         if name not in known:
             raise ValueError(f"field must be one of {', '.join(known)}, got {name!r}")
     return dataclasses.replace(config, **(module.SMOKE[preset] if smoke else {}) | fields)
-
-
-def check(
-    config: Any,
-    names: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    among: Iterable[Any] = (),
-    length: int | None = None,
-    empty: bool = False,
-) -> None:
-    """Refuses values of fields that are out of range; of a tuple, every entry counts.
-
-    Args:
-        config: the configuration.
-        names: of the fields, with spaces between them; a value of None is not looked at.
-        at_least: smallest value.
-        above: values must be larger.
-        at_most: largest value.
-        below: values must be smaller.
-        among: all values that are allowed.
-        length: of a tuple.
-        empty: whether a tuple may hold nothing.
-
-    Raises:
-        ValueError: with the field, its value and what is allowed.
-    """
-    bounds = {
-        "at least": (at_least, lambda value: value >= at_least),
-        "above": (above, lambda value: value > above),
-        "at most": (at_most, lambda value: value <= at_most),
-        "below": (below, lambda value: value < below),
-    }
-    rules = {
-        f"{name} {bound:g}": holds for name, (bound, holds) in bounds.items() if bound is not None
-    }
-    known = tuple(among)
-    if known:
-        rules[f"among {', '.join(map(str, known))}"] = lambda value: value in known
-    for name in names.split():
-        value = getattr(config, name)
-        values = value if isinstance(value, tuple) else () if value is None else (value,)
-        if isinstance(value, tuple) and not value and not empty:
-            raise ValueError(f"{name} must hold at least one value, got none")
-        if length is not None and len(values) != length:
-            raise ValueError(f"{name} must be {length} values, got {value!r}")
-        if not all(holds(one) for one in values for holds in rules.values()):
-            raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
-
-
-def check_choices(config: Any) -> None:
-    """Refuses values of fields of type ``Literal[...]``, or tuples of it, that are no choices."""
-    for name, kind in typing.get_type_hints(type(config)).items():
-        if typing.get_origin(kind) is tuple:
-            kind = typing.get_args(kind)[0]
-        if typing.get_origin(kind) is typing.Literal:
-            check(config, name, among=typing.get_args(kind))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -14,7 +13,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, check, check_choices
+from experiments.contract import Context, Row
+from experiments.fields import BelowOne, Count, Positive, Settings
 from experiments.tasks import load_normalized
 from experiments.training import partitions, train_replicas
 from jcollab import aggregators
@@ -24,30 +24,20 @@ Network = Literal["cnn", "mlp", "vgg"]
 NEED_A_MODEL = {"BF", "LF", "Noise", "none"}  # attacks for which byzantine clients train
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What all trainings have; the defaults are those of the paper's figure 6."""
 
     dataset: str = "mnist"  # "digits" (embedded) or another TFDS image set
     network: Network = "cnn"  # the paper's for MNIST; any; for CIFAR-10
-    learning_rate: float = 0.01  # of the local SGD
-    momentum: float = 0.9  # heavy-ball
-    rounds: int = 900  # T
-    batch_size: int = 32  # examples per client and round
-    num_seeds: int = 1
+    learning_rate: Positive = 0.01  # of the local SGD
+    momentum: BelowOne = 0.9  # heavy-ball
+    rounds: Count = 900  # T
+    batch_size: Count = 32  # examples per client and round
+    num_seeds: Count = 1
     seed: int = 0  # the first one
-    hidden: int = 64  # width of the MLP
-    evaluations: int = 6  # points of the curves
-    eval_examples: int = 1000  # of the test set; the averaged model is measured on all at the end
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        check(self, " ".join(n for n, v in defaults.items() if isinstance(v, tuple) and v))
-        check_choices(self)
-        check(self, "num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
-        check(self, "learning_rate", above=0)
-        check(self, "momentum", at_least=0, below=1)
+    hidden: Count = 64  # width of the MLP
+    evaluations: Count = 6  # points of the curves
+    eval_examples: Count = 1000  # of the test set; the averaged model is measured on all at the end
 
 
 SMALL = {"dataset": "digits", "network": "mlp", "hidden": 8, "batch_size": 4}
@@ -140,7 +130,7 @@ def train(
     """A row and curves for each attack; ``deal(labels, n, seed=...)`` is iid where it is None."""
     examples, test, model = load(config)
     deal = deal or (lambda labels, n, seed: jc.data.iid(len(labels), n, seed=seed))
-    n, seeds = graph.topology.n, config.seed + np.arange(config.num_seeds)
+    n, seeds = graph.topology.n, config.seeds
     seen = np.random.default_rng(0).permutation(len(test.y))[: config.eval_examples]
     measure = jc.metrics.accuracy(model.apply, *(np.asarray(part)[seen] for part in test))
     whole = jc.metrics.accuracy(model.apply, *test)

@@ -11,16 +11,16 @@ Expected: gossip breaks under several attacks, SCClip 0.1 under none.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Context, Row, check, pivot
+from experiments.contract import Claim, Context, Row, pivot
+from experiments.fields import Bound, Count, Positive
 from jcollab import plots
 
 USEFUL = 0.5  # accuracy below which a model counts as broken
@@ -33,20 +33,22 @@ GRAPHS = {  # of n clients and a seed
 }
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """On which graph, which rules and attacks."""
 
     dataset: str = "digits"
-    network: _training.Network = "mlp"
-    learning_rate: float = 0.1
-    rounds: int = 300
-    num_seeds: int = 3
-    evaluations: int = 5
-    eval_examples: int = 360
-    graph: str = "torus"  # or small world, random regular, complete, malicious ring
-    n: int = 16  # clients, a square for the torus; the honest ones of a malicious ring
-    byzantine: int = 3  # how many of the n; a malicious ring has its own
+    network: Network = "mlp"
+    learning_rate: Positive = 0.1
+    rounds: Count = 300
+    num_seeds: Count = 3
+    evaluations: Count = 5
+    eval_examples: Count = 360
+    # or small world, random regular, complete, malicious ring
+    graph: Annotated[str, Bound(among=GRAPHS)] = "torus"
+    n: Count = 16  # clients, a square for the torus; the honest ones of a malicious ring
+    byzantine: Annotated[int, Bound(at_least=0, below="n")] = (
+        3  # how many of the n; a malicious ring has its own
+    )
     rules: tuple[str, ...] = (
         "Gossip", "SCClip 0.1", "SCClip", "CP 1", "CM", "TM 1", "GM", "Krum 1", "MOZI 0.4",
         "TM 1 + bucketing",
@@ -59,9 +61,6 @@ class Config(_training.Config):
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
         super().__post_init__()
-        check(self, "n", at_least=1)
-        check(self, "byzantine", at_least=0, below=self.n)
-        check(self, "graph", among=GRAPHS)
         if self.graph == "torus" and math.isqrt(self.n) ** 2 != self.n:
             raise ValueError(f"n must be a square for the torus, got {self.n}")
 

@@ -11,8 +11,7 @@ Expected: SCClip reaches the mean where delta_max is small beside gamma^2; media
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,8 @@ import numpy as np
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, check, pivot
+from experiments.contract import Claim, Context, Row, at_least, at_most, pivot
+from experiments.fields import Bound, Count, Settings
 from jcollab import aggregators, plots
 from jcollab.core import Receiver, Round
 
@@ -77,27 +77,26 @@ DEFENSES = {
     "Median*": lambda: aggregators.rule(repeated_median),
     "TM*": lambda: aggregators.rule(repeated_trimmed_mean),
 }
+Defense = Annotated[str, Bound(among=DEFENSES)]
+Weight = Annotated[float, Bound(above=0, at_most=2 / 3)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which defenses, and the weights of the links."""
 
     # a star means that values are repeated by their weights
-    defenses: tuple[str, ...] = ("SCClip", "Median", "TM", "Median*", "TM*")
-    deltas: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the byzantine neighbor
-    betas: tuple[float, ...] = (  # of the link in the middle of the chain
+    defenses: tuple[Defense, ...] = ("SCClip", "Median", "TM", "Median*", "TM*")
+    deltas: tuple[Weight, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the byzantine neighbor
+    betas: tuple[Weight, ...] = (  # of the link in the middle of the chain
         0.58, 0.45, 0.35, 0.267, 0.19, 0.12, 0.08, 0.04, 0.02, 0.01, 0.001,
     )  # fmt: skip
     strength: float = 0.05  # of the dissensus attack, eps
-    rounds: int = 100  # T
+    rounds: Count = 100  # T
     seed: int = 0  # not used, nothing is random
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check(self, "rounds", at_least=1)
-        check(self, "deltas betas", above=0, at_most=2 / 3)
-        check(self, "defenses", among=DEFENSES)
+        super().__post_init__()
         if chain_matrix(min(self.betas), min(self.deltas)) is None:
             raise ValueError("deltas: every case has delta > 2/3 - beta; take smaller ones")
 

@@ -23,7 +23,6 @@ Expected: iid .86 with gossip and SCClip; noniid, all clients' average .73.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
 import numpy as np
@@ -52,7 +51,6 @@ PAPER_ALL = {
 Remedy = Literal["none", "bucketing", "random edge", "both"]  # of heterogeneity
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """Which rules, on which splits, with which remedies."""
 

@@ -11,7 +11,6 @@ Expected: SCClip .90 to .94 under every attack; GM and TM collapse to constant p
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import jcollab as jc
@@ -30,7 +29,6 @@ PAPER = {
 CONSTANT = 0.12  # a constant predictor is right in at most 11.35 % on MNIST
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """Which rules and attacks."""
 

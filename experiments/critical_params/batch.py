@@ -11,13 +11,14 @@ Expected: linear up to the noise-to-signal ratio, then flat.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Annotated
 
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, check, columns, pivot, within
+from experiments.contract import Claim, Context, Row, between, columns, pivot, within
 from experiments.critical_params._common import monte_carlo, within_errors
+from experiments.fields import Bound, Count, Fraction, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import second_moments
 
@@ -39,23 +40,17 @@ GRID = np.geomspace(1e-3, 2, 400)  # learning rates of the recorded T1b
 MONTE_CARLO = ((8, 1), (8, 4), (20, 5))  # dimension and batch
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which problems and batches are tuned."""
 
-    noise_ratios: tuple[float, ...] = (9.0, 99.0)  # values of M
-    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)  # values of b
-    condition: float = 50.0  # of the least-squares problems of T1b
-    accuracy: float = 0.01  # eps of T3, whose sigma^2 is 1
-    runs: int = 20_000  # Monte Carlo runs of T1
-    steps: int = 6  # of a Monte Carlo run
+    noise_ratios: tuple[NonNegative, ...] = (9.0, 99.0)  # values of M
+    batches: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)  # values of b
+    condition: Annotated[float, Bound(at_least=1)] = 50.0  # of the least-squares problems of T1b
+    accuracy: Fraction = 0.01  # eps of T3, whose sigma^2 is 1
+    runs: Count = 20_000  # Monte Carlo runs of T1
+    steps: Count = 6  # of a Monte Carlo run
     monte_carlo: int = 3  # how many of the three recorded cases are run
     seed: int = 0  # of the Monte Carlo
-
-    def __post_init__(self) -> None:
-        check(self, "runs steps batches condition", at_least=1)
-        check(self, "noise_ratios", at_least=0)
-        check(self, "accuracy", above=0, below=1)
 
 
 PRESETS = {"batch": Config()}

@@ -11,12 +11,13 @@ Expected: one curve of tau / (1 + M): 1.1 at .1, 1.8 at 1, 7.7 at 10.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, check, columns, within
+from experiments.contract import Claim, Context, Row, columns, within
 from experiments.critical_params._common import monte_carlo, within_errors
+from experiments.fields import Bound, Count, Natural, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import second_moments
 
@@ -29,20 +30,14 @@ RECORDED = {
 D, TAU, RATE, TIMES = 8, 10, 0.03414611911723687, (50, 100, 200)
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which delays are tuned."""
 
-    noise_ratios: tuple[float, ...] = (0.0, 9.0, 99.0)  # values of M
-    delays: tuple[int, ...] = (0, 1, 3, 10, 30, 100, 200)  # values of tau
-    runs: int = 20_000  # Monte Carlo runs, with M = 9 and tau = 10
+    noise_ratios: tuple[NonNegative, ...] = (0.0, 9.0, 99.0)  # values of M
+    # values of tau; slowdowns refer to 0
+    delays: Annotated[tuple[Natural, ...], Bound(holding=0)] = (0, 1, 3, 10, 30, 100, 200)
+    runs: Count = 20_000  # Monte Carlo runs, with M = 9 and tau = 10
     seed: int = 0  # of the Monte Carlo
-
-    def __post_init__(self) -> None:
-        check(self, "runs", at_least=1)
-        check(self, "noise_ratios delays", at_least=0)
-        if 0 not in self.delays:
-            raise ValueError(f"delays must hold 0, which slowdowns refer to, got {self.delays}")
 
 
 PRESETS = {"delay": Config()}

@@ -11,7 +11,6 @@ Expected: 21.85 within 5 %.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -20,8 +19,9 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check, within
+from experiments.contract import Claim, Context, Row, within
 from experiments.critical_params._common import within_errors
+from experiments.fields import Count, Settings
 from jcollab import plots
 from jcollab.theory import noise_scale
 
@@ -29,20 +29,19 @@ SQUARE = 5.858  # |x|^2 of the recorded case
 RECORDED = 21.853
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Least squares with Gaussian features, and what each estimator may use."""
 
-    dimension: int = 20  # d
+    dimension: Count = 20  # d
     label_noise: float = 0.25  # variance of the labels
-    small: int = 10  # the small batch
+    small: Count = 10  # the small batch
     large: int = 1000  # the large batch
-    samples: int = 400_000  # examples that each estimator may use
-    trajectory: int = 200  # steps of the run along which M and sigma^2 are fitted
+    samples: Count = 400_000  # examples that each estimator may use
+    trajectory: Count = 200  # steps of the run along which M and sigma^2 are fitted
     seed: int = 0  # of the draws
 
     def __post_init__(self) -> None:
-        check(self, "dimension small samples trajectory", at_least=1)
+        super().__post_init__()
         if not self.small < self.large <= self.samples:
             raise ValueError(f"large must be in small + 1..samples, got {self.large}")
 

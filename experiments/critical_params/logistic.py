@@ -11,37 +11,29 @@ Expected: knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 import jcollab as jc
-from experiments.contract import Context, Row, check
+from experiments.contract import Context, Row
 from experiments.critical_params import _common as common
+from experiments.fields import Count, Fraction, Natural, Positive, Settings
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which batches and delays are tuned, on which data."""
 
     datasets: tuple[str, ...] = ("breast_cancer", "digits")  # scikit-learn's, or TFDS image sets
-    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)  # values of b
-    delays: tuple[int, ...] = (0, 10, 30, 100, 300)  # values of tau
-    target: float = 0.01  # share of the first suboptimality that is aimed at
-    regularization: float = 1e-3  # l2
-    examples: int = 4000  # at most that many
-    num_seeds: int = 8
-    max_steps: int = 100_000  # where runs end
+    batches: tuple[Count, ...] = (1, 4, 16, 64, 256, 1024, 4096)  # values of b
+    delays: tuple[Natural, ...] = (0, 10, 30, 100, 300)  # values of tau
+    # share of the first suboptimality that is aimed at
+    target: Fraction = 0.01
+    regularization: Positive = 1e-3  # l2
+    examples: Count = 4000  # at most that many
+    num_seeds: Count = 8
+    max_steps: Count = 100_000  # where runs end
     seed: int = 0  # the first one
-
-    def __post_init__(self) -> None:
-        check(self, "examples num_seeds max_steps batches", at_least=1)
-        check(self, "delays", at_least=0)
-        check(self, "target", below=1)
-        check(self, "target regularization", above=0)
-        check(self, "datasets")
 
 
 PRESETS = {"logistic": Config()}

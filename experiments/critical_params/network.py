@@ -11,38 +11,37 @@ Expected: knees grow 8 to 15 times during training; estimates fit delays, not ba
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, check
+from experiments.contract import Claim, Context, Row, above
 from experiments.critical_params import _common as common
+from experiments.fields import EMPTY, Count, Natural, Settings
 
 EVALUATED = 512  # examples that losses are measured on while runs go on
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Network and data, and which batches and delays are tuned."""
 
     dataset: str = "digits"  # or a TFDS image set such as "mnist"
-    channels: tuple[int, ...] = (8, 16)  # of the convolutions
-    hidden: int = 32  # width of the dense layer
-    batches: tuple[int, ...] = (1, 4, 16, 64, 256)  # values of b
-    delays: tuple[int, ...] = (0, 3, 10, 30)  # values of tau
-    examples: int = 1437  # at most that many
+    channels: Annotated[tuple[int, ...], EMPTY] = (8, 16)  # of the convolutions
+    hidden: Count = 32  # width of the dense layer
+    batches: tuple[Count, ...] = (1, 4, 16, 64, 256)  # values of b
+    delays: tuple[Natural, ...] = (0, 3, 10, 30)  # values of tau
+    examples: Count = 1437  # at most that many
     # training losses at the start and at the end of either stage; the first starts afresh
     losses: tuple[float, ...] = (0.5, 0.1, 0.05)
-    num_seeds: int = 4
-    max_steps: int = 20_000  # where runs end
+    num_seeds: Count = 4
+    max_steps: Count = 20_000  # where runs end
     seed: int = 0  # the first one
 
     def __post_init__(self) -> None:
-        check(self, "hidden examples num_seeds max_steps batches", at_least=1)
-        check(self, "delays", at_least=0)
+        super().__post_init__()
         if len(self.losses) != 3 or not self.losses[0] > self.losses[1] > self.losses[2] > 0:
             raise ValueError(f"losses must be three falling positive numbers, got {self.losses}")
 

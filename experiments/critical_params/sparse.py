@@ -11,7 +11,6 @@ Expected: the sparser, the longer the delay that is free.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -19,8 +18,9 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check, columns, within
+from experiments.contract import Claim, Context, Row, columns, within
 from experiments.critical_params import _common as common
+from experiments.fields import Count, Natural, Settings, Share
 from jcollab import plots
 from jcollab.theory import second_moments
 
@@ -33,24 +33,18 @@ TARGET = 0.3
 EQUIVALENT = 1 / np.pi
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Both problems, and the delays of single coordinates."""
 
-    dimension: int = 100  # d of the one-hot problem
-    runs: int = 1000  # Monte Carlo runs of the one-hot problem
-    features: int = 64  # d of the logistic regression
-    examples: int = 512  # its size
-    densities: tuple[float, ...] = (1.0, 0.25, 0.0625)  # share of features that are not zero
-    delays: tuple[int, ...] = (0, 4, 16, 64, 256)  # largest, drawn uniformly (Hogwild)
-    num_seeds: int = 8  # repetitions of the logistic regression
-    max_steps: int = 40_000  # where its runs end
+    dimension: Count = 100  # d of the one-hot problem
+    runs: Count = 1000  # Monte Carlo runs of the one-hot problem
+    features: Count = 64  # d of the logistic regression
+    examples: Count = 512  # its size
+    densities: tuple[Share, ...] = (1.0, 0.25, 0.0625)  # share of features that are not zero
+    delays: tuple[Natural, ...] = (0, 4, 16, 64, 256)  # largest, drawn uniformly (Hogwild)
+    num_seeds: Count = 8  # repetitions of the logistic regression
+    max_steps: Count = 40_000  # where its runs end
     seed: int = 0  # of all draws
-
-    def __post_init__(self) -> None:
-        check(self, "dimension runs features examples num_seeds max_steps", at_least=1)
-        check(self, "delays", at_least=0)
-        check(self, "densities", above=0, at_most=1)
 
 
 PRESETS = {"sparse": Config()}

@@ -11,36 +11,31 @@ Expected: local SGD wins where links are slow; the synchronous knee comes 2.3 ti
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Annotated
 
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, check, columns, pivot
+from experiments.contract import Claim, Context, Row, between, columns, pivot
+from experiments.fields import Bound, Count, NonNegative, Settings
 from jcollab import plots
 
 TWICE = 1.25  # tau / (1 + M) at which the exact slowdown is 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Least squares, clients and links."""
 
-    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # values of n
-    links: tuple[float, ...] = (0.0, 4.0)  # times of both transfers, in compute times
+    # values of n; speed-ups refer to 1
+    clients: Annotated[tuple[Count, ...], Bound(holding=1)] = (1, 2, 4, 8, 16, 32, 64)
+    links: tuple[NonNegative, ...] = (0.0, 4.0)  # times of both transfers, in compute times
     condition: float = 10.0  # of the least squares
-    features: int = 12  # its dimension
+    features: Count = 12  # its dimension
     target: float = 0.01  # factor by which the error is to fall
-    local_steps: int = 8  # H of local SGD
+    local_steps: Count = 8  # H of local SGD
     # variance of the random time (gamma) of a job; 0 for clients that always take the same time
-    spread: float = 0.5
+    spread: NonNegative = 0.5
     seed: int = 0  # of the draws
-
-    def __post_init__(self) -> None:
-        check(self, "features local_steps clients", at_least=1)
-        check(self, "links spread", at_least=0)
-        if 1 not in self.clients:
-            raise ValueError(f"clients must hold 1, which speed-ups refer to, got {self.clients}")
 
     @property
     def spectrum(self) -> np.ndarray:

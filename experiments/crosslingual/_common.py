@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import pathlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, check, check_choices
+from experiments.contract import Context, Row
+from experiments.fields import Bound, Count, Positive, Settings
 from jcollab import plots
 from jcollab.text import pair_training
 
@@ -34,32 +34,20 @@ TIMES = "today/heute/aujourd'hui, in summer/im Sommer/en été, every day/jeden 
 SMALL = {"corpus": "toy", "pieces": 120, "width": 8, "batch_size": 32, "epochs": 2, "max_len": 12}
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What all experiments share: data, vocabulary and the bag of embeddings."""
 
     data: str = ""  # folder of text data, see the README
     corpus: Literal["files", "toy"] = "files"  # of that folder, or sentences of a toy grammar
-    pieces: int = 8000  # V, size of the vocabulary
-    width: int = 128  # d of the bag
-    batch_size: int = 512  # pairs in a batch
-    epochs: int = 5  # passes of the bag
-    learning_rate: float = 5e-3  # of Adam, which falls to a twentieth of it
-    temperature: float = 0.05  # of cosines
-    max_len: int = 24  # longest sentence while training, in pieces
-    num_seeds: int = 1
+    pieces: Annotated[int, Bound(at_least=4)] = 8000  # V, size of the vocabulary
+    width: Count = 128  # d of the bag
+    batch_size: Count = 512  # pairs in a batch
+    epochs: Count = 5  # passes of the bag
+    learning_rate: Positive = 5e-3  # of Adam, which falls to a twentieth of it
+    temperature: Positive = 0.05  # of cosines
+    max_len: Count = 24  # longest sentence while training, in pieces
+    num_seeds: Count = 1
     seed: int = 0  # the first one
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check(self, "width batch_size epochs max_len num_seeds", at_least=1)
-        check(self, "pieces", at_least=4)
-        check(self, "learning_rate temperature", above=0)
-
-    @property
-    def seeds(self) -> range:
-        """All seeds."""
-        return range(self.seed, self.seed + self.num_seeds)
 
     def file(self, name: str) -> pathlib.Path:
         """A file of the data folder; ValueError if that was not given or lacks it."""

@@ -11,17 +11,17 @@ Expected: sharing finds translations between languages that no client pairs.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages, check
+from experiments.contract import Claim, Context, Row, at_least, averages
 from experiments.crosslingual import _common as common
+from experiments.fields import Bound, Count
 from jcollab.text import pair_training
 
 MIXERS = {
@@ -31,19 +31,17 @@ MIXERS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(common.Config):
     """Clients, and how they share encoders; they agree on one vocabulary beforehand."""
 
     languages: tuple[str, ...] = ("de", "fr", "cs")  # beside English; one client for each
-    mixers: tuple[str, ...] = tuple(MIXERS)  # how encoders are shared
-    local_rounds: int = 4  # rounds between two exchanges
+    # how encoders are shared
+    mixers: tuple[Annotated[str, Bound(among=MIXERS)], ...] = tuple(MIXERS)
+    local_rounds: Count = 4  # rounds between two exchanges
     examples: int | None = None  # captions that are dealt to the clients, None for all
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "local_rounds", at_least=1)
-        check(self, "mixers", among=MIXERS)
         if len(self.languages) < 2:
             raise ValueError(f"languages must be at least two, got {self.languages}")
 

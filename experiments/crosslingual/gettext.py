@@ -12,27 +12,22 @@ Expected: P@1 of 1,000 held-out messages .97.
 from __future__ import annotations
 
 import collections
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages, check
+from experiments.contract import Claim, Context, Row, at_least, averages
 from experiments.crosslingual import _common as common
+from experiments.fields import Count
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(common.Config):
     """Which messages are used."""
 
     language: str = "fr"  # beside English
-    held_out: int = 1000  # pairs that are not trained on
-    min_words: int = 3  # English words that a pair must have
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "held_out min_words", at_least=1)
+    held_out: Count = 1000  # pairs that are not trained on
+    min_words: Count = 3  # English words that a pair must have
 
 
 PRESETS = {"gettext": Config(epochs=6, max_len=20)}

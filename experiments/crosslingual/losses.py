@@ -17,13 +17,13 @@ Expected: P@1: bag .97, XTR .11, UGT .07, UGT+ALIGN .90, UGT+SIM .01, all .89.
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, averages, check
+from experiments.contract import Claim, Context, Row, above, at_least, averages
 from experiments.crosslingual import _common as common
+from experiments.fields import Bound, Count, Positive
 from jcollab.text import pair_training
 
 METHODS = ("bag", "SMLM", "XTR", "UGT", "UGT+ALIGN", "UGT+SIM", "UGT+ALIGN+SIM", "XTR+ALIGN (EMS)")
@@ -37,28 +37,22 @@ COMPARED = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(common.Config):
     """Which losses are compared, and the shared encoder."""
 
-    languages: tuple[str, ...] = ("en", "de")  # of the pairs
-    methods: tuple[str, ...] = METHODS[:-1]
-    shared_width: int = 128  # d of the shared encoder
-    heads: int = 4  # of its attention
-    hidden: int = 256  # width of its feed-forward part
-    shared_batch: int = 128  # pairs in a batch of the shared encoder
-    shared_epochs: int = 4  # its passes
-    shared_rate: float = 1e-3  # of its Adam (amsgrad); falls to a tenth after 3/4 of the passes
-    warmup: int = 200  # rounds over which that rises
+    languages: tuple[str, str] = ("en", "de")  # of the pairs
+    methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS[:-1]
+    shared_width: Count = 128  # d of the shared encoder
+    heads: Count = 4  # of its attention
+    hidden: Count = 256  # width of its feed-forward part
+    shared_batch: Count = 128  # pairs in a batch of the shared encoder
+    shared_epochs: Count = 4  # its passes
+    shared_rate: Positive = 1e-3  # of its Adam (amsgrad); falls to a tenth after 3/4 of the passes
+    warmup: Count = 200  # rounds over which that rises
     examples: int | None = None  # training pairs that are used, None for all
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "shared_width heads hidden shared_batch shared_epochs warmup", at_least=1)
-        check(self, "shared_rate", above=0)
-        check(self, "methods", among=METHODS)
-        if len(self.languages) != 2:
-            raise ValueError(f"languages must be two, got {self.languages}")
         if self.shared_width % self.heads:
             raise ValueError(
                 f"shared_width must be a multiple of heads={self.heads}, got {self.shared_width}"

@@ -17,32 +17,26 @@ import time
 from typing import Any, Literal
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages, check
+from experiments.contract import Claim, Context, Row, at_least, averages
 from experiments.crosslingual import _common as common
+from experiments.fields import BelowOne, Count, NonNegative
 
 BOUNDS = {"deu": 0.97, "fra": 0.95}  # LASER itself: about .99 and .957
 MARGIN = 4  # nearest queries of a key by which hubs are known; as in arXiv 1811.01136
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(common.Config):
     """Languages, and the best encoder beside a bag for each of them."""
 
     languages: tuple[Literal["deu", "fra"], ...] = ("deu", "fra")  # beside English
     best_pieces: int = 16_000  # V of the best encoder
-    best_width: int = 256  # its d
-    best_epochs: int = 6  # its passes
-    best_batch: int = 1024  # pairs in its batches
-    group: int = 32  # pairs that lie near each other in its batches, from the second pass on
-    drop: float = 0.1  # chance that a piece is left out of a sentence while it trains
-    margin: float = 0.2  # by which translations have to be nearer than others while it trains
+    best_width: Count = 256  # its d
+    best_epochs: Count = 6  # its passes
+    best_batch: Count = 1024  # pairs in its batches
+    group: Count = 32  # pairs that lie near each other in its batches, from the second pass on
+    drop: BelowOne = 0.1  # chance that a piece is left out of a sentence while it trains
+    margin: NonNegative = 0.2  # by which translations have to be nearer than others while it trains
     examples: int | None = None  # training pairs of each language that are used, None for all
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "best_width best_epochs best_batch group", at_least=1)
-        check(self, "drop", at_least=0, below=1)
-        check(self, "margin", at_least=0)
 
 
 PRESETS = {"tatoeba": Config(max_len=20)}

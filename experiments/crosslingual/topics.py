@@ -22,7 +22,6 @@ from experiments.contract import Claim, Context, Row, at_least, averages
 from experiments.crosslingual import _common as common
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(common.Config):
     """Which languages the classifier is transferred to."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,7 +12,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, check, check_choices
+from experiments.contract import Context, Row
+from experiments.fields import EMPTY, Count, Positive, Settings
 from experiments.tasks import average_squares, select
 from experiments.training import Replicas, train_replicas
 from jcollab import plots
@@ -32,29 +32,22 @@ HALVES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What experiments on images with a shortcut share: data, network, and sizes."""
 
     problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
-    batch_size: int = 256  # labeled, and unlabeled, examples of a round
+    batch_size: Count = 256  # labeled, and unlabeled, examples of a round
     weight_decay: float = 1e-6  # of AdamW
     network: Literal["lenet", "mlp"] = "lenet"
-    channels: tuple[int, ...] = (6, 16)  # of the two convolutions of LeNet
-    hidden: tuple[int, ...] = (120, 84)  # widths of the dense layers
-    variance: float = 1.0  # of LeNet's first weights, times their inputs
-    shrink: int = 1  # images are averaged over squares of so many pixels
+    channels: tuple[int, int] = (6, 16)  # of the two convolutions of LeNet
+    hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of the dense layers
+    variance: Positive = 1.0  # of LeNet's first weights, times their inputs
+    shrink: Count = 1  # images are averaged over squares of so many pixels
     anchor: Literal["frozen", "trained"] = "frozen"  # multi-class form: released, of the paper
     logarithm: Literal["released", "stable"] = "released"  # the released one adds 1e-7
-    examples: int | None = None  # of each data set that are used; None for all
-    num_seeds: int = 3
+    examples: Count | None = None  # of each data set that are used; None for all
+    num_seeds: Count = 3
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, "batch_size shrink num_seeds examples", at_least=1)
-        check(self, "variance", above=0)
-        check_choices(self)
-        check(self, "channels", length=2)
 
     def make_network(self, outputs: int) -> Any:
         """The network with one output for two classes, or C."""
@@ -220,7 +213,7 @@ def train(
     loss is cross-entropy if None, and options go to :func:`jcollab.dbat`.
     """
     rounds = np.broadcast_to(config.rounds, 2).tolist()
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     loss = loss or cross_entropy(model.apply)
     names, sizes = list(pools), np.array([len(pool) for pool in pools.values()])
     starts = np.cumsum(sizes) - sizes

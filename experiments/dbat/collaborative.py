@@ -11,40 +11,37 @@ Expected: tops shuffled: those who disagree 20 points ahead of those who learn a
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, averages, check
+from experiments.contract import Claim, Context, Row, at_least, at_most, averages
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, cross_entropy
+from experiments.fields import Bound, Count, NonNegative, Positive, check
 from experiments.training import PARTITIONED, partitions, train_replicas
 
 METHODS = ("alone", "disagreeing")
 HALVES = ("first half", "second half")
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """Clients with labeled examples of their own, half of which disagree with the other half."""
 
-    clients: int = 4  # n, an even number; the first half learn freely
+    clients: Count = 4  # n, an even number; the first half learn freely
     pool: _training.Pool = "test"  # the public unlabeled set
-    alpha: float = 0.5  # weight of the agreement
-    rounds: int = 600  # T
-    warmup: int = 200  # rounds before disagreement counts
-    learning_rate: float = 1e-3  # of AdamW
+    alpha: NonNegative = 0.5  # weight of the agreement
+    rounds: Count = 600  # T
+    warmup: Annotated[int, Bound(at_least=0, at_most="rounds")] = (
+        200  # rounds before disagreement counts
+    )
+    learning_rate: Positive = 1e-3  # of AdamW
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "clients rounds", at_least=1)
-        check(self, "warmup", at_least=0, at_most=self.rounds)
-        check(self, "alpha", at_least=0)
-        check(self, "learning_rate", above=0)
         check(self, "problem", among=_training.HALVES)
         if self.clients % 2:
             raise ValueError(f"clients must be even, got {self.clients}")
@@ -58,7 +55,7 @@ def run(config: Config, context: Context) -> list[Row]:
     """One row for each method, seed and half of the clients."""
     problem = _training.dominoes(config)
     model, n, half = problem.model, config.clients, config.clients // 2
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     weights = np.kron([[0, 0], [1, 0]], np.ones((half, half)))  # the second half with the first
 
     def deal(seed: int) -> list[np.ndarray]:

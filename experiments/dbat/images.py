@@ -29,18 +29,19 @@ Expected: MNIST shuffled: ERM 50.0 %, D-BAT 73.3 % and 58.0 %.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, averages, check
+from experiments.contract import Claim, Context, Row, at_least, at_most, averages
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, Dataset, Pool, Problem, train
+from experiments.fields import Bound, Count, Plural, Positive
 from experiments.tasks import select
 
+Method = Literal["D-BAT", "deep ensemble"]
 # percent where the shortcut is broken: ERM at most, D-BAT at least with each unlabeled set
 BOUNDS = {
     "digits": ((60, "%"), (85, "%"), (75, "%")),
@@ -50,26 +51,20 @@ BOUNDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """Members one after the other; pairs of values are of the first one and of each later one."""
 
     pools: tuple[Pool, ...] = ("test", "different")  # unlabeled sets
     alphas: tuple[float, ...] = (0.5, 1.0)  # weight of the agreement, for each pool
-    methods: tuple[Literal["D-BAT", "deep ensemble"], ...] = ("D-BAT", "deep ensemble")
-    members: int = 2  # M
-    rounds: tuple[int, ...] = (360, 360)
-    learning_rates: tuple[float, ...] = (5e-4, 5e-4)
-    optimizers: tuple[Literal["adamw", "sgd"], ...] = ("adamw", "adamw")  # momentum of SGD is .9
+    methods: Annotated[tuple[Method, ...], Bound(holding="D-BAT")] = ("D-BAT", "deep ensemble")
+    members: Plural = 2  # M
+    rounds: tuple[Count, Count] = (360, 360)
+    learning_rates: tuple[Positive, Positive] = (5e-4, 5e-4)
+    # momentum of SGD is .9
+    optimizers: tuple[Literal["adamw", "sgd"], Literal["adamw", "sgd"]] = ("adamw", "adamw")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "members", at_least=2)
-        check(self, "rounds", at_least=1)
-        check(self, "rounds learning_rates optimizers", length=2)
-        check(self, "learning_rates", above=0)
-        if "D-BAT" not in self.methods:
-            raise ValueError(f"methods must include D-BAT, got {self.methods}")
         if len(self.alphas) != len(self.pools) or min(self.alphas) < 0:
             raise ValueError(f"alphas must be at least 0, one for each pool, got {self.alphas}")
 

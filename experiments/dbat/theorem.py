@@ -11,33 +11,28 @@ Expected: P(label 1) in 00, 01, 10, 11: .0002, .9998, .0002, .9998.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most, check
+from experiments.contract import Claim, Context, Row, at_most
 from experiments.dbat._training import cross_entropy
+from experiments.fields import Count, Settings
 from jcollab import plots
 
 CELLS = ("00", "01", "10", "11")
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Two of the cells are labeled: the second member must use the other feature."""
 
     alpha: float = 1.0  # weight of the agreement
-    rounds: int = 2000  # of Adam
+    rounds: Count = 2000  # of Adam
     learning_rate: float = 0.1  # of Adam
-    num_seeds: int = 3  # initial tables
+    num_seeds: Count = 3  # initial tables
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, "rounds num_seeds", at_least=1)
 
 
 PRESETS = {"theorem": Config()}

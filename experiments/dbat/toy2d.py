@@ -11,7 +11,6 @@ Expected: x flipped: first member 0 %, second 99 % (recorded 99.3 and 98.5).
 
 from __future__ import annotations
 
-import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,35 +21,31 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, check
+from experiments.contract import Claim, Context, Row, at_least, at_most
 from experiments.dbat._training import train
+from experiments.fields import Count, Settings
 from jcollab import plots
 from jcollab.algorithms import ensembles
 
 SIDE = 3.0  # the plane is looked at in [-3, 3]^2
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Unlabeled points are searched for around labeled ones."""
 
-    points: int = 50_000  # labeled points
-    hidden: int = 128  # width of the network
-    rounds: tuple[int, ...] = (6250, 3125)  # of the first member, and of the second one
-    batch_size: int = 64  # examples of a round
+    points: Count = 50_000  # labeled points
+    hidden: Count = 128  # width of the network
+    rounds: tuple[Count, Count] = (6250, 3125)  # of the first member, and of the second one
+    batch_size: Count = 64  # examples of a round
     learning_rate: float = 0.01  # of Adam
     alpha: float = 0.01  # weight of the agreement
     epsilon: float = 1e-5  # in its logarithm
-    steps: int = 15  # of the search
+    steps: Count = 15  # of the search
     step_size: float = 0.1  # of the search
     radius: float = 1.0  # how far points are moved along each coordinate
-    grid: int = 121  # points along each side of the plane that is drawn
-    num_seeds: int = 3
+    grid: Count = 121  # points along each side of the plane that is drawn
+    num_seeds: Count = 3
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, "points hidden rounds batch_size steps grid num_seeds", at_least=1)
-        check(self, "rounds", length=2)
 
 
 PRESETS = {"toy2d": Config()}

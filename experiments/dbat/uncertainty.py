@@ -11,16 +11,16 @@ Expected: D-BAT alone is unsure outside of t in [0, 1] (.23; ln 2 asked), accura
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, at_most, below, check
+from experiments.contract import Claim, Context, Row, above, at_least, at_most, below
 from experiments.dbat._training import LeNet, cross_entropy, train
+from experiments.fields import EMPTY, Count, Fraction, Settings
 from experiments.tasks import select
 from jcollab import plots
 from jcollab.algorithms import ensembles
@@ -31,28 +31,22 @@ METHODS = ("D-BAT", "deep ensemble", "single", "MC dropout")
 PLACES = {"-1": -1, "0": 0, "half": 0.5, "1": 1, "2": 2}
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Images of 0 and 1 are learned; lines go through pairs of them."""
 
     dataset: Literal["mnist", "digits"] = "mnist"  # digits are those of scikit-learn
     alpha: float = 10.0  # weight of the agreement
-    rounds: int = 400  # of each member
-    batch_size: int = 128  # labeled, and unlabeled, examples of a round
+    rounds: Count = 400  # of each member
+    batch_size: Count = 128  # labeled, and unlabeled, examples of a round
     learning_rate: float = 5e-4  # of AdamW
     weight_decay: float = 1e-6  # of AdamW
-    hidden: tuple[int, ...] = (120, 84)  # widths of the dense layers of LeNet
-    dropout: float = 0.2  # of Monte Carlo dropout
-    draws: int = 20  # of Monte Carlo dropout
-    pairs: int = 100  # of a 0 and a 1, which lines go through
-    steps: int = 61  # points of each line, from t = -1 to 2
-    num_seeds: int = 3
+    hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of the dense layers of LeNet
+    dropout: Fraction = 0.2  # of Monte Carlo dropout
+    draws: Count = 20  # of Monte Carlo dropout
+    pairs: Count = 100  # of a 0 and a 1, which lines go through
+    steps: Count = 61  # points of each line, from t = -1 to 2
+    num_seeds: Count = 3
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, "rounds batch_size draws pairs steps num_seeds", at_least=1)
-        check(self, "dataset", among=("mnist", "digits"))
-        check(self, "dropout", above=0, below=1)
 
 
 PRESETS = {"uncertainty": Config()}

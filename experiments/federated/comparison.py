@@ -17,17 +17,16 @@ Expected: .945 to .965; FedAvg .955, FedGA .958, FedDyn .965.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.ticker
-import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, check
+from experiments.contract import Claim, Context, Row, above
 from experiments.drawing import draw_curves
+from experiments.fields import Bound, Count, Positive, Settings
 from experiments.tasks import make_task
 from experiments.training import Tune, partitions, train_replicas
 from jcollab import local
@@ -52,33 +51,24 @@ METHODS: dict[str, Callable[[Any, int], dict[str, Any]]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which methods, on which data."""
 
     dataset: str = "digits"  # or "mnist", "fashion_mnist" with JCOLLAB_DATA
-    methods: tuple[str, ...] = tuple(METHODS)[:8]
-    n: int = 40  # clients
-    num_sampled: int = 8  # that take part in a round
-    shards_per_client: int = 2  # data sorted by label are cut into shards, dealt to clients
-    local_steps: int = 10  # H
-    batch_size: int = 10  # examples of a local step
-    rounds: int = 150  # T
-    learning_rates: tuple[float, ...] = (0.03, 0.1, 0.3)  # the best on validation data counts
-    hidden: int = 64  # width of the MLP
-    evaluations: int = 15  # points of the curves
-    eval_examples: int = 360  # test and validation examples of the curves
+    methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = tuple(METHODS)[:8]
+    n: Count = 40  # clients
+    num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = 8  # that take part in a round
+    shards_per_client: Count = 2  # data sorted by label are cut into shards, dealt to clients
+    local_steps: Count = 10  # H
+    batch_size: Count = 10  # examples of a local step
+    rounds: Count = 150  # T
+    learning_rates: tuple[Positive, ...] = (0.03, 0.1, 0.3)  # the best on validation data counts
+    hidden: Count = 64  # width of the MLP
+    evaluations: Count = 15  # points of the curves
+    eval_examples: Count = 360  # test and validation examples of the curves
     target: float = 0.9  # accuracy whose first round is reported
-    num_seeds: int = 3  # each with its own partition
+    num_seeds: Count = 3  # each with its own partition
     seed: int = 0  # the first one
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "n shards_per_client local_steps batch_size rounds hidden", at_least=1)
-        check(self, "evaluations eval_examples num_seeds", at_least=1)
-        check(self, "num_sampled", at_least=1, at_most=self.n)
-        check(self, "learning_rates", above=0)
-        check(self, "methods", among=METHODS)
 
 
 PRESETS = {
@@ -106,7 +96,7 @@ def run(config: Config, context: Context) -> list[Row]:
     """Trains every method with all learning rates and seeds in one program."""
     task = make_task(config.dataset, config.hidden, config.eval_examples)
     loss = jc.objectives.classification(task.model.apply)
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     shards, y = config.shards_per_client, task.train.y
     parts = [jc.data.by_label(y, config.n, shards_per_client=shards, seed=seed) for seed in seeds]
     rows = []

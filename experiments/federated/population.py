@@ -11,10 +11,9 @@ Expected: a round takes as long in all of them, below 4 GiB in all.
 
 from __future__ import annotations
 
-import dataclasses
 import resource
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,33 +21,28 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most, below, check, check_choices
+from experiments.contract import Claim, Context, Row, at_most, below
+from experiments.fields import Bound, Count, Settings
 from jcollab import plots
 
 CLASSES, PIECES = 10, 10
+Population = Annotated[int, Bound(at_least="num_sampled")]
 WITHIN = 1.2  # how much longer a round may take in the largest population
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Rounds of m clients out of ever larger populations."""
 
-    populations: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # numbers of clients
-    num_sampled: int = 1000  # m
-    examples: int = 4  # of each client
-    features: int = 32  # of an example
-    local_steps: int = 2  # H
-    rounds: int = 200  # T
+    populations: tuple[Population, ...] = (10_000, 100_000, 1_000_000)  # numbers of clients
+    num_sampled: Count = 1000  # m
+    examples: Count = 4  # of each client
+    features: Count = 32  # of an example
+    local_steps: Count = 2  # H
+    rounds: Count = 200  # T
     learning_rate: float = 0.1  # of local steps
     method: Literal["FedAvg", "SCAFFOLD"] = "FedAvg"  # SCAFFOLD keeps a model for each client
     host: bool = False  # whether clients lie in host memory, see jcollab.fit
     seed: int = 0  # of everything random
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "num_sampled examples features local_steps rounds", at_least=1)
-        check(self, "populations", at_least=self.num_sampled)
-        check_choices(self)
 
 
 PRESETS = {"population": Config()}

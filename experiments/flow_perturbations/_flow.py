@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 from typing import Any, Literal, NamedTuple
@@ -13,7 +12,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most, check, check_choices
+from experiments.contract import Claim, Context, Row, at_most
+from experiments.fields import Count, Natural, NonNegative, Settings, Share
 from experiments.tasks import average_squares
 from jcollab import flows, plots
 
@@ -32,35 +32,28 @@ LINES, COLUMNS = 4, 10  # of pictures
 RADII = (0.25, 0.5, 1.0, 2.0)  # standard deviations of random perturbations, one a line
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A Glow and its training."""
 
     dataset: str = "mnist"  # "digits" of scikit-learn, or a TFDS name
-    fraction: float = 0.05  # of the training set that is used, the same images for all seeds
-    shrink: int = 1  # images are averaged over squares of so many pixels, and rounded to bytes
-    flow_levels: int = 2  # L
-    flow_steps: int = 6  # K of each level
-    flow_width: int = 32  # channels inside the couplings
+    fraction: Share = 0.05  # of the training set that is used, the same images for all seeds
+    shrink: Count = 1  # images are averaged over squares of so many pixels, and rounded to bytes
+    flow_levels: Count = 2  # L
+    flow_steps: Count = 6  # K of each level
+    flow_width: Count = 32  # channels inside the couplings
     flow_convolution: Literal["full", "lu"] = "full"  # full matrices or LU factors
-    flow_rounds: int = 1500  # steps of training
+    flow_rounds: Count = 1500  # steps of training
     flow_optimizer: Literal["adam", "adamax"] = "adam"  # "adamax": as in the paper for CIFAR-10
-    flow_warmup: int = 100  # steps of the warm-up, at most a tenth of all
-    flow_weight_decay: float = 5e-5  # of "adamax"
-    flow_batch_size: int = 64  # images of a step
+    flow_warmup: Natural = 100  # steps of the warm-up, at most a tenth of all
+    flow_weight_decay: NonNegative = 5e-5  # of "adamax"
+    flow_batch_size: Count = 64  # images of a step
     flow_learning_rate: float = 2e-3  # the largest one
-    flow_crop_flip: int = 0  # pixels of random crops (and flips) in the flow's training; 0 for none
+    # pixels of random crops (and flips) in the flow's training; 0 for none
+    flow_crop_flip: Natural = 0
     decoding: Literal["corrected", "released"] = "corrected"  # "released" leaves contrast at .9
-    held_out: int = 1000  # test images for bits per dimension
-    temperature: float = 0.8  # of the samples that are drawn
+    held_out: Count = 1000  # test images for bits per dimension
+    temperature: NonNegative = 0.8  # of the samples that are drawn
     seed: int = 0  # of the first repetition, and of the flow
-
-    def __post_init__(self) -> None:
-        counts = "flow_levels flow_steps flow_width flow_rounds flow_batch_size held_out shrink"
-        check(self, counts, at_least=1)
-        check(self, "fraction", above=0, at_most=1)
-        check(self, "flow_crop_flip temperature flow_warmup flow_weight_decay", at_least=0)
-        check_choices(self)
 
 
 # the paper's Glow: 3 levels of 32 steps, width 512

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,8 @@ import optax
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check
+from experiments.contract import Claim, Context, Row
+from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative
 from experiments.flow_perturbations import _flow
 from experiments.flow_perturbations._flow import COLUMNS, Model, Problem
 from experiments.training import train_replicas
@@ -24,48 +24,40 @@ from jcollab.flows import perturb
 Array = jax.Array
 LATENT = ("randomized", "adversarial")
 METHODS = ("plain", "crop_flip", "mixup", "cutout", "pgd", "vae", "away", *LATENT)
+Methods = Annotated[tuple[Annotated[str, Bound(among=METHODS)], ...], Bound(holding="plain")]
 PART = 500  # test images that are classified at a time, and those on which losses are compared
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_flow.Config):
     """Classifiers trained with perturbed images, paired by seed."""
 
     flow_data: Literal["same", "all"] = "same"  # the flow sees images with labels, or all
-    methods: tuple[str, ...] = METHODS  # what images go through in training
+    # what images go through in training
+    methods: Methods = METHODS
     classifier: Literal["lenet", "mlp", "resnet18"] = "lenet"
-    hidden: tuple[int, ...] = (120, 84)  # widths of dense layers
-    rounds: int = 900  # steps of training
-    batch_size: int = 64  # images of a step
+    hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of dense layers
+    rounds: Count = 900  # steps of training
+    batch_size: Count = 64  # images of a step
     optimizer: Literal["adam", "sgd"] = "adam"  # Adam with cosine decay, SGD as in the paper
     learning_rate: float = 2e-3  # at the start
     weight_decay: float = 0.0  # decoupled for Adam, in the gradient for SGD
-    crop_flip: int = 0  # pixels of crops (and flips) that come before every method; 0 for none
-    shift: int = 2  # pixels of the crops of the method "crop_flip"
-    random_radius: float = 0.5  # standard deviation of "randomized" and "away"
+    crop_flip: Natural = 0  # pixels of crops (and flips) that come before every method; 0 for none
+    shift: Natural = 2  # pixels of the crops of the method "crop_flip"
+    random_radius: NonNegative = 0.5  # standard deviation of "randomized" and "away"
     random_norm: Literal["none", "l2", "linf"] = "none"  # of the ball that it is projected to
-    radius: float = 0.3  # of "adversarial"
-    step_size: float = 0.2  # of "adversarial"
-    attack_steps: int = 2  # of "adversarial" and "pgd"
+    radius: NonNegative = 0.3  # of "adversarial"
+    step_size: NonNegative = 0.2  # of "adversarial"
+    attack_steps: Natural = 2  # of "adversarial" and "pgd"
     attack_norm: Literal["l2", "linf"] = "linf"  # of "adversarial"
     attack_labels: Literal["own", "true"] = "own"  # the classifier's "own" or the "true" ones
-    pgd_radius: float = 0.1  # L-infinity, of pixels; steps are 2.5 pgd_radius / attack_steps
-    vae_latents: int = 32  # d of the VAE
-    vae_radius: float = 0.5  # standard deviation in its latent space
-    vae_rounds: int = 1500  # steps of its training, on the flow's images
-    cutout_size: int = 8  # side of the square
+    pgd_radius: NonNegative = 0.1  # L-infinity, of pixels; steps are 2.5 pgd_radius / attack_steps
+    vae_latents: Count = 32  # d of the VAE
+    vae_radius: NonNegative = 0.5  # standard deviation in its latent space
+    vae_rounds: Count = 1500  # steps of its training, on the flow's images
+    cutout_size: Natural = 8  # side of the square
     mixup_alpha: float = 1.0  # of the Beta distribution
     tested: int | None = None  # test images, None for all
-    num_seeds: int = 5  # repetitions, paired over methods
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "rounds batch_size vae_latents vae_rounds num_seeds", at_least=1)
-        check(self, "random_radius radius step_size pgd_radius vae_radius", at_least=0)
-        check(self, "attack_steps crop_flip shift cutout_size", at_least=0)
-        check(self, "methods", among=METHODS)
-        if "plain" not in self.methods:
-            raise ValueError(f"methods must hold plain, got {self.methods}")
+    num_seeds: Count = 5  # repetitions, paired over methods
 
 
 SMALL = _flow.SMALL | {
@@ -227,7 +219,7 @@ def compare(
             start,
             batches,
             rounds=config.rounds,
-            seeds=config.seed + np.arange(config.num_seeds),
+            seeds=config.seeds,
             settings=settings,
             fold=1,
             description=method,

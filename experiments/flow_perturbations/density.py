@@ -11,13 +11,10 @@ Expected: held-out images at most 3.6 bits per dimension.
 
 from __future__ import annotations
 
-import dataclasses
-
 from experiments.contract import Claim, Context, Row, at_most
 from experiments.flow_perturbations import _flow
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_flow.Config):
     """A flow alone: bits per dimension, samples, perturbed images."""
 

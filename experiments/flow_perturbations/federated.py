@@ -11,13 +11,11 @@ Expected: latent perturbations are more accurate than plain FedAvg.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
-import numpy as np
-
 import jcollab as jc
-from experiments.contract import Context, Row, check
+from experiments.contract import Context, Row
+from experiments.fields import Count, Positive
 from experiments.flow_perturbations import _training as training
 from experiments.flow_perturbations._flow import make_problem
 from experiments.training import partitions
@@ -25,22 +23,19 @@ from experiments.training import partitions
 shown, claims, figures = training.shown, training.claims, training.figures
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(training.Config):
     """Clients that share a flow of public images, and no data."""
 
-    n: int = 10  # clients
-    alpha: float = 0.3  # of the Dirichlet distribution of labels
+    n: Count = 10  # clients
+    alpha: Positive = 0.3  # of the Dirichlet distribution of labels
     public: float = 0.5  # part of the training set for the flow, beside ``fraction`` for clients
-    local_steps: int = 5  # of a client in a round
+    local_steps: Count = 5  # of a client in a round
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "n local_steps", at_least=1)
-        check(self, "alpha", above=0)
         if not (self.public > 0 and self.public + self.fraction <= 1):
             raise ValueError(
-                f"public must be above 0 and leave a fraction of {self.fraction} to the clients, "
+                f"public must be positive and leave a fraction of {self.fraction} to the clients, "
                 f"got {self.public}"
             )
 
@@ -61,7 +56,7 @@ SMOKE = {"federated": training.SMALL | {"n": 2, "local_steps": 1}}
 def run(config: Config, context: Context) -> list[Row]:
     """Trains one server's model for each method and seed, which also sets the partition."""
     problem = make_problem(config)
-    seeds, labels = config.seed + np.arange(config.num_seeds), problem.train.y
+    seeds, labels = config.seeds, problem.train.y
     parts = [jc.data.dirichlet(labels, config.n, config.alpha, seed=seed) for seed in seeds]
     fedavg = functools.partial(jc.federated, local_steps=config.local_steps)
     batches = jc.data.minibatches(partitions(parts, problem.train), config.batch_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,23 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Context, Row, columns
+from experiments.fields import Bound, Positive
 from jcollab import plots
 
 FILES = pathlib.Path(__file__).parent / "problems"
 Array = jax.Array
+
+
+class _Halves(Bound):
+    """Each value is half of the one before."""
+
+    def check(self, name: str, values: Any) -> None:
+        """ValueError unless that is so."""
+        if not all(abs(b / a - 0.5) < 1e-6 for a, b in itertools.pairwise(values)):
+            raise ValueError(f"{name} must each be half of the one before, got {values}")
+
+
+Halves = Annotated[tuple[Positive, ...], _Halves()]
 
 
 class Problem(NamedTuple):
@@ -72,14 +85,6 @@ def mlp() -> Problem:
 
     data = {"x": jnp.asarray(stored["X"]), "y": jnp.asarray(stored["Y"])}
     return Problem(loss, data, jnp.asarray(stored["W"]))
-
-
-def check_halves(config: Any, name: str) -> None:
-    """Refuses numbers that are not positive, each half of the one before."""
-    values = getattr(config, name)
-    halves = all(a > 0 and abs(b / a - 0.5) < 1e-6 for a, b in itertools.pairwise(values))
-    if not values or values[0] <= 0 or not halves:
-        raise ValueError(f"{name} must be positive, each half of the one before, got {values}")
 
 
 def run(measure: Callable[[Any], list[Row]], config: Any, context: Context) -> list[Row]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, below, check, columns
+from experiments.contract import Claim, Context, Row, below, columns
+from experiments.fields import Bound, Count, NonNegative, Settings
 from experiments.training import train_replicas
 from jcollab import plots
 
@@ -22,6 +22,8 @@ Dataset = jc.data.Dataset
 SMALL = {"dataset": "digits", "hidden": 4, "n": 4, "num_sampled": 2, "examples": 5}
 SMALL |= {"rounds": 4, "num_seeds": 2, "evaluations": 2, "eval_examples": 50}
 MEASURES = ("test_accuracy", "test_loss", "train_loss", "gradient_variance")
+# 0 is what the others are compared with
+Displacements = Annotated[tuple[NonNegative, ...], Bound(holding=0)]
 OTHERS = {
     "large-batch SGD": (plots.COLORS[6], (0, (1, 1.5))),
     "SCAFFOLD": (plots.COLORS[1], (0, (4, 2))),
@@ -29,39 +31,29 @@ OTHERS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What both trainings on images have."""
 
     dataset: str = "digits"  # embedded, or "mnist", "fashion_mnist" or another TFDS image set
     network: Literal["cnn", "mlp"] = "mlp"  # the paper's CNN needs images of 28 x 28
-    hidden: int = 64  # width of the MLP
-    n: int = 94  # shards of the data
-    num_sampled: int = 20  # clients of a round, each with a shard
-    examples: int | None = None  # of each client; None for all of its shard
-    rounds: int = 801  # T
-    weight_decay: float = 1e-3  # in local steps only
-    num_seeds: int = 5  # initial models, and draws of clients
+    hidden: Count = 64  # width of the MLP
+    n: Count = 94  # shards of the data
+    num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = (
+        20  # clients of a round, each with a shard
+    )
+    examples: Count | None = None  # of each client; None for all of its shard
+    rounds: Count = 801  # T
+    weight_decay: NonNegative = 1e-3  # in local steps only
+    num_seeds: Count = 5  # initial models, and draws of clients
     seed: int = 0  # of the first
-    evaluations: int = 20  # points of the curves
-    eval_examples: int = 2000  # test examples for the curves; the final accuracy is that on all
+    evaluations: Count = 20  # points of the curves
+    eval_examples: Count = 2000  # test examples for the curves; the final accuracy is that on all
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check(self, "hidden n rounds num_seeds evaluations eval_examples examples", at_least=1)
-        check(self, "weight_decay", at_least=0)
-        if not 1 <= self.num_sampled <= self.n:
-            raise ValueError(f"num_sampled must be in 1..n = {self.n}, got {self.num_sampled}")
+        super().__post_init__()
         if self.network == "cnn" and self.dataset == "digits":
             raise ValueError("network must be 'mlp' for digits, whose 8 x 8 pixels are too few")
-
-
-def check_displacements(config: Any, *names: str) -> None:
-    """Refuses negative displacements, and lists without 0, what the others are compared with."""
-    for name in names:
-        values = getattr(config, name)
-        if 0 not in values or min(values) < 0:
-            raise ValueError(f"{name} must be at least 0, and 0 among them, got {values}")
 
 
 def local_method(
@@ -154,7 +146,7 @@ def train(
         jc.data.full_batch(task.shards) if batches is None else batches,
         data_axes=None,
         rounds=config.rounds,
-        seeds=config.seed + np.arange(config.num_seeds),
+        seeds=config.seeds,
         settings={field: values} if field else None,
         evaluate=evaluate,
         evaluations=config.evaluations,

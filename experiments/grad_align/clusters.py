@@ -11,7 +11,6 @@ Expected: variance falls and accuracy rises with c; FedGA at c = 0 is SCAFFOLD; 
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -21,7 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, averages, below, check, columns
+from experiments.contract import Claim, Context, Row, above, averages, below, columns
+from experiments.fields import BelowOne, Count, Plural, Positive, Settings
 from experiments.grad_align import _training as training
 from experiments.training import train_replicas
 from jcollab import plots
@@ -29,35 +29,26 @@ from jcollab import plots
 Dataset = jc.data.Dataset
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Clients that hold one Gaussian class each, and some wrong labels."""
 
-    betas: tuple[float, ...] = (0.0, 0.05, 0.2, 0.5, 1.0)  # of GradAlign; 0 is gradient descent
-    local_betas: tuple[float, ...] = (0.0, 0.025, 0.1, 0.225, 0.5)  # of FedGA; 0 is FedAvg
-    gamma: float = 0.1  # learning rate of GradAlign
-    local_gamma: float = 0.05  # of the local steps of FedGA and SCAFFOLD
-    local_steps: int = 10  # K of FedGA and SCAFFOLD
-    rounds: int = 600  # of GradAlign
-    local_rounds: int = 120  # of FedGA and SCAFFOLD
-    num_seeds: int = 10  # data sets and initial models
+    # of GradAlign; 0 is gradient descent
+    betas: training.Displacements = (0.0, 0.05, 0.2, 0.5, 1.0)
+    local_betas: training.Displacements = (0.0, 0.025, 0.1, 0.225, 0.5)  # of FedGA; 0 is FedAvg
+    gamma: Positive = 0.1  # learning rate of GradAlign
+    local_gamma: Positive = 0.05  # of the local steps of FedGA and SCAFFOLD
+    local_steps: Count = 10  # K of FedGA and SCAFFOLD
+    rounds: Count = 600  # of GradAlign
+    local_rounds: Count = 120  # of FedGA and SCAFFOLD
+    num_seeds: Count = 10  # data sets and initial models
     seed: int = 0  # of the first
-    classes: int = 10  # and clients
-    dimension: int = 20  # of the inputs
-    examples: int = 40  # of each client
-    test_examples: int = 2000  # without wrong labels
-    separation: float = 1.0  # standard deviation of the classes' means; within a class it is 1
-    noise: float = 0.1  # fraction of training labels that are redrawn from all classes
-    hidden: int = 64  # width of the tanh network
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "local_steps rounds local_rounds num_seeds dimension", at_least=1)
-        check(self, "examples test_examples hidden", at_least=1)
-        check(self, "gamma local_gamma separation", above=0)
-        check(self, "classes", at_least=2)
-        check(self, "noise", at_least=0, below=1)
-        training.check_displacements(self, "betas", "local_betas")
+    classes: Plural = 10  # and clients
+    dimension: Count = 20  # of the inputs
+    examples: Count = 40  # of each client
+    test_examples: Count = 2000  # without wrong labels
+    separation: Positive = 1.0  # standard deviation of the classes' means; within a class it is 1
+    noise: BelowOne = 0.1  # fraction of training labels that are redrawn from all classes
+    hidden: Count = 64  # width of the tanh network
 
 
 PRESETS = {"clusters": Config()}
@@ -86,7 +77,7 @@ def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
 
 def run(config: Config, context: Context) -> list[Row]:
     """All displacements and seeds of a method in one program; a row for each."""
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     sets = zip(*(make_data(config, seed) for seed in seeds), strict=True)
     train, test = (jax.tree.map(lambda *leaves: np.stack(leaves), *parts) for parts in sets)
     model = jc.models.MLP(config.classes, (config.hidden,), jnp.tanh)

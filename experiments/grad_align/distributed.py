@@ -11,30 +11,23 @@ Expected: SGD .967, GradAlign .971; variance of gradients .31 to .11.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, averages, check
+from experiments.contract import Claim, Context, Row, averages
+from experiments.fields import Positive
 from experiments.grad_align import _training as training
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(training.Config):
     """One large batch, cut into shards that are dealt anew in every round."""
 
-    gamma: float = 0.2  # learning rate
-    betas: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)  # of GradAlign; 0 is large-batch SGD
-    clip: float = 10.0  # largest norm of the gradient
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
-        check(self, "gamma clip", above=0)
-        training.check_displacements(self, "betas")
+    gamma: Positive = 0.2  # learning rate
+    betas: training.Displacements = (0.0, 0.2, 0.4, 0.6, 0.8)  # of GradAlign; 0 is large-batch SGD
+    clip: Positive = 10.0  # largest norm of the gradient
 
 
 PRESETS = {"distributed": Config()}

@@ -11,44 +11,34 @@ Expected: FedAvg .878, FedGA .893 to .924, SCAFFOLD .921; beta = .5 is too large
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, averages, check
+from experiments.contract import Claim, Context, Row, averages
+from experiments.fields import EMPTY, Bound, Count, Positive
 from experiments.grad_align import _training as training
 
 METHODS = ("large-batch SGD", "FedProx", "SCAFFOLD", "FedGA")
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(training.Config):
     """Clients with one class each, few of which are sampled."""
 
     dataset: str = "mnist"
-    n: int = 47
-    num_sampled: int = 10
-    examples: int | None = 100
-    rounds: int = 300
-    num_seeds: int = 3
-    methods: tuple[str, ...] = METHODS  # FedAvg is FedGA at 0
-    local_steps: int = 10  # K, each on all examples of the client
-    gamma: float = 0.05  # learning rate of local steps
-    betas: tuple[float, ...] = (0.0, 0.025, 0.1, 0.225, 0.5)  # displacements of FedGA
-    strengths: tuple[float, ...] = (0.01, 0.1, 1.0)  # mu of FedProx
-    large_batch_gamma: float = 0.2  # learning rate of large-batch SGD
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
-        check(self, "local_steps", at_least=1)
-        check(self, "methods", among=METHODS)
-        check(self, "gamma large_batch_gamma", above=0)
-        check(self, "strengths", above=0, empty=True)
-        training.check_displacements(self, "betas")
+    n: Count = 47
+    num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = 10
+    examples: Count | None = 100
+    rounds: Count = 300
+    num_seeds: Count = 3
+    methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS  # FedAvg is FedGA at 0
+    local_steps: Count = 10  # K, each on all examples of the client
+    gamma: Positive = 0.05  # learning rate of local steps
+    betas: training.Displacements = (0.0, 0.025, 0.1, 0.225, 0.5)  # displacements of FedGA
+    strengths: Annotated[tuple[Positive, ...], EMPTY] = (0.01, 0.1, 1.0)  # mu of FedProx
+    large_batch_gamma: Positive = 0.2  # learning rate of large-batch SGD
 
 
 PRESETS = {"emnist_style": Config()}

@@ -11,7 +11,6 @@ Expected: c = beta - gamma (K - 1) / 2; at K = 5, beta = 0: errors 5.1, 2.5, 1.2
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -21,28 +20,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.contract import Claim, Context, Row, at_most, between, check, columns, pivot
+from experiments.contract import Claim, Context, Row, at_most, between, columns, pivot
+from experiments.fields import Count, Settings
 from experiments.grad_align import _problems as problems
-from experiments.grad_align._training import by_case, check_displacements, local_method
+from experiments.grad_align._training import Displacements, by_case, local_method
 from jcollab import plots
 
 EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The rounds that are measured."""
 
-    gammas: tuple[float, ...] = (0.01, 0.005, 0.0025)  # learning rates, each half of the last
-    steps: tuple[int, ...] = (1, 2, 5)  # numbers of local steps K
-    ratios: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)  # beta / gamma of FedGA; 0 is FedAvg
+    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # learning rates, each half of the last
+    steps: tuple[Count, ...] = (1, 2, 5)  # numbers of local steps K
+    ratios: Displacements = (0.0, 0.5, 1.0, 2.0)  # beta / gamma of FedGA; 0 is FedAvg
     seed: int = 0  # not used, nothing is random
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        problems.check_halves(self, "gammas")
-        check(self, "steps", at_least=1)
-        check_displacements(self, "ratios")
 
 
 PRESETS = {"local_steps": Config()}

@@ -11,7 +11,6 @@ Expected: gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -23,20 +22,16 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.fields import Settings
 from experiments.grad_align import _problems as problems
 from jcollab import plots
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which learning rates are looked at."""
 
-    gammas: tuple[float, ...] = (0.01, 0.005, 0.0025)  # each half of the one before
+    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # each half of the one before
     seed: int = 0  # not used, all orders are gone through
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        problems.check_halves(self, "gammas")
 
 
 PRESETS = {"sgd_regulariser": Config()}

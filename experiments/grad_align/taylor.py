@@ -11,7 +11,6 @@ Expected: errors 1.077e-3 to 4.34e-6 for beta .2 to .0125, a quarter at each hal
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -22,20 +21,16 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.fields import Settings
 from experiments.grad_align import _problems as problems
 from jcollab import plots
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which displacements are looked at."""
 
-    betas: tuple[float, ...] = (0.2, 0.1, 0.05, 0.025, 0.0125)  # each half of the one before
+    betas: problems.Halves = (0.2, 0.1, 0.05, 0.025, 0.0125)  # each half of the one before
     seed: int = 0  # not used, nothing is random
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        problems.check_halves(self, "betas")
 
 
 PRESETS = {"taylor": Config()}

@@ -11,9 +11,8 @@ Expected: the right level of collaboration beats both extremes for both groups.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, below, check, columns
+from experiments.contract import Claim, Context, Row, above, at_least, below, columns
+from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative, Plural, Positive, Settings
 from experiments.training import train_replicas
 from jcollab import plots
 from jcollab.theory import averaging
@@ -35,40 +35,35 @@ SUMMARY = ("accuracy", "majority", "minority", "worst_client", "losers", "weight
 GROUPS = {"majority": plots.COLORS[0], "minority": plots.COLORS[1]}
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Two groups of clients; all methods train with the same SGD."""
 
     dataset: str = "digits"  # embedded, or "mnist" or another TFDS image set
-    n: int = 20
-    minority: int = 6  # clients of the second group
-    shifted: tuple[int, ...] = (0, 3, 6)  # classes whose labels the second group permutes
-    examples: int = 1400  # of all clients together
-    imbalance: float = 8.0  # examples of the largest client over those of the smallest
-    hidden: int = 0  # width of the MLP; 0 for a linear model
-    trained: tuple[str, ...] = TRAINED  # methods beside those that average trained models
-    learning_rate: float = 0.2
-    weight_decay: float = 1e-3
-    rounds: int = 400  # local steps
-    period: int = 10  # local steps between two averages of FedAvg, Ditto and APFL
-    tuning: int = 40  # local steps of fine-tuning after FedAvg
-    attraction: float = 0.3  # lambda of Ditto
-    weight_rate: float = 0.01  # eta of adaptive APFL's weights, which start at 0.5
-    batch_size: int = 32  # examples per client and step
-    num_weights: int = 21  # points of the grid of weights in [0, 1]
-    num_seeds: int = 3
+    n: Annotated[int, Bound(at_least=3)] = 20
+    minority: Annotated[int, Bound(at_least=1, below="n")] = 6  # clients of the second group
+    # classes whose labels the second group permutes
+    shifted: tuple[Annotated[int, Bound(at_least=0, at_most=10)], ...] = (0, 3, 6)
+    examples: Count = 1400  # of all clients together
+    # examples of the largest client over those of the smallest
+    imbalance: Annotated[float, Bound(at_least=1)] = 8.0
+    hidden: Natural = 0  # width of the MLP; 0 for a linear model
+    # methods beside those that average trained models
+    trained: Annotated[tuple[Annotated[str, Bound(among=TRAINED)], ...], EMPTY] = TRAINED
+    learning_rate: Positive = 0.2
+    weight_decay: NonNegative = 1e-3
+    rounds: Count = 400  # local steps
+    period: Count = 10  # local steps between two averages of FedAvg, Ditto and APFL
+    tuning: Count = 40  # local steps of fine-tuning after FedAvg
+    attraction: NonNegative = 0.3  # lambda of Ditto
+    weight_rate: NonNegative = 0.01  # eta of adaptive APFL's weights, which start at 0.5
+    batch_size: Count = 32  # examples per client and step
+    num_weights: Plural = 21  # points of the grid of weights in [0, 1]
+    num_seeds: Count = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check(self, "rounds period tuning batch_size num_seeds examples imbalance", at_least=1)
-        check(self, "n", at_least=3)
-        check(self, "num_weights", at_least=2)
-        check(self, "minority", at_least=1, at_most=self.n - 1)
-        check(self, "shifted", at_least=0, at_most=10)
-        check(self, "hidden weight_decay attraction weight_rate", at_least=0)
-        check(self, "learning_rate", above=0)
-        check(self, "trained", among=TRAINED, empty=True)
+        super().__post_init__()
         if 1 in self.shifted:
             raise ValueError(f"shifted must not be 1, since labels are traded, got {self.shifted}")
 
@@ -126,7 +121,7 @@ def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, see
 def run(config: Config, context: Context) -> list[Row]:
     """Rows of kind ``method`` (means over seeds), ``level`` (a weight for all) and ``client``."""
     train, test = jc.data.load(config.dataset), jc.data.load(config.dataset, "test")
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     cases = list(itertools.product(config.shifted, seeds))
     groups = [make_groups(config, train, test, *case) for case in cases]
     model, x = jc.models.MLP(10, (config.hidden,) if config.hidden else ()), jnp.asarray(test.x)

@@ -1,4 +1,4 @@
-"""Several others with biases of their own, which point one way or cancel.
+"""Plural others with biases of their own, which point one way or cancel.
 
 Optimal model averaging, arXiv 2110.12946, the case of a weight for each client.
 
@@ -11,35 +11,35 @@ Expected: risk / V_l .122 at opposite signs, scale 1; uniform .245.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_most, below, check
+from experiments.contract import Claim, Context, Row, above, at_most, below
+from experiments.fields import Bound, Count, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import averaging
 
 METHODS = ("uniform", "one weight", "simplex", "optimal")
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A client with several others whose biases point one way or cancel."""
 
-    variances: tuple[float, ...] = (0.1, 0.05, 0.02, 0.2)  # of each estimate, the own one first
-    biases: tuple[float, ...] = (0.3, 0.2, 0.05)  # sizes of the others' biases
-    scales: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the biases
-    repetitions: int = 200_000  # of the Monte Carlo
+    # of each estimate, the own one first
+    variances: tuple[Annotated[float, Bound(at_least=1e-06)], ...] = (0.1, 0.05, 0.02, 0.2)
+    biases: tuple[NonNegative, ...] = (0.3, 0.2, 0.05)  # sizes of the others' biases
+    # of the biases
+    scales: tuple[NonNegative, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+    repetitions: Count = 200_000  # of the Monte Carlo
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuses values that could only fail later."""
-        check(self, "repetitions", at_least=1)
-        check(self, "variances", at_least=1e-6)
-        check(self, "biases scales", at_least=0)
+        super().__post_init__()
         if len(self.biases) != len(self.variances) - 1:
             raise ValueError(
                 f"biases must be those of the {len(self.variances) - 1} others, got {self.biases}"

@@ -11,34 +11,30 @@ Expected: a* = .9, .826, .277, .09 at biases 0, .1, .5, 1; all benefits on r (2 
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, at_most, below, check, columns, pivot
+from experiments.contract import Claim, Context, Row, above, at_most, below, columns, pivot
+from experiments.fields import Bound, Count, Settings
 from jcollab import plots
 from jcollab.theory import averaging
 
 CHUNK = 20_000
+Bias = Annotated[float, Bound(at_least=-1e3, at_most=1e3)]
+Ratio = Annotated[float, Bound(at_least=-10, at_most=10)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A client and others, whose mean is biased."""
 
-    biases: tuple[float, ...] = (0.0, 0.1, 0.2, 0.5, 1.0)  # of the others' mean
-    local_samples: int = 10  # of the client, exponential with variance 1
-    global_samples: int = 90  # of the others, uniform with variance 1
+    biases: tuple[Bias, ...] = (0.0, 0.1, 0.2, 0.5, 1.0)  # of the others' mean
+    local_samples: Count = 10  # of the client, exponential with variance 1
+    global_samples: Count = 90  # of the others, uniform with variance 1
     # weights, as multiples of the best one
-    ratios: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
-    repetitions: int = 400_000  # of the Monte Carlo
+    ratios: tuple[Ratio, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+    repetitions: Count = 400_000  # of the Monte Carlo
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "local_samples global_samples repetitions", at_least=1)
-        check(self, "biases", at_least=-1e3, at_most=1e3)
-        check(self, "ratios", at_least=-10, at_most=10)
 
     @property
     def variances(self) -> tuple[float, float]:

@@ -11,11 +11,10 @@ Expected: gains near bias 0; from 1 or 2 to 5 and more sd, every rule loses to l
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, at_most, below, check
+from experiments.contract import Claim, Context, Row, at_most, below
+from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
 
@@ -23,21 +22,14 @@ LOSS = 1 + 1e-6  # less may be an error of the quadrature
 SHOWN = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Estimates of the others, whose bias must be guessed; the client's has variance 1."""
 
-    global_variances: tuple[float, ...] = (0.0, 0.1, 1.0)  # of the others' estimate
-    largest_bias: float = 10.0  # end of the grid of biases
-    num_biases: int = 81  # points of the grid, from 0 on
-    repetitions: int = 200_000  # of the Monte Carlo
+    global_variances: tuple[NonNegative, ...] = (0.0, 0.1, 1.0)  # of the others' estimate
+    largest_bias: NonNegative = 10.0  # end of the grid of biases
+    num_biases: Plural = 81  # points of the grid, from 0 on
+    repetitions: Count = 200_000  # of the Monte Carlo
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "repetitions", at_least=1)
-        check(self, "global_variances largest_bias", at_least=0)
-        check(self, "num_biases", at_least=2)
 
     @property
     def biases(self) -> np.ndarray:

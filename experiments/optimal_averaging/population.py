@@ -11,7 +11,6 @@ Expected: spread .3: a* = .655 with MSE .069, alone .2, all together .105.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -19,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_most, check
+from experiments.contract import Claim, Context, Row, above, at_most
+from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
 
@@ -29,24 +29,17 @@ RULES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Clients whose targets are drawn from a population, averaged by the mixer."""
 
-    n: int = 20
-    num_samples: int = 5  # of each client
-    variance: float = 1.0  # of a sample
+    n: Plural = 20
+    num_samples: Count = 5  # of each client
+    variance: NonNegative = 1.0  # of a sample
     # standard deviations of the clients' targets
-    spreads: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 1.0, 2.0)
-    num_weights: int = 101  # points of the grid of weights in [0, 1]
-    repetitions: int = 40_000  # of the Monte Carlo
+    spreads: tuple[NonNegative, ...] = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 1.0, 2.0)
+    num_weights: Plural = 101  # points of the grid of weights in [0, 1]
+    repetitions: Count = 40_000  # of the Monte Carlo
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        check(self, "num_samples repetitions", at_least=1)
-        check(self, "n num_weights", at_least=2)
-        check(self, "variance spreads", at_least=0)
 
     @property
     def clients(self) -> tuple[int, int, float]:

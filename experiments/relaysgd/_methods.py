@@ -8,11 +8,12 @@ import json
 import pathlib
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import optax
 
 import jcollab as jc
+from experiments.fields import Bound
 
 # the paper's D2 on a ring lies exactly at the limit that is warned of
 warnings.filterwarnings("ignore", "D2 needs")
@@ -99,6 +100,7 @@ METHODS = {
         *_on(GRAPHS, "gradient tracking", gradient_tracking, jc.gossip),
     )
 }
+MethodName = Annotated[str, Bound(among=METHODS)]
 # in Table 2 of the paper
 PAPER_METHODS = (
     "all-reduce complete",

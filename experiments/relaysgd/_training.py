@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Context, Row, check
+from experiments.contract import Context, Row
+from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import Method
 from experiments.tasks import Task
 from experiments.training import Tune, partitions, train_replicas
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Data, model and training of a comparison."""
 
     dataset: str = "digits"  # embedded, or a TFDS image set
-    n: int = 16  # clients
-    learning_rates: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)  # before the factors of a method
-    num_seeds: int = 3
+    n: Count = 16  # clients
+    learning_rates: tuple[Positive, ...] = (0.3, 1.0, 3.0, 10.0)  # before the factors of a method
+    num_seeds: Count = 3
     seed: int = 0  # the first one, of partition, initial model, batches and lost messages
-    rounds: int = 400  # T
-    batch_size: int = 32  # examples per client and round
-    hidden: int = 64  # width of the hidden layer of the MLP
-    evaluations: int = 20  # points of the curves
-    eval_examples: int = 2000  # test examples that the curves are drawn from (the table uses all)
-
-    def __post_init__(self) -> None:
-        check(self, "n num_seeds rounds batch_size hidden evaluations eval_examples", at_least=1)
-        check(self, "learning_rates", above=0)
-
-    @property
-    def seeds(self) -> np.ndarray:
-        """Of the repetitions, ``[S]``."""
-        return self.seed + np.arange(self.num_seeds)
+    rounds: Count = 400  # T
+    batch_size: Count = 32  # examples per client and round
+    hidden: Count = 64  # width of the hidden layer of the MLP
+    evaluations: Count = 20  # points of the curves
+    eval_examples: Count = 2000  # test examples that the curves are drawn from (the table uses all)
 
     def partition(self, labels: np.ndarray, alpha: float) -> list[Any]:
         """A Dirichlet partition for each seed."""

@@ -17,7 +17,6 @@ Expected: that it runs: no accuracy of the paper is to be expected at this size.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -25,8 +24,16 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, check
-from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, published
+from experiments.contract import Claim, Context, Row
+from experiments.fields import BelowOne, Count, Positive, Settings
+from experiments.relaysgd._methods import (
+    GRAPHS,
+    METHODS,
+    PAPER_METHODS,
+    Method,
+    MethodName,
+    published,
+)
 from experiments.training import Replicas, partitions, train_replicas
 from jcollab import plots
 from jcollab.data import Dataset, augment
@@ -36,34 +43,26 @@ AUGMENT = jc.objectives.on_inputs(augment.crop_and_flip)
 PARTITION_SEED = 100  # the paper's partition has the seed of the run plus this
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which methods are compared, at which size."""
 
     dataset: str = "cifar10"  # a TFDS image set (other sizes than 32 x 32 x 3 are enlarged)
-    methods: tuple[str, ...] = PAPER_METHODS
-    momenta: tuple[float, ...] = (
+    methods: tuple[MethodName, ...] = PAPER_METHODS
+    momenta: tuple[BelowOne, ...] = (
         0.0,
         0.9,
     )  # Nesterov momenta; those missing in the paper are left out
-    alphas: tuple[float, ...] = (1.0, 0.1, 0.01)  # Dirichlet concentrations of the labels
-    n: int = 16  # clients
-    epochs: int = 200  # passes over a client's data; warm-up and decays scale along
-    batch_size: int = 32  # examples per client and round
-    learning_rate: float | None = None  # base rate of all methods; None for those of the paper
-    width: int = 64  # channels of VGG-11's first layer; 64 is the original
-    num_seeds: int = 3
+    alphas: tuple[Positive, ...] = (1.0, 0.1, 0.01)  # Dirichlet concentrations of the labels
+    n: Count = 16  # clients
+    epochs: Count = 200  # passes over a client's data; warm-up and decays scale along
+    batch_size: Count = 32  # examples per client and round
+    learning_rate: Positive | None = None  # base rate of all methods; None for those of the paper
+    width: Count = 64  # channels of VGG-11's first layer; 64 is the original
+    num_seeds: Count = 3
     seed: int = 1  # the first one
-    examples: int | None = None  # number of training and test examples to use; None for all
-    evaluations: int = 40  # points of the curves
-    eval_examples: int = 10_000  # test examples to evaluate on
-
-    def __post_init__(self) -> None:
-        counts = "n epochs batch_size width num_seeds evaluations eval_examples examples"
-        check(self, counts, at_least=1)
-        check(self, "alphas learning_rate", above=0)
-        check(self, "momenta", at_least=0, below=1)
-        check(self, "methods", among=METHODS)
+    examples: Count | None = None  # number of training and test examples to use; None for all
+    evaluations: Count = 40  # points of the curves
+    eval_examples: Count = 10_000  # test examples to evaluate on
 
     @property
     def is_paper(self) -> bool:
@@ -163,7 +162,7 @@ def _train(
     schedule = jc.local.schedules.warmup_step_decay(
         rate, steps_per_epoch, warmup_epochs=warmup, milestones=milestones
     )
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     split = functools.partial(jc.data.dirichlet, train.y, config.n, tags["alpha"])
     return train_replicas(
         context,

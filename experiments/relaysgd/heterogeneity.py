@@ -20,7 +20,6 @@ the one with the best worst client on validation data counts.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -28,9 +27,10 @@ import matplotlib
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, check
+from experiments.contract import Claim, Context, Row, at_least, at_most
+from experiments.fields import BelowOne, Count, Positive
 from experiments.relaysgd import _training as training
-from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS
+from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, MethodName
 from experiments.tasks import make_task
 from jcollab import plots
 
@@ -40,21 +40,13 @@ NAMES = ("RelaySGD", "D-PSGD", "all-reduce", "D-PSGD + QGM", "SGP", "gradient tr
 COLORS = dict(zip(NAMES, plots.COLORS, strict=False))
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(training.Config):
     """Which methods are compared, on which data."""
 
-    methods: tuple[str, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
-    alphas: tuple[float, ...] = (0.1, 0.01)  # Dirichlet concentrations; small is heterogeneous
-    momenta: tuple[float, ...] = (0.9,)  # Nesterov momenta of the local SGD
-    examples: int | None = None  # number of training examples to use; None for all
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "examples", at_least=1)
-        check(self, "alphas", above=0)
-        check(self, "momenta", at_least=0, below=1)
-        check(self, "methods", among=METHODS)
+    methods: tuple[MethodName, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
+    alphas: tuple[Positive, ...] = (0.1, 0.01)  # Dirichlet concentrations; small is heterogeneous
+    momenta: tuple[BelowOne, ...] = (0.9,)  # Nesterov momenta of the local SGD
+    examples: Count | None = None  # number of training examples to use; None for all
 
 
 PRESETS = {

@@ -11,7 +11,6 @@ Expected: RelaySum reaches 1/(nT), gossip does not.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, check
+from experiments.contract import Claim, Context, Row, at_least, at_most
+from experiments.fields import Count, Settings
 from jcollab import plots
 
 TARGET = 1.0
@@ -29,17 +29,13 @@ TARGET = 1.0
 Method = tuple[jc.Algorithm, Any, Callable[[Any], Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How many clients there are and how many samples."""
 
-    ns: tuple[int, ...] = (8, 16, 32, 64, 128)  # numbers of clients
-    rounds: int = 400  # samples of each client, T
-    num_seeds: int = 40
+    ns: tuple[Count, ...] = (8, 16, 32, 64, 128)  # numbers of clients
+    rounds: Count = 400  # samples of each client, T
+    num_seeds: Count = 40
     seed: int = 0  # of all samples
-
-    def __post_init__(self) -> None:
-        check(self, "ns rounds num_seeds", at_least=1)
 
 
 PRESETS = {"fig9": Config()}

@@ -11,14 +11,14 @@ Expected: RelaySGD, n = 6 to 96: 20.8 to 242.6 steps on the chain, 15.2 to 36.2 
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 
 import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, between, check
+from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import METHODS, published
 from experiments.relaysgd._quadratics import method, stack, tune
 from jcollab import plots
@@ -28,22 +28,17 @@ from jcollab.data.synthetic import Quadratics
 PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """On which problems the methods are tuned."""
 
-    ns: tuple[int, ...] = (6, 12, 24, 48, 96)  # numbers of clients
-    zetas: tuple[float, ...] = (0.01, 1.0)  # heterogeneities zeta^2
-    num_seeds: int = 10  # problems for each n and zeta^2
-    d: int = 10  # dimension
+    ns: tuple[Count, ...] = (6, 12, 24, 48, 96)  # numbers of clients
+    zetas: tuple[Positive, ...] = (0.01, 1.0)  # heterogeneities zeta^2
+    num_seeds: Count = 10  # problems for each n and zeta^2
+    d: Count = 10  # dimension
     r0: float = 100.0  # distance of the optimum from the start
-    max_steps: int = 20_000  # rounds after which a run of the search is given up
+    max_steps: Count = 20_000  # rounds after which a run of the search is given up
     seed: int = 0  # of the first problem
     recorded_problems: bool = True  # the original's, where the other fields are its own
-
-    def __post_init__(self) -> None:
-        check(self, "num_seeds d max_steps", at_least=1)
-        check(self, "ns zetas", above=0)
 
     def problems(self, n: int) -> Quadratics:
         """All problems of n clients, heterogeneities varying slowest."""

@@ -11,17 +11,17 @@ Expected: error 5.1e-3, 6.1e-4 and 9e-4 to 1.7e-3 after 100 rounds.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, below, check
+from experiments.contract import Claim, Context, Row, below
+from experiments.fields import Bound, Count, Settings
 from experiments.relaysgd._methods import published
 from experiments.relaysgd._quadratics import error_curves, stack
 from jcollab import plots
@@ -31,23 +31,18 @@ NETWORK = jc.topology.social_network()
 FULL, TREE = 2 * NETWORK.graph.number_of_edges(), 2 * (NETWORK.n - 1)  # models sent in a round
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Problems and learning rates."""
 
-    num_seeds: int = 16  # problems, each with its own noise
-    rounds: int = 500  # T
-    d: int = 10  # dimension
+    num_seeds: Count = 16  # problems, each with its own noise
+    rounds: Annotated[int, Bound(at_least=251)] = 500  # T
+    d: Count = 10  # dimension
     zeta2: float = 0.1  # heterogeneity
     noise: float = 0.1  # sigma of the gradients
     gossip_rate: float = 0.07421875 / 1.1  # learning rate of D-PSGD
     diffusion_rate: float = 0.1  # of exact diffusion
     relay_rate: float = 0.3  # of RelaySGD
     seed: int = 0  # of the first problem and of the noise
-
-    def __post_init__(self) -> None:
-        check(self, "num_seeds d", at_least=1)
-        check(self, "rounds", at_least=251)
 
 
 PRESETS = {"fig3": Config()}
@@ -58,7 +53,7 @@ SMOKE = {"fig3": {"num_seeds": 2, "rounds": 260}}
 def run(config: Config, context: Context) -> list[Row]:
     """All problems in one program per method, all spanning trees in one program."""
     draw = functools.partial(jc.data.synthetic.random_quadratics, zeta2=config.zeta2, smallest=None)
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
     problems = stack([draw(NETWORK.n, config.d, seed=seed) for seed in seeds])
     keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     loss = quadratics.quadratic_loss(config.noise)

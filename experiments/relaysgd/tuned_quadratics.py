@@ -26,7 +26,6 @@ so that their plateau is tuned.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import pathlib
 from typing import Literal
@@ -35,7 +34,8 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most, check
+from experiments.contract import Claim, Context, Row, at_most
+from experiments.fields import Count, NonNegative, Settings
 from experiments.relaysgd._methods import GRAPHS, METHODS, published
 from experiments.relaysgd._quadratics import error_curves, method, stack, tune
 from jcollab import plots
@@ -53,23 +53,18 @@ COMPARED = {
 GOSSIP_WEIGHT = 1 / 3 - 0.01  # keeps D2's mixing matrix on a ring away from its limit of -1/3
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Which methods are tuned, and on which problems."""
 
     figure: Literal["fig7", "fig8", "fig10"] = "fig7"
-    zetas: tuple[float, ...] = (0.0, 0.1, 10.0)  # heterogeneities zeta^2
-    noise: float = 0.05  # sigma of the gradients once the learning rates are found
-    rounds: int = 2000  # length of the final runs
-    n: int = 32  # clients
-    d: int = 10  # dimension
-    max_steps: int = 10_000  # rounds after which a run of the search is given up
+    zetas: tuple[NonNegative, ...] = (0.0, 0.1, 10.0)  # heterogeneities zeta^2
+    noise: NonNegative = 0.05  # sigma of the gradients once the learning rates are found
+    rounds: Count = 2000  # length of the final runs
+    n: Count = 32  # clients
+    d: Count = 10  # dimension
+    max_steps: Count = 10_000  # rounds after which a run of the search is given up
     seed: int = 0  # of gradient noise, and of problems that are drawn
     recorded_problems: bool = True  # the original's, where n, d and the zetas are its own
-
-    def __post_init__(self) -> None:
-        check(self, "rounds n d max_steps", at_least=1)
-        check(self, "zetas noise", at_least=0)
 
 
 PRESETS = {

@@ -11,11 +11,11 @@ Expected: RelaySGD with the refreshed fill loses at most 1 point; initial fill m
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, check
+from experiments.contract import Claim, Context, Row, at_least
+from experiments.fields import BelowOne, Fraction, Positive
 from experiments.relaysgd import _methods as methods
 from experiments.relaysgd import _training as training
 from experiments.relaysgd._methods import Method, published
@@ -23,19 +23,12 @@ from experiments.tasks import make_task
 from jcollab import plots
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(training.Config):
     """How many messages get lost, on which data."""
 
-    alpha: float = 0.01  # Dirichlet concentration of the labels
-    losses: tuple[float, ...] = (0.0, 0.01, 0.1)  # probabilities that a message gets lost
-    momentum: float = 0.9  # Nesterov momentum of the local SGD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "alpha", above=0)
-        check(self, "losses", at_least=0, below=1)
-        check(self, "momentum", above=0, below=1)
+    alpha: Positive = 0.01  # Dirichlet concentration of the labels
+    losses: tuple[BelowOne, ...] = (0.0, 0.01, 0.1)  # probabilities that a message gets lost
+    momentum: Fraction = 0.9  # Nesterov momentum of the local SGD
 
 
 PRESETS = {"unreliable": Config()}

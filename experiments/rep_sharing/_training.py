@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any, Literal
 
@@ -12,7 +11,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, check, check_choices
+from experiments.contract import Context, Row
+from experiments.fields import Count, NonNegative, Positive, Settings
 from experiments.training import Replicas, partitions, train_replicas
 from jcollab import objectives
 from jcollab.core import lift_predict
@@ -21,31 +21,23 @@ Dataset = jc.data.Dataset
 NUM_CLASSES = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What all experiments share; the defaults are those of the preset ``digits``."""
 
     dataset: str = "digits"  # or "mnist", "fashion_mnist", "cifar10" with JCOLLAB_DATA
     model: Literal["lenet5", "mlp", "resnet9", "resnet18"] = "lenet5"
-    num_features: int = 84  # d
-    examples: int = 300  # the first so many training examples are dealt to the clients
-    rounds: int = 100  # T, each an epoch of every client
-    batch_size: int = 8  # of a local step
-    learning_rate: float = 1e-3  # of Adam
-    distillation: float = 10.0  # lambda_KD
-    discrimination: float = 1.0  # lambda_disc
-    samples_per_class: int = 10  # examples in an observation
-    evaluations: int = 10  # points of the curves
-    eval_examples: int = 360  # test examples that the curves are drawn from
-    num_seeds: int = 3  # repetitions, each with its own partition and models
+    num_features: Count = 84  # d
+    examples: Count = 300  # the first so many training examples are dealt to the clients
+    rounds: Count = 100  # T, each an epoch of every client
+    batch_size: Count = 8  # of a local step
+    learning_rate: Positive = 1e-3  # of Adam
+    distillation: NonNegative = 10.0  # lambda_KD
+    discrimination: NonNegative = 1.0  # lambda_disc
+    samples_per_class: Count = 10  # examples in an observation
+    evaluations: Count = 10  # points of the curves
+    eval_examples: Count = 360  # test examples that the curves are drawn from
+    num_seeds: Count = 3  # repetitions, each with its own partition and models
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, "num_features examples rounds batch_size samples_per_class", at_least=1)
-        check(self, "evaluations eval_examples num_seeds", at_least=1)
-        check(self, "learning_rate", above=0)
-        check(self, "distillation discrimination", at_least=0)
-        check_choices(self)
 
 
 # for smoke mode
@@ -149,7 +141,7 @@ def train(
     several, n = len(clients) > 1, sum(map(len, clients.values()))
     parts = [_functions(make_model(config, name), len(own)) for name, own in clients.items()]
     groups = [group for *_, group in parts]
-    seeds = config.seed + np.arange(config.num_seeds)
+    seeds = config.seeds
 
     def build(setting: Any) -> jc.Algorithm:
         own = {} if setting is None else {"objective": objectives.representation_sharing(**setting)}

@@ -30,11 +30,13 @@ Expected: paper, N=2, 5, 10: ours .635, .473, .378; IL .599, .465, .385.
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, at_least, below, check
+from experiments.contract import Claim, Context, Row, above, at_least, below
 from experiments.drawing import draw_curves
+from experiments.fields import Bound
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
 
@@ -58,17 +60,12 @@ LEAST = {5: 0.89, 10: 0.79}  # of ours on MNIST
 GAINS = {5: 0.03, 10: 0.05}
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """All methods for several numbers of clients."""
 
-    clients: tuple[int, ...] = (10,)  # numbers of clients N
-    methods: tuple[str, ...] = METHODS
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "clients", at_least=2, at_most=self.examples)
-        check(self, "methods", among=METHODS)
+    # numbers of clients N
+    clients: tuple[Annotated[int, Bound(at_least=2, at_most="examples")], ...] = (10,)
+    methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS
 
 
 MNIST = Config(dataset="mnist", clients=(2, 5, 10), examples=1200, batch_size=32, eval_examples=500)

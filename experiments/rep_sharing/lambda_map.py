@@ -11,29 +11,27 @@ Expected: the gain comes from distillation.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, below, check, pivot
+from experiments.contract import Claim, Context, Row, above, below, pivot
+from experiments.fields import Bound, NonNegative
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, train
 from jcollab import plots
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """A grid of weights."""
 
-    n: int = 5  # clients
+    n: Annotated[int, Bound(at_least=2, at_most="examples")] = 5  # clients
     # values of lambda_KD and of lambda_disc
-    weights: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+    weights: tuple[NonNegative, ...] = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "n", at_least=2, at_most=self.examples)
-        check(self, "weights", at_least=0)
         if 0.0 not in self.weights or max(self.weights) == 0:
             raise ValueError(f"weights must contain 0 and positive numbers, got {self.weights}")
 

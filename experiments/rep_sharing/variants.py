@@ -23,14 +23,14 @@ Expected: each architecture above independent learning.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, check
+from experiments.contract import Claim, Context, Row, above
 from experiments.drawing import draw_curves
+from experiments.fields import Bound, Probability, check
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
 from jcollab.aggregators import coordinate_median, per_class, trimmed_mean, weighted
@@ -40,20 +40,18 @@ NOISE = 10.0  # standard deviation of what liars add to each number
 ARCHITECTURES = ("lenet5", "mlp", "deep mlp")
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_training.Config):
     """Our method over other networks, with liars, or with several architectures."""
 
     kind: Literal["gossip", "byzantine", "heterogeneous"] = "gossip"
-    n: int = 10  # clients
+    n: Annotated[int, Bound(at_least=3, at_most="examples")] = 10  # clients
     byzantine: int = 3  # how many of them send false prototypes, where some do
-    loss: float = 0.2  # share of messages that are lost, where some are
+    # share of messages that are lost, where some are
+    loss: Probability = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "n", at_least=3, at_most=self.examples)
         check(self, "byzantine", at_least=1, below=self.n / 2)
-        check(self, "loss", at_least=0, at_most=1)
 
 
 PRESETS = {

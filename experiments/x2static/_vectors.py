@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -12,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Context, Row, check, check_choices
+from experiments.contract import Context, Row
+from experiments.fields import Count, Natural, Positive, Settings
 from jcollab import objectives, plots, text
 from jcollab.data.datasets import cache_dir
 from jcollab.local import row_sparse
@@ -32,8 +32,7 @@ BAGS: dict[str, Row] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Text, teacher, and how vectors are trained."""
 
     corpus: Literal["imdb", "synthetic"] = "imdb"  # text of the data folder, or none is needed
@@ -41,28 +40,21 @@ class Config:
     # folder of a BERT checkpoint; None for the packaged MiniLM, and for synthetic text a tiny one
     teacher: str | None = None
     cache: str | None = None  # folder for contexts; None for the user's cache folder
-    tokens: int = 500_000  # words and marks of the corpus that are read
-    min_count: int = 5  # of a word that gets a vector
+    tokens: Count = 500_000  # words and marks of the corpus that are read
+    min_count: Count = 5  # of a word that gets a vector
     width: int | None = None  # d of the methods that have no teacher, None for the teacher's
-    threshold: float = 5e-6  # t of X2Static, as in the paper: rarer words are always targets
-    epochs: int = 10  # of X2Static
-    learning_rate: float = 2e-3  # of X2Static (row-sparse Adam); 1e-3 in the paper
-    batch_size: int = 512  # T, targets of a round
-    negatives: int = 10  # N, for each target
-    clip: float = 20.0  # where scores are cut off
-    bag_threshold: float = 1e-4  # t of CBOW, skip-gram and sent2vec
-    bag_epochs: int = 5  # of these
-    bag_rate: float = 3e-3  # learning rate of these
-    window: int = 5  # of CBOW and skip-gram
-    buckets: int = 20_000  # rows for pairs of words, of sent2vec
+    threshold: Positive = 5e-6  # t of X2Static, as in the paper: rarer words are always targets
+    epochs: Count = 10  # of X2Static
+    learning_rate: Positive = 2e-3  # of X2Static (row-sparse Adam); 1e-3 in the paper
+    batch_size: Count = 512  # T, targets of a round
+    negatives: Count = 10  # N, for each target
+    clip: Positive = 20.0  # where scores are cut off
+    bag_threshold: Positive = 1e-4  # t of CBOW, skip-gram and sent2vec
+    bag_epochs: Count = 5  # of these
+    bag_rate: Positive = 3e-3  # learning rate of these
+    window: Count = 5  # of CBOW and skip-gram
+    buckets: Natural = 20_000  # rows for pairs of words, of sent2vec
     seed: int = 0  # of everything
-
-    def __post_init__(self) -> None:
-        counts = "tokens min_count epochs batch_size negatives bag_epochs window"
-        check(self, counts, at_least=1)
-        check(self, "threshold learning_rate clip bag_threshold bag_rate", above=0)
-        check(self, "buckets", at_least=0)
-        check_choices(self)
 
 
 # synthetic text: every word is frequent, so that t is large

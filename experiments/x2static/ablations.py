@@ -12,25 +12,22 @@ Expected: reported as they are.
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
-from experiments.contract import Claim, Context, Row, check
+from experiments.contract import Claim, Context, Row
+from experiments.fields import EMPTY, Count, Positive
 from experiments.x2static import _vectors
 from jcollab import text
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_vectors.Config):
     """X2Static with one choice changed at a time."""
 
-    tokens: int = 200_000
-    clips: tuple[float, ...] = (5.0,)  # other values of ``clip``
-    negative_counts: tuple[int, ...] = (1, 5)  # other numbers of negatives
-    thresholds: tuple[float, ...] = (1e-4,)  # other t
-    rates: tuple[float, ...] = (5e-4, 5e-3)  # other learning rates
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "clips negative_counts thresholds rates", above=0, empty=True)
+    tokens: Count = 200_000
+    clips: Annotated[tuple[Positive, ...], EMPTY] = (5.0,)  # other values of ``clip``
+    negative_counts: Annotated[tuple[Count, ...], EMPTY] = (1, 5)  # other numbers of negatives
+    thresholds: Annotated[tuple[Positive, ...], EMPTY] = (1e-4,)  # other t
+    rates: Annotated[tuple[Positive, ...], EMPTY] = (5e-4, 5e-3)  # other learning rates
 
 
 figures = _vectors.figures

@@ -17,10 +17,11 @@ Expected: X2Static above CBOW by .15 (SimLex-999) and .3 (MEN); ASE above both.
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from typing import Annotated
 
-from experiments.contract import Claim, Context, Row, above, at_least, check
+from experiments.contract import Claim, Context, Row, above, at_least
+from experiments.fields import EMPTY, Bound, Fraction
 from experiments.x2static import _vectors
 from experiments.x2static._vectors import SMALL
 from jcollab import plots, text
@@ -29,17 +30,12 @@ TEACHER = ("X2Static", "ASE")  # use contexts of sentences
 METHODS = ("X2Static", "X2Static paragraph", *_vectors.BAGS, "ASE", "decontextualised")
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_vectors.Config):
     """Methods on the same text, and on parts of it."""
 
-    methods: tuple[str, ...] = METHODS
-    shares: tuple[float, ...] = (0.25, 0.5)  # parts of the text, for X2Static and ASE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "methods", among=METHODS)
-        check(self, "shares", above=0, below=1, empty=True)
+    methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS
+    # parts of the text, for X2Static and ASE
+    shares: Annotated[tuple[Fraction, ...], EMPTY] = (0.25, 0.5)
 
 
 PRESETS = {

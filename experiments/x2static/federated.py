@@ -11,29 +11,23 @@ Expected: those who share are above those alone.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, check
+from experiments.contract import Claim, Context, Row, above
+from experiments.fields import Count
 from experiments.x2static import _vectors
 from jcollab import text
 
 ALONE, CENTRAL = "alone", "all text in one place"
 
 
-@dataclasses.dataclass(frozen=True)
 class Config(_vectors.Config):
     """Clients with texts of their own that share word tables."""
 
-    tokens: int = 200_000
-    clients: int = 4  # n; each has an n-th of the text
-    period: int = 20  # H, local steps between two exchanges
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self, "clients period", at_least=1)
+    tokens: Count = 200_000
+    clients: Count = 4  # n; each has an n-th of the text
+    period: Count = 20  # H, local steps between two exchanges
 
 
 figures = _vectors.figures

@@ -72,7 +72,7 @@ def test_bad_configurations_are_named():
             "variances must be at least 1e-06",
             {"variances": (0.1, 0.1, 0.1, 0)},
         ),
-        (models.Config, "minority must be at least 1 and at most 19, got 20", {"minority": 20}),
+        (models.Config, "minority must be at least 1 and below 20, got 20", {"minority": 20}),
         (models.Config, "shifted must not be 1", {"shifted": (1,)}),
         (models.Config, "trained must be among FedAvg", {"trained": ("SCAFFOLD",)}),
         (models.Config, "learning_rate must be above 0", {"learning_rate": 0.0}),
