@@ -53,11 +53,7 @@ class Bound:
             ("at most", self.at_most, operator.le),
             ("below", self.below, operator.lt),
         )
-        rules = {
-            "positive" if (words, end) == ("above", 0) else f"{words} {end:g}": (holds, end)
-            for words, end, holds in ends
-            if end is not None
-        }
+        rules = {f"{words} {end:g}": (holds, end) for words, end, holds in ends if end is not None}
         if self.among:
             rules[f"among {', '.join(map(str, self.among))}"] = (_among, self.among)
         values = value if isinstance(value, tuple) else () if value is None else (value,)

@@ -37,7 +37,7 @@ class Config(_training.Config):
     """On which graph, which rules and attacks."""
 
     dataset: str = "digits"
-    network: Network = "mlp"
+    network: _training.Network = "mlp"
     learning_rate: Positive = 0.1
     rounds: Count = 300
     num_seeds: Count = 3

@@ -35,7 +35,7 @@ class Config(training.Config):
         super().__post_init__()
         if not (self.public > 0 and self.public + self.fraction <= 1):
             raise ValueError(
-                f"public must be positive and leave a fraction of {self.fraction} to the clients, "
+                f"public must be above 0 and leave a fraction of {self.fraction} to the clients, "
                 f"got {self.public}"
             )
 

@@ -95,7 +95,7 @@ def test_bounds_are_checked_from_types():
     assert Base(n=None).n is None
     for fields, message in (
         ({"n": 0}, "n must be at least 1, got 0"),
-        ({"rates": (0.5, 0.0)}, r"rates must be positive, got \(0.5, 0.0\)"),
+        ({"rates": (0.5, 0.0)}, r"rates must be above 0, got \(0.5, 0.0\)"),
         ({"rates": (0.5,)}, r"rates must be 2 values, got \(0.5,\)"),
         ({"sampled": 4}, "sampled must be at most 3, got 4"),
         ({"delays": ()}, "delays must hold at least one value, got none"),

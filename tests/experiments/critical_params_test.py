@@ -108,7 +108,7 @@ def test_presets_refuse_bad_values():
         (lambda: sparse.Config(densities=(0.0,)), "densities must be above 0 and at most 1"),
         (lambda: estimate.Config(large=10), "large must be in small"),
         (lambda: wall_clock.Config(clients=(2,)), "clients must hold 1"),
-        (lambda: logistic.Config(target=1.0), "target must be positive and below 1"),
+        (lambda: logistic.Config(target=1.0), "target must be above 0 and below 1"),
         (lambda: network.Config(losses=(0.1, 0.2, 0.3)), "losses must be three falling"),
     ):
         with pytest.raises(ValueError, match=message):
