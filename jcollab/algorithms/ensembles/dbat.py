@@ -64,7 +64,7 @@ def dbat(
     its loss alone, then the second, and so on; the others stand still. Rounds past the last one go
     on with the last member. Members stay where they are while other ones are trained, so an
     ensemble grows from trained members by setting ``step``. Several ensembles (seeds, values of
-    alpha) are one program with ``fit(replicas=True, settings=...)``. ``alpha = 0`` is a deep
+    alpha) are one program with :class:`jcollab.training.Replicas`. ``alpha = 0`` is a deep
     ensemble, and takes the very steps that the members would take alone.
 
     Args:

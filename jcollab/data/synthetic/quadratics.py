@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import layout
 from jcollab.core import Array, State, params_of
 
 TOLERANCE = 1e-5
@@ -138,9 +137,3 @@ def quadratic_loss(noise: Any = 0.0) -> Callable[[Array, Quadratics, Array], Arr
         return value + noise / params.size**0.5 * jnp.vdot(draw, params)
 
     return loss
-
-
-def whole(problem: Quadratics, key: Array, step: Array) -> Quadratics:
-    """A ``sample`` hook: every round sees the whole problem."""
-    layout.num_clients(problem, "problem")
-    return problem

@@ -74,7 +74,7 @@ def one_hot_regression(d: int) -> Regression:
 def regression_samples(
     batch_size: int | Array, maximum: int | None = None, *, n: int = 1
 ) -> Callable[[Regression, Array, Array], Examples]:
-    """A ``sample`` hook for :func:`jcollab.run`: fresh examples for every client and round.
+    """A function for :func:`jcollab.data.from_function`: fresh examples for every client and round.
 
     Args:
         batch_size: b in 1..maximum; may be traced, so that it can be swept by ``vmap``. The first b
@@ -83,7 +83,7 @@ def regression_samples(
         n: number of clients.
 
     Returns:
-        ``sample(problem, key, step) -> Examples`` with leaves ``[n, maximum, ...]``.
+        ``function(problem, key, step) -> Examples`` with leaves ``[n, maximum, ...]``.
 
     Raises:
         ValueError: if a number is below 1, batch_size exceeds the maximum, or the maximum is
