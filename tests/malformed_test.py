@@ -106,7 +106,7 @@ CASES = {
     ),
     "personal average": (jc.personal_average, "weight", not_share),
     "clip radius": (jc.aggregators.self_centered_clip, "radius", negative),
-    "centred clip": (
+    "centered clip": (
         lambda v: jc.aggregators.centered_clip(1.0, v), "iterations", below(1),
     ),
     "trim": (jc.aggregators.trimmed_mean, "trim", below(0)),
@@ -161,7 +161,7 @@ CASES = {
     "algorithm's mixer": (
         lambda v: jc.decentralized(loss, optax.sgd(0.1), v), "mixer", no_function,
     ),
-    "algorithm's optimiser": (
+    "algorithm's optimizer": (
         lambda v: jc.decentralized(loss, v, MIXER), "optimizer", no_function,
     ),
     "sampled clients": (

@@ -96,7 +96,7 @@ class Round(NamedTuple):
     Attributes:
         key: random key of this exchange.
         step: int32 ``[]``, number of finished rounds.
-        batch: the round's batch, leaves ``[n, ...]``; None where there is none.
+        batch: batch of the round, leaves ``[n, ...]``; None where there is none.
     """
 
     key: Array
@@ -120,7 +120,7 @@ class Mixer(NamedTuple):
 
 
 class Receiver(NamedTuple):
-    """What an aggregation rule may use of a round: who receives, and from whom.
+    """What an aggregation rule may use of a round: its receiver and the senders.
 
     Attributes:
         key: random key of this receiver and round.
@@ -141,10 +141,10 @@ class Receiver(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What ONE receiver makes of the messages that it gets, see :mod:`jcollab.aggregators`.
+    """How ONE receiver combines messages with its own value, see :mod:`jcollab.aggregators`.
 
     Attributes:
-        init: ``init(own) -> s``, what the rule keeps from round to round.
+        init: ``init(own) -> s``, the first state of the rule.
         update: ``update(own, messages, weights, s, context) -> (new, s)`` with leaves ``[...]``
             and ``[K, ...]``, weights ``[K]``, and the :class:`Receiver` as its context.
         min_inputs: the smallest number of inputs that the rule works with, the own value included.
@@ -250,7 +250,7 @@ class Clients(NamedTuple):
     Attributes:
         params: model parameters.
         model_state: what the loss carries along (batch statistics, an EMA teacher, ``()``).
-        opt_state: state of the local optimiser.
+        opt_state: state of the local optimizer.
         mixer: state of the mixer.
     """
 

@@ -1,7 +1,7 @@
 """The only part that knows devices: where the client axis lies and how work over it is executed.
 
 Algorithms are written against stacked arrays. This part decides whether a function of one client
-runs as one vectorised program, as a loop, or split over devices and processes; results do not
+runs as one vectorized program, as a loop, or split over devices and processes; results do not
 depend on it.
 """
 

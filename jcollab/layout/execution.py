@@ -27,7 +27,7 @@ PyTree = Any
 REPLICAS = "replicas"
 
 # On a CPU, clients that are larger than this run one after the other: stacked weights turn every
-# matrix product into a batched one that leaves the cache. Smaller ones are vectorised together.
+# matrix product into a batched one that leaves the cache. Smaller ones are vectorized together.
 CPU_CHUNK_BYTES = 1 << 18
 ACCELERATOR_CHUNK_BYTES = 1 << 31  # of what is only needed while a client is served (its inbox)
 
@@ -45,7 +45,7 @@ def per_client(
 
     Args:
         fn: a function of arrays of one client.
-        chunk: number of clients that are vectorised together, while chunks follow one another in
+        chunk: number of clients that are vectorized together, while chunks follow one another in
             a loop; None chooses by backend and size.
         in_axes: as for ``jax.vmap``, with axes 0 (leads with the client axis) and None (shared).
         bytes_each: memory that one client's call needs; None for that of its arguments.
@@ -233,7 +233,7 @@ def _added_up(
 
 
 def loops() -> bool:
-    """Whether large clients follow one another in a loop, as on a CPU, or are all vectorised."""
+    """Whether large clients follow one another in a loop, as on a CPU, or are all vectorized."""
     return jax.default_backend() == "cpu"
 
 
@@ -313,7 +313,7 @@ def _in_chunks(
     size = min(n, chunk or _default_chunk(args, n, bytes_each))
     if size == n:
         return jax.vmap(fn)(*args)
-    # batch_size=1 would vectorise over a single client, which costs as much as over many
+    # batch_size=1 would vectorize over a single client, which costs as much as over many
     return jax.lax.map(lambda a: fn(*a), args, batch_size=None if size == 1 else size)
 
 

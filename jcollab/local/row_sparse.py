@@ -1,4 +1,4 @@
-"""Optimisers of large tables that touch only the rows of a batch.
+"""Optimizers of large tables that touch only the rows of a batch.
 
 A step looks a few rows up, sums the gradients of those that were looked up more than once, and
 updates the rows and their moments in place: neither its time nor its memory grows with the table.

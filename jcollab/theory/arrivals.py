@@ -49,7 +49,7 @@ def gamma(shape: Chance) -> Draw:
     Raises:
         ValueError: if shape is not positive.
     """
-    _positive("shape", shape)
+    checks.finite(above=0, shape=shape)
     return lambda key: jax.random.gamma(key, shape) / shape
 
 
@@ -59,7 +59,7 @@ def lognormal(sigma: Chance) -> Draw:
     Raises:
         ValueError: if sigma < 0.
     """
-    _at_least_zero("sigma", sigma)
+    checks.finite(at_least=0, sigma=sigma)
     return lambda key: jnp.exp(sigma * jax.random.normal(key) - sigma**2 / 2)
 
 
@@ -75,7 +75,7 @@ def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) ->
         ValueError: if an argument is out of range.
     """
     checks.number("probability", probability, at_least=0, at_most=1)
-    _positive("factor", factor)
+    checks.finite(above=0, factor=factor)
     usual = draw or fixed()
 
     def drawn(key: Array) -> Array:
@@ -92,7 +92,7 @@ def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
         ValueError: if n < 1 or mean is not positive.
     """
     checks.count("n", n)
-    _positive("mean", mean)
+    checks.finite(above=0, mean=mean)
     return mean * jax.vmap(draw)(layout.client_keys(key, n))
 
 
@@ -151,8 +151,8 @@ def simulate(
             ``num_arrivals`` have come.
     """
     checks.count("num_arrivals", num_arrivals)
-    if draw is not None and not callable(draw):
-        raise TypeError(f"draw must be a function of a key, got {type(draw).__name__}")
+    if draw is not None:
+        checks.functions(draw=draw)
     compute_time, link_time, joins, leaves = map(as_array, (compute_time, link_time, joins, leaves))
     if jnp.ndim(compute_time) != 1 or jnp.size(compute_time) < 1:
         raise ValueError(f"compute_time must be of shape [n], got {jnp.shape(compute_time)}")
@@ -160,18 +160,17 @@ def simulate(
     given = {"link_time": link_time, "joins": joins, "leaves": leaves}
     for name, value in given.items():
         if jnp.shape(value) not in ((), (n,)):
-            raise ValueError(f"{name} must be one number or [n={n}], got {jnp.shape(value)}")
-    _positive("compute_time", compute_time)
-    _at_least_zero("link_time", link_time)
-    _at_least_zero("joins", joins)
-    if not _traced(joins) and not _traced(leaves) and not np.all(np.less(joins, leaves)):
+            raise ValueError(f"{name} must be a number or [n={n}], got {jnp.shape(value)}")
+    checks.finite(above=0, compute_time=compute_time)
+    checks.finite(at_least=0, link_time=link_time, joins=joins)
+    if not checks.traced(joins, leaves) and not np.all(np.less(joins, leaves)):
         raise ValueError(f"leaves must be after joins={joins}, got {leaves}")
 
     kind = jnp.result_type(float)
     link, begin, end = (jnp.broadcast_to(jnp.asarray(v, kind), (n,)) for v in given.values())
     compute = jnp.asarray(compute_time, kind)
     client, time = _simulate(key, compute, link, begin, end, num_arrivals, draw or fixed())
-    if not _traced(client) and (left := int((client >= 0).sum())) < num_arrivals:
+    if not checks.traced(client) and (left := int((client >= 0).sum())) < num_arrivals:
         raise ValueError(
             f"num_arrivals must be at most {left}, since everybody has left by then, "
             f"got {num_arrivals}"
@@ -240,7 +239,7 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
         raise ValueError(f"{name} must be of shape [T] with T at least 1, got {jnp.shape(client)}")
     if not jnp.issubdtype(client.dtype, jnp.integer):
         raise TypeError(f"{name} must hold whole numbers, got {client.dtype}")
-    if _traced(client):
+    if checks.traced(client):
         return
     values = np.asarray(client)
     if values.min() < lowest or values.max() >= n:
@@ -252,19 +251,3 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
 def as_array(values: Any) -> Any:
     """Lists and numbers as NumPy arrays; what is traced as it is."""
     return values if isinstance(values, Array) else np.asarray(values)
-
-
-def _traced(*values: Any) -> bool:
-    return any(isinstance(value, jax.core.Tracer) for value in values)
-
-
-def _positive(name: str, value: Any) -> None:
-    if not _traced(value) and not (np.all(np.greater(value, 0)) and np.all(np.isfinite(value))):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-
-
-def _at_least_zero(name: str, value: Any) -> None:
-    if not _traced(value) and not (
-        np.all(np.greater_equal(value, 0)) and np.all(np.isfinite(value))
-    ):
-        raise ValueError(f"{name} must be at least 0 and finite, got {value}")

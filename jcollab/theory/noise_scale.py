@@ -126,8 +126,8 @@ def two_batches(small_square: Any, large_square: Any, small: int, large: int) ->
         >>> round(float(estimate.signal), 4), round(float(estimate.noise), 4)
         (1.0, 10.0)
     """
-    if not 1 <= small < large:
-        raise ValueError(f"small and large must be 1 <= small < large, got {small} and {large}")
+    checks.number("small", small, at_least=1)
+    checks.number("large", large, above=small)
     first, second = jnp.mean(jnp.asarray(small_square)), jnp.mean(jnp.asarray(large_square))
     signal = (large * second - small * first) / (large - small)
     return NoiseScale(signal, (first - second) / (1 / small - 1 / large))
@@ -162,8 +162,8 @@ def from_batches(
     Raises:
         ValueError: if a number is out of range.
     """
-    if not 1 <= small < large:
-        raise ValueError(f"small and large must be 1 <= small < large, got {small} and {large}")
+    checks.number("small", small, at_least=1)
+    checks.number("large", large, above=small)
     checks.count("repeats", repeats)
     gradient = _gradient(loss)
 
@@ -285,14 +285,9 @@ def critical(noise_ratio: Any, variance: Any = 0.0, accuracy: Any = 1.0) -> Any:
         >>> jc.theory.noise_scale.critical(9.0, variance=1.0, accuracy=0.5)
         11.0
     """
-    for name, value, fine in (
-        ("noise_ratio", noise_ratio, lambda v: v >= 0),
-        ("variance", variance, lambda v: v >= 0),
-        ("accuracy", accuracy, lambda v: v > 0),
-    ):
-        if not isinstance(value, jax.core.Tracer) and not np.all(fine(np.asarray(value))):
-            least = "positive" if name == "accuracy" else "at least 0"
-            raise ValueError(f"{name} must be {least}, got {value}")
+    checks.number("noise_ratio", noise_ratio, at_least=0)
+    checks.number("variance", variance, at_least=0)
+    checks.number("accuracy", accuracy, above=0)
     return noise_ratio + variance / accuracy
 
 
@@ -313,8 +308,7 @@ def suggest_batch_size(critical: float, *, efficiency: float = 0.5) -> int:
         >>> jc.theory.noise_scale.suggest_batch_size(9.0)
         11
     """
-    if not 0 <= critical < math.inf:
-        raise ValueError(f"critical must be at least 0 and finite, got {critical}")
+    checks.finite(at_least=0, critical=critical)
     checks.number("efficiency", efficiency, above=0, at_most=1)
     return max(1, math.floor((1 + critical) / efficiency - critical + 1e-9))
 
@@ -340,11 +334,9 @@ def suggest_learning_rate(
         >>> round(jc.theory.noise_scale.suggest_learning_rate(8, critical=8.0, base=0.1), 4)
         0.45
     """
-    for name, value, least in (
-        ("batch_size", batch_size, 1), ("delay", delay, 0), ("critical", critical, 0),
-    ):  # fmt: skip
-        if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) >= least):
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    checks.number("batch_size", batch_size, at_least=1)
+    checks.number("delay", delay, at_least=0)
+    checks.number("critical", critical, at_least=0)
     checks.number("base", base, above=0)
     return base * (1 + critical) / (1 + critical / batch_size + 2 * delay)
 

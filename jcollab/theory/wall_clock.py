@@ -13,6 +13,7 @@ import numpy as np
 
 from jcollab import checks
 from jcollab.theory import arrivals, second_moments
+from jcollab.theory.second_moments.recursions import spectrum
 
 RATES = np.geomspace(1 / 8, 4, 16)  # around the guess 1 / (L (1 + M/b + 2 tau))
 DRAWN = 200  # rounds over which the length of a round is averaged, where jobs are random
@@ -74,17 +75,17 @@ def compare(
         >>> next(iter(compare(np.ones(8), 5.0, eigenvalues=np.ones(20), target=1e-3)))
         'local 8'
     """
-    compute = np.atleast_1d(np.asarray(compute_time, float))
-    if compute.ndim != 1 or not np.all(compute > 0):
-        raise ValueError(f"compute_time must be positive, of shape [n], got {compute_time}")
+    compute, link = np.atleast_1d(np.asarray(compute_time, float)), np.asarray(link_time, float)
+    checks.number("compute_time", compute, above=0)
+    checks.number("link_time", link, at_least=0)
+    if compute.ndim != 1:
+        raise ValueError(f"compute_time must be of shape [n], got {compute.shape}")
     n = len(compute)
-    link = np.asarray(link_time, float)
-    if link.shape not in ((), (n,)) or not np.all(link >= 0):
-        raise ValueError(f"link_time must be at least 0, one or [n={n}], got {link_time}")
+    if link.shape not in ((), (n,)):
+        raise ValueError(f"link_time must be a number or [n={n}], got {link.shape}")
     link = np.broadcast_to(link, (n,))
     checks.number("target", target, above=0, below=1)
-    if not all(steps >= 1 for steps in local_steps):
-        raise ValueError(f"local_steps must be at least 1, got {local_steps}")
+    checks.number("local_steps", local_steps, at_least=1)
     checks.count("max_steps", max_steps)
     values = np.asarray(eigenvalues, float)
     key = jax.random.key(seed)
@@ -141,9 +142,7 @@ def noise_ratio(eigenvalues: Any) -> float:
     Raises:
         ValueError: if an eigenvalue is not positive.
     """
-    values = np.asarray(eigenvalues, float)
-    if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
-        raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
+    values = spectrum(eigenvalues)
     return float(1 + values.sum() / values.max())
 
 

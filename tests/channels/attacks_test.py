@@ -22,7 +22,7 @@ def attacked(attack, own, messages, weights, byzantine, sent=None):
 
 
 def inputs(number):
-    """The stored target and honest neighbours, and byzantine slots whose honest value is junk."""
+    """The stored target and honest neighbors, and byzantine slots whose honest value is junk."""
     messages = np.concatenate([STORED["good_neighbors"], np.full((number, 5), np.nan)])
     weights = STORED[f"dissensus_weights_nbyz{number}"][1:]
     byzantine = np.arange(4 + number) >= 4

@@ -38,7 +38,7 @@ def test_relay_sum_loses_values_and_counts_together(values, fill):
 
 
 def test_relay_sum_averages_everything_after_the_diameter(x64):
-    """On a reliable tree, a value that stays put is averaged exactly once it has travelled."""
+    """On a reliable tree, a value that stays put is averaged exactly once it has traveled."""
     x = np.random.default_rng(1).normal(size=(6, 2))
     outputs, state = drive(jc.relay_sum(GRAPHS["chain"]), [x] * 6)
     np.testing.assert_allclose(outputs[-1], np.broadcast_to(x.mean(0), x.shape), atol=1e-12)

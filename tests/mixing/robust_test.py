@@ -148,7 +148,7 @@ def test_a_server_with_any_rule(x64):
     liars = channels.byzantine(attacks.gaussian(1e6), BYZANTINE)
     for rule in (ag.krum(2), ag.geometric_median(), ag.trimmed_mean(2), ag.centered_clip(1.0)):
         assert np.abs(once(jc.server(rule, liars), x)).max() < 5
-    # self-centred: around the last result, which starts at the mean
+    # self-centered: around the last result, which starts at the mean
     center = np.asarray(x.mean(0))
     expected = center + sum(clip(v - center, 0.2) for v in np.asarray(x)) / N
     out = once(jc.server(ag.self_centered_clip(0.2)), x)

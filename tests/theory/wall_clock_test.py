@@ -11,7 +11,7 @@ def test_compare():
     )
     seconds = [alone[name].seconds for name in ("synchronous", "asynchronous", "local 2")]
     np.testing.assert_allclose(seconds, seconds[0], rtol=0.05)
-    # one straggler holds up rounds, not arrivals; a slow link favours local steps
+    # one straggler holds up rounds, not arrivals; a slow link favors local steps
     slow = jc.theory.wall_clock.compare(np.r_[np.ones(7), 30.0], eigenvalues=values, target=0.1)
     assert next(iter(slow)) == "asynchronous"
     drawn = jc.theory.wall_clock.compare(

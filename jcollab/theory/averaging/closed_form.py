@@ -19,7 +19,7 @@ def optimal_weight(
     covariance: Number = 0.0,
     local_bias: Number = 0.0,
 ) -> Number:
-    """The weight of the others that minimises :func:`risk`.
+    """The weight of the others that minimizes :func:`risk`.
 
         a* = (V_l - c + b_l (b_l - b_g)) / (V_l + V_g - 2 c + (b_g - b_l)^2)
 

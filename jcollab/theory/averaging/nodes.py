@@ -14,7 +14,7 @@ from jcollab.theory.averaging.estimates import sampling_variance
 
 
 def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) -> Any:
-    """The weights of M independent estimates that minimise :func:`multi_node_risk`.
+    """The weights of M independent estimates that minimize :func:`multi_node_risk`.
 
         A = diag(V) + b b',    w* = A^-1 1 / (1' A^-1 1)
 
@@ -23,7 +23,7 @@ def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) ->
     Args:
         variances: V ``[..., M]``, at least 0; at most one of M may be 0.
         biases: b ``[..., M]``, relative to the client's target; 0 for its own estimate.
-        simplex: whether no weight may be negative: the quadratic programme over the simplex, by
+        simplex: whether no weight may be negative: the quadratic program over the simplex, by
             non-negative least squares. Its derivatives are those at the same set of positive
             weights.
 
@@ -158,7 +158,7 @@ def _solve(xp: Any, v: Any, b: Any, support: Any) -> Any:
 def _positive(v: Any, b: Any) -> np.ndarray:
     """Which weights are positive in the best average over the simplex.
 
-    ``min u'Au + (1'u - 1)^2`` over u >= 0 has the same direction as the programme, since for each
+    ``min u'Au + (1'u - 1)^2`` over u >= 0 has the same direction as the program, since for each
     sum of u the first term is smallest there.
     """
     import scipy.optimize  # slow to import

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jcollab import checks
+
 
 def delayed_moments(
     learning_rate: Any,
@@ -166,9 +168,7 @@ def local_moments(
         ValueError: if an argument is out of range.
     """
     check(label_noise=label_noise, steps=rounds)
-    for name, value in (("n", n), ("local_steps", local_steps)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    checks.counts(n=n, local_steps=local_steps)
     values = spectrum(eigenvalues)
     rate = rates_of(learning_rate)[..., None]
     moments = np.broadcast_to(np.asarray(start, float), (*rate.shape[:-1], len(values)))
@@ -189,17 +189,16 @@ def local_moments(
 
 def rates_of(learning_rate: Any) -> np.ndarray:
     """Learning rates as an array; ValueError if one is negative."""
-    rate = np.asarray(learning_rate, float)
-    if not np.all(rate >= 0):
-        raise ValueError(f"learning_rate must be at least 0, got {learning_rate}")
-    return rate
+    checks.number("learning_rate", learning_rate, at_least=0)
+    return np.asarray(learning_rate, float)
 
 
 def spectrum(eigenvalues: Any) -> np.ndarray:
     """Eigenvalues ``[d]``; ValueError if one is not positive."""
     values = np.asarray(eigenvalues, float)
-    if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
-        raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
+    checks.number("eigenvalues", values, above=0)
+    if values.ndim != 1 or values.size < 1:
+        raise ValueError(f"eigenvalues must be of shape [d], got {values.shape}")
     return values
 
 
@@ -208,16 +207,15 @@ def delays_over(delay: Any, steps: int) -> np.ndarray:
     delays = np.asarray(delay)
     if delays.dtype.kind not in "iu":
         raise TypeError(f"delay must be a whole number, or [T] of them, got {delay!r}")
-    if delays.ndim > 1 or np.any(delays < 0):
-        raise ValueError(f"delay must be at least 0, one or [T], got {delay}")
-    if delays.ndim and len(delays) < steps:
-        raise ValueError(f"delay must hold steps={steps} of them, got {len(delays)}")
+    checks.number("delay", delays, at_least=0)
+    if delays.ndim > 1 or (delays.ndim and len(delays) < steps):
+        raise ValueError(
+            f"delay must be a number, or steps={steps} of them, got shape {delays.shape}"
+        )
     return np.broadcast_to(delays, (max(steps, 1),)) if delays.ndim == 0 else delays[:steps]
 
 
 def check(**values: Any) -> None:
     """ValueError for a number that is negative, or a batch below 1."""
     for name, value in values.items():
-        least = 1 if name == "batch_size" else 0
-        if not value >= least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        checks.number(name, value, at_least=1 if name == "batch_size" else 0)

@@ -201,7 +201,7 @@ BAD = [
     (
         lambda: jc.theory.arrivals.simulate(KEY, 3, [1.0, 0.0]),
         ValueError,
-        "compute_time must be positive",
+        "compute_time must be finite and positive",
     ),
     (
         lambda: jc.theory.arrivals.simulate(KEY, 3, []),
@@ -211,7 +211,7 @@ BAD = [
     (
         lambda: jc.theory.arrivals.simulate(KEY, 3, [1.0], link_time=-1.0),
         ValueError,
-        "link_time must be at least 0",
+        "link_time must be finite and at least 0",
     ),
     (
         lambda: jc.theory.arrivals.simulate(KEY, 9, [1.0, 2.0], leaves=3.0),
@@ -229,7 +229,7 @@ BAD = [
         ValueError,
         r"probability must be in \[0, 1\]",
     ),
-    (lambda: jc.theory.arrivals.gamma(0.0), ValueError, "shape must be positive"),
+    (lambda: jc.theory.arrivals.gamma(0.0), ValueError, "shape must be finite and positive"),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), []),
         (ValueError, TypeError),
