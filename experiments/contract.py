@@ -6,8 +6,8 @@ A module of a paper's folder is an experiment (:mod:`experiments.headers` finds 
   line;
 * ``PRESETS``, configurations by name, each described in the docstring of the module;
 * ``SMOKE``, by preset the fields that make it end in seconds, for ``--smoke``;
-* ``run(config, context) -> rows``, dictionaries of numbers and texts;
-* ``claims(config, rows)``, a list of :class:`Claim`;
+* ``run(config, context)``, which gives rows, dictionaries of numbers and texts, that are logged;
+* ``claims(config, rows)``, which gives :class:`Claim` after :class:`Claim`;
 * ``figures(config, rows, context)``, which draws with ``context.save``;
 * where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 """
@@ -31,6 +31,7 @@ from experiments import headers
 
 CHECKPOINTS = "checkpoints"
 Row = dict[str, Any]
+Rows = Iterable[Row]
 
 
 def load(paper: str, preset: str) -> types.ModuleType:
@@ -81,6 +82,9 @@ class Claim:
         object.__setattr__(self, "holds", bool(self.holds))
         if isinstance(self.measured, (np.generic, np.ndarray)):
             object.__setattr__(self, "measured", self.measured.item())
+
+
+Claims = Iterable[Claim]
 
 
 def at_least(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:

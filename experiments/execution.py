@@ -80,12 +80,15 @@ def execute(
         context = Context(
             out, progress, smoke, stop, on_divergence=on_divergence, tensorboard=events
         )
-        rows = [plain(row) for row in module.run(config, context)]
+        rows = []
+        for row in module.run(config, context):
+            rows.append(plain(row))
+            context.log().write(rows[-1])
     finished = not stop.is_set()
     if finished:
         with plots.style():
             module.figures(config, rows, context)
-    claims = module.claims(config, rows) if finished and not smoke else []
+    claims = [*module.claims(config, rows)] if finished and not smoke else []
     summary = {
         "experiment": paper,
         "preset": preset,

@@ -119,7 +119,7 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
         return summary["claims"]
     try:
         fields = {field: _frozen(value) for field, value in config.items()}
-        claims = module.claims(module.Config(**fields), summary["results"])
+        claims = [*module.claims(module.Config(**fields), summary["results"])]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: rows are not those of {summary['experiment']} {summary['preset']} as it is "

@@ -19,7 +19,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Context, Row, pivot
+from experiments.contract import Claim, Claims, Context, Row, Rows, pivot
 from experiments.fields import Bound, Count, Positive
 from jcollab import plots
 
@@ -70,17 +70,16 @@ SMALL = {"rules": ("SCClip 0.1", "TM 1 + bucketing"), "attacks": ("ALIE 10", "LF
 SMOKE = {"attacks": _training.SMALL | SMALL | {"byzantine": 1, "alpha": None}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every rule under every attack."""
     graph: Any = GRAPHS[config.graph](config.n, config.seed)
     if config.graph != "malicious ring":
         graph = jc.topology.choose_byzantine(graph, config.byzantine, seed=config.seed)
     dirichlet = functools.partial(jc.data.dirichlet, alpha=config.alpha)
     deal = None if config.alpha is None else dirichlet
-    rows, tags = [], {"graph": config.graph}
     for rule in context.cases(config.rules):
-        rows += _training.train(context, config, graph, deal, rule, config.attacks, tags)[0]
-    return rows
+        tags = {"graph": config.graph}
+        yield from _training.train(context, config, graph, deal, rule, config.attacks, tags)[0]
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -88,19 +87,17 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return pivot(rows, "rule", "attack", "mean_accuracy")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Gossip breaks under some attack; clipping with a small radius under none."""
-    results = []
     for rule in config.rules:
         worst, attack = min((r["mean_accuracy"], r["attack"]) for r in rows if r["rule"] == rule)
         measured = f"{worst:.3f} under {attack}"
         if rule == "Gossip" and any(attack != "none" for attack in config.attacks):
             claim = "Gossip breaks under some attack (mean accuracy of honest clients)"
-            results.append(Claim(claim, f"< {USEFUL}", measured, worst < USEFUL))
+            yield Claim(claim, f"< {USEFUL}", measured, worst < USEFUL)
         elif rule == "SCClip 0.1":
             claim = f"{rule} bears every attack (mean accuracy of honest clients)"
-            results.append(Claim(claim, f">= {USEFUL}", measured, worst >= USEFUL))
-    return results
+            yield Claim(claim, f">= {USEFUL}", measured, worst >= USEFUL)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, pivot
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_least, at_most, pivot
 from experiments.fields import Bound, Count, Settings
 from jcollab import aggregators, plots
 from jcollab.core import Receiver, Round
@@ -105,11 +105,10 @@ PRESETS = {"consensus": Config()}
 SMOKE = {"consensus": {"deltas": (0.1, 0.4), "betas": (0.267, 0.12), "rounds": 10}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """All cases of a defense in one program."""
     cases = [(d, b, chain_matrix(b, d)) for d in config.deltas for b in config.betas]
     cases = [case for case in cases if case[-1] is not None]
-    rows: list[Row] = []
     for defense in context.cases(config.defenses, description="consensus"):
         with jax.enable_x64(True):
             traces = _values(defense, [matrix for *_, matrix in cases], config)
@@ -120,9 +119,8 @@ def run(config: Config, context: Context) -> list[Row]:
             row |= {"p": gap**2, "spectral_gap": gap, "error": errors[-1]}
             for t in {0, 1, 10, 100}.intersection(range(config.rounds + 1)):
                 row |= {f"error_T{t}": errors[t], f"consensus_T{t}": distances[t]}
-            rows.append(row | dict(zip(("x2", "x3", "x4", "x5"), trace[-1], strict=True)))
-            context.log().write(rows[-1] | {"errors": errors, "consensus_distances": distances})
-    return rows
+            yield row | dict(zip(("x2", "x3", "x4", "x5"), trace[-1], strict=True))
+            context.log().write(row | {"errors": errors, "consensus_distances": distances})
 
 
 def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndarray:
@@ -155,25 +153,23 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return pivot(rows, "defense beta", "delta_max", "error")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Clipping reaches the honest mean where the byzantine are few beside gamma; medians never."""
-    results = []
     first = ((START[~BYZANTINE] - MEAN) ** 2).mean()
     for defense in ("Median", "TM"):
         changes = [abs(row["error"] - first) for row in rows if row["defense"] == defense]
         if changes:
             claim = f"{defense} stays where it is, in every case (largest change of the error)"
-            results.append(Claim(claim, "0", max(changes), max(changes) == 0))
+            yield Claim(claim, "0", max(changes), max(changes) == 0)
     clipped = [(_ratio(row), row["error"]) for row in rows if row["defense"] == "SCClip"]
     if len(clipped) > 2:
         claim = "SCClip: the error grows with delta_max / gamma^2 (rank correlation)"
         rank = scipy.stats.spearmanr(*zip(*clipped, strict=True)).statistic
-        results.append(at_least(claim, rank, 0.9))
+        yield at_least(claim, rank, 0.9)
         small = [error for ratio, error in clipped if ratio <= 10]
         if small:
             claim = "SCClip: the mean is reached where delta_max <= 10 gamma^2 (largest error)"
-            results.append(at_most(claim, max(small), 1e-3))
-    return results
+            yield at_most(claim, max(small), 1e-3)
 
 
 def _ratio(row: Row) -> float:

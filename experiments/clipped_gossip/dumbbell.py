@@ -29,7 +29,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Context, Row, at_least
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_least
 from experiments.drawing import draw_curves
 
 RULES = ("SCClip 1", "Gossip", "GM", "TM 1", "MOZI 0.99")
@@ -106,11 +106,10 @@ def split_by_clique(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
     return parts
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every rule on every split with every remedy."""
     remedies = {"iid": ("none",), "noniid": config.remedies}
     places = [(split, remedy) for split in config.splits for remedy in remedies[split]]
-    rows: list[Row] = []
     for (split, remedy), rule in context.cases(places, config.rules):
         edges = int(remedy in ("random edge", "both"))
         graph = jc.topology.dumbbell(config.clique, 0, edges, seed=config.seed)
@@ -123,15 +122,13 @@ def run(config: Config, context: Context) -> list[Row]:
         known = RULES.index(rule) if config.dataset == "mnist" and rule in RULES else None
         row["paper_clique1"] = None if known is None else PAPER_CLIQUE1[split, remedy][known]
         row["paper_global"] = None if known is None else PAPER_ALL[split, remedy][known]
-        rows.append(row | {"rule": rule})
+        yield row | {"rule": rule}
         title = split + f" + {remedy}" * (remedy != "none")
         context.kept.setdefault(title, {})[rule] = curves["none"]
-    return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Clipping keeps what gossip shares across the bridge; the other rules cut it."""
-    results = []
     own = [row for row in rows if (row["split"], row["remedy"]) == ("noniid", "none")]
     clique = {row["rule"]: row["clique1_accuracy"] for row in own}
     gossip = clique.pop("Gossip", None)
@@ -139,11 +136,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         behind = gossip - value
         if rule.startswith("SCClip"):
             claim = f"{rule} lets clique 1 learn from the other as gossip does (noniid)"
-            results.append(Claim(claim, "within 0.05", behind, abs(behind) <= 0.05))
+            yield Claim(claim, "within 0.05", behind, abs(behind) <= 0.05)
         else:
             claim = f"{rule} keeps the cliques apart (noniid, clique 1 behind gossip)"
-            results.append(at_least(claim, behind, 0.05))
-    return results
+            yield at_least(claim, behind, 0.05)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

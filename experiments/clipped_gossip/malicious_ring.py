@@ -15,7 +15,7 @@ import itertools
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Context, Row, above, at_most
+from experiments.contract import Claims, Context, Row, Rows, above, at_most
 from experiments.drawing import draw_curves
 
 # final accuracy of the averaged honest model in the authors' logs, without and with a majority
@@ -43,38 +43,34 @@ SMALL = {"rules": ("SCClip 0.1",), "honest": 3, "majorities": (False,)}
 SMOKE = {"malicious_ring": _training.SMALL | SMALL}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every rule with and without an honest majority."""
-    rows: list[Row] = []
     for majority, rule in context.cases(config.majorities, config.rules):
         graph = jc.topology.malicious_ring(config.honest, honest_majority=majority)
         tags = {"honest_majority": majority}
         trained, curves = _training.train(context, config, graph, None, rule, config.attacks, tags)
         paper = dict(zip(PAPER_ATTACKS, PAPER.get(rule, ((), ()))[majority], strict=False))
-        rows += [row | {"paper": paper.get(row["attack"])} for row in trained]
+        yield from [row | {"paper": paper.get(row["attack"])} for row in trained]
         for attack, curve in curves.items():
             title = f"{attack}, {'' if majority else 'no '}honest majority"
             context.kept.setdefault(title, {})[rule] = curve
-    return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Self-centered clipping survives all attacks; geometric median and trimmed mean do not."""
-    results = []
     for majority, rule in itertools.product(config.majorities, config.rules):
         own = [r for r in rows if (r["honest_majority"], r["rule"]) == (majority, rule)]
         least = min(row["global_accuracy"] for row in own)
         where = "with" if majority else "without"
         if rule.startswith("SCClip"):
             claim = f"{rule} stays above 88 % under every attack, {where} an honest majority"
-            results.append(above(claim, least, 0.88))
+            yield above(claim, least, 0.88)
         elif rule.startswith("MOZI"):
             claim = f"{rule} fares well here, as in the authors' logs, {where} a majority"
-            results.append(above(claim, least, 0.88))
+            yield above(claim, least, 0.88)
         elif rule == "GM" or rule.startswith("TM"):
             claim = f"{rule} collapses under an attack, {where} an honest majority"
-            results.append(at_most(claim, least, CONSTANT))
-    return results
+            yield at_most(claim, least, CONSTANT)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -15,7 +15,7 @@ import itertools
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Context, Row, at_least
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_least
 from experiments.drawing import draw_curves
 from experiments.fields import Count, Positive, Probability
 
@@ -40,10 +40,9 @@ PRESETS = {"two_cliques": Config()}
 SMOKE = {"two_cliques": _training.SMALL | {"strengths": (0.0, 1.0), "clique": 3}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains at every strength of the byzantine link, on data sorted by label as in the paper."""
     train, deal = _training.train, jc.data.by_label
-    rows: list[Row] = []
     for rule, weight in context.cases(config.rules, config.strengths):
         graph = jc.topology.two_cliques(config.clique, 1, weight)
         delta = jc.topology.delta_max(graph.topology, graph.byzantine)
@@ -51,15 +50,13 @@ def run(config: Config, context: Context) -> list[Row]:
         trained, curves = train(context, config, graph, deal, rule, attacks, {"delta_max": delta})
         for row in trained:
             known = PAPER.get(weight) if row["attack"] == "Dissensus 1.5" else None
-            rows.append(row | {"paper_global": known})
+            yield row | {"paper_global": known}
         label = rf"$\delta_{{max}}$ = {delta:g}" + f", {rule}" * (len(config.rules) > 1)
         context.kept[label] = curves[config.attacks[0]]
-    return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The more weight the byzantine client has, the worse the honest model."""
-    results = []
     for rule in config.rules:
         own = [r for r in rows if r["rule"] == rule and r["attack"] == config.attacks[0]]
         own = sorted(own, key=lambda row: row["delta_max"])
@@ -69,10 +66,9 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         measured = ", ".join(f"{row['delta_max']:g}: {row['global_accuracy']:.3f}" for row in own)
         claim = f"{rule}: accuracy falls with delta_max"
         falls = all(a >= b - 0.03 for a, b in itertools.pairwise(accuracy))
-        results.append(Claim(claim, "each at most .03 above the one before", measured, falls))
+        yield Claim(claim, "each at most .03 above the one before", measured, falls)
         claim = f"{rule}: accuracy lost from the smallest to the largest delta_max"
-        results.append(at_least(claim, accuracy[0] - accuracy[-1], 0.3, note="0.69"))
-    return results
+        yield at_least(claim, accuracy[0] - accuracy[-1], 0.3, note="0.69")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

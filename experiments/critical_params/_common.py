@@ -13,7 +13,7 @@ import scipy.interpolate
 import scipy.optimize
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, columns
+from experiments.contract import Claim, Claims, Context, Row, Rows, between, columns
 from jcollab import plots
 from jcollab.theory import noise_scale, second_moments
 
@@ -186,9 +186,9 @@ def _run_until_best(
 
 def measure(
     problem: Problem, config: Any, guess: float, seeds: jax.Array, context: Context
-) -> list[Row]:
+) -> Rows:
     """Tuned steps for every batch and every delay, and the estimate at the target."""
-    log, rows, every, rate = context.log(), [], [], guess
+    every, rate = [], guess
     cases = [("batch", b) for b in sorted({1, *config.batches})]
     cases += [("delay", tau) for tau in sorted({0, *config.delays})]
     for kind, size in context.cases(cases, description=problem.name):
@@ -200,13 +200,10 @@ def measure(
             tuned = tune(problem, build, rate, seeds, context, delay + 1, batch)
         every.append(tuned)
         row = {"problem": problem.name, "kind": kind, "size": size, "steps": tuned and tuned.steps}
-        rows.append(row | {"learning_rate": tuned and tuned.learning_rate})
-        log.write(rows[-1])
+        yield row | {"learning_rate": tuned and tuned.learning_rate}
         rate = tuned.learning_rate if tuned else rate
     if not context.stop.is_set() and every[0]:
-        rows.append(estimate(problem, every[0].params))
-        log.write(rows[-1])
-    return rows
+        yield estimate(problem, every[0].params)
 
 
 def estimate(problem: Problem, models: Any) -> Row:
@@ -268,16 +265,14 @@ def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
     return columns(own, "size steps")
 
 
-def claims(config: Any, rows: list[Row]) -> list[Claim]:
+def claims(config: Any, rows: list[Row]) -> Claims:
     """Every estimate within a factor of 2 of the measured knees."""
-    results = []
     for line in knees(rows):
         for kind in KINDS:
             knee = line.get(f"{kind}_knee")
             if knee and "estimated" in line:
                 claim = f"{line['problem']}: estimated critical parameter over the measured {kind}"
-                results.append(between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2))
-    return results
+                yield between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2)
 
 
 def shown(config: Any, rows: list[Row]) -> list[Row]:

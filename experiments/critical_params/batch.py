@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, columns, pivot, within
+from experiments.contract import Claims, Context, Row, Rows, between, columns, pivot, within
 from experiments.critical_params._common import monte_carlo, within_errors
 from experiments.fields import Bound, Count, Fraction, NonNegative, Settings
 from jcollab import plots
@@ -57,17 +57,14 @@ PRESETS = {"batch": Config()}
 SMOKE = {"batch": {"batches": (1, 8, 64), "runs": 50, "monte_carlo": 1, "noise_ratios": (9.0,)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Tuned steps for every problem and batch, then mini-batch SGD on Gaussian least squares."""
-    rows = exact(config)
+    yield from exact(config)
     for d, b in context.cases(MONTE_CARLO[: config.monte_carlo]):
         rate = second_moments.tuned(d + 1, batch_size=b).learning_rate
         (simulated,) = monte_carlo(config, d, rate, (config.steps,), b)
         del simulated["time"]
-        rows.append({"table": "T1", "problem": f"Monte Carlo d={d}", "batch": b} | simulated)
-    for row in rows:
-        context.log().write(row)
-    return rows
+        yield {"table": "T1", "problem": f"Monte Carlo d={d}", "batch": b} | simulated
 
 
 def exact(config: Config) -> list[Row]:
@@ -93,9 +90,8 @@ def exact(config: Config) -> list[Row]:
     return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The recorded tables to 1 %, the Monte Carlo to 3 standard errors, the knees."""
-    results = []
     recorded = RECORDED if (config.condition, config.accuracy) == (50, 0.01) else {}
     for (table, problem, name), (batches, values) in recorded.items():
         own = {r["batch"]: r[name] for r in _of(rows, table, problem)}
@@ -103,14 +99,13 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         if off:
             worst = max(off, key=abs)
             claim = f"{table}, {problem}: the recorded {name.replace('_', '-').rstrip('s')}s"
-            results.append(within(claim, worst, 0.01))
+            yield within(claim, worst, 0.01)
     claim = "T1, {problem}, b={batch}: Monte Carlo of the second moment"
-    results += [within_errors(claim.format(**row), row) for row in rows if "measured" in row]
+    yield from [within_errors(claim.format(**row), row) for row in rows if "measured" in row]
     for problem in SPECTRA:
         last = _of(rows, "T1b", problem)[-1]
         claim = f"T1b, {problem}: largest speed-up over the predicted 1 + M"
-        results.append(between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5))
-    return results
+        yield between(claim, last["speed_up"] / (1 + last["knee"]), 1 / 2.5, 2.5)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

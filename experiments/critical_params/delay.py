@@ -15,7 +15,7 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, columns, within
+from experiments.contract import Claim, Claims, Context, Row, Rows, columns, within
 from experiments.critical_params._common import monte_carlo, within_errors
 from experiments.fields import Bound, Count, Natural, NonNegative, Settings
 from jcollab import plots
@@ -44,9 +44,8 @@ PRESETS = {"delay": Config()}
 SMOKE = {"delay": {"delays": (0, 3), "noise_ratios": (9.0, 99.0), "runs": 50}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Tuned steps for every M and delay, then ``tau + 1`` clients on Gaussian least squares."""
-    rows: list[Row] = []
     cases = context.cases(config.noise_ratios, sorted(config.delays), description="tuning")
     for m, tau in cases:
         rate, _, steps = second_moments.tuned(m, delay=tau)
@@ -55,23 +54,20 @@ def run(config: Config, context: Context) -> list[Row]:
         slow = steps / first if m and first else None
         row = {"M": m, "delay": tau, "ratio": tau / (1 + m), "steps": steps, "slowdown": slow}
         row |= {"rate_times_1_plus_M": rate * (1 + m), "speed_up": slow and (tau + 1) / slow}
-        rows.append(row)
-        context.log().write(row)
+        yield row
     if not context.stop.is_set():
         simulated = monte_carlo(config, D, RATE, TIMES, delay=TAU)
-        rows += [{"M": D + 1.0, "delay": TAU} | row for row in simulated]
-    return rows
+        yield from [{"M": D + 1.0, "delay": TAU} | row for row in simulated]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The recorded table, the collapse, no free delay without noise, the Monte Carlo."""
-    results = []
     tuned = {(r["M"], r["delay"]): r for r in rows if "steps" in r}
     off = {k: tuned[k]["steps"] / v - 1 for k, v in RECORDED.items() if k in tuned}
     if off:
         worst = max(off, key=lambda k: abs(off[k]))
         measured = f"{off[worst]:+.3%} at M, tau = {worst}"
-        results.append(within("T2: recorded steps (largest deviation)", off[worst], 0.01, measured))
+        yield within("T2: recorded steps (largest deviation)", off[worst], 0.01, measured)
     slow = {key: row["slowdown"] for key, row in tuned.items()}
     same = [tau for m, tau in slow if m == 9 and tau and (99, 10 * tau) in slow]
     if same:
@@ -79,15 +75,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         worst = int(np.argmax(high / low))
         gap = high[worst] / low[worst] - 1
         claim = "slowdowns of M = 9 and M = 99 at equal tau / (1 + M) agree"
-        results.append(within(claim, gap, 0.02, f"{gap:.2%} at {same[worst] / 10:g}"))
+        yield within(claim, gap, 0.02, f"{gap:.2%} at {same[worst] / 10:g}")
     still = [r["steps"] / (tau + 1) for (m, tau), r in tuned.items() if m == 0 and tau >= 3]
     if still:
         low, high = min(still), max(still)
         claim = "without noise no delay is free: T = 6.9 (tau + 1)"
         fine = low >= 0.85 * 6.9 and high <= 1.15 * 6.9
-        results.append(Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine))
+        yield Claim(claim, "within 15% from tau = 3", f"{low:.2f} to {high:.2f}", fine)
     claim = "Monte Carlo of asynchronous SGD, M=9, tau=10, t={time}"
-    return results + [within_errors(claim.format(**r), r) for r in rows if "measured" in r]
+    yield from [within_errors(claim.format(**r), r) for r in rows if "measured" in r]
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

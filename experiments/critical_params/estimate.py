@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, within
+from experiments.contract import Claims, Context, Row, Rows, within
 from experiments.critical_params._common import within_errors
 from experiments.fields import Count, Settings
 from jcollab import plots
@@ -50,7 +50,7 @@ PRESETS = {"estimate": Config()}
 SMOKE = {"estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "trajectory": 10}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Two batch sizes and per-sample covariance at a point, a regression along a trajectory."""
     d, m, variance = config.dimension, config.dimension + 1.0, config.dimension * config.label_noise
     problem = jc.data.synthetic.gaussian_regression(np.ones(d), label_noise=config.label_noise)
@@ -77,10 +77,10 @@ def run(config: Config, context: Context) -> list[Row]:
     m, variance = noise_scale.fit(signal, noise, weights=1 / noise**2)
     along = {"ratio": noise_scale.critical(m, variance, SQUARE), "samples": len(part.y)}
     along |= {"estimator": "regression along a trajectory", "noise_ratio": m, "variance": variance}
-    rows = [exact, two, covariance, along]
-    for row in rows:
-        context.log().write(row)
-    return rows
+    yield exact
+    yield two
+    yield covariance
+    yield along
 
 
 def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) -> Row:
@@ -106,25 +106,21 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
     return row | {"standard_error": error, "samples": count * config.large}
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The exact value, and every estimate near it."""
     exact = rows[0]["ratio"]
-    results = []
     if (config.dimension, config.label_noise) == (20, 0.25):
         note = f"of {RECORDED}"
-        results.append(
-            within("C of the recorded case", exact / RECORDED - 1, 0.01, exact, note=note)
-        )
+        yield within("C of the recorded case", exact / RECORDED - 1, 0.01, exact, note=note)
     for row in rows[1:]:
         claim, off = f"{row['estimator']}: C", row["ratio"] / exact - 1
         measured, note = f"{row['ratio']:.3f} ({off:+.1%})", f"of {exact:.3f}"
-        results.append(within(claim, off, 0.05, measured, note=note))
+        yield within(claim, off, 0.05, measured, note=note)
         if "standard_error" in row:
-            results.append(within_errors(claim, row | {"measured": row["ratio"], "exact": exact}))
+            yield within_errors(claim, row | {"measured": row["ratio"], "exact": exact})
         if "variance" in row:
             off = row["variance"] / rows[0]["variance"] - 1
-            results.append(within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}"))
-    return results
+            yield within(f"{row['estimator']}: sigma^2", off, 0.1, f"{off:+.1%}")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Context, Row, Rows
 from experiments.critical_params import _common as common
 from experiments.fields import Count, Fraction, Natural, Positive, Settings
 
@@ -55,16 +55,14 @@ def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
     return jc.data.Dataset(x.astype(np.float32), y[: len(x)].astype(np.int32))
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Knees of every data set."""
-    rows: list[Row] = []
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for name in context.cases(config.datasets):
         examples = tabular(name, config.examples, config.seed)
         outputs, l2 = int(examples.y.max()) + 1, config.regularization
         problem = common.logistic(name, examples, outputs, l2, config.target, config.max_steps)
-        rows += common.measure(problem, config, 0.1, seeds, context)
-    return rows
+        yield from common.measure(problem, config, 0.1, seeds, context)
 
 
 claims, shown = common.claims, common.shown

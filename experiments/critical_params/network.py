@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above
+from experiments.contract import Claims, Context, Row, Rows, above
 from experiments.critical_params import _common as common
 from experiments.fields import EMPTY, Count, Natural, Settings
 
@@ -51,7 +51,7 @@ SMALL = {"channels": (2,), "hidden": 4, "batches": (1,), "delays": (0,), "exampl
 SMOKE = {"network": SMALL | {"num_seeds": 1, "max_steps": 20, "losses": (2.29, 2.2, 2.1)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Both stages: from a fresh network, and from one that has been trained."""
     images = jc.data.load(config.dataset)
     chosen = np.random.default_rng(config.seed).permutation(len(images.y))[: config.examples]
@@ -63,26 +63,26 @@ def run(config: Config, context: Context) -> list[Row]:
     part = np.random.default_rng(0).permutation(len(chosen))[:EVALUATED]
     name, steps = f"early: loss {early:g}", config.max_steps
     stage = common.Problem(name, loss, examples, fresh, 0.0, early, steps, 5, part)
-    rows = common.measure(stage, config, 0.05, seeds, context)
+    yield from common.measure(stage, config, 0.05, seeds, context)
     training = stage._replace(evaluated=slice(EVALUATED), target=between, width=3)
     build, batch = functools.partial(common.delayed_sgd, loss), min(16, len(chosen))
     trained = common.tune(training, build, 0.2, seeds[:1], context, b=batch)
     if trained is None:
-        return rows
+        return
     start = jax.tree.map(lambda leaf: leaf[0], trained.params)
     name = f"late: loss {between:g} to {late:g}"
     stage = stage._replace(name=name, start=start, target=late)
-    return rows + common.measure(stage, config, 0.05, seeds, context)
+    yield from common.measure(stage, config, 0.05, seeds, context)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Estimates within a factor of 2, and noise over signal that grows during training."""
-    results, lines = common.claims(config, rows), common.knees(rows)
+    yield from common.claims(config, rows)
+    lines = common.knees(rows)
     if len(lines) == 2 and all("batch_knee" in line for line in lines):
         growth = lines[1]["batch_knee"] / lines[0]["batch_knee"]
         claim = "the measured critical batch grows during training (late over early)"
-        results.append(above(claim, growth, 1))
-    return results
+        yield above(claim, growth, 1)
 
 
 shown = common.shown

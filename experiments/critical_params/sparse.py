@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, columns, within
+from experiments.contract import Claim, Claims, Context, Row, Rows, columns, within
 from experiments.critical_params import _common as common
 from experiments.fields import Count, Natural, Settings, Share
 from jcollab import plots
@@ -52,15 +52,12 @@ SMALL = {"dimension": 8, "runs": 20, "features": 8, "examples": 32, "delays": (0
 SMOKE = {"sparse": SMALL | {"densities": (0.5,), "num_seeds": 2, "max_steps": 30}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """The one-hot problem, then logistic regression of several densities."""
-    rows: list[Row] = []
-    log, d = context.log(), config.dimension
+    d = config.dimension
     for delay, rate in context.cases(RECORDED):
         simulated = common.monte_carlo(config, d, rate, (d, 3 * d, 6 * d), delay=delay, sparse=True)
-        rows += [{"problem": "one-hot", "delay": delay, "rate": rate} | row for row in simulated]
-    for row in rows:
-        log.write(row)
+        yield from [{"problem": "one-hot", "delay": delay, "rate": rate} | row for row in simulated]
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     cases = context.cases(config.densities, sorted({0, *config.delays}), description="logistic")
     for density, delay in cases:
@@ -78,9 +75,7 @@ def run(config: Config, context: Context) -> list[Row]:
         if tuned and delay == 0:
             there = common.estimate(problem, tuned.params)
             row |= {name: there[name] for name in ("estimated", "smoothness")}
-        rows.append(row)
-        log.write(row)
-    return rows
+        yield row
 
 
 def classification(config: Config, density: float) -> common.Problem:
@@ -98,16 +93,15 @@ def classification(config: Config, density: float) -> common.Problem:
     return common.logistic("", examples, 1, REGULARIZATION, TARGET, config.max_steps)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The recorded moments, the Monte Carlo, and knees that grow with sparsity."""
-    results = []
     for row in (row for row in rows if row["problem"] == "one-hot"):
         label = f"one-hot, tau={row['delay']}, t={row['time']}"
         if config.dimension == 100:
             recorded = RECORDED[row["delay"], row["rate"]][(100, 300, 600).index(row["time"])]
             off = row["exact"] / recorded - 1
-            results.append(within(f"{label}: recorded E x_j^2", off, 0.01))
-        results.append(common.within_errors(f"{label}: Monte Carlo", row))
+            yield within(f"{label}: recorded E x_j^2", off, 0.01)
+        yield common.within_errors(f"{label}: Monte Carlo", row)
     steps = {(r["density"], r["delay"]): r["steps"] for r in rows if r["problem"] == "logistic"}
     most = max(config.delays)
     pairs = [(steps[density, most], steps[density, 0]) for density in sorted(config.densities)]
@@ -115,10 +109,8 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     if len(costs) > 1:
         claim = f"logistic: the sparser the data, the less delay {most} costs"
         measured = ", ".join(f"{cost:.2f}" for cost in costs)
-        results.append(
-            Claim(claim, "slowdown rises with density", measured, costs == sorted(costs))
-        )
-    return results + common.claims(config, _as_delays(rows))
+        yield Claim(claim, "slowdown rises with density", measured, costs == sorted(costs))
+    yield from common.claims(config, _as_delays(rows))
 
 
 def _as_delays(rows: list[Row]) -> list[Row]:

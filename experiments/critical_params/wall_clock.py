@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, between, columns, pivot
+from experiments.contract import Claim, Claims, Context, Row, between, columns, pivot
 from experiments.fields import Bound, Count, NonNegative, Settings
 from jcollab import plots
 
@@ -64,13 +64,11 @@ def run(config: Config, context: Context) -> list[Row]:
     alone = min((r["seconds"] for r in rows if r["n"] == 1 and r["seconds"]), default=0.0)
     for row in rows:
         row["speed_up"] = alone / row["seconds"] if row["seconds"] else None
-        context.log().write(row)
     return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Who wins where, and the knee."""
-    results = []
     first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
     knee = jc.theory.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
@@ -82,15 +80,14 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         contests[slow, few] = f"links of {slow:g} jobs", "local SGD"
     for (link, n), (where, expected) in contests.items():
         claim, method = f"{where}, n={n}: first at the target", first[link, n]
-        results.append(Claim(claim, expected, method, method.split()[0] == expected.split()[0]))
+        yield Claim(claim, expected, method, method.split()[0] == expected.split()[0])
     # half as useful: a batch of M + 2, and the delay n - 1 at which steps double
     for method, predicted in (("synchronous", knee + 2), ("asynchronous", 1 + TWICE * (1 + knee))):
         own = [r for r in rows if (r["link"], r["method"]) == (config.links[0], method)]
         half = half_as_useful(own, method)
         if half is not None:
             claim = f"{method}: n at which a client is half as useful in steps"
-            results.append(between(f"{claim}, over {predicted:.1f}", half / predicted, 0.5, 2))
-    return results
+            yield between(f"{claim}, over {predicted:.1f}", half / predicted, 0.5, 2)
 
 
 def half_as_useful(rows: list[Row], method: str) -> float | None:

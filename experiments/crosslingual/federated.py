@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages
+from experiments.contract import Claims, Context, Row, Rows, at_least, averages
 from experiments.crosslingual import _common as common
 from experiments.fields import Bound, Count
 from jcollab.text import pair_training
@@ -50,7 +50,7 @@ PRESETS = {"federated": Config(batch_size=256, epochs=8, max_len=20)}
 SMOKE = {"federated": common.SMALL | {"languages": ("de", "fr")}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Every mixer: P@1 of each client on its own pair, and on pairs that nobody has."""
     texts, n = common.captions(config, ("en", *config.languages)), len(config.languages)
     own = texts["train"]  # clients have captions of different images
@@ -63,7 +63,7 @@ def run(config: Config, context: Context) -> list[Row]:
     owned = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     rounds = config.epochs * max(1, sizes[0] // config.batch_size)
     options = {"num_rounds": rounds, "eval_every": max(1, rounds // 4)}
-    rate, rows = config.learning_rate, []
+    rate = config.learning_rate
     optimizer = optax.adam(optax.linear_schedule(rate, rate / 20, rounds))
     for mixer, seed in context.cases(config.mixers, config.seeds):
         key, tags = jax.random.key(seed), {"mixer": mixer, "seed": seed}
@@ -78,9 +78,7 @@ def run(config: Config, context: Context) -> list[Row]:
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
             encoder = jc.text.sentences.SentenceEncoder(words, model, own)
             row = tags | {"client": f"en-{lang}"}
-            rows.append(row | measure(encoder, texts["test"], lang, config.languages))
-            context.log().write(rows[-1])
-    return rows
+            yield row | measure(encoder, texts["test"], lang, config.languages)
 
 
 def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple[str, ...]) -> Row:
@@ -97,17 +95,16 @@ def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple
     return {"own_pair": both("en", own), "unseen_pairs": unseen, "keys": len(test[own])}
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The benefit of sharing."""
     means = {line["mixer"]: line for line in averages(rows, "mixer")}
-    alone, results = means.pop("nothing", None), []
+    alone = means.pop("nothing", None)
     for mixer, line in means.items() if alone else ():
         gain, loss = (line[name] - alone[name] for name in ("unseen_pairs", "own_pair"))
         claim = f"sharing ({mixer}) finds translations between languages that no client pairs"
-        results.append(at_least(claim, gain, 0.2, note="difference of P@1"))
+        yield at_least(claim, gain, 0.2, note="difference of P@1")
         claim = f"sharing ({mixer}) does not harm a client's own pair"
-        results.append(at_least(claim, loss, -0.005, note="difference of P@1"))
-    return results
+        yield at_least(claim, loss, -0.005, note="difference of P@1")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

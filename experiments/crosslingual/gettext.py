@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages
+from experiments.contract import Claim, Context, Row, Rows, at_least, averages
 from experiments.crosslingual import _common as common
 from experiments.fields import Count
 
@@ -48,10 +48,9 @@ def messages(config: Config) -> Any:
     return pairs
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """P@1 of held-out messages, alone and among the others, and transfer of a classifier."""
     pairs = messages(config)
-    rows: list[Row] = []
     for seed in context.cases(config.seeds):
         order = np.random.default_rng(seed).permutation(len(pairs.source))
         test, rest = pairs.take(order[: config.held_out]), pairs.take(order[config.held_out :])
@@ -61,9 +60,7 @@ def run(config: Config, context: Context) -> list[Row]:
         many, keys = jc.text.retrieval.among_many(encoder, *test[:2], train.target)
         row = {"language": config.language, "seed": seed, "pairs": len(train.source)}
         row |= {"P@1": there, "P@1_back": back, "among_many": many, "keys": keys}
-        rows.append(row | catalogs(encoder, train, test))
-        context.log().write(rows[-1])
-    return rows
+        yield row | catalogs(encoder, train, test)
 
 
 def catalogs(encoder: Any, train: Any, test: Any) -> Row:

@@ -21,7 +21,7 @@ import time
 from typing import Annotated, Any
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, averages
+from experiments.contract import Claims, Context, Row, Rows, above, at_least, averages
 from experiments.crosslingual import _common as common
 from experiments.fields import Bound, Count, Positive
 from jcollab.text import pair_training
@@ -70,12 +70,11 @@ SMALL |= {"num_seeds": 1, "warmup": 4, "shared_epochs": 1, "methods": ("bag", "U
 SMOKE = dict.fromkeys(PRESETS, SMALL)
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Every method with every seed: P@1 in both directions on the test captions."""
     texts = common.captions(config, config.languages)
     train, test = (jc.text.Pairs(*map(part.get, config.languages)) for part in texts.values())
     words = jc.text.train_subwords([*train.source, *train.target], config.pieces)
-    rows: list[Row] = []
     for method, seed in context.cases(config.methods, config.seeds):
         began, row = time.perf_counter(), {"method": method, "seed": seed}
         fit = common.bag if method == "bag" else shared
@@ -84,9 +83,7 @@ def run(config: Config, context: Context) -> list[Row]:
         )
         row |= {"keys": len(test.target), "P@1": there, "P@1_back": back}
         row["seconds"] = time.perf_counter() - began
-        context.log().write(row)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def shared(context: Context, tags: Row, config: Config, pairs: Any, seed: int, words: Any) -> Any:
@@ -105,18 +102,16 @@ def shared(context: Context, tags: Row, config: Config, pairs: Any, seed: int, w
     return common.train(context, tags, pairs, words, model, max_len=config.max_len, **options)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The paper's statements about its tasks, and the bound of the bag."""
     means = {line["method"]: (line["P@1"], line["P@1_back"]) for line in averages(rows, "method")}
-    results = []
     if "bag" in means:
         claim = "the bag finds translations in both directions"
-        results.append(at_least(claim, min(means["bag"]), 0.95, note="P@1"))
+        yield at_least(claim, min(means["bag"]), 0.95, note="P@1")
     for claim, better, worse in COMPARED:
         if better in means and worse in means:
             gain = (sum(means[better]) - sum(means[worse])) / 2
-            results.append(above(claim, gain, 0, note="difference of P@1"))
-    return results
+            yield above(claim, gain, 0, note="difference of P@1")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -17,7 +17,7 @@ import time
 from typing import Any, Literal
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages
+from experiments.contract import Claims, Context, Row, Rows, at_least, averages
 from experiments.crosslingual import _common as common
 from experiments.fields import BelowOne, Count, NonNegative
 
@@ -44,13 +44,12 @@ SMALL = {"best_pieces": 150, "best_width": 8, "best_batch": 32, "best_epochs": 2
 SMOKE = {"tatoeba": common.SMALL | SMALL}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """The bag for each language alone, and the best encoder for all of them."""
     train, test = common.tatoeba(config)
     sizes = {"pieces": config.best_pieces, "width": config.best_width}
     sizes |= {"batch_size": config.best_batch, "epochs": config.best_epochs}
     options = {name: getattr(config, name) for name in ("drop", "margin", "group")}
-    rows: list[Row] = []
     for seed, lang in context.cases(config.seeds, (*config.languages, None)):
         began = time.perf_counter()
         languages = [lang] if lang else config.languages
@@ -63,9 +62,7 @@ def run(config: Config, context: Context) -> list[Row]:
         seconds = time.perf_counter() - began
         for language in languages:
             row = tags | {"language": language, "seed": seed, "seconds": seconds}
-            rows.append(row | measure(encoder, train[language].target, test[language]))
-            context.log().write(rows[-1])
-    return rows
+            yield row | measure(encoder, train[language].target, test[language])
 
 
 def measure(encoder: Any, known: list[str], test: Any) -> Row:
@@ -82,20 +79,18 @@ def measure(encoder: Any, known: list[str], test: Any) -> Row:
     return row
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The bounds of LASER's sets, and the gain over the bag among many keys."""
     means = {(line["method"], line["language"]): line for line in averages(rows, "method language")}
-    results = []
     for lang in config.languages:
         for suffix, how in (("", "by cosine"), ("_margin", f"with a margin of {MARGIN}")):
             worst = min(means["best", lang][f"{name}{suffix}"] for name in ("P@1", "P@1_back"))
             claim = f"translations are found in both directions {how} ({lang})"
-            results.append(at_least(claim, worst, BOUNDS[lang], note="P@1"))
+            yield at_least(claim, worst, BOUNDS[lang], note="P@1")
     for lang in config.languages:
         gain = means["best", lang]["among_many"] - means["bag", lang]["among_many"]
         claim = f"the best encoder is better than the bag among many keys ({lang})"
-        results.append(at_least(claim, gain, 0.03, note="difference of P@1"))
-    return results
+        yield at_least(claim, gain, 0.03, note="difference of P@1")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

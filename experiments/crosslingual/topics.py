@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, averages
+from experiments.contract import Claims, Context, Row, Rows, at_least, averages
 from experiments.crosslingual import _common as common
 
 
@@ -45,21 +45,17 @@ def labeled(config: Config) -> dict[str, dict[str, Any]]:
     return {split: {lang: load(split, lang) for lang in languages} for split in ("train", "test")}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains a bag on Tatoeba, then classifies its frozen vectors; an untrained one beside it."""
     texts = labeled(config)
     pairs = jc.text.corpora.joined(list(common.tatoeba(config)[0].values()))
-    rows: list[Row] = []
     for seed in context.cases(config.seeds):
         trained = common.bag(context, {"seed": seed}, config, pairs, seed)
         # random embeddings know across languages only what is spelled alike
         params = trained.model.init(jax.random.key(seed), np.zeros((1, 4), np.int32))
         untrained = dataclasses.replace(trained, params=params)
         for name, encoder in (("trained", trained), ("untrained", untrained)):
-            rows += [{"encoder": name, "seed": seed} | row for row in measure(encoder, texts)]
-    for row in rows:
-        context.log().write(row)
-    return rows
+            yield from [{"encoder": name, "seed": seed} | row for row in measure(encoder, texts)]
 
 
 def measure(encoder: Any, texts: dict[str, Any]) -> list[Row]:
@@ -77,15 +73,13 @@ def measure(encoder: Any, texts: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Transfer to each language."""
-    results = []
     for line in averages((row for row in rows if row["encoder"] == "trained"), "language"):
         if line["language"] != "eng":
             gain = line["accuracy"] - line["majority"]
             claim = f"topics learnt in English are known in {line['language']}"
-            results.append(at_least(claim, gain, 0.2, note="accuracy - largest class"))
-    return results
+            yield at_least(claim, gain, 0.2, note="accuracy - largest class")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

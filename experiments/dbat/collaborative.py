@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, averages
+from experiments.contract import Claim, Context, Row, Rows, at_least, at_most, averages
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, cross_entropy
 from experiments.fields import Bound, Count, NonNegative, Positive, check
@@ -51,7 +51,7 @@ PRESETS = {"collaborative": Config(**DIGITS)}
 SMOKE = {"collaborative": TINY | {"rounds": 2, "warmup": 1, "clients": 2}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each method, seed and half of the clients."""
     problem = _training.dominoes(config)
     model, n, half = problem.model, config.clients, config.clients // 2
@@ -100,13 +100,11 @@ def run(config: Config, context: Context) -> list[Row]:
         data_axes=(PARTITIONED, None),
     )
     if not done.finished:
-        return []
-    rows: list[Row] = []
+        return
     halves = dict(zip(HALVES, (slice(0, half), slice(half, n)), strict=True))
     for k, method in enumerate(METHODS):
         context.kept[method] = done.log(k)["agreement"]
-        rows += problem.rows(done, k, "half", halves, method=method)
-    return rows
+        yield from problem.rows(done, k, "half", halves, method=method)
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

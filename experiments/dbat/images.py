@@ -35,7 +35,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most, averages
+from experiments.contract import Claims, Context, Row, Rows, at_least, at_most, averages
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, Dataset, Pool, Problem, train
 from experiments.fields import Bound, Count, Plural, Positive
@@ -84,9 +84,8 @@ PRESETS = {
 SMOKE = dict.fromkeys(PRESETS, TINY | {"rounds": (2, 2)})
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each unlabeled set, seed, method and member (or their ensemble)."""
-    rows: list[Row] = []
     alphas = dict(zip(config.pools, config.alphas, strict=True))
     members = {str(m + 1): m for m in range(config.members)} | {"mean": -1}
     decay, options = config.weight_decay, config.disagreement | {"members": config.members}
@@ -102,14 +101,13 @@ def run(config: Config, context: Context) -> list[Row]:
         data, own = (problem.train, problem.pools), [own[1:] for own in conditions]
         _, later = train(context, config, problem.model, *data, own, **options)
         if later is None:
-            return rows
+            return
         for k, (method, alpha, name) in enumerate(conditions):
             # without agreement, the unlabeled set matters only where it comes with its own data
             pool = name if alpha or len(names) == 1 else "none"
-            rows += problem.rows(later, k, "member", members, unlabelled=pool, method=method)
+            yield from problem.rows(later, k, "member", members, unlabelled=pool, method=method)
             label = label_of(method, alpha, name) + (f", {name}" if len(names) == 1 else "")
             context.kept[label] = later.log(k)["agreement"]
-    return rows
 
 
 def label_of(method: str, alpha: float, pool: str) -> str:
@@ -154,7 +152,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return averages(rows, "unlabelled method member", "shortcut_broken")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Later members cannot use the shortcut; means over seeds."""
     means = {
         (line["method"], line["member"], line["unlabelled"]): line["shortcut_broken"]
@@ -162,18 +160,17 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     }
     erm, *least = BOUNDS[config.problem]
     sentence = "the first member (ERM) goes by the shortcut: accuracy where it is broken"
-    results = [at_most(sentence, means["D-BAT", "1", config.pools[0]], erm[0], note=erm[1])]
+    yield at_most(sentence, means["D-BAT", "1", config.pools[0]], erm[0], note=erm[1])
     second = {pool: means["D-BAT", "2", pool] for pool in config.pools}
     for pool, (bound, note) in zip(("test", "different"), least, strict=True):
         if pool in second:
             sentence = f"the second member does not go by the shortcut (unlabelled: {pool})"
-            results.append(at_least(sentence, second[pool], bound, note=note))
+            yield at_least(sentence, second[pool], bound, note=note)
     plain = [value for key, value in means.items() if key[:2] == ("deep ensemble", "2")]
     if plain:
         gap = min(second.values()) - np.mean(plain)
         sentence = "a second member without the agreement stays with the shortcut: D-BAT is ahead"
-        results.append(at_least(f"{sentence} by", gap, 20, note="points"))
-    return results
+        yield at_least(f"{sentence} by", gap, 20, note="points")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most
+from experiments.contract import Claim, Context, Row, Rows, at_most
 from experiments.dbat._training import cross_entropy
 from experiments.fields import Count, Settings
 from jcollab import plots
@@ -60,17 +60,14 @@ def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(jax.nn.sigmoid(logits[:, 0])), np.asarray(log["loss"])
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each initial table: zeros, and then normal ones."""
-    rows: list[Row] = []
     for i in context.cases(range(config.num_seeds)):
         normal = np.random.default_rng(config.seed + i).normal(size=(2, 2))
         p, context.kept[i] = solve(config, normal if i else np.zeros((2, 2)))
         row: Row = {"seed": config.seed + i, "start": "zeros" if i == 0 else "normal"}
         row |= {"distance_to_s": np.abs(p - [0, 1, 0, 1]).max(), "loss": context.kept[i][-1]}
-        rows.append(row | dict(zip(CELLS, p, strict=True)))
-        context.log().write(rows[-1])
-    return rows
+        yield row | dict(zip(CELLS, p, strict=True))
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most
+from experiments.contract import Claim, Context, Row, Rows, at_least, at_most
 from experiments.dbat._training import train
 from experiments.fields import Count, Settings
 from jcollab import plots
@@ -52,7 +52,7 @@ PRESETS = {"toy2d": Config()}
 SMOKE = {"toy2d": {"points": 200, "rounds": (3, 3), "grid": 11, "num_seeds": 1, "hidden": 4}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each method and seed."""
     data = jc.data.synthetic.slabs(config.points, np.random.default_rng(config.seed))
     mlp = jc.models.MLP(1, (config.hidden,), lambda x: nn.leaky_relu(x, 0.01))
@@ -63,12 +63,11 @@ def run(config: Config, context: Context) -> list[Row]:
     conditions = [(config.alpha, "searched"), (0.0, "searched")]
     _, later = train(context, config, model, data, {"searched": data.x}, conditions, **options)
     if later is None:
-        return []
+        return
     logits_of = ensembles.member_logits(model.apply, batch_size=10_000)
     axis = np.linspace(-SIDE, SIDE, config.grid)
     plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(np.float32)
     tests = {"accuracy": data.x, "flipped_accuracy": data.x * np.float32([-1, 1])}
-    rows: list[Row] = []
     for k, method in enumerate(("D-BAT", "deep ensemble")):
         agreement = later.log(k)["agreement"][:, -100:].mean(1)
         for i, state in enumerate(later.each(k)):
@@ -81,10 +80,9 @@ def run(config: Config, context: Context) -> list[Row]:
             row["disagree_on_plane"] = 1 - float(ensembles.agreement_rate(grid)[0, 1])
             row["entropy_on_plane"] = float(spread.mean())
             row["agreement"] = agreement[i]
-            rows.append(row)
+            yield row
             context.kept.setdefault("plane", [*ensembles.probabilities(grid)[..., 1], spread])
     context.kept["points"] = data
-    return rows
 
 
 def torch_like(params: Any, key: jax.Array) -> Any:

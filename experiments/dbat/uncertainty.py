@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, at_most, below
+from experiments.contract import Claim, Context, Row, Rows, above, at_least, at_most, below
 from experiments.dbat._training import LeNet, cross_entropy, train
 from experiments.fields import EMPTY, Count, Fraction, Settings
 from experiments.tasks import select
@@ -54,7 +54,7 @@ SMALL = {"rounds": 2, "batch_size": 4, "draws": 2, "pairs": 2, "steps": 5, "num_
 SMOKE = {"uncertainty": SMALL | {"dataset": "digits", "hidden": (4,)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each method and seed."""
     known, test, pool, foreign, lines, t = make(config)
     model = LeNet(1, hidden=config.hidden)
@@ -76,12 +76,11 @@ def run(config: Config, context: Context) -> list[Row]:
     conditions = [(config.alpha, "others"), (0.0, "others")]
     first, later = train(context, config, model, *data, conditions, optimizers=adam)
     if later is None:
-        return []
+        return
     last, _ = train(context, config, dropping, *data, [], members=1, loss=loss, optimizers=adam)
     if not last.finished:
-        return []
+        return
     members = ensembles.member_logits(model.apply)
-    rows: list[Row] = []
     trained = (later.each(0), later.each(1), first.each(), last.each())
     for name, states in zip(METHODS, trained, strict=True):
         for seed, state in enumerate(states, config.seed):
@@ -100,10 +99,8 @@ def run(config: Config, context: Context) -> list[Row]:
             for score in ("entropy", "disagreement"):
                 scores = (ensembles.ood_score(logits, score) for logits in (inside, outside))
                 row[f"auroc_{score}"] = ensembles.ood_auroc(*scores)
-            context.log().write(row)
-            rows.append(row)
+            yield row
             context.kept.setdefault(name, []).append(spread)
-    return rows
 
 
 def make(config: Config) -> tuple[Any, ...]:

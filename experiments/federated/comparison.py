@@ -24,7 +24,7 @@ import matplotlib.ticker
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above
+from experiments.contract import Claims, Context, Row, Rows, above
 from experiments.drawing import draw_curves
 from experiments.fields import Bound, Count, Positive, Settings
 from experiments.tasks import make_task
@@ -92,14 +92,13 @@ SMALL |= {"methods": ("FedAvg", "SCAFFOLD"), "learning_rates": (0.1, 0.3)}
 SMOKE = {"digits": SMALL, "mnist": SMALL}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every method with all learning rates and seeds in one program."""
     task = make_task(config.dataset, config.hidden, config.eval_examples)
     loss = jc.objectives.classification(task.model.apply)
     seeds = config.seeds
     shards, y = config.shards_per_client, task.train.y
     parts = [jc.data.by_label(y, config.n, shards_per_client=shards, seed=seed) for seed in seeds]
-    rows = []
     for name in context.cases(config.methods):
 
         def build(setting: Any, name: str = name) -> jc.Algorithm:
@@ -128,32 +127,29 @@ def run(config: Config, context: Context) -> list[Row]:
         final = done.measure(jc.metrics.accuracy(task.model.apply, *task.test))["mean_accuracy"]
         curves = done.curves()
         reached = curves["round"][curves["test_mean_accuracy"].mean(0) >= config.target]
-        rows.append(
-            {
-                "method": name,
-                "learning_rate": done.setting()["learning_rate"],
-                "accuracy": final.mean(),
-                "std": final.std(),
-                "loss": done.log()["loss"][:, -10:].mean(),
-                "rounds_to_target": int(reached[0]) if len(reached) else None,
-            }
-        )
+        yield {
+            "method": name,
+            "learning_rate": done.setting()["learning_rate"],
+            "accuracy": final.mean(),
+            "std": final.std(),
+            "loss": done.log()["loss"][:, -10:].mean(),
+            "rounds_to_target": int(reached[0]) if len(reached) else None,
+        }
         context.kept[name] = curves | {"error": 1 - curves["test_mean_accuracy"]}
-    return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """What the papers promise over FedAvg, with the same tuning for everybody."""
     accuracy = {row["method"]: row["accuracy"] for row in rows}
     if "FedAvg" not in accuracy:
-        return []
-    results = [
+        return
+    yield from (
         above(f"{name} is more accurate than FedAvg (test)", accuracy[name] - accuracy["FedAvg"], 0)
         for name in ("SCAFFOLD", "FedGA", "FedGA c=0")
         if name in accuracy
-    ]
+    )
     best = max(accuracy.values())
-    return [*results, above(f"the best method passes {config.target:g}", best, config.target)]
+    yield above(f"the best method passes {config.target:g}", best, config.target)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

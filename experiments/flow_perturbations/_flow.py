@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most
+from experiments.contract import Claim, Claims, Context, Row, at_most
 from experiments.fields import Count, Natural, NonNegative, Settings, Share
 from experiments.tasks import average_squares
 from jcollab import flows, plots
@@ -202,24 +202,23 @@ def measure_flow(problem: Problem, params: Any) -> Row:
     return row
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Of the flow's row: it learned, it undoes what it does, and attacks raise the loss."""
     (row,) = [row for row in rows if row["kind"] == "flow"]
     held_out, untrained = row["bits_held_out"], row["bits_untrained"]
     text = "the flow has learned: bits per dimension of held-out images (untrained)"
     measured = f"{held_out:.3f} ({untrained:.3f})"
-    results = [Claim(text, "at least 1 less", measured, untrained - held_out >= 1)]
+    yield Claim(text, "at least 1 less", measured, untrained - held_out >= 1)
     if "round_trip" in row:
         text = "decoding undoes encoding (largest error of a pixel)"
-        results.append(at_most(text, row["round_trip"], 1e-4))
+        yield at_most(text, row["round_trip"], 1e-4)
     if "ce_adversarial" in row:
         attacked, random = row["ce_adversarial"], row["ce_random"]
         text = (
             "at the same distance, adversarial perturbations raise the loss more than random ones"
         )
         measured = f"{attacked:.4f} (random {random:.4f})"
-        results.append(Claim(text, "higher cross-entropy", measured, attacked > random))
-    return results
+        yield Claim(text, "higher cross-entropy", measured, attacked > random)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -13,7 +13,7 @@ import optax
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row
+from experiments.contract import Claim, Claims, Context, Row
 from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative
 from experiments.flow_perturbations import _flow
 from experiments.flow_perturbations._flow import COLUMNS, Model, Problem
@@ -237,7 +237,6 @@ def compare(
             if n == 1:
                 row["loss"] = done.log()["loss"][i, -tail:].mean()
             rows.append(row)
-            context.log().write(row)
     if not context.stop.is_set():
         context.kept["flow"] = problem, params["flow"]
         rows[0] |= _attack(problem, params["flow"], classifier, plain, context)
@@ -308,9 +307,9 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return table
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Latent perturbations help, adversarial ones no less; the flow has learned something."""
-    results = _flow.claims(config, rows)
+    yield from _flow.claims(config, rows)
     for method, other in ((LATENT[0], "plain"), (LATENT[1], "plain"), LATENT[::-1]):
         if {method, other} <= {*config.methods}:
             mean, low, high = interval(_gains(rows, method, other))
@@ -319,11 +318,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
                 text = (
                     f"{method} latent perturbations are more accurate than plain training (points)"
                 )
-                results.append(Claim(text, "95 % interval above 0", measured, low > 0))
+                yield Claim(text, "95 % interval above 0", measured, low > 0)
             else:
                 text = "adversarial ones are not below randomised ones (points)"
-                results.append(Claim(text, ">= 0", measured, mean >= 0))
-    return results
+                yield Claim(text, ">= 0", measured, mean >= 0)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -11,7 +11,7 @@ Expected: held-out images at most 3.6 bits per dimension.
 
 from __future__ import annotations
 
-from experiments.contract import Claim, Context, Row, at_most
+from experiments.contract import Claims, Context, Row, Rows, at_most
 from experiments.flow_perturbations import _flow
 
 
@@ -26,19 +26,16 @@ PRESETS = {"cifar10_flow": Config(**_flow.PAPERS_FLOW, fraction=1.0, flow_rounds
 SMOKE = {"cifar10_flow": _flow.SMALL}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row of kind ``flow``."""
     problem = _flow.make_problem(config)
     params = _flow.train_flow(problem, context)
-    if context.stop.is_set():
-        return []
-    row = _flow.measure_flow(problem, params)
-    context.log().write(row)
-    context.kept["flow"] = problem, params
-    return [row]
+    if not context.stop.is_set():
+        context.kept["flow"] = problem, params
+        yield _flow.measure_flow(problem, params)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Likelihood of held-out images, and that the flow is one."""
-    text = "bits per dimension of held-out images"
-    return [*_flow.claims(config, rows), at_most(text, rows[0]["bits_held_out"], config.bits)]
+    yield from _flow.claims(config, rows)
+    yield at_most("bits per dimension of held-out images", rows[0]["bits_held_out"], config.bits)

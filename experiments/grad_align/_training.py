@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, below, columns
+from experiments.contract import Claim, Claims, Context, Row, below, columns
 from experiments.fields import Bound, Count, NonNegative, Settings
 from experiments.training import train_replicas
 from jcollab import plots
@@ -202,17 +202,15 @@ def more_accurate(name: str, own: list[Row], other: str, rows: list[Row]) -> Cla
 
 def alignment_claims(
     name: str, aligned: dict[float, list[Row]], other: str, plain: list[Row]
-) -> list[Claim]:
+) -> Claims:
     """Alignment lowers the variance and raises the accuracy, by beta."""
-    results = []
     lines = [own for own in (plain, *aligned.values()) if not any(row["broken"] for row in own)]
     if len(lines) > 1:
         pairs = itertools.pairwise(columns(own, "gradient_variance").mean() for own in lines)
         claim = "the variance of gradients falls with beta, where training succeeds (largest ratio)"
-        results.append(below(claim, max(b / a for a, b in pairs), 1))
+        yield below(claim, max(b / a for a, b in pairs), 1)
     for beta, own in aligned.items():
-        results.append(more_accurate(f"{name} with beta = {beta:g}", own, other, plain))
-    return results
+        yield more_accurate(f"{name} with beta = {beta:g}", own, other, plain)
 
 
 def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[str, Any]]:

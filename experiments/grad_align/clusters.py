@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, averages, below, columns
+from experiments.contract import Claim, Claims, Context, Row, Rows, above, averages, below, columns
 from experiments.fields import BelowOne, Count, Plural, Positive, Settings
 from experiments.grad_align import _training as training
 from experiments.training import train_replicas
@@ -75,7 +75,7 @@ def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
     return tuple(Dataset(x.astype(np.float32), y.astype(np.int32)) for x, y in parts)
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """All displacements and seeds of a method in one program; a row for each."""
     seeds = config.seeds
     sets = zip(*(make_data(config, seed) for seed in seeds), strict=True)
@@ -98,7 +98,6 @@ def run(config: Config, context: Context) -> list[Row]:
         ("FedGA", "FedAvg", config.local_betas, *local),
         ("SCAFFOLD", "SCAFFOLD", (None,), *local),
     )
-    rows: list[Row] = []
     for method, plain, betas, gamma, steps, rounds in context.cases(cases):
 
         def build(own: Any, method: str = method, rate: float = gamma) -> jc.Algorithm:
@@ -128,7 +127,7 @@ def run(config: Config, context: Context) -> list[Row]:
             tags={"method": method},
         )
         if not done.finished:
-            return rows
+            return
         for k, beta in enumerate(betas):
             name, log = method if beta else plain, done.log(k)
             variance, train_loss = log["server_gradient_variance"], log["server_mean_loss"]
@@ -149,8 +148,7 @@ def run(config: Config, context: Context) -> list[Row]:
                     "final_variance": float(variance[s, -1]),
                     "broken": training.is_broken(train_loss[s, -1], config.classes),
                 }
-                rows.append(row)
-    return rows
+                yield row
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -158,9 +156,8 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return averages(rows, "method K gamma beta c")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """What the coefficient predicts; differences are paired, seed by seed."""
-    results: list[Claim] = []
     cases = training.by_case(rows, "method", "beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
@@ -169,17 +166,16 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             if name in names and not any(row["broken"] for row in own)
         ]
         if len(line) > 1:
-            results += _claims_of_a_line(f"{names[1]}, where training succeeds", line)
+            yield from _claims_of_a_line(f"{names[1]}, where training succeeds", line)
     for (name, beta), own in cases.items():
         if name == "FedGA" and own[0]["c"] == 0 and ("SCAFFOLD", None) in cases:
             mean, _, measured = training.gain(own, cases["SCAFFOLD", None])
             claim = "FedGA at c = 0 has SCAFFOLD's test accuracy (mean paired difference)"
-            results.append(Claim(claim, "within 0.005", measured, abs(mean) <= 0.005))
+            yield Claim(claim, "within 0.005", measured, abs(mean) <= 0.005)
         if name == "GradAlign" and beta >= 1:
             broken = sum(row["broken"] for row in own)
             claim = f"too large a displacement, beta = {beta:g}, breaks training (seeds)"
-            results.append(Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own)))
-    return results
+            yield Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own))
 
 
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, averages
+from experiments.contract import Claims, Context, Row, Rows, averages
 from experiments.fields import EMPTY, Bound, Count, Positive
 from experiments.grad_align import _training as training
 
@@ -46,12 +46,11 @@ SMALL = training.SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_ste
 SMOKE = {"emnist_style": SMALL}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every method, all of its settings and seeds in one program."""
     task = training.make_task(config, lambda labels: jc.data.by_label(labels, config.n))
     pure = sum(len(np.unique(labels)) == 1 for labels in task.shards.y)
     settings = {"FedGA": ("beta", config.betas), "FedProx": ("mu", config.strengths)}
-    rows: list[Row] = []
     for method in context.cases(config.methods):
         field, values = settings.get(method, ("", (0.0,)))
         if not values:
@@ -71,8 +70,7 @@ def run(config: Config, context: Context) -> list[Row]:
             if field == "beta":
                 c = round(row["beta"] - config.gamma * (config.local_steps - 1) / 2, 12)
             base = {"method": method, "beta": None, "mu": None, "c": c}
-            rows.append(base | row | {"pure_clients": pure})
-    return rows
+            yield base | row | {"pure_clients": pure}
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -80,21 +78,20 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return averages(rows, "method beta mu c")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Alignment lowers the variance and raises the accuracy; differences are paired by seed."""
     cases = training.by_case(rows, "method", "beta", "mu")
     plain = cases.get(("FedAvg", 0.0, None))
     aligned = {beta: own for (name, beta, _), own in sorted(cases.items()) if name == "FedGA"}
     if not plain or not aligned:
-        return []
-    results = training.alignment_claims("FedGA", aligned, "FedAvg", plain)
+        return
+    yield from training.alignment_claims("FedGA", aligned, "FedAvg", plain)
     best = max(aligned.values(), key=training.accuracy)
     for rival in ("SCAFFOLD", "FedProx", "large-batch SGD"):
         others = [own for (name, *_), own in cases.items() if name == rival]
         if others:
             other, name = max(others, key=training.accuracy), f"the best {rival}"
-            results.append(training.more_accurate("the best FedGA", best, name, other))
-    return results
+            yield training.more_accurate("the best FedGA", best, name, other)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.contract import Claims, Context, Row, at_least, between
 from experiments.fields import Settings
 from experiments.grad_align import _problems as problems
 from jcollab import plots
@@ -81,9 +81,8 @@ def measure(config: Config) -> list[Row]:
 run = functools.partial(problems.run, measure)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Second order from gradient descent, third from GradAlign."""
-    results = []
     for column, label, order in (
         ("order_gradient_descent", "gradient descent", 2),
         ("order_grad_align", "GradAlign with beta = gamma/2", 3),
@@ -91,10 +90,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         worst = max((row[column] for row in rows[1:]), key=lambda v: abs(v - order), default=None)
         claim = f"SGD's mean over orders parts from {label} with order {order} (worst order)"
         if worst is not None:
-            results.append(between(claim, worst, order - 0.05, order + 0.05))
+            yield between(claim, worst, order - 0.05, order + 0.05)
     closer = rows[-1]["gap_to_gradient_descent"] / rows[-1]["gap_to_grad_align"]
     claim = "at the smallest gamma, GradAlign is much closer to SGD (ratio of gaps)"
-    return [*results, at_least(claim, closer, 10)]
+    yield at_least(claim, closer, 10)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

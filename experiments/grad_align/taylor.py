@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.contract import Claims, Context, Row, at_least, between
 from experiments.fields import Settings
 from experiments.grad_align import _problems as problems
 from jcollab import plots
@@ -63,16 +63,15 @@ def measure(config: Config) -> list[Row]:
 run = functools.partial(problems.run, measure)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Second order, and the sign of the displacement."""
-    results = []
     ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
     if ratios:
         claim = "halving beta divides the error of the expansion by 4 (worst ratio)"
-        results.append(between(claim, max(ratios, key=lambda ratio: abs(ratio - 4)), 3.9, 4.1))
+        yield between(claim, max(ratios, key=lambda ratio: abs(ratio - 4)), 3.9, 4.1)
     least = min(row["wrong_sign_error"] / row["signal"] for row in rows)
     claim = "with the opposite sign the error exceeds the signal (smallest ratio, 2 in the limit)"
-    return [*results, at_least(claim, least, 1.7)]
+    yield at_least(claim, least, 1.7)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

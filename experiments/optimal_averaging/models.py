@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_least, below, columns
+from experiments.contract import Claim, Claims, Context, Row, Rows, above, at_least, below, columns
 from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative, Plural, Positive, Settings
 from experiments.training import train_replicas
 from jcollab import plots
@@ -118,7 +118,7 @@ def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, see
     return Groups(Dataset(x, y), parts, minority, np.stack([test.y, names[test.y]]))
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Rows of kind ``method`` (means over seeds), ``level`` (a weight for all) and ``client``."""
     train, test = jc.data.load(config.dataset), jc.data.load(config.dataset, "test")
     seeds = config.seeds
@@ -127,7 +127,7 @@ def run(config: Config, context: Context) -> list[Row]:
     model, x = jc.models.MLP(10, (config.hidden,) if config.hidden else ()), jnp.asarray(test.x)
     states = _train(config, context, groups, model, seeds)
     if context.stop.is_set():
-        return []
+        return
 
     def measure(params: Any, y: Any) -> tuple[Any, Any]:
         """Accuracy and loss of a model."""
@@ -140,10 +140,7 @@ def run(config: Config, context: Context) -> list[Row]:
     for r, (shifted, _) in enumerate(cases):
         own = jax.tree.map(lambda leaf, r=r: leaf[r], states)
         outcomes.setdefault(shifted, []).append(_average(config, groups[r], own, measure_all))
-    rows = [row for shifted, own in outcomes.items() for row in _rows(config, shifted, own)]
-    for row in rows:
-        context.log().write(row)
-    return rows
+    yield from (row for shifted, own in outcomes.items() for row in _rows(config, shifted, own))
 
 
 def _train(
@@ -300,7 +297,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return [{key: row.get(key) for key in names} for row in rows if row["kind"] == "method"]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """What a level of collaboration of one's own is worth."""
     by = {(row["shifted"], row["method"]): row for row in rows if row["kind"] == "method"}
 
@@ -309,23 +306,22 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         return min(by[s, method]["accuracy"] - best[s] for s in config.shifted)
 
     claim = "the oracle's weights beat learning alone and the common mean (accuracy, least margin)"
-    results = [above(claim, margin("oracle", "local", "global"), 0)]
+    yield above(claim, margin("oracle", "local", "global"), 0)
     for rule in ("plug-in", "plug-in shared"):
         claim = f"the {rule} weights beat learning alone at every level (accuracy, least margin)"
-        results.append(above(claim, margin(rule, "local"), 0))
+        yield above(claim, margin(rule, "local"), 0)
     if most := max(config.shifted):
         minority = {name: by[most, name]["minority"] for name in AVERAGED}
         ending = f"the minority, {most} classes shifted (accuracy)"
         lost = minority["global"] - minority["local"]
-        results.append(below(f"the common mean harms {ending}", lost, 0))
+        yield below(f"the common mean harms {ending}", lost, 0)
         gain = minority["plug-in"] - minority["local"]
-        results.append(at_least(f"plug-in weights do not harm {ending}", gain, 0))
+        yield at_least(f"plug-in weights do not harm {ending}", gain, 0)
         for method, name in (("oracle", "oracle"), ("plug-in", "plug-in rule")):
             weights = [by[s, method]["weight"] for s in sorted(config.shifted)]
             falls = all(a > b for a, b in itertools.pairwise(weights))
             claim = f"the more classes are shifted, the less the {name} takes of others"
-            results.append(Claim(claim, "falling", ", ".join(f"{w:.2f}" for w in weights), falls))
-    return results
+            yield Claim(claim, "falling", ", ".join(f"{w:.2f}" for w in weights), falls)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

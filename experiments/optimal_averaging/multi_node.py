@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_most, below
+from experiments.contract import Claim, Claims, Context, Row, Rows, above, at_most, below
 from experiments.fields import Bound, Count, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -69,9 +69,8 @@ def all_weights(variances: np.ndarray, biases: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each pattern and scale of the biases; risks over that of learning alone."""
-    rows: list[Row] = []
     variances = np.array(config.variances)
     noise = np.random.default_rng(config.seed).normal(size=(len(variances), config.repetitions))
     cases = context.cases(patterns(config).items(), config.scales, description="multi-node")
@@ -87,9 +86,7 @@ def run(config: Config, context: Context) -> list[Row]:
             row[name] = float(risk / variances[0])
             row[f"{name}_mc"] = float(jnp.mean(mixed[0] ** 2)) / variances[0]
         row["least_weight"] = float(weights.min())  # of the optimal ones
-        context.log().write(row)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -97,7 +94,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return [{k: v for k, v in row.items() if not k.endswith("_mc")} for row in rows]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """What negative weights and cancelling biases are worth."""
     off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in METHODS)
     ordered = all(
@@ -112,19 +109,16 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         for pattern in patterns(config)
     )
     least = min(row["least_weight"] for row in same.values())
-    results = [
-        at_most("risk by Monte Carlo, largest deviation from theory", off, 0.02),
-        Claim(order, "always", "always" if ordered else "not always", ordered),
-        below("biases of one sign: a weight becomes negative", least, 0),
-    ]
+    yield at_most("risk by Monte Carlo, largest deviation from theory", off, 0.02)
+    yield Claim(order, "always", "always" if ordered else "not always", ordered)
+    yield below("biases of one sign: a weight becomes negative", least, 0)
     scales = [scale for scale in config.scales if scale > 0]
     if scales:
         gain = min(same[scale]["simplex"] / apart[scale]["simplex"] for scale in scales)
         claim = "opposite signs cancel: risk on the simplex, one sign over opposite signs, least"
-        results.append(above(claim, gain, 1))
+        yield above(claim, gain, 1)
         claim = "uniform weights lose to learning alone where biases are large (risk ratio)"
-        results.append(above(claim, same[max(scales)]["uniform"], 1))
-    return results
+        yield above(claim, same[max(scales)]["uniform"], 1)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

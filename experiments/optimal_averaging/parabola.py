@@ -15,7 +15,18 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, at_most, below, columns, pivot
+from experiments.contract import (
+    Claim,
+    Claims,
+    Context,
+    Row,
+    Rows,
+    above,
+    at_most,
+    below,
+    columns,
+    pivot,
+)
 from experiments.fields import Bound, Count, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -47,9 +58,8 @@ PRESETS = {"parabola": Config()}
 SMOKE = {"parabola": {"repetitions": 2000, "biases": (0.0, 0.5)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each bias and weight."""
-    rows: list[Row] = []
     own, others = draw(config)
     for bias, r in context.cases(config.biases, config.ratios, description="parabola"):
         best = averaging.optimal_weight(*config.variances, bias)
@@ -67,9 +77,7 @@ def run(config: Config, context: Context) -> list[Row]:
             "benefit_mc": float(gain.mean()),
             "benefit_error": float(gain.std() / np.sqrt(len(gain))),
         }
-        context.log().write(row)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +98,11 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return pivot(few, "bias a*", "r", "risk")
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Theory against Monte Carlo, and what follows from the theory."""
     risk, measured = columns(rows, "risk risk_mc")
     off = abs(measured / risk - 1).max()
-    results = [at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)]
+    yield at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)
     best = {row["bias"]: row["benefit"] for row in rows if row["r"] == 1}
     if best:
         worst = max(
@@ -105,15 +113,14 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         )
         claim = "the measured benefit over the best one is r (2 - r), for every bias"
         measured = f"{5 * worst:.2f} standard errors"
-        results.append(Claim(claim, "within 5 standard errors", measured, worst <= 1))
+        yield Claim(claim, "within 5 standard errors", measured, worst <= 1)
     helping = [row["benefit_mc"] / row["benefit_error"] for row in rows if 0 < row["r"] < 2]
     if helping:
         claim = "some averaging always helps (measured benefit, 0 < r < 2, in standard errors)"
-        results.append(above(claim, min(helping), 0))
+        yield above(claim, min(helping), 0)
     harmful = [row["benefit_mc"] for row in rows if row["r"] > 2]
     if harmful:
-        results.append(below("beyond twice the best weight it harms", max(harmful), 0))
-    return results
+        yield below("beyond twice the best weight it harms", max(harmful), 0)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

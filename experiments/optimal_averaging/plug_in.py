@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, at_most, below
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_most, below
 from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -41,9 +41,8 @@ PRESETS = {"plug_in": Config()}
 SMOKE = {"plug_in": {"repetitions": 2000, "num_biases": 5, "global_variances": (0.1,)}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each variance and bias, risks over that of learning alone."""
-    rows: list[Row] = []
     own, noise = np.random.default_rng(config.seed).normal(size=(2, config.repetitions))
     for v_g in context.cases(config.global_variances, description="plug-in rules"):
         exact = {
@@ -58,9 +57,7 @@ def run(config: Config, context: Context) -> list[Row]:
                 a = rule((others - own) ** 2, 1.0, v_g)
                 row[name] = float(exact[name][i])
                 row[f"{name}_mc"] = float((((1 - a) * own + a * others) ** 2).mean())
-            context.log().write(row)
-            rows.append(row)
-    return rows
+            yield row
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -78,26 +75,24 @@ def losing(rows: list[Row], v_g: float) -> np.ndarray:
     )
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """What is gained, and where every rule loses."""
     off = max(abs(row[f"{n}_mc"] / row[n] - 1) for row in rows for n in averaging.RULES)
     unbiased = max(row[n] for row in rows if row["bias"] == 0 for n in averaging.RULES)
     best = max(row["oracle"] for row in rows)
-    results = [
-        at_most("risk by Monte Carlo, largest deviation from quadrature", off, 0.02),
-        below("the best weight never loses (risk / V_l)", best, 1),
-        below("without a bias every rule gains (worst risk / V_l)", unbiased, 1),
-    ]
+    yield at_most("risk by Monte Carlo, largest deviation from quadrature", off, 0.02)
+    yield below("the best weight never loses (risk / V_l)", best, 1)
+    yield below("without a bias every rule gains (worst risk / V_l)", unbiased, 1)
     for v_g in config.global_variances:
         band = losing(rows, v_g)
         measured = f"{band.min():.3g} to {band.max():.3g}" if band.size else "none"
         claim = f"there are biases at which every rule loses to learning alone, V_g = {v_g:g} V_l"
-        results.append(Claim(claim, "a band", measured, bool(band.size)))
+        yield Claim(claim, "a band", measured, bool(band.size))
     worst = {name: max(row[name] for row in rows) for name in averaging.RULES}
     measured = ", ".join(f"{name} {value:.2f}" for name, value in worst.items())
     claim = "the naive rule, which averages least, has the smallest worst risk"
     least = min(worst, key=worst.__getitem__)
-    return [*results, Claim(claim, "smallest", measured, least == "naive")]
+    yield Claim(claim, "smallest", measured, least == "naive")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

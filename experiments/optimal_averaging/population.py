@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above, at_most
+from experiments.contract import Claim, Context, Row, Rows, above, at_most
 from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -56,9 +56,8 @@ PRESETS = {"population": Config()}
 SMOKE = {"population": {"repetitions": 500, "spreads": (0.0, 0.3), "num_weights": 11}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each spread of the targets."""
-    rows: list[Row] = []
     simulate = make_simulation(config)
     for i, spread in context.cases(enumerate(config.spreads), description="population"):
         errors, ruled = simulate(jax.random.fold_in(jax.random.key(config.seed), i), spread)
@@ -68,9 +67,7 @@ def run(config: Config, context: Context) -> list[Row]:
         for name, weight in (("local", 0), ("global", 1), ("best", best)):
             row[name] = float(averaging.population_risk(weight, *config.clients, spread))
         row |= {"local_mc": errors[0], "global_mc": errors[-1], "best_mc": errors.min(), **ruled}
-        context.log().write(row)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def make_simulation(config: Config) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row
+from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.fields import BelowOne, Count, Positive, Settings
 from experiments.relaysgd._methods import (
     GRAPHS,
@@ -111,10 +111,9 @@ SMOKE = {
 }
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains the methods one after the other."""
     train, test = config.load("train"), config.load("test")
-    rows: list[Row] = []
     for name, momentum, alpha in context.cases(config.methods, config.momenta, config.alphas):
         method, known = METHODS[name], published("table2", name, momentum, alpha)
         if known is None and config.learning_rate is None:
@@ -134,8 +133,7 @@ def run(config: Config, context: Context) -> list[Row]:
                 "worst_accuracy": last["worst_accuracy"][i],
                 "paper_worst": known[0] if known and config.is_paper else None,
             }
-            rows.append(tags | row)
-    return rows
+            yield tags | row
 
 
 def _train(
@@ -181,7 +179,7 @@ def _train(
     )
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The paper's numbers; a reduced set-up is too small for any of them, and makes no claim."""
     groups: dict[tuple[str, float], list[float]] = {}
     for row in rows:
@@ -189,11 +187,9 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             where = f"momentum {row['momentum']:g}, alpha {row['alpha']:g}"
             sentence = f"{row['algorithm']} on {row['topology']}, {where}: worst client"
             groups.setdefault((sentence, row["paper_worst"]), []).append(row["worst_accuracy"])
-    results = []
     for (sentence, paper), values in groups.items():
         ours, expected = np.mean(values), f"paper {paper:.3f}, within 0.02 or above"
-        results.append(Claim(sentence, expected, ours, ours >= paper - 0.02))
-    return results
+        yield Claim(sentence, expected, ours, ours >= paper - 0.02)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

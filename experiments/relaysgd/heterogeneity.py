@@ -27,7 +27,7 @@ import matplotlib
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most
+from experiments.contract import Claim, Context, Row, Rows, at_least, at_most
 from experiments.fields import BelowOne, Count, Positive
 from experiments.relaysgd import _training as training
 from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, MethodName
@@ -76,10 +76,9 @@ SMOKE = {
 }
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every method for every alpha and momentum."""
     task = make_task(config.dataset, config.hidden, config.eval_examples, config.examples)
-    rows: list[Row] = []
     for topology in {METHODS[name].topology for name in config.methods} & {*GRAPHS}:
         context.graph(topology, GRAPHS[topology](config.n))
     for alpha in context.cases(config.alphas):
@@ -92,9 +91,8 @@ def run(config: Config, context: Context) -> list[Row]:
                 continue  # it is plain D-PSGD then
             tags = method.tags | {"momentum": momentum, "alpha": alpha}
             row, curves = training.train(context, config, task, parts, method, momentum, tags)
-            rows.append(row)
+            yield row
             context.kept[alpha, f"{name}, momentum {momentum:g}"] = curves
-    return rows
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

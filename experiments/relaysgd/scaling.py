@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, between
+from experiments.contract import Claim, Claims, Context, Row, at_least, between
 from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import METHODS, published
 from experiments.relaysgd._quadratics import method, stack, tune
@@ -85,9 +85,8 @@ def run(config: Config, context: Context) -> list[Row]:
     return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The paper's numbers: RelaySGD within 5 %, others within 15 %; and how steps grow with n."""
-    results = []
     for label in published("fig2"):
         off = [
             (row["steps"] / row["paper_steps"] - 1, f"n={row['n']}, zeta2={row['zeta2']:g}")
@@ -100,7 +99,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             worst, where = max(off, key=lambda case: abs(case[0]))
             sentence = f"{name} on the {graph}: steps of the paper's figure (largest deviation)"
             measured = f"{worst:+.1%} at {where}"
-            results.append(Claim(sentence, f"within {bound:.0%}", measured, abs(worst) <= bound))
+            yield Claim(sentence, f"within {bound:.0%}", measured, abs(worst) <= bound)
     if len(config.ns) >= 3:
         chain, tree = (
             np.array([(np.log(row["n"]), row["steps"]) for row in _of(rows, label)]).T
@@ -108,10 +107,9 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         )
         sentence = "RelaySGD's steps grow linearly in n on the chain (log-log slope)"
         slope = np.polyfit(chain[0], np.log(chain[1]), 1)[0]
-        results.append(between(sentence, slope, 0.8, 1.1))
+        yield between(sentence, slope, 0.8, 1.1)
         sentence = "and logarithmically on the tree (R^2 of steps against log n)"
-        results.append(at_least(sentence, np.corrcoef(tree)[0, 1] ** 2, 0.97))
-    return results
+        yield at_least(sentence, np.corrcoef(tree)[0, 1] ** 2, 0.97)
 
 
 def _of(rows: list[Row], label: str) -> list[Row]:

@@ -34,7 +34,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most
+from experiments.contract import Claim, Claims, Context, Row, at_most
 from experiments.fields import Count, NonNegative, Settings
 from experiments.relaysgd._methods import GRAPHS, METHODS, published
 from experiments.relaysgd._quadratics import error_curves, method, stack, tune
@@ -121,9 +121,8 @@ def run(config: Config, context: Context) -> list[Row]:
     return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Digit for digit where the original recorded its numbers; independence of heterogeneity."""
-    results = []
     for name in dict.fromkeys(row["algorithm"] for row in rows):
         own = [row for row in rows if row["algorithm"] == name]
         tuned, recorded = (
@@ -136,10 +135,10 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
                 "; ".join(f"{n} at {rate:.6g}" for n, rate in case) for case in (recorded, tuned)
             ]
             same = np.allclose(tuned, recorded, rtol=1e-9, atol=0)
-            results.append(Claim(sentence, *texts, same))
+            yield Claim(sentence, *texts, same)
     relay = [row["steps"] for row in rows if row["algorithm"] == "RelaySGD"]
     sentence = "heterogeneity does not slow RelaySGD down (most steps / fewest)"
-    return [*results, at_most(sentence, max(relay) / min(relay), 1.1)]
+    yield at_most(sentence, max(relay) / min(relay), 1.1)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least
+from experiments.contract import Claim, Context, Row, Rows, at_least
 from experiments.fields import BelowOne, Fraction, Positive
 from experiments.relaysgd import _methods as methods
 from experiments.relaysgd import _training as training
@@ -57,19 +57,17 @@ def _compared(loss: float) -> list[Method]:
     ]
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every method at every probability of loss."""
     task = make_task(config.dataset, config.hidden, config.eval_examples)
     parts = config.partition(task.train.y, config.alpha)
-    rows: list[Row] = []
     for loss in context.cases(config.losses):
         for method in context.cases(_compared(loss)):
             tags = {"algorithm": method.name, "loss": loss}
             row, context.kept[loss, method.name] = training.train(
                 context, config, task, parts, method, config.momentum, tags
             )
-            rows.append(row | {"paper_cifar10": published("table5", method.name, loss)})
-    return rows
+            yield row | {"paper_cifar10": published("table5", method.name, loss)}
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:

@@ -34,7 +34,7 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, at_least, below
+from experiments.contract import Claims, Context, Row, Rows, above, at_least, below
 from experiments.drawing import draw_curves
 from experiments.fields import Bound
 from experiments.rep_sharing import _training
@@ -81,9 +81,8 @@ PRESETS = {
 SMOKE = dict.fromkeys(PRESETS, TINY | {"clients": (3,), "methods": ("CL", "IL", "FD", "ours")})
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains every method for every number of clients, centralized learning once."""
-    rows: list[Row] = []
     runs = [("CL", 1)] if "CL" in config.methods else []
     runs += [(name, n) for n in config.clients for name in config.methods if name != "CL"]
     for name, n in context.cases(runs):
@@ -91,16 +90,14 @@ def run(config: Config, context: Context) -> list[Row]:
         (accuracy,), done = train(config, context, clients, options, method=name)
         row = {"method": name, "clients": n} | summary(accuracy) | traffic(config, options, n)
         paper = PAPER.get((config.dataset, config.model, n))
-        rows.append(row | ({"paper": paper.get(name)} if paper else {}))
+        yield row | ({"paper": paper.get(name)} if paper else {})
         for count in config.clients if n == 1 else [n]:
             panel = context.kept.setdefault(f"{config.dataset}, {count} clients", {})
             panel[name] = curves_of(done)
-    return rows
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The paper's statements about sharing, and its own numbers where the model is the same."""
-    results: list[Claim] = []
     table = (config.dataset, config.model) == ("mnist", "lenet5")
     for n in config.clients:
         by_name = {row["method"]: row for row in rows if row["clients"] == n}
@@ -110,22 +107,21 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         accuracy = ours["accuracy"]
         if table and n in LEAST:
             sentence = f"N={n}: ours reaches the paper's accuracy but for noise"
-            results.append(at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}"))
+            yield at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}")
         if alone := by_name.get("IL"):
             sentence, gain = f"N={n}: gain over independent", accuracy - alone["accuracy"]
             note = f"paper {paper['ours'] - paper['IL']:.3f}" if paper else ""
             more = at_least if table and n in GAINS else above
-            results.append(more(sentence, gain, GAINS[n] if more is at_least else 0, note=note))
+            yield more(sentence, gain, GAINS[n] if more is at_least else 0, note=note)
         if table and alone:
             sentence = f"N={n}: clients differ less than independent ones"
-            results.append(below(sentence, ours["std_of_clients"], alone["std_of_clients"]))
+            yield below(sentence, ours["std_of_clients"], alone["std_of_clients"])
         if table and "FD" in by_name and n == 10:
             gain = accuracy - by_name["FD"]["accuracy"]
-            results.append(at_least(f"N={n}: not below federated distillation", gain, 0))
+            yield at_least(f"N={n}: not below federated distillation", gain, 0)
         if "FL" in by_name:
             ratio = by_name["FL"]["bytes_up"] / ours["bytes_up"]
-            results.append(above(f"N={n}: sends less than FedAvg", ratio, 1, note="times"))
-    return results
+            yield above(f"N={n}: sends less than FedAvg", ratio, 1, note="times")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

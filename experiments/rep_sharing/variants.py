@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above
+from experiments.contract import Claim, Context, Row, Rows, above
 from experiments.drawing import draw_curves
 from experiments.fields import Bound, Probability, check
 from experiments.rep_sharing import _training
@@ -63,12 +63,11 @@ FOUR = TINY | {"n": 4, "byzantine": 1}
 SMOKE = {"gossip": FOUR, "byzantine": FOUR, "heterogeneous": FOUR | {"n": 3}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Trains each variant."""
     names = ARCHITECTURES if config.kind == "heterogeneous" else (config.model,)
     clients = dict(zip(names, np.array_split(np.arange(config.n), len(names)), strict=True))
     graphs = {"ring": jc.topology.ring(config.n), "chain": jc.topology.chain(config.n)}
-    rows: list[Row] = []
     for name, options in context.cases(_variants(config, **graphs).items()):
         tags = {"variant": name}
         for graph in graphs:
@@ -82,8 +81,7 @@ def run(config: Config, context: Context) -> list[Row]:
         row["bytes_up"] = traffic(config, options, config.n)["bytes_up"]
         if len(clients) > 1:
             row |= {label: accuracy[:, own].mean() for label, own in clients.items()}
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _honest(config: Config) -> np.ndarray:

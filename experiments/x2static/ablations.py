@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from experiments.contract import Claim, Context, Row
+from experiments.contract import Claim, Context, Row, Rows
 from experiments.fields import EMPTY, Count, Positive
 from experiments.x2static import _vectors
 from jcollab import text
@@ -39,11 +39,11 @@ SMOKE = {
 CENTERED, PARAGRAPHS = "contexts less their mean", "paragraphs"
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each variant."""
     problem = _vectors.make_problem(config, context)
     (sentences,), vocabulary, corpora = _vectors.index(config, [problem.paragraphs])
-    teacher, options, rows = problem.teacher, problem.options, []
+    teacher, options = problem.teacher, problem.options
     _, contexts = text.occurrences(teacher, sentences, **options)
     for name, changed in context.cases(variants(config).items()):
         used = contexts
@@ -54,9 +54,7 @@ def run(config: Config, context: Context) -> list[Row]:
         (vectors,) = _vectors.train(changed, context, name, corpora, vocabulary, [used])
         if context.stop.is_set():
             break
-        rows.append({"variant": name, **_vectors.evaluate(problem, vectors)})
-        context.log().write(rows[-1])
-    return rows
+        yield {"variant": name, **_vectors.evaluate(problem, vectors)}
 
 
 def variants(config: Config) -> dict[str, Config]:

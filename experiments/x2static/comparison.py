@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from experiments.contract import Claim, Context, Row, above, at_least
+from experiments.contract import Claims, Context, Row, Rows, above, at_least
 from experiments.fields import EMPTY, Bound, Fraction
 from experiments.x2static import _vectors
 from experiments.x2static._vectors import SMALL
@@ -62,10 +62,10 @@ SMOKE = {
 }
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each method and amount of text."""
     problem = _vectors.make_problem(config, context)
-    teacher, options, rows = problem.teacher, problem.options, []
+    teacher, options = problem.teacher, problem.options
     for share in context.cases((*config.shares, 1.0)):
         paragraphs = problem.paragraphs[: max(1, round(share * len(problem.paragraphs)))]
         methods = [name for name in config.methods if share == 1 or name in TEACHER]
@@ -90,12 +90,10 @@ def run(config: Config, context: Context) -> list[Row]:
                 used = text.paragraph_contexts(teacher, paragraphs, **options)
                 (vectors,) = _vectors.train(*given, [used])
             if context.stop.is_set():
-                return rows
+                return
             seconds = time.perf_counter() - clock + (reading if method in TEACHER else 0.0)
             scores = _vectors.evaluate(problem, vectors)
-            rows.append({"method": method, **about, **scores, "minutes": seconds / 60})
-            context.log().write(rows[-1])
-    return rows
+            yield {"method": method, **about, **scores, "minutes": seconds / 60}
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
@@ -103,23 +101,22 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
     return [{k: v for k, v in row.items() if not k.endswith("_found")} for row in rows]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """X2Static is above CBOW of the same text, and gains from more text."""
     whole = {row["method"]: row for row in rows if row["tokens"] == rows[-1]["tokens"]}
     if "X2Static" not in whole:
-        return []
+        return
     if "MEN" not in rows[-1]:
-        return [at_least("X2Static tells topics apart", whole["X2Static"]["topics"], 0.6)]
-    results = []
+        yield at_least("X2Static tells topics apart", whole["X2Static"]["topics"], 0.6)
+        return
     if "CBOW" in whole:
         for name, bound in (("SimLex", 0.15), ("MEN", 0.3)):
             gap = whole["X2Static"][name] - whole["CBOW"][name]
             text = f"{name}: Spearman of X2Static less that of CBOW from the same text"
-            results.append(at_least(text, gap, bound))
+            yield at_least(text, gap, bound)
     scores = [row["MEN"] for row in rows if row["method"] == "X2Static"]
     if len(scores) > 1:
-        results.append(above("MEN: X2Static gains from more text", scores[-1] - scores[0], 0))
-    return results
+        yield above("MEN: X2Static gains from more text", scores[-1] - scores[0], 0)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, above
+from experiments.contract import Claim, Context, Row, Rows, above
 from experiments.fields import Count
 from experiments.x2static import _vectors
 from jcollab import text
@@ -35,9 +35,9 @@ PRESETS = {"federated": Config()}
 SMOKE = {"federated": _vectors.SMALL | {"clients": 2, "period": 2}}
 
 
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """One row for each way of sharing, with means over clients."""
-    problem, n, rows = _vectors.make_problem(config, context), config.clients, []
+    problem, n = _vectors.make_problem(config, context), config.clients
     paragraphs = [problem.paragraphs[i::n] for i in range(n)]
     texts, vocabulary, corpora = _vectors.index(config, paragraphs)
     contexts = [
@@ -56,9 +56,7 @@ def run(config: Config, context: Context) -> list[Row]:
             break
         scores = [_vectors.evaluate(problem, own) for own in vectors]
         means = {key: np.mean([score[key] for score in scores]) for key in scores[0]}
-        rows.append({"sharing": name, **means})
-        context.log().write(rows[-1])
-    return rows
+        yield {"sharing": name, **means}
 
 
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
