@@ -16,37 +16,16 @@ import importlib.util
 import os
 import pathlib
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from experiments import grid, headers
+from experiments.fields import Options
 
 # what experiments import beyond the dependencies of the library
 NEEDED = ("bokeh", "jinja2", "matplotlib", "pandas", "tyro")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How to run, whatever the experiment.
-
-    Attributes:
-        out: folder for results; runs/PAPER/PRESET by default.
-        smoke: a trial of the machinery that ends in seconds; computes no claims.
-        resume: folder of a run that was killed or interrupted, to go on with; a run whose --out
-            holds one goes on as well.
-        fresh: starts anew whatever --out holds.
-        on_divergence: whether a run that is not finite any more ends, with the round, or goes on.
-        tensorboard: also writes event files into OUT/tensorboard.
-    """
-
-    out: pathlib.Path
-    smoke: bool = False
-    resume: pathlib.Path | None = None
-    fresh: bool = False
-    on_divergence: Literal["stop", "continue"] = "stop"
-    tensorboard: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -132,22 +111,11 @@ def _run(
     from experiments import execution
 
     console.print(config)
-    out = options.out
     if options.resume:
         if not (options.resume / execution.CHECKPOINTS).is_dir():
             raise ValueError(f"resume must be a folder with checkpoints, got {options.resume}")
-        out = options.resume
-    summary = execution.execute(
-        paper,
-        name,
-        config,
-        out,
-        smoke=options.smoke,
-        fresh=options.fresh,
-        on_divergence=options.on_divergence,
-        tensorboard=options.tensorboard,
-        console=console,
-    )
+        options = dataclasses.replace(options, out=options.resume)
+    summary = execution.execute(paper, name, config, options, console)
     if summary["interrupted"]:
         console.print(
             "[yellow]Interrupted: these are the results up to that point; the same command goes on."

@@ -18,16 +18,21 @@ import dataclasses
 import importlib
 import itertools
 import json
+import operator
 import pathlib
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 
+import jcollab as jc
 from experiments import headers
+from jcollab import plots, training
+from jcollab.topology import layout_positions
+from jcollab.training.records import plain
 
 CHECKPOINTS = "checkpoints"
 Row = dict[str, Any]
@@ -87,43 +92,35 @@ class Claim:
 Claims = Iterable[Claim]
 
 
-def at_least(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-    """``measured >= bound``; a note, for example the paper's number, stands behind the bound."""
-    return Claim(claim, _expected(">=", bound, note), measured, measured >= bound)
+def _compared(relation: str, holds: Callable[[Any, float], bool]) -> Callable[..., Claim]:
+    def compare(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
+        """A number against a bound, behind which a note, say the paper's number, may stand."""
+        return Claim(
+            claim, f"{relation} {bound:g}{_behind(note)}", measured, holds(measured, bound)
+        )
+
+    return compare
 
 
-def above(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-    """``measured > bound``."""
-    return Claim(claim, _expected(">", bound, note), measured, measured > bound)
-
-
-def at_most(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-    """``measured <= bound``."""
-    return Claim(claim, _expected("<=", bound, note), measured, measured <= bound)
-
-
-def below(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-    """``measured < bound``."""
-    return Claim(claim, _expected("<", bound, note), measured, measured < bound)
+at_least, above = _compared(">=", operator.ge), _compared(">", operator.gt)
+at_most, below = _compared("<=", operator.le), _compared("<", operator.lt)
 
 
 def between(claim: str, measured: Any, low: float, high: float, *, note: str = "") -> Claim:
     """``low <= measured <= high``."""
-    expected = f"{low:g} to {high:g}" + (f" ({note})" if note else "")
-    return Claim(claim, expected, measured, low <= measured <= high)
+    return Claim(claim, f"{low:g} to {high:g}{_behind(note)}", measured, low <= measured <= high)
 
 
 def within(
     claim: str, deviation: float, bound: float, measured: Any = None, *, note: str = ""
 ) -> Claim:
     """A relative deviation of at most ``bound``; measured is the deviation if nothing is given."""
-    expected = f"within {bound:.0%}" + (f" ({note})" if note else "")
     shown = f"{deviation:+.2%}" if measured is None else measured
-    return Claim(claim, expected, shown, abs(deviation) <= bound)
+    return Claim(claim, f"within {bound:.0%}{_behind(note)}", shown, abs(deviation) <= bound)
 
 
-def _expected(relation: str, bound: float, note: str) -> str:
-    return f"{relation} {bound:g}" + (f" ({note})" if note else "")
+def _behind(note: str) -> str:
+    return f" ({note})" if note else ""
 
 
 def columns(rows: Iterable[Row], names: str) -> np.ndarray:
@@ -132,10 +129,16 @@ def columns(rows: Iterable[Row], names: str) -> np.ndarray:
     return np.array([[row[name] for row in table] for name in names.split()], float)
 
 
-def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
-    """A table with a line for each combination of the keys, for ``shown``.
+def groups(rows: Iterable[Row], keys: str) -> dict[tuple[Any, ...], list[Row]]:
+    """The rows of every combination of columns, whose names have spaces between them, in order."""
+    cases: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        cases.setdefault(tuple(row[key] for key in keys.split()), []).append(row)
+    return cases
 
-    A line has the keys, and the value of each row under the row's column.
+
+def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
+    """A table with a line for each combination of the keys, and a column for each of another's.
 
     Args:
         rows: of a run.
@@ -143,12 +146,14 @@ def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
         column: name of the column whose texts, or numbers behind its name, become columns.
         value: name of the column of the values.
     """
-    table: dict[tuple[Any, ...], Row] = {}
-    for row in rows:
-        line = {key: row[key] for key in keys.split()}
-        place = row[column] if isinstance(row[column], str) else f"{column} {row[column]:g}"
-        table.setdefault(tuple(line.values()), line)[place] = row[value]
-    return list(table.values())
+    table = []
+    for case, own in groups(rows, keys).items():
+        line = dict(zip(keys.split(), case, strict=True))
+        for row in own:
+            place = row[column] if isinstance(row[column], str) else f"{column} {row[column]:g}"
+            line[place] = row[value]
+        table.append(line)
+    return table
 
 
 def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
@@ -161,12 +166,9 @@ def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
         keys: names of columns, with spaces between them.
         std: name of a column whose standard deviation becomes the column ``std``; empty for none.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys.split()), []).append(row)
     table = []
-    for own in groups.values():
-        line = {key: own[0][key] for key in keys.split()}
+    for case, own in groups(rows, keys).items():
+        line = dict(zip(keys.split(), case, strict=True))
         for name, value in own[0].items():
             if name not in {"seed", *line} and isinstance(value, (int, float, np.number)):
                 values = [row[name] for row in own]
@@ -175,17 +177,21 @@ def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
     return table
 
 
+def pivoted(*arguments: str) -> Callable[..., list[Row]]:
+    """``shown(config, rows)`` that is the :func:`pivot` of the rows."""
+    return lambda config, rows: pivot(rows, *arguments)
+
+
+def averaged(*arguments: str) -> Callable[..., list[Row]]:
+    """``shown(config, rows)`` that has the :func:`averages` of the rows."""
+    return lambda config, rows: averages(rows, *arguments)
+
+
 @dataclasses.dataclass(frozen=True)
-class Interrupts:
-    """A listener that sets an event when a training is interrupted."""
+class Interrupts(training.Listener):
+    """Sets an event when a training is interrupted."""
 
     stop_event: threading.Event
-
-    def start(self, run: Any) -> None:
-        """Does nothing."""
-
-    def record(self, record: Row) -> None:
-        """Does nothing."""
 
     def stop(self, reason: str) -> None:
         """Sets the event."""
@@ -202,8 +208,6 @@ class Log:
 
     def write(self, record: Row) -> None:
         """Adds a line; numbers that are not finite become null."""
-        from jcollab.training.records import plain
-
         with self.path.open("a") as file:
             file.write(json.dumps(plain(self.tags | record), allow_nan=False) + "\n")
 
@@ -262,9 +266,6 @@ class Context:
             tolerant: whether to go on whatever diverges, as in a search for a learning rate.
             **tags: fields of every line of the log.
         """
-        from jcollab import training
-        from jcollab.training.records import plain
-
         self.fits += 1
         checkpoint = None
         if not self.smoke:
@@ -304,8 +305,6 @@ class Context:
             tolerant: whether to go on whatever diverges.
             **options: the others of :func:`jcollab.fit`.
         """
-        import jcollab as jc
-
         own = self.fit_options(description, tolerant=tolerant, **(tags or {}))
         return jc.fit(*arguments, **own, **options)
 
@@ -318,8 +317,6 @@ class Context:
             topology: a jcollab Topology.
             positions: ``[n, 2]``; None for a layout that suits it.
         """
-        from jcollab.topology import layout_positions
-
         path = self.out / "graphs.json"
         graphs = json.loads(path.read_text()) if path.exists() else {}
         places = layout_positions(topology) if positions is None else positions
@@ -329,8 +326,6 @@ class Context:
 
     def save(self, figure: Any, name: str) -> None:
         """Writes a figure as ``NAME.png``."""
-        from jcollab import plots
-
         self.saved.append(self.out / f"{name}.png")
         plots.save(figure, self.saved[-1])
 

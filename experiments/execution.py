@@ -11,12 +11,19 @@ import platform
 import shutil
 from typing import Any
 
+import jax
 import rich.box
 from rich.console import Console
 from rich.table import Table
 
 from experiments import contract
 from experiments.contract import CHECKPOINTS, Context
+from experiments.fields import Options
+from jcollab import plots
+from jcollab.training.checkpoints import difference
+from jcollab.training.interrupts import interruptible
+from jcollab.training.listeners import progress_bar
+from jcollab.training.records import plain
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "padding": (0, 1)}
@@ -26,13 +33,8 @@ def execute(
     paper: str,
     preset: str,
     config: Any,
-    out: pathlib.Path,
-    *,
-    smoke: bool = False,
-    fresh: bool = False,
-    on_divergence: str = "stop",
-    tensorboard: bool = False,
-    console: Console | None = None,
+    options: Options,
+    console: Console,
 ) -> dict[str, Any]:
     """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
 
@@ -43,12 +45,8 @@ def execute(
         paper: name of the paper.
         preset: name of the preset that ``config`` comes from.
         config: resolved configuration.
-        out: folder to write into; made if it does not exist.
-        smoke: computes no claims, writes no checkpoints.
-        fresh: starts anew whatever checkpoints there are.
-        on_divergence: ``"stop"`` or ``"continue"``, where the experiment does not go on anyway.
-        tensorboard: also writes event files into ``out/tensorboard``.
-        console: where tables go; None for standard output.
+        options: among them the folder to write into, which is made if it does not exist.
+        console: where tables go.
 
     Returns:
         The contents of summary.json, with ``interrupted`` true if Ctrl-C ended the run early.
@@ -57,29 +55,22 @@ def execute(
         ValueError: if the folder's checkpoints are of a run of another configuration.
         jcollab.training.Diverged: if a run does; its checkpoints stay.
     """
-    from jcollab import plots
-    from jcollab.training.interrupts import interruptible
-    from jcollab.training.listeners import progress_bar
-    from jcollab.training.records import plain
-
-    console = console or Console()
-    module = contract.load(paper, preset)
+    module, out = contract.load(paper, preset), options.out
     out.mkdir(parents=True, exist_ok=True)
     settings = plain(dataclasses.asdict(config))
-    if not smoke:
-        resumed = _claim_folder(out, {"experiment": paper, "preset": preset} | settings, fresh)
-        if resumed:
+    if not options.smoke:
+        owner = {"experiment": paper, "preset": preset} | settings
+        if _claim_folder(out, owner, options.fresh):
             console.print(f"Going on with the run in {out}; --fresh starts anew.")
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
     (out / "graphs.json").unlink(missing_ok=True)
-    events = out / "tensorboard" if tensorboard else None
+    events = out / "tensorboard" if options.tensorboard else None
     if events:
         shutil.rmtree(events, ignore_errors=True)
     with progress_bar() as progress, interruptible() as stop:
-        context = Context(
-            out, progress, smoke, stop, on_divergence=on_divergence, tensorboard=events
-        )
+        context = Context(out, progress, options.smoke, stop)
+        context.on_divergence, context.tensorboard = options.on_divergence, events
         rows = []
         for row in module.run(config, context):
             rows.append(plain(row))
@@ -88,7 +79,7 @@ def execute(
     if finished:
         with plots.style():
             module.figures(config, rows, context)
-    claims = [*module.claims(config, rows)] if finished and not smoke else []
+    claims = [*module.claims(config, rows)] if finished and not options.smoke else []
     summary = {
         "experiment": paper,
         "preset": preset,
@@ -110,8 +101,6 @@ def execute(
 
 def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
     """Whether there are checkpoints to go on from; notes which run the folder belongs to."""
-    from jcollab.training.checkpoints import difference
-
     folder = out / CHECKPOINTS
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,8 +155,6 @@ def _cell(value: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what the results may depend on, the devices and the number of processors."""
-    import jax
-
     installed = {"jcollab": importlib.metadata.version("jax-collab")}
     installed |= {name: importlib.metadata.version(name) for name in PACKAGES}
     device = jax.devices()[0]

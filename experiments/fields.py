@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import pathlib
 import typing
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -108,6 +109,27 @@ class Settings:
     def seeds(self) -> np.ndarray:
         """Of the repetitions, ``[S]``: ``num_seeds`` of them from ``seed`` on."""
         return self.seed + np.arange(self.num_seeds)
+
+
+class Options(Settings):
+    """How to run, whatever the experiment.
+
+    Attributes:
+        out: folder for results; runs/PAPER/PRESET by default.
+        smoke: a trial of the machinery that ends in seconds; computes no claims.
+        resume: folder of a run that was killed or interrupted, to go on with; a run whose --out
+            holds one goes on as well.
+        fresh: starts anew whatever --out holds.
+        on_divergence: whether a run that is not finite any more ends, with the round, or goes on.
+        tensorboard: also writes event files into OUT/tensorboard.
+    """
+
+    out: pathlib.Path
+    smoke: bool = False
+    resume: pathlib.Path | None = None
+    fresh: bool = False
+    on_divergence: Literal["stop", "continue"] = "stop"
+    tensorboard: bool = False
 
 
 def check(config: Any, names: str, **bounds: Any) -> None:

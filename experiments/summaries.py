@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from experiments import contract, headers
+from jcollab.training.records import plain
 
 MOST_BYTES = 60_000
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -107,8 +108,6 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
     Raises:
         ValueError: if the rows are not those that the experiment measures now.
     """
-    from jcollab.training.records import plain
-
     module = contract.load(summary["experiment"], summary["preset"])
     default = default_config(summary["experiment"], summary["preset"])
     config = summary["config"]
@@ -153,8 +152,6 @@ def _last_digit(number: str) -> float:
 
 def default_config(paper: str, preset: str) -> dict[str, Any]:
     """The configuration of a preset as it stands in a summary."""
-    from jcollab.training.records import plain
-
     return plain(dataclasses.asdict(contract.configure(paper, preset)))
 
 

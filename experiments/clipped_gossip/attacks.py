@@ -19,7 +19,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.clipped_gossip import _training
-from experiments.contract import Claim, Claims, Context, Row, Rows, pivot
+from experiments.contract import Claim, Claims, Context, Row, Rows, pivoted
 from experiments.fields import Bound, Count, Positive
 from jcollab import plots
 
@@ -68,6 +68,8 @@ class Config(_training.Config):
 PRESETS = {"attacks": Config()}
 SMALL = {"rules": ("SCClip 0.1", "TM 1 + bucketing"), "attacks": ("ALIE 10", "LF"), "n": 9}
 SMOKE = {"attacks": _training.SMALL | SMALL | {"byzantine": 1, "alpha": None}}
+# mean accuracy of the honest clients, a line for each rule, a column for each attack
+shown = pivoted("rule", "attack", "mean_accuracy")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -80,11 +82,6 @@ def run(config: Config, context: Context) -> Rows:
     for rule in context.cases(config.rules):
         tags = {"graph": config.graph}
         yield from _training.train(context, config, graph, deal, rule, config.attacks, tags)[0]
-
-
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Mean accuracy of the honest clients, a line for each rule, a column for each attack."""
-    return pivot(rows, "rule", "attack", "mean_accuracy")
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, Rows, at_least, at_most, pivot
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_least, at_most, pivoted
 from experiments.fields import Bound, Count, Settings
 from jcollab import aggregators, plots
 from jcollab.core import Receiver, Round
@@ -103,6 +103,8 @@ class Config(Settings):
 
 PRESETS = {"consensus": Config()}
 SMOKE = {"consensus": {"deltas": (0.1, 0.4), "betas": (0.267, 0.12), "rounds": 10}}
+# the last errors, a line for each defense and beta, a column for each delta
+shown = pivoted("defense beta", "delta_max", "error")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -146,11 +148,6 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
         return jnp.concatenate([x[None, ~BYZANTINE], trace])
 
     return np.asarray(jax.jit(jax.vmap(one))(weights))
-
-
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """The last errors, a line for each defense and beta, a column for each delta."""
-    return pivot(rows, "defense beta", "delta_max", "error")
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

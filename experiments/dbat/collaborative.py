@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, at_least, at_most, averages
+from experiments.contract import Claim, Context, Row, Rows, at_least, at_most, averaged
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, cross_entropy
 from experiments.fields import Bound, Count, NonNegative, Positive, check
@@ -49,6 +49,8 @@ class Config(_training.Config):
 
 PRESETS = {"collaborative": Config(**DIGITS)}
 SMOKE = {"collaborative": TINY | {"rounds": 2, "warmup": 1, "clients": 2}}
+# means over seeds, with the standard deviation of the headline
+shown = averaged("method half", "shortcut_broken")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -119,11 +121,6 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         at_least("gain of those over the same clients alone", gain, 20, note="points"),
         at_least("accuracy of the first half where the shortcut holds", ahead, 95),
     ]
-
-
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds, with the standard deviation of the headline."""
-    return averages(rows, "method half", "shortcut_broken")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

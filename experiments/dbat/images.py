@@ -35,7 +35,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claims, Context, Row, Rows, at_least, at_most, averages
+from experiments.contract import Claims, Context, Row, Rows, at_least, at_most, averaged
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, Dataset, Pool, Problem, train
 from experiments.fields import Bound, Count, Plural, Positive
@@ -82,6 +82,8 @@ PRESETS = {
     ),
 }
 SMOKE = dict.fromkeys(PRESETS, TINY | {"rounds": (2, 2)})
+# means over seeds, with the standard deviation of the headline
+shown = averaged("unlabelled method member", "shortcut_broken")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -145,11 +147,6 @@ def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
     labeled = Dataset(jc.data.synthetic.colored(train.x, train.y), train.y)
     problem = Problem(labeled, {pool: painted(free)}, tests, config.make_network(classes))
     return _training.smaller(problem, config.shrink)
-
-
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds, with the standard deviation of the headline."""
-    return averages(rows, "unlabelled method member", "shortcut_broken")
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

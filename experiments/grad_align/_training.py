@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, below, columns
+from experiments.contract import Claim, Claims, Context, Row, below, columns, groups
 from experiments.fields import Bound, Count, NonNegative, Settings
 from experiments.training import train_replicas
 from jcollab import plots
@@ -171,14 +171,6 @@ def is_broken(train_loss: float, classes: int) -> bool:
     return not train_loss < np.log(classes) / 2
 
 
-def by_case(rows: Iterable[Row], *fields: str) -> dict[tuple, list[Row]]:
-    """The rows of every combination of fields, in order."""
-    cases: dict[tuple, list[Row]] = {}
-    for row in rows:
-        cases.setdefault(tuple(row[name] for name in fields), []).append(row)
-    return cases
-
-
 def accuracy(rows: list[Row]) -> float:
     """The mean over seeds."""
     return columns(rows, "test_accuracy").mean()
@@ -232,7 +224,7 @@ def draw(context: Context, rows: list[Row], name: str) -> None:
     """Error, loss and variance against rounds; of FedProx, the best penalty."""
     fig = plots.figure(figsize=(15.5, 4.6))
     panels = dict(zip(("test_accuracy", *MEASURES[2:]), fig.subplots(1, 3), strict=True))
-    penalties = by_case((row for row in rows if row["method"] == "FedProx"), "mu")
+    penalties = groups((row for row in rows if row["method"] == "FedProx"), "mu")
     best = max(penalties, key=lambda mu: accuracy(penalties[mu]), default=(None,))
     for (method, value), style in styles(context.kept).items():
         if method == "FedProx" and (value,) != best:

@@ -20,7 +20,8 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, Rows, above, averages, below, columns
+from experiments import contract
+from experiments.contract import Claim, Claims, Context, Row, Rows, above, averaged, below, columns
 from experiments.fields import BelowOne, Count, Plural, Positive, Settings
 from experiments.grad_align import _training as training
 from experiments.training import train_replicas
@@ -54,6 +55,8 @@ class Config(Settings):
 PRESETS = {"clusters": Config()}
 SMALL = {"betas": (0.0, 0.2), "local_betas": (0.0, 0.225), "rounds": 4, "local_rounds": 3}
 SMOKE = {"clusters": SMALL | {"num_seeds": 2, "local_steps": 2, "hidden": 4, "test_examples": 50}}
+# means over seeds, and how many of them broke
+shown = averaged("method K gamma beta c")
 
 
 def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
@@ -151,14 +154,9 @@ def run(config: Config, context: Context) -> Rows:
                 yield row
 
 
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds, and how many of them broke."""
-    return averages(rows, "method K gamma beta c")
-
-
 def claims(config: Config, rows: list[Row]) -> Claims:
     """What the coefficient predicts; differences are paired, seed by seed."""
-    cases = training.by_case(rows, "method", "beta")
+    cases = contract.groups(rows, "method beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
             own
@@ -221,7 +219,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     for ax, column in ((second, "final_variance"), (third, "gain")):
         for label, methods, color, form in FAMILIES:
             trained = [row for row in rows if row["method"] in methods and not row["broken"]]
-            cases = training.by_case(sorted(trained, key=lambda row: row["c"]), "c")
+            cases = contract.groups(sorted(trained, key=lambda row: row["c"]), "c")
             points = [columns(own, column)[0] for own in cases.values()]
             errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
             style = {"fmt": form, "color": color, "label": label, "capsize": 3}

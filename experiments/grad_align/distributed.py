@@ -17,7 +17,7 @@ import jax
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, averages
+from experiments.contract import Claim, Context, Row, averaged, groups
 from experiments.fields import Positive
 from experiments.grad_align import _training as training
 
@@ -32,6 +32,8 @@ class Config(training.Config):
 
 PRESETS = {"distributed": Config()}
 SMOKE = {"distributed": training.SMALL | {"betas": (0.0, 0.4)}}
+# means over seeds
+shown = averaged("method beta")
 
 
 def run(config: Config, context: Context) -> list[Row]:
@@ -58,14 +60,9 @@ def run(config: Config, context: Context) -> list[Row]:
     )
 
 
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds."""
-    return averages(rows, "method beta")
-
-
 def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """Alignment lowers the variance of gradients and raises the accuracy."""
-    cases = {beta: own for (beta,), own in sorted(training.by_case(rows, "beta").items())}
+    cases = {beta: own for (beta,), own in sorted(groups(rows, "beta").items())}
     plain = cases.pop(0.0)
     return training.alignment_claims("GradAlign", cases, "parallel SGD", plain)
 

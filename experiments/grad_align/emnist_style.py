@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claims, Context, Row, Rows, averages
+from experiments.contract import Claims, Context, Row, Rows, averaged, groups
 from experiments.fields import EMPTY, Bound, Count, Positive
 from experiments.grad_align import _training as training
 
@@ -44,6 +44,8 @@ class Config(training.Config):
 PRESETS = {"emnist_style": Config()}
 SMALL = training.SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_steps": 4}
 SMOKE = {"emnist_style": SMALL}
+# means over seeds
+shown = averaged("method beta mu c")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -73,14 +75,9 @@ def run(config: Config, context: Context) -> Rows:
             yield base | row | {"pure_clients": pure}
 
 
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Means over seeds."""
-    return averages(rows, "method beta mu c")
-
-
 def claims(config: Config, rows: list[Row]) -> Claims:
     """Alignment lowers the variance and raises the accuracy; differences are paired by seed."""
-    cases = training.by_case(rows, "method", "beta", "mu")
+    cases = groups(rows, "method beta mu")
     plain = cases.get(("FedAvg", 0.0, None))
     aligned = {beta: own for (name, beta, _), own in sorted(cases.items()) if name == "FedGA"}
     if not plain or not aligned:

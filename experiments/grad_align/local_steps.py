@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.contract import Claim, Context, Row, at_most, between, columns, pivot
+from experiments.contract import Claim, Context, Row, at_most, between, columns, groups, pivoted
 from experiments.fields import Count, Settings
 from experiments.grad_align import _problems as problems
-from experiments.grad_align._training import Displacements, by_case, local_method
+from experiments.grad_align._training import Displacements, local_method
 from jcollab import plots
 
 EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
@@ -40,6 +40,8 @@ class Config(Settings):
 
 PRESETS = {"local_steps": Config()}
 SMOKE = {"local_steps": {"gammas": (0.01, 0.005), "steps": (2,), "ratios": (0.0, 1.0)}}
+# a line for each method, K and beta: the errors of the predicted coefficient by gamma
+shown = pivoted("method K beta_over_gamma predicted", "gamma", "relative_error")
 
 
 def measure(config: Config) -> list[Row]:
@@ -79,15 +81,9 @@ def measure(config: Config) -> list[Row]:
 run = functools.partial(problems.run, measure)
 
 
-def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """A line for each method, K and beta: the errors of the predicted coefficient by gamma."""
-    keys = "method K beta_over_gamma predicted"
-    return pivot(rows, keys, "gamma", "relative_error")
-
-
 def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
     """(SCAFFOLD - GD) / (FedAvg - GD) in norm, for every gamma."""
-    cases = by_case(rows, "method", "K")
+    cases = groups(rows, "method K")
     near, far = (columns(cases[name, steps], "distance")[0] for name in ("SCAFFOLD", "FedAvg"))
     return [*(near[far > 0] / far[far > 0])]
 
@@ -96,7 +92,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     """c = beta - gamma (K - 1) / 2, and 0 for SCAFFOLD."""
     results, exact, halvings = [], [], []
     measured = [row for row in rows if row["relative_error"] is not None]
-    for (steps, ratio), own in by_case(measured, "K", "beta_over_gamma").items():
+    for (steps, ratio), own in groups(measured, "K beta_over_gamma").items():
         errors = columns(own, "relative_error")[0]
         if steps == 1 or (steps == 2 and ratio == 0):
             exact += [*errors]

@@ -15,18 +15,8 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import (
-    Claim,
-    Claims,
-    Context,
-    Row,
-    Rows,
-    above,
-    at_most,
-    below,
-    columns,
-    pivot,
-)
+from experiments import contract
+from experiments.contract import Claim, Claims, Context, Row, Rows, above, at_most, below, columns
 from experiments.fields import Bound, Count, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -95,7 +85,7 @@ def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:
 def shown(config: Config, rows: list[Row]) -> list[Row]:
     """A line for each bias: risks at multiples r of the best weight."""
     few = [row for row in rows if row["r"] in (0, 1, 2)]
-    return pivot(few, "bias a*", "r", "risk")
+    return contract.pivot(few, "bias a*", "r", "risk")
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

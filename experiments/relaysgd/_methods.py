@@ -100,7 +100,7 @@ METHODS = {
         *_on(GRAPHS, "gradient tracking", gradient_tracking, jc.gossip),
     )
 }
-MethodName = Annotated[str, Bound(among=METHODS)]
+Name = Annotated[str, Bound(among=METHODS)]
 # in Table 2 of the paper
 PAPER_METHODS = (
     "all-reduce complete",

@@ -26,14 +26,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.fields import BelowOne, Count, Positive, Settings
-from experiments.relaysgd._methods import (
-    GRAPHS,
-    METHODS,
-    PAPER_METHODS,
-    Method,
-    MethodName,
-    published,
-)
+from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, Name, published
 from experiments.training import Replicas, partitions, train_replicas
 from jcollab import plots
 from jcollab.data import Dataset, augment
@@ -47,7 +40,7 @@ class Config(Settings):
     """Which methods are compared, at which size."""
 
     dataset: str = "cifar10"  # a TFDS image set (other sizes than 32 x 32 x 3 are enlarged)
-    methods: tuple[MethodName, ...] = PAPER_METHODS
+    methods: tuple[Name, ...] = PAPER_METHODS
     momenta: tuple[BelowOne, ...] = (
         0.0,
         0.9,

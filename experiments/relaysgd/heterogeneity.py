@@ -30,7 +30,7 @@ import jcollab as jc
 from experiments.contract import Claim, Context, Row, Rows, at_least, at_most
 from experiments.fields import BelowOne, Count, Positive
 from experiments.relaysgd import _training as training
-from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, MethodName
+from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Name
 from experiments.tasks import make_task
 from jcollab import plots
 
@@ -43,7 +43,7 @@ COLORS = dict(zip(NAMES, plots.COLORS, strict=False))
 class Config(training.Config):
     """Which methods are compared, on which data."""
 
-    methods: tuple[MethodName, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
+    methods: tuple[Name, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
     alphas: tuple[Positive, ...] = (0.1, 0.01)  # Dirichlet concentrations; small is heterogeneous
     momenta: tuple[BelowOne, ...] = (0.9,)  # Nesterov momenta of the local SGD
     examples: Count | None = None  # number of training examples to use; None for all

@@ -125,5 +125,5 @@ def test_the_number_of_clients_at_which_each_is_half_as_useful():
 
 def test_the_recorded_tables_hold():
     config = batch.Config()
-    checked = batch.claims(config, batch.exact(config))
+    checked = [*batch.claims(config, batch.exact(config))]
     assert len(checked) == 8 and all(claim.holds for claim in checked)

@@ -208,7 +208,7 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
     assert grid.finished(tmp_path / "seed=4", config) is None
     ran = []
 
-    def trial(paper, preset, config, out, **options):
+    def trial(paper, preset, config, options, console):
         ran.append(config.seed)
         recorded = {
             "experiment": paper,
@@ -217,8 +217,8 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
             "interrupted": len(ran) == 2,
         }
         recorded |= {"config": plain(dataclasses.asdict(config)), "results": [{"accuracy": 1.0}]}
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "summary.json").write_text(json.dumps(recorded))
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "summary.json").write_text(json.dumps(recorded))
         return recorded
 
     monkeypatch.setattr(execution, "execute", trial)
