@@ -220,6 +220,7 @@ class Context:
         out: folder for everything that it writes.
         progress: rich Progress to add bars to.
         smoke: whether this is a trial of the machinery only.
+        config: the configuration of the run.
         stop: set by Ctrl-C; a run looks at it between pieces of work and returns what it has.
         kept: what ``run`` keeps for ``figures`` beside its rows: curves, images.
         saved: the PNG files written so far.
@@ -231,6 +232,7 @@ class Context:
     out: pathlib.Path
     progress: Progress
     smoke: bool
+    config: Any = None
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
     saved: list[pathlib.Path] = dataclasses.field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,3 +39,10 @@ def draw_curves(
         ax.axis("off")
     grid[0, -1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
+
+
+def kept_curves(name: str, *metrics: str, **properties: Any) -> Callable[..., None]:
+    """``figures(config, rows, context)`` of the curves by title and label that a run has kept."""
+    return lambda config, rows, context: context.save(
+        draw_curves(context.kept, *metrics, **properties), name
+    )

@@ -69,7 +69,7 @@ def execute(
     if events:
         shutil.rmtree(events, ignore_errors=True)
     with progress_bar() as progress, interruptible() as stop:
-        context = Context(out, progress, options.smoke, stop)
+        context = Context(out, progress, options.smoke, config, stop)
         context.on_divergence, context.tensorboard = options.on_divergence, events
         rows = []
         for row in module.run(config, context):

@@ -33,11 +33,13 @@ FIELD = re.compile(r"^(arXiv|Import|Preset|Claim|Notebooks): (.*)$", re.M)
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A configuration with a name, as its header describes it.
+    """A configuration with a name, as the header of its module describes it.
 
     Attributes:
         paper: name of the folder.
         experiment: name of the module.
+        title: first line of its docstring.
+        source: where in the paper it comes from.
         name: of the preset.
         about: what it runs.
         cost: time on 2 cores, or the hardware that it needs.
@@ -46,29 +48,12 @@ class Preset:
 
     paper: str
     experiment: str
+    title: str
+    source: str
     name: str
     about: str
     cost: str
     expected: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """A module of a paper's folder.
-
-    Attributes:
-        paper: name of the folder.
-        name: of the module.
-        title: first line of its docstring.
-        source: where in the paper it comes from.
-        presets: its presets.
-    """
-
-    paper: str
-    name: str
-    title: str
-    source: str
-    presets: tuple[Preset, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +69,7 @@ class Paper:
         preset: the one to begin with.
         claim: how the claim of that preset begins that stands for the paper; empty for the first.
         notebooks: names of the notebooks about it.
-        experiments: its experiments.
+        presets: its presets by name.
     """
 
     name: str
@@ -95,12 +80,7 @@ class Paper:
     preset: str
     claim: str
     notebooks: tuple[str, ...]
-    experiments: tuple[Experiment, ...]
-
-    @property
-    def presets(self) -> dict[str, Preset]:
-        """All presets by name."""
-        return {preset.name: preset for one in self.experiments for preset in one.presets}
+    presets: dict[str, Preset]
 
 
 def names() -> list[str]:
@@ -141,7 +121,11 @@ def read_paper(folder: pathlib.Path) -> Paper:
     title, _, rest = text.partition("\n")
     fields = dict(FIELD.findall(rest))
     modules = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
-    paper = Paper(
+    presets = [preset for path in modules for preset in read_presets(path)]
+    names = [preset.name for preset in presets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{folder.name}: presets must have names of their own, got {twice} twice")
+    return Paper(
         name=folder.name,
         title=title.rstrip("."),
         reference=" ".join(FIELD.sub("", rest).split()),
@@ -150,15 +134,11 @@ def read_paper(folder: pathlib.Path) -> Paper:
         preset=fields.get("Preset", ""),
         claim=fields.get("Claim", ""),
         notebooks=tuple(fields.get("Notebooks", "").replace(",", " ").split()),
-        experiments=tuple(read_experiment(path) for path in modules),
+        presets=dict(zip(names, presets, strict=True)),
     )
-    names = [preset.name for one in paper.experiments for preset in one.presets]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{folder.name}: presets must have names of their own, got {twice} twice")
-    return paper
 
 
-def read_experiment(path: pathlib.Path) -> Experiment:
+def read_presets(path: pathlib.Path) -> list[Preset]:
     """The header of a module.
 
     Raises:
@@ -169,6 +149,8 @@ def read_experiment(path: pathlib.Path) -> Experiment:
     if not blocks:
         raise ValueError(f"{path}: the docstring must have a command of each preset, got {head!r}")
     title, _, source = head.strip().partition("\n")
+    source = " ".join(source.strip().partition("\n\n")[0].split()).rstrip(".")
+    module = paper, path.stem, title.rstrip("."), source
     presets = []
     for at, name, block in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
         match = PRESET.fullmatch(block)
@@ -178,9 +160,8 @@ def read_experiment(path: pathlib.Path) -> Experiment:
                 f"it runs, then 'Cost: ...' and 'Expected: ...', got {block.strip()!r}"
             )
         about, cost, expected = (" ".join(part.split()).rstrip(".") for part in match.groups())
-        presets.append(Preset(paper, path.stem, name, about, cost, expected))
-    source = " ".join(source.strip().partition("\n\n")[0].split()).rstrip(".")
-    return Experiment(paper, path.stem, title.rstrip("."), source, tuple(presets))
+        presets.append(Preset(*module, name, about, cost, expected))
+    return presets
 
 
 def docstring(path: pathlib.Path) -> str:

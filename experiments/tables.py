@@ -177,19 +177,18 @@ def presets_table(paper: headers.Paper, runs: dict[str, Any]) -> str:
     """A row for each preset of a paper."""
     columns = ("preset", "from", "what it runs", "takes", "expected", "claims that hold")
     rows = []
-    for one in paper.experiments:
-        for preset in one.presets:
-            claims = runs[preset.name]["claims"] if preset.name in runs else None
-            rows.append(
-                [
-                    f"`{preset.name}`",
-                    cell(re.sub(r"^.*arXiv [\d.]+\W*", "", one.source)),
-                    cell(preset.about),
-                    cell(preset.cost),
-                    cell(preset.expected),
-                    "not run in full" if claims is None else _count(claims),
-                ]
-            )
+    for preset in paper.presets.values():
+        claims = runs[preset.name]["claims"] if preset.name in runs else None
+        rows.append(
+            [
+                f"`{preset.name}`",
+                cell(re.sub(r"^.*arXiv [\d.]+\W*", "", preset.source)),
+                cell(preset.about),
+                cell(preset.cost),
+                cell(preset.expected),
+                "not run in full" if claims is None else _count(claims),
+            ]
+        )
     return markdown(columns, rows)
 
 

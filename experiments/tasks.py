@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -38,15 +36,6 @@ class Task:
     test: Dataset
     model: Any
     seen: int
-
-    def start(self, n: int) -> Callable[[jc.Algorithm, jax.Array], jc.State]:
-        """``start(algorithm, key) -> State`` with n times the model that the key draws."""
-
-        def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
-            params = self.model.init(key, self.train.x[:1])
-            return algorithm.init(jc.replicate(params, n))
-
-        return start
 
     def evaluate(self, state: jc.State) -> dict[str, Any]:
         """Accuracies on the first validation and test examples, and the consensus distance."""

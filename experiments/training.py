@@ -122,12 +122,12 @@ def train_replicas(
     start: Callable[[jc.Algorithm, jax.Array], jc.State] | jc.State,
     batches: Any,
     *,
-    rounds: int,
-    seeds: Sequence[int] | np.ndarray,
+    rounds: int | None = None,
+    seeds: Sequence[int] | np.ndarray | None = None,
     settings: Any = None,
     data_axes: Any = PARTITIONED,
     evaluate: Callable[[jc.State], dict[str, Any]] | None = None,
-    evaluations: int = 20,
+    evaluations: int | None = None,
     tune: Tune | None = None,
     tolerant: bool = False,
     fold: int | None = None,
@@ -145,22 +145,24 @@ def train_replicas(
         batches: the data and how rounds draw from it, from :mod:`jcollab.data`. Leaves with axis 0
             lead with the seeds, ``[S, ...]``, and are repeated for every setting, or with the runs,
             ``[K S, ...]``.
-        rounds: T.
+        rounds: T; this, seeds and evaluations are by default what the configuration has.
         seeds: of first models and batches.
         settings: hyper-parameters with leaves ``[K, ...]``; a dictionary of lists of numbers gets
             into the log.
         data_axes: 0 or None for each leaf of ``batches.data``, as for ``jax.vmap``; None shares
             all of it.
         evaluate: ``evaluate(state) -> dict`` of one run.
-        evaluations: about how many there are.
+        evaluations: about how many there are; 20 if the configuration does not tell.
         tune: how the best of several settings is chosen; the choice gets into the log.
         tolerant: whether runs that diverge go on; those that are tuned always do.
         fold: the key of a run is ``fold_in(key of its seed, fold)``; None for the key itself.
         description: for the progress bar; by default the tags that all runs share.
         tags: fields of every line of the log; of a list, each run has its own value.
     """
-    seeds = np.asarray(seeds)
-    settings = None if settings is None else jax.tree.map(np.asarray, settings, is_leaf=_is_list)
+    rounds = context.config.rounds if rounds is None else rounds
+    seeds = np.asarray(context.config.seeds if seeds is None else seeds)
+    evaluations = evaluations or getattr(context.config, "evaluations", 20)
+    settings = jax.tree.map(np.asarray, settings, is_leaf=_is_list)
     count = 1 if settings is None else len(jax.tree.leaves(settings)[0])
     every, every_seed, keys = cross(settings, seeds)
     labels = {"seed": every_seed}
@@ -186,7 +188,7 @@ def train_replicas(
         replicas=jc.training.Replicas(every, data_axes),
         num_rounds=rounds,
         evaluate=evaluate,
-        eval_every=max(1, rounds // max(1, evaluations)),
+        eval_every=max(1, rounds // evaluations),
         description=description or ", ".join(shared) or "training",
     )
     best = None
@@ -210,6 +212,11 @@ def partitions(parts: Sequence[Any], examples: jc.data.Dataset) -> jc.data.Clien
         jnp.stack([data.indices for data in each]),
         jnp.stack([data.mask for data in each]),
     )
+
+
+def replicated(model: Any, n: int, x: Any) -> Callable[[jc.Algorithm, jax.Array], jc.State]:
+    """``start(algorithm, key) -> State`` with n times the model that the key draws for inputs x."""
+    return lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, x), n))
 
 
 @functools.lru_cache(maxsize=4)
@@ -248,8 +255,5 @@ def _per_run(data: Any, axes: Any, seeds: int, count: int) -> Any:
 
 
 def _is_list(value: Any) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and bool(value)
-        and all(isinstance(v, (int, float)) for v in value)
-    )
+    numbers = isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+    return numbers and len(value) > 0

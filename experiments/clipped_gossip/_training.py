@@ -16,7 +16,7 @@ import jcollab as jc
 from experiments.contract import Context, Row
 from experiments.fields import BelowOne, Count, Positive, Settings
 from experiments.tasks import load_normalized
-from experiments.training import partitions, train_replicas
+from experiments.training import partitions, replicated, train_replicas
 from jcollab import aggregators
 from jcollab.models import Conv, max_pool
 
@@ -150,17 +150,14 @@ def train(
     done = train_replicas(
         context,
         _builder(config, graph, rule, attacks),
-        lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, examples.x[:1]), n)),
+        replicated(model, n, examples.x[:1]),
         jc.data.minibatches(
             partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
             # MOZI evaluates the models of neighbors on examples of its own
             config.batch_size * (2 if rule.startswith("MOZI") else 1),
         ),
-        rounds=config.rounds,
-        seeds=seeds,
         settings=np.arange(len(attacks)),
         evaluate=evaluate,
-        evaluations=config.evaluations,
         tolerant=True,
         tags=tags | {"rule": rule, "attack": np.repeat(attacks, len(seeds)).tolist()},
     )

@@ -30,7 +30,7 @@ import numpy as np
 import jcollab as jc
 from experiments.clipped_gossip import _training
 from experiments.contract import Claim, Claims, Context, Row, Rows, at_least
-from experiments.drawing import draw_curves
+from experiments.drawing import kept_curves
 
 RULES = ("SCClip 1", "Gossip", "GM", "TM 1", "MOZI 0.99")
 # final accuracy of clique 1 and of all in the authors' logs, MNIST, in the order of RULES
@@ -92,6 +92,8 @@ SMOKE = {
     "quick_dumbbell": SMALL | {"rules": ("MOZI 0.99",), "splits": ("iid",), "remedies": ("none",)},
     "cifar10": SMALL | {"rules": ("Gossip",), "splits": ("iid",)},
 }
+# curves of clique 1, a panel for each split and remedy
+figures = kept_curves("dumbbell", "clique1_accuracy", ylim=(0, 1.02))
 
 
 def split_by_clique(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
@@ -140,9 +142,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         else:
             claim = f"{rule} keeps the cliques apart (noniid, clique 1 behind gossip)"
             yield at_least(claim, behind, 0.05)
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Curves of clique 1, a panel for each split and remedy."""
-    fig = draw_curves(context.kept, "clique1_accuracy", ylim=(0, 1.02))
-    context.save(fig, "dumbbell")

@@ -16,7 +16,7 @@ import itertools
 import jcollab as jc
 from experiments.clipped_gossip import _training
 from experiments.contract import Claims, Context, Row, Rows, above, at_most
-from experiments.drawing import draw_curves
+from experiments.drawing import kept_curves
 
 # final accuracy of the averaged honest model in the authors' logs, without and with a majority
 PAPER_ATTACKS = ("ALIE 10", "IPM", "Dissensus 1.5")
@@ -41,6 +41,8 @@ class Config(_training.Config):
 PRESETS = {"malicious_ring": Config()}
 SMALL = {"rules": ("SCClip 0.1",), "honest": 3, "majorities": (False,)}
 SMOKE = {"malicious_ring": _training.SMALL | SMALL}
+# curves of the averaged model, a panel for each attack with and without a majority
+figures = kept_curves("malicious_ring", "global_accuracy", ylim=(0, 1.02))
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -71,9 +73,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         elif rule == "GM" or rule.startswith("TM"):
             claim = f"{rule} collapses under an attack, {where} an honest majority"
             yield at_most(claim, least, CONSTANT)
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Curves of the averaged model, a panel for each attack with and without a majority."""
-    fig = draw_curves(context.kept, "global_accuracy", ylim=(0, 1.02))
-    context.save(fig, "malicious_ring")

@@ -291,7 +291,7 @@ def shown(config: Any, rows: list[Row]) -> list[Row]:
     return lines
 
 
-def figure(rows: list[Row]) -> Any:
+def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:
     """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
     lines = knees(rows)
     fig = plots.figure(figsize=(4.8 * len(lines), 7))
@@ -299,7 +299,7 @@ def figure(rows: list[Row]) -> Any:
         for ax, line in zip(panels, lines, strict=True):
             gains(ax, kind, rows, line)
             ax.set_title(line["problem"].replace("_", " "))
-    return fig
+    context.save(fig, name)
 
 
 def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:

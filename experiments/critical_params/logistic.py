@@ -11,12 +11,14 @@ Expected: knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 import jcollab as jc
-from experiments.contract import Context, Row, Rows
+from experiments.contract import Context, Rows
 from experiments.critical_params import _common as common
 from experiments.fields import Count, Fraction, Natural, Positive, Settings
 
@@ -39,6 +41,8 @@ class Config(Settings):
 PRESETS = {"logistic": Config()}
 SMALL = {"datasets": ("breast_cancer",), "batches": (1,), "delays": (0,), "examples": 64}
 SMOKE = {"logistic": SMALL | {"num_seeds": 2, "max_steps": 30}}
+# knees of every data set
+figures = functools.partial(common.figures, "logistic")
 
 
 def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
@@ -66,8 +70,3 @@ def run(config: Config, context: Context) -> Rows:
 
 
 claims, shown = common.claims, common.shown
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Knees of every data set."""
-    context.save(common.figure(rows), "logistic")

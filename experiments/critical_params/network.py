@@ -49,6 +49,8 @@ class Config(Settings):
 PRESETS = {"network": Config()}
 SMALL = {"channels": (2,), "hidden": 4, "batches": (1,), "delays": (0,), "examples": 32}
 SMOKE = {"network": SMALL | {"num_seeds": 1, "max_steps": 20, "losses": (2.29, 2.2, 2.1)}}
+# knees of both stages
+figures = functools.partial(common.figures, "network")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -86,8 +88,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 shown = common.shown
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Knees of both stages."""
-    context.save(common.figure(rows), "network")

@@ -243,7 +243,6 @@ def train(
             start,
             jc.data.from_function(sample, jax.tree.map(jnp.asarray, data)),
             rounds=(1, members)[stage] * rounds[stage],
-            seeds=seeds,
             settings={"alpha": [alpha for alpha, _ in conditions]},
             data_axes={"x": None, "y": None, "pool": None, "start": 0, "size": 0},
             fold=stage,

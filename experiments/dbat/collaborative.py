@@ -57,7 +57,6 @@ def run(config: Config, context: Context) -> Rows:
     """One row for each method, seed and half of the clients."""
     problem = _training.dominoes(config)
     model, n, half = problem.model, config.clients, config.clients // 2
-    seeds = config.seeds
     weights = np.kron([[0, 0], [1, 0]], np.ones((half, half)))  # the second half with the first
 
     def deal(seed: int) -> list[np.ndarray]:
@@ -90,14 +89,12 @@ def run(config: Config, context: Context) -> Rows:
         each = jax.vmap(lambda key: model.init(key, problem.train.x[:1]))
         return algorithm.init(each(jax.random.split(key, n)))
 
-    clients = partitions([deal(s) for s in seeds], problem.train)
+    clients = partitions([deal(s) for s in config.seeds], problem.train)
     done = train_replicas(
         context,
         build,
         start,
         jc.data.from_function(sample, (clients, problem.pools[config.pool])),
-        rounds=config.rounds,
-        seeds=seeds,
         settings={"alpha": [0.0, config.alpha]},
         data_axes=(PARTITIONED, None),
     )

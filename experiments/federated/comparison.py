@@ -28,7 +28,7 @@ from experiments.contract import Claims, Context, Row, Rows, above
 from experiments.drawing import draw_curves
 from experiments.fields import Bound, Count, Positive, Settings
 from experiments.tasks import make_task
-from experiments.training import Tune, partitions, train_replicas
+from experiments.training import Tune, partitions, replicated, train_replicas
 from jcollab import local
 
 # name: what the method changes in FedAvg, from the learning rate and the number of local steps
@@ -114,13 +114,10 @@ def run(config: Config, context: Context) -> Rows:
         done = train_replicas(
             context,
             build,
-            task.start(config.n),
+            replicated(task.model, config.n, task.train.x[:1]),
             jc.data.minibatches(partitions(parts, task.train), config.batch_size),
-            rounds=config.rounds,
-            seeds=seeds,
             settings={"learning_rate": config.learning_rates},
             evaluate=task.evaluate,
-            evaluations=config.evaluations,
             tune=Tune("validation_mean_accuracy", last=3),
             tags={"method": name},
         )

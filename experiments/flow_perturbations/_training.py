@@ -218,8 +218,6 @@ def compare(
             build,
             start,
             batches,
-            rounds=config.rounds,
-            seeds=config.seeds,
             settings=settings,
             fold=1,
             description=method,

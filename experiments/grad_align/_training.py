@@ -15,7 +15,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, below, columns, groups
 from experiments.fields import Bound, Count, NonNegative, Settings
-from experiments.training import train_replicas
+from experiments.training import replicated, train_replicas
 from jcollab import plots
 
 Dataset = jc.data.Dataset
@@ -135,21 +135,14 @@ def train(
     def measure(state: jc.State) -> dict[str, Any]:
         return whole(jax.tree.map(lambda leaf: leaf[:1], jc.params_of(state)))
 
-    def start(algorithm: jc.Algorithm, key: jax.Array) -> jc.State:
-        params = task.model.init(key, task.test.x[:1])
-        return algorithm.init(jc.replicate(params, clients))
-
     done = train_replicas(
         context,
         lambda setting: build(loss, setting and setting[field]),
-        start,
+        replicated(task.model, clients, task.test.x[:1]),
         jc.data.full_batch(task.shards) if batches is None else batches,
         data_axes=None,
-        rounds=config.rounds,
-        seeds=config.seeds,
         settings={field: values} if field else None,
         evaluate=evaluate,
-        evaluations=config.evaluations,
         tolerant=True,
         tags={"method": names[0]},
     )
@@ -220,7 +213,7 @@ def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[st
     return by_line
 
 
-def draw(context: Context, rows: list[Row], name: str) -> None:
+def figures(name: str, config: Config, rows: list[Row], context: Context) -> None:
     """Error, loss and variance against rounds; of FedProx, the best penalty."""
     fig = plots.figure(figsize=(15.5, 4.6))
     panels = dict(zip(("test_accuracy", *MEASURES[2:]), fig.subplots(1, 3), strict=True))

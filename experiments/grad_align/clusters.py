@@ -24,7 +24,7 @@ from experiments import contract
 from experiments.contract import Claim, Claims, Context, Row, Rows, above, averaged, below, columns
 from experiments.fields import BelowOne, Count, Plural, Positive, Settings
 from experiments.grad_align import _training as training
-from experiments.training import train_replicas
+from experiments.training import replicated, train_replicas
 from jcollab import plots
 
 Dataset = jc.data.Dataset
@@ -86,10 +86,6 @@ def run(config: Config, context: Context) -> Rows:
     model = jc.models.MLP(config.classes, (config.hidden,), jnp.tanh)
     loss = jc.objectives.classification(model.apply)
 
-    def start(algorithm: jc.Algorithm, key: Any) -> jc.State:
-        params = model.init(key, jnp.zeros((1, config.dimension)))
-        return algorithm.init(jc.replicate(params, config.classes))
-
     @jax.jit
     @jc.layout.per_replica
     def accuracy(params: Any, test: Dataset) -> Any:
@@ -120,10 +116,9 @@ def run(config: Config, context: Context) -> Rows:
         done = train_replicas(
             context,
             build,
-            start,
+            replicated(model, config.classes, jnp.zeros((1, config.dimension))),
             jc.data.full_batch(train),
             rounds=rounds,
-            seeds=seeds,
             settings=None if betas == (None,) else {"beta": betas},
             data_axes=0,
             tolerant=True,

@@ -11,6 +11,7 @@ Expected: SGD .967, GradAlign .971; variance of gradients .31 to .11.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -34,6 +35,8 @@ PRESETS = {"distributed": Config()}
 SMOKE = {"distributed": training.SMALL | {"betas": (0.0, 0.4)}}
 # means over seeds
 shown = averaged("method beta")
+# error, loss and variance over rounds
+figures = functools.partial(training.figures, "distributed")
 
 
 def run(config: Config, context: Context) -> list[Row]:
@@ -65,8 +68,3 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     cases = {beta: own for (beta,), own in sorted(groups(rows, "beta").items())}
     plain = cases.pop(0.0)
     return training.alignment_claims("GradAlign", cases, "parallel SGD", plain)
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Error, loss and variance over rounds."""
-    training.draw(context, rows, "distributed")

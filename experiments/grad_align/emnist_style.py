@@ -11,6 +11,7 @@ Expected: FedAvg .878, FedGA .893 to .924, SCAFFOLD .921; beta = .5 is too large
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import numpy as np
@@ -46,6 +47,8 @@ SMALL = training.SMALL | {"methods": ("FedGA",), "betas": (0.0, 0.1), "local_ste
 SMOKE = {"emnist_style": SMALL}
 # means over seeds
 shown = averaged("method beta mu c")
+# error, loss and variance over rounds
+figures = functools.partial(training.figures, "emnist_style")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -89,8 +92,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         if others:
             other, name = max(others, key=training.accuracy), f"the best {rival}"
             yield training.more_accurate("the best FedGA", best, name, other)
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Error, loss and variance over rounds."""
-    training.draw(context, rows, "emnist_style")

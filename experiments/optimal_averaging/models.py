@@ -22,7 +22,7 @@ import optax
 import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows, above, at_least, below, columns
 from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative, Plural, Positive, Settings
-from experiments.training import train_replicas
+from experiments.training import replicated, train_replicas
 from jcollab import plots
 from jcollab.theory import averaging
 
@@ -188,10 +188,7 @@ def _train(
     for name in context.cases(dict.fromkeys(("halves", "alone", *first, *config.trained))):
         algorithm, rounds, halves = algorithms[name], config.rounds, 1 + (name == "halves")
 
-        def start(algorithm: jc.Algorithm, key: Any, count: int = halves * config.n) -> jc.State:
-            return algorithm.init(jc.replicate(model.init(key, examples.x[:1]), count))
-
-        begin: Any = start
+        begin: Any = replicated(model, halves * config.n, examples.x[:1])
         if name == "FedAvg + tuning":
             begin, rounds = jax.vmap(algorithm.init)(states["FedAvg"]), config.tuning
         done = train_replicas(
@@ -200,7 +197,6 @@ def _train(
             begin,
             jc.data.minibatches(data(halves), config.batch_size),
             rounds=rounds,
-            seeds=seeds,
             settings={"shifted": config.shifted},
             tags={"algorithm": name},
         )

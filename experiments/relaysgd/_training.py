@@ -12,7 +12,7 @@ from experiments.contract import Context, Row
 from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import Method
 from experiments.tasks import Task
-from experiments.training import Tune, partitions, train_replicas
+from experiments.training import Tune, partitions, replicated, train_replicas
 
 
 class Config(Settings):
@@ -64,13 +64,10 @@ def train(
     done = train_replicas(
         context,
         lambda setting: method.build(loss, setting["learning_rate"], momentum, mixer),
-        task.start(config.n),
+        replicated(task.model, config.n, task.train.x[:1]),
         jc.data.minibatches(partitions(parts, task.train), config.batch_size),
-        rounds=config.rounds,
-        seeds=config.seeds,
         settings={"learning_rate": [scale * rate for rate in config.learning_rates]},
         evaluate=task.evaluate,
-        evaluations=config.evaluations,
         tune=Tune("validation_worst_accuracy"),
         tags=tags,
     )

@@ -27,7 +27,7 @@ import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.fields import BelowOne, Count, Positive, Settings
 from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, Name, published
-from experiments.training import Replicas, partitions, train_replicas
+from experiments.training import Replicas, partitions, replicated, train_replicas
 from jcollab import plots
 from jcollab.data import Dataset, augment
 
@@ -158,15 +158,13 @@ def _train(
     return train_replicas(
         context,
         lambda _: method.build(loss, schedule, tags["momentum"], method.mixer(config.n)),
-        lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, x), config.n)),
+        replicated(model, config.n, x),
         jc.data.minibatches(
             partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
             config.batch_size,
         ),
         rounds=config.epochs * steps_per_epoch,
-        seeds=seeds,
         evaluate=jc.metrics.accuracy(predict, *(part[: config.eval_examples] for part in test)),
-        evaluations=config.evaluations,
         tolerant=True,
         tags=tags,
     )

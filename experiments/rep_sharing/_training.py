@@ -141,7 +141,6 @@ def train(
     several, n = len(clients) > 1, sum(map(len, clients.values()))
     parts = [_functions(make_model(config, name), len(own)) for name, own in clients.items()]
     groups = [group for *_, group in parts]
-    seeds = config.seeds
 
     def build(setting: Any) -> jc.Algorithm:
         own = {} if setting is None else {"objective": objectives.representation_sharing(**setting)}
@@ -181,12 +180,9 @@ def train(
         context,
         build,
         start,
-        jc.data.full_batch(partitions([deal(known.y, n, seed) for seed in seeds], known)),
-        rounds=config.rounds,
-        seeds=seeds,
+        jc.data.full_batch(partitions([deal(known.y, n, seed) for seed in config.seeds], known)),
         settings=settings,
         evaluate=lambda state: {"client_accuracy": seen(state)},
-        evaluations=config.evaluations,
         tags=tags | {"clients": n},
     )
     final = accuracy(*test)

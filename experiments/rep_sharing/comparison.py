@@ -35,7 +35,7 @@ from typing import Annotated
 import numpy as np
 
 from experiments.contract import Claims, Context, Row, Rows, above, at_least, below
-from experiments.drawing import draw_curves
+from experiments.drawing import kept_curves
 from experiments.fields import Bound
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
@@ -79,6 +79,8 @@ PRESETS = {
     ),
 }
 SMOKE = dict.fromkeys(PRESETS, TINY | {"clients": (3,), "methods": ("CL", "IL", "FD", "ours")})
+# accuracy against rounds, a panel for each number of clients
+figures = kept_curves("accuracy", "mean_test_accuracy")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -122,8 +124,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         if "FL" in by_name:
             ratio = by_name["FL"]["bytes_up"] / ours["bytes_up"]
             yield above(f"N={n}: sends less than FedAvg", ratio, 1, note="times")
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Accuracy against rounds, a panel for each number of clients."""
-    context.save(draw_curves(context.kept, "mean_test_accuracy"), "accuracy")

@@ -47,10 +47,10 @@ def test_a_header_is_read(folder):
     assert (paper.name, paper.title, paper.arxiv) == ("paper", "Title of it", "1.2")
     assert (paper.reference, paper.imports) == ("Somebody: Something.", "jc.a, jc.b")
     assert (paper.preset, paper.claim, paper.notebooks) == ("first", "", ())
-    (one,) = paper.experiments
-    assert (one.name, one.title) == ("measured", "Something is measured")
-    assert one.source == "RelaySGD, arXiv 2110.04175, Figure 1"
-    first, second = one.presets
+    first, second = paper.presets.values()
+    for preset in (first, second):
+        assert (preset.experiment, preset.title) == ("measured", "Something is measured")
+        assert preset.source == "RelaySGD, arXiv 2110.04175, Figure 1"
     assert first.about == "What it runs, over two lines"
     assert (first.cost, first.expected) == ("1 minute", ".97")
     assert (second.about, second.expected) == ("Another one", "nothing; see below")
@@ -81,7 +81,7 @@ def test_every_paper_names_what_it_begins_with():
         assert bool(paper.arxiv) == (paper.name != "federated")
         for notebook in paper.notebooks:
             assert (ROOT / f"colabs/{notebook}.ipynb").exists()
-        for one in paper.experiments:
+        for one in paper.presets.values():
             assert one.title and (paper.arxiv in one.source), f"{paper.name}/{one.name}"
 
 
