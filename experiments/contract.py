@@ -123,6 +123,14 @@ def _behind(note: str) -> str:
     return f" ({note})" if note else ""
 
 
+def published(paper: str, *path: Any) -> Any:
+    """What a paper's ``published.json`` has below names and numbers; None where it has nothing."""
+    value = json.loads((headers.FOLDER / paper / "published.json").read_text())
+    for key in path:
+        value = (value or {}).get(key if isinstance(key, str) else f"{key:g}")
+    return value
+
+
 def columns(rows: Iterable[Row], names: str) -> np.ndarray:
     """Columns of numbers, an array for each of the names with spaces between them."""
     table = list(rows)

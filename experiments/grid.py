@@ -111,10 +111,8 @@ def combine(points: Sequence[Point], summaries: Sequence[dict[str, Any]]) -> lis
         for name in table.columns.drop(["row", "seed"], errors="ignore"):
             values = group[name].dropna()
             row[name] = values.iloc[0] if len(values) else None
-            if name not in by and len(values) and pd.api.types.is_numeric_dtype(values):
-                row[name] = float(values.mean()) if values.nunique() > 1 else values.iloc[0]
-                if values.nunique() > 1:
-                    row[f"{name}_std"] = float(values.std())
+            if values.nunique() > 1 and pd.api.types.is_numeric_dtype(values):
+                row |= {name: float(values.mean()), f"{name}_std": float(values.std())}
         rows.append(row)
     return rows
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import pathlib
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ from typing import Annotated, Any
 import optax
 
 import jcollab as jc
+from experiments import contract
 from experiments.fields import Bound
 
 # the paper's D2 on a ring lies exactly at the limit that is warned of
@@ -111,11 +110,4 @@ PAPER_METHODS = (
     "D2 ring",
     "D-PSGD ring",
 )
-
-
-def published(*path: Any) -> Any:
-    """What ``published.json`` has below a table or figure; None where it has nothing."""
-    value = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
-    for key in path:
-        value = (value or {}).get(key if isinstance(key, str) else f"{key:g}")
-    return value
+published = functools.partial(contract.published, "relaysgd")

@@ -34,28 +34,13 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claims, Context, Row, Rows, above, at_least, below
+from experiments.contract import Claims, Context, Row, Rows, above, at_least, below, published
 from experiments.drawing import kept_curves
 from experiments.fields import Bound
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
 
 METHODS = ("CL", "FL", "IL", "FD", "FD others", "FedProto", "ours", "ours paper", "ours others")
-# Table 1, one run each, by data, model and number of clients; centralized learning for 1
-PAPER = {
-    ("mnist", "lenet5", 1): {"CL": 0.9400},
-    ("mnist", "lenet5", 2): {"FL": 0.9264, "IL": 0.9146, "FD": 0.9445, "ours": 0.9419},
-    ("mnist", "lenet5", 5): {"FL": 0.8679, "IL": 0.8526, "FD": 0.9055, "ours": 0.9063},
-    ("mnist", "lenet5", 10): {"FL": 0.7006, "IL": 0.7286, "FD": 0.7790, "ours": 0.8207},
-    ("fashion_mnist", "resnet9", 1): {"CL": 0.8777},
-    ("fashion_mnist", "resnet9", 2): {"FL": 0.8979, "IL": 0.8604, "FD": 0.8717, "ours": 0.8791},
-    ("fashion_mnist", "resnet9", 5): {"FL": 0.8928, "IL": 0.8361, "FD": 0.8332, "ours": 0.8444},
-    ("fashion_mnist", "resnet9", 10): {"FL": 0.8821, "IL": 0.8052, "FD": 0.7944, "ours": 0.8077},
-    ("cifar10", "resnet18", 1): {"CL": 0.6615},
-    ("cifar10", "resnet18", 2): {"FL": 0.6799, "IL": 0.5985, "FD": 0.5675, "ours": 0.6349},
-    ("cifar10", "resnet18", 5): {"FL": 0.5918, "IL": 0.4646, "FD": 0.4491, "ours": 0.4728},
-    ("cifar10", "resnet18", 10): {"FL": 0.5105, "IL": 0.3851, "FD": 0.3143, "ours": 0.3778},
-}
 LEAST = {5: 0.89, 10: 0.79}  # of ours on MNIST
 GAINS = {5: 0.03, 10: 0.05}
 
@@ -91,7 +76,7 @@ def run(config: Config, context: Context) -> Rows:
         options, clients = methods(config, n)[name], {config.model: np.arange(n)}
         (accuracy,), done = train(config, context, clients, options, method=name)
         row = {"method": name, "clients": n} | summary(accuracy) | traffic(config, options, n)
-        paper = PAPER.get((config.dataset, config.model, n))
+        paper = published("rep_sharing", "table1", config.dataset, config.model, n)
         yield row | ({"paper": paper.get(name)} if paper else {})
         for count in config.clients if n == 1 else [n]:
             panel = context.kept.setdefault(f"{config.dataset}, {count} clients", {})
@@ -105,8 +90,8 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         by_name = {row["method"]: row for row in rows if row["clients"] == n}
         if "ours" not in by_name:
             continue
-        ours, paper = by_name["ours"], PAPER.get((config.dataset, config.model, n), {})
-        accuracy = ours["accuracy"]
+        paper = published("rep_sharing", "table1", config.dataset, config.model, n)
+        ours, accuracy = by_name["ours"], by_name["ours"]["accuracy"]
         if table and n in LEAST:
             sentence = f"N={n}: ours reaches the paper's accuracy but for noise"
             yield at_least(sentence, accuracy, LEAST[n], note=f"paper {paper['ours']:g}")
