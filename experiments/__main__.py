@@ -7,8 +7,6 @@ experiments report DIR ...`` makes one page of the results of several runs, ``py
 tables`` the tables of the documentation.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import importlib

@@ -12,8 +12,6 @@ A module of a paper's folder is an experiment (:mod:`experiments.headers` finds 
 * where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import itertools

@@ -1,7 +1,5 @@
 """Figures that several papers draw."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs an experiment: the folder, the checkpoints, the summary and the tables that are printed."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import json

@@ -12,8 +12,6 @@
         rounds: tuple[Count, Count] = (100, 200)
 """
 
-from __future__ import annotations
-
 import dataclasses
 import operator
 import pathlib

@@ -1,7 +1,5 @@
 """Several values for a field of a configuration: one run for each combination, and one table."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

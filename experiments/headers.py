@@ -17,8 +17,6 @@ command, what it runs, what it costs and which numbers to expect::
     \"\"\"
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Committed summaries of finished runs: ``docs/results/PAPER/PRESET.json``."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

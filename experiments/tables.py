@@ -5,8 +5,6 @@ that they show what was measured. Claims are computed anew from the rows of each
 stands between two comments, ``<!-- table NAME ... -->`` and ``<!-- end of table -->``.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 import re

@@ -1,7 +1,5 @@
 """Classification tasks that several papers are compared on."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

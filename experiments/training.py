@@ -1,7 +1,5 @@
 """One harness for every paper: runs side by side in one program, tuned, evaluated, checkpointed."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Training on a graph with byzantine clients: one rule, all attacks and seeds in one program."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal

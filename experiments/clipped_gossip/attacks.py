@@ -9,8 +9,6 @@ Cost: 5 minutes on 2 cores (digits); --dataset mnist.
 Expected: gossip breaks under several attacks, SCClip 0.1 under none.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Annotated, Any

@@ -9,8 +9,6 @@ Cost: half a minute on 2 cores.
 Expected: SCClip reaches the mean where delta_max is small beside gamma^2; medians never.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import jax

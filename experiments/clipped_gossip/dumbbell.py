@@ -21,8 +21,6 @@ Cost: a GPU for hours.
 Expected: iid .86 with gossip and SCClip; noniid, all clients' average .73.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

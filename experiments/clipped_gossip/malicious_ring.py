@@ -9,8 +9,6 @@ Cost: 2 hours on 2 cores.
 Expected: SCClip .90 to .94 under every attack; GM and TM collapse to constant predictors.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import jcollab as jc

@@ -9,8 +9,6 @@ Cost: 1.5 hours on 2 cores.
 Expected: from delta_max 0 to .25, accuracy falls from .89 to .19.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import jcollab as jc

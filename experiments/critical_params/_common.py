@@ -1,7 +1,5 @@
 """Second moments, tuned steps to a target, and the knees of batch and delay beside an estimate."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 

@@ -9,8 +9,6 @@ Cost: half a minute on 2 cores.
 Expected: linear up to the noise-to-signal ratio, then flat.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -9,8 +9,6 @@ Cost: 15 seconds on 2 cores.
 Expected: one curve of tau / (1 + M): 1.1 at .1, 1.8 at 1, 7.7 at 10.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -9,8 +9,6 @@ Cost: half a minute on 2 cores.
 Expected: 21.85 within 5 %.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

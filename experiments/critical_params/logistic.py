@@ -9,8 +9,6 @@ Cost: 2 minutes on 2 cores; --datasets mnist.
 Expected: knees of 70 to 380, estimates of 130 and 140; digits' batch is off by 2.7.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax

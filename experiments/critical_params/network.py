@@ -9,8 +9,6 @@ Cost: 5 minutes on 2 cores; --dataset mnist.
 Expected: knees grow 8 to 15 times during training; estimates fit delays, not batches.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Annotated
 

@@ -9,8 +9,6 @@ Cost: 2 minutes on 2 cores.
 Expected: the sparser, the longer the delay that is free.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores.
 Expected: local SGD wins where links are slow; the synchronous knee comes 2.3 times later.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

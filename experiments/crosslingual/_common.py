@@ -1,7 +1,5 @@
 """What the experiments share: texts, or sentences of a toy grammar, and bags of embeddings."""
 
-from __future__ import annotations
-
 import itertools
 import pathlib
 from typing import Annotated, Any, Literal

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores, Multi30k in --data DIR.
 Expected: sharing finds translations between languages that no client pairs.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Annotated, Any
 

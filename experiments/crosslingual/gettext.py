@@ -9,8 +9,6 @@ Cost: 2 minutes on 2 cores, no download; catalogs must be installed.
 Expected: P@1 of 1,000 held-out messages .97.
 """
 
-from __future__ import annotations
-
 import collections
 from typing import Any
 

@@ -15,8 +15,6 @@ Cost: 12 minutes on 2 cores (the bag alone: 10 s), Multi30k in --data DIR.
 Expected: P@1: bag .97, XTR .11, UGT .07, UGT+ALIGN .90, UGT+SIM .01, all .89.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Annotated, Any
 

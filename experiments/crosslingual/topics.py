@@ -9,8 +9,6 @@ Cost: 2 minutes on 2 cores, Tatoeba's pairs and SIB-200 in --data DIR.
 Expected: accuracy .45 (de) and .46 (fr), largest class .25.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, Literal
 

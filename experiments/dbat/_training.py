@@ -1,7 +1,5 @@
 """Data with shortcuts, networks, training of ensembles, and how results are shown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores, no download.
 Expected: tops shuffled: those who disagree 20 points ahead of those who learn alone.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import jax

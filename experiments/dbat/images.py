@@ -27,8 +27,6 @@ Cost: a GPU, MNIST and CIFAR-10 in JCOLLAB_DATA.
 Expected: MNIST shuffled: ERM 50.0 %, D-BAT 73.3 % and 58.0 %.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import numpy as np

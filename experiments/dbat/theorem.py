@@ -9,8 +9,6 @@ Cost: seconds, no download.
 Expected: P(label 1) in 00, 01, 10, 11: .0002, .9998, .0002, .9998.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores, no download.
 Expected: x flipped: first member 0 %, second 99 % (recorded 99.3 and 98.5).
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

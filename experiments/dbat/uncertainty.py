@@ -9,8 +9,6 @@ Cost: 5 minutes on 2 cores, MNIST in JCOLLAB_DATA.
 Expected: D-BAT alone is unsure outside of t in [0, 1] (.23; ln 2 asked), accuracy 99 %.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import jax

@@ -15,8 +15,6 @@ Cost: 10 minutes on 2 cores.
 Expected: .945 to .965; FedAvg .955, FedGA .958, FedDyn .965.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Any
 

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores.
 Expected: a round takes as long in all of them, below 4 GiB in all.
 """
 
-from __future__ import annotations
-
 import resource
 import time
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """The images of an experiment, and the flow of these images: trained, measured and drawn."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Classifiers of images that are perturbed in training, paired by seed."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Annotated, Any, Literal

@@ -33,8 +33,6 @@ Cost: a GPU for a day, CIFAR-10 in JCOLLAB_DATA.
 Expected: relative improvement of 10 to 25 % (paper).
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -9,8 +9,6 @@ Cost: a GPU for a day, CIFAR-10 in JCOLLAB_DATA.
 Expected: held-out images at most 3.6 bits per dimension.
 """
 
-from __future__ import annotations
-
 from experiments.contract import Claims, Context, Row, Rows, at_most
 from experiments.flow_perturbations import _flow
 

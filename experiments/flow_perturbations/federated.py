@@ -9,8 +9,6 @@ Cost: 3 minutes on 2 cores, no download.
 Expected: latent perturbations are more accurate than plain FedAvg.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jcollab as jc

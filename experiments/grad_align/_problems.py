@@ -1,7 +1,5 @@
 """The stored problems, gradients of their variance, and where algorithms go from their start."""
 
-from __future__ import annotations
-
 import itertools
 import pathlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Methods, trainings on images, and differences between methods seed by seed."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NamedTuple

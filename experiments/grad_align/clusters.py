@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores.
 Expected: variance falls and accuracy rises with c; FedGA at c = 0 is SCAFFOLD; 1 breaks.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores (digits); --dataset mnist.
 Expected: SGD .967, GradAlign .971; variance of gradients .31 to .11.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

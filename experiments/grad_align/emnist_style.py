@@ -9,8 +9,6 @@ Cost: 6 minutes on 2 cores (--dataset digits --examples 30: 2).
 Expected: FedAvg .878, FedGA .893 to .924, SCAFFOLD .921; beta = .5 is too large (.741).
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Annotated, Any
 

@@ -9,8 +9,6 @@ Cost: seconds.
 Expected: c = beta - gamma (K - 1) / 2; at K = 5, beta = 0: errors 5.1, 2.5, 1.24 %.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from typing import Any

@@ -9,8 +9,6 @@ Cost: seconds.
 Expected: gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-7.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from typing import Any

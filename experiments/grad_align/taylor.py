@@ -9,8 +9,6 @@ Cost: seconds.
 Expected: errors 1.077e-3 to 4.34e-6 for beta .2 to .0125, a quarter at each halving.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

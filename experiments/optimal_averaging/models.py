@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores; --dataset mnist in 3.
 Expected: the right level of collaboration beats both extremes for both groups.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Annotated, Any, NamedTuple
 

@@ -9,8 +9,6 @@ Cost: 5 s on 2 cores.
 Expected: risk / V_l .122 at opposite signs, scale 1; uniform .245.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import jax

@@ -9,8 +9,6 @@ Cost: 5 s on 2 cores.
 Expected: a* = .9, .826, .277, .09 at biases 0, .1, .5, 1; all benefits on r (2 - r).
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -9,8 +9,6 @@ Cost: 15 s on 2 cores.
 Expected: gains near bias 0; from 1 or 2 to 5 and more sd, every rule loses to local.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from experiments.contract import Claim, Claims, Context, Row, Rows, at_most, below

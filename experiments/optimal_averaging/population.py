@@ -9,8 +9,6 @@ Cost: 15 s on 2 cores.
 Expected: spread .3: a* = .655 with MSE .069, alone .2, all together .105.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """The methods that the RelaySGD paper compares, and the numbers that it gives for them."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import warnings

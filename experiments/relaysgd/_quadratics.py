@@ -7,8 +7,6 @@ search for the fastest rate: the learning rate that it reports for an improvemen
 that was run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

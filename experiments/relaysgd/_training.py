@@ -1,7 +1,5 @@
 """Training of one method on classification, tuned by its worst client on validation data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -15,8 +15,6 @@ Cost: 3 minutes on 2 cores; needs CIFAR-10 in JCOLLAB_DATA.
 Expected: that it runs: no accuracy of the paper is to be expected at this size.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -18,8 +18,6 @@ Every method is tuned alike: of the grid of learning rates, scaled for its momen
 the one with the best worst client on validation data counts.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -9,8 +9,6 @@ Cost: half a minute on 2 cores.
 Expected: RelaySum reaches 1/(nT), gossip does not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

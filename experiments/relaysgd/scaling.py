@@ -9,8 +9,6 @@ Cost: 3 minutes on 2 cores.
 Expected: RelaySGD, n = 6 to 96: 20.8 to 242.6 steps on the chain, 15.2 to 36.2 on trees.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 import jax

@@ -9,8 +9,6 @@ Cost: 1 minute on 2 cores.
 Expected: error 5.1e-3, 6.1e-4 and 9e-4 to 1.7e-3 after 100 rounds.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Annotated, Any

@@ -24,8 +24,6 @@ The learning rates are tuned without noise; gossip and RelaySGD/Grad come to res
 so that their plateau is tuned.
 """
 
-from __future__ import annotations
-
 import functools
 import pathlib
 from typing import Literal

@@ -9,8 +9,6 @@ Cost: 5 minutes on 2 cores.
 Expected: RelaySGD with the refreshed fill loses at most 1 point; initial fill much worse.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jcollab as jc

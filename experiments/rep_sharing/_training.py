@@ -1,7 +1,5 @@
 """Data, models and methods, and one method trained with all seeds in one program."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any, Literal
 

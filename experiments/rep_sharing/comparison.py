@@ -27,8 +27,6 @@ Cost: one GPU; not run yet.
 Expected: paper, N=2, 5, 10: ours .635, .473, .378; IL .599, .465, .385.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

@@ -9,8 +9,6 @@ Cost: 2 minutes on 2 cores.
 Expected: the gain comes from distillation.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Annotated
 

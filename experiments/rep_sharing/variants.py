@@ -21,8 +21,6 @@ Cost: 2 minutes on 2 cores.
 Expected: each architecture above independent learning.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import numpy as np

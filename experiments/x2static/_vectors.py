@@ -1,7 +1,5 @@
 """Texts and teachers, word vectors by any method, and their scores."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple

@@ -9,8 +9,6 @@ Cost: 5 minutes on 2 cores, --data DIR with corpus_en and wordsim.
 Expected: reported as they are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

@@ -15,8 +15,6 @@ Cost: 15 minutes on 2 cores, --data DIR with corpus_en and wordsim.
 Expected: X2Static above CBOW by .15 (SimLex-999) and .3 (MEN); ASE above both.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Annotated
 

@@ -9,8 +9,6 @@ Cost: 4 minutes on 2 cores, --data DIR with corpus_en and wordsim.
 Expected: those who share are above those alone.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 import jcollab as jc
