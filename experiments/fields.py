@@ -34,6 +34,7 @@ class Bound:
         among: all values that are allowed; empty for any.
         empty: whether a tuple may have no entries.
         holding: an entry that a tuple must have.
+        multiple_of: a number, or the name of a field, that divides the value.
     """
 
     at_least: float | str | None = None
@@ -43,6 +44,7 @@ class Bound:
     among: Collection[Any] = ()
     empty: bool = False
     holding: Any = None
+    multiple_of: int | str | None = None
 
     def check(self, name: str, value: Any) -> None:
         """ValueError with the field, its value and what is allowed; None is allowed."""
@@ -51,6 +53,7 @@ class Bound:
             ("above", self.above, operator.gt),
             ("at most", self.at_most, operator.le),
             ("below", self.below, operator.lt),
+            ("a multiple of", self.multiple_of, lambda value, factor: value % factor == 0),
         )
         rules = {f"{words} {end:g}": (holds, end) for words, end, holds in ends if end is not None}
         if self.among:
@@ -64,7 +67,7 @@ class Bound:
             raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
 
 
-ENDS = ("at_least", "above", "at_most", "below")
+ENDS = ("at_least", "above", "at_most", "below", "multiple_of")
 Count = Annotated[int, Bound(at_least=1)]
 Natural = Annotated[int, Bound(at_least=0)]
 Positive = Annotated[float, Bound(above=0)]
@@ -128,18 +131,6 @@ class Options(Settings):
     fresh: bool = False
     on_divergence: Literal["stop", "continue"] = "stop"
     tensorboard: bool = False
-
-
-def check(config: Any, names: str, **bounds: Any) -> None:
-    """Refuses values of fields beyond a :class:`Bound` that other fields determine.
-
-    Args:
-        config: the configuration.
-        names: of the fields, with spaces between them.
-        **bounds: attributes of the bound.
-    """
-    for name in names.split():
-        Bound(**bounds).check(name, getattr(config, name))
 
 
 def _among(value: Any, allowed: Collection[Any]) -> bool:

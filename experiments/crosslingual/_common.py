@@ -2,31 +2,21 @@
 
 import itertools
 import pathlib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Context, Row, averages
 from experiments.fields import Bound, Count, Positive, Settings
 from jcollab import plots
 from jcollab.text import pair_training
 
 corpora = jc.text.corpora
 # topic, subjects, verbs and objects, each in English, German and French
-WORDS = """animals
-the cat/die Katze/le chat, the dog/der Hund/le chien, a bird/ein Vogel/un oiseau
-sees/sieht/voit, follows/verfolgt/poursuit, likes/mag/aime
-a mouse/eine Maus/une souris, the horse/das Pferd/le cheval, fish/Fische/des poissons
-kitchen
-my mother/meine Mutter/ma mère, the cook/der Koch/le cuisinier, she/sie/elle
-cooks/kocht/prépare, eats/isst/mange, buys/kauft/achète
-the soup/die Suppe/la soupe, bread/Brot/du pain, an apple/einen Apfel/une pomme
-travel
-the traveller/der Reisende/le voyageur, we/wir/nous, they/sie alle/ils
-visit/besuchen/visitent, leave/verlassen/quittent, reach/erreichen/atteignent
-the town/die Stadt/la ville, Paris/Paris/Paris, an island/eine Insel/une île""".splitlines()
+WORDS = pathlib.Path(__file__).with_name("toy.txt").read_text().splitlines()
 TIMES = "today/heute/aujourd'hui, in summer/im Sommer/en été, every day/jeden Tag/chaque jour"
 # fields with which experiments end in seconds, without any files
 SMALL = {"corpus": "toy", "pieces": 120, "width": 8, "batch_size": 32, "epochs": 2, "max_len": 12}
@@ -126,15 +116,25 @@ def bag(
     return train(context, tags, pairs, words, model, **options)
 
 
-def bars(rows: dict[str, Row], names: tuple[str, ...], label: str = "P@1") -> Any:
-    """One group of bars for each row, one bar for each of the named values."""
-    figure = plots.figure(figsize=(max(5.0, 1.6 + 1.1 * len(rows)), 3.6))
-    ax, width, places = figure.subplots(), 0.8 / len(names), np.arange(len(rows))
-    for i, name in enumerate(names):
-        heights = [row[name] for row in rows.values()]
-        shown = ax.bar(places + i * width, heights, width, color=plots.COLORS[i], label=name)
-        ax.bar_label(shown, fmt="{:.3f}", fontsize=7)
-    ax.set_xticks(places + 0.4 - width / 2, list(rows), rotation=20, ha="right")
-    ax.set(ylim=(0, 1.05), ylabel=label)
-    ax.legend(ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
-    return figure
+def bars(name: str, keys: str, columns: tuple[str, ...], label: str = "P@1") -> Callable[..., None]:
+    """``figures``: means over seeds, a group of bars for each case, a bar for each column."""
+
+    def figures(config: Config, rows: list[Row], context: Context) -> None:
+        lines, width = averages(rows, keys), 0.8 / len(columns)
+        figure = plots.figure(figsize=(max(5.0, 1.6 + 1.1 * len(lines)), 3.6))
+        ax, places = figure.subplots(), np.arange(len(lines))
+        for i, column in enumerate(columns):
+            heights = [line[column] for line in lines]
+            shown = ax.bar(places + i * width, heights, width, color=plots.COLORS[i], label=column)
+            ax.bar_label(shown, fmt="{:.3f}", fontsize=7)
+        cases = [" ".join(_named(line, key) for key in keys.split()) for line in lines]
+        ax.set_xticks(places + 0.4 - width / 2, cases, rotation=20, ha="right")
+        ax.set(ylim=(0, 1.05), ylabel=label)
+        ax.legend(ncols=len(columns), loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
+        context.save(figure, name)
+
+    return figures
+
+
+def _named(line: Row, key: str) -> str:
+    return line[key] if isinstance(line[key], str) else f"{key} {line[key]}"

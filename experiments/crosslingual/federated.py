@@ -46,6 +46,8 @@ class Config(common.Config):
 
 PRESETS = {"federated": Config(batch_size=256, epochs=8, max_len=20)}
 SMOKE = {"federated": common.SMALL | {"languages": ("de", "fr")}}
+# P@1 of every mixer
+figures = common.bars("federated", "mixer", ("own_pair", "unseen_pairs"))
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -103,9 +105,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         yield at_least(claim, gain, 0.2, note="difference of P@1")
         claim = f"sharing ({mixer}) does not harm a client's own pair"
         yield at_least(claim, loss, -0.005, note="difference of P@1")
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """P@1 of every mixer."""
-    values = {line["mixer"]: line for line in averages(rows, "mixer")}
-    context.save(common.bars(values, ("own_pair", "unseen_pairs")), "federated")

@@ -30,6 +30,8 @@ class Config(common.Config):
 
 PRESETS = {"gettext": Config(epochs=6, max_len=20)}
 SMOKE = {"gettext": common.SMALL | {"held_out": 40}}
+# P@1 and the accuracy about catalogs, by seed
+figures = common.bars("gettext", "seed", ("P@1", "P@1_back", "among_many", "catalog_accuracy"))
 
 
 def messages(config: Config) -> Any:
@@ -82,10 +84,3 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         at_least("held-out messages are found", worst, 0.75, note="P@1"),
         at_least(claim, gain, 0.2, note="accuracy - largest catalog"),
     ]
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """P@1 and the accuracy about catalogs, by seed."""
-    values = {f"seed {row['seed']}": row for row in rows}
-    names = ("P@1", "P@1_back", "among_many", "catalog_accuracy")
-    context.save(common.bars(values, names), "gettext")

@@ -40,7 +40,8 @@ class Config(common.Config):
 
     languages: tuple[str, str] = ("en", "de")  # of the pairs
     methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS[:-1]
-    shared_width: Count = 128  # d of the shared encoder
+    # d of the shared encoder
+    shared_width: Annotated[int, Bound(at_least=1, multiple_of="heads")] = 128
     heads: Count = 4  # of its attention
     hidden: Count = 256  # width of its feed-forward part
     shared_batch: Count = 128  # pairs in a batch of the shared encoder
@@ -48,13 +49,6 @@ class Config(common.Config):
     shared_rate: Positive = 1e-3  # of its Adam (amsgrad); falls to a tenth after 3/4 of the passes
     warmup: Count = 200  # rounds over which that rises
     examples: int | None = None  # training pairs that are used, None for all
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.shared_width % self.heads:
-            raise ValueError(
-                f"shared_width must be a multiple of heads={self.heads}, got {self.shared_width}"
-            )
 
 
 TOY = {"corpus": "toy", "pieces": 200, "width": 32, "batch_size": 32, "epochs": 30, "max_len": 12}
@@ -66,6 +60,8 @@ PRESETS = {
 SMALL = common.SMALL | {"shared_width": 8, "heads": 2, "hidden": 8, "shared_batch": 32}
 SMALL |= {"num_seeds": 1, "warmup": 4, "shared_epochs": 1, "methods": ("bag", "UGT+ALIGN+SIM")}
 SMOKE = dict.fromkeys(PRESETS, SMALL)
+# P@1 of every method
+figures = common.bars("losses", "method", ("P@1", "P@1_back"))
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -110,9 +106,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         if better in means and worse in means:
             gain = (sum(means[better]) - sum(means[worse])) / 2
             yield above(claim, gain, 0, note="difference of P@1")
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """P@1 of every method."""
-    values = {line["method"]: line for line in averages(rows, "method")}
-    context.save(common.bars(values, ("P@1", "P@1_back")), "losses")

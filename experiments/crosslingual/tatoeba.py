@@ -40,6 +40,8 @@ class Config(common.Config):
 PRESETS = {"tatoeba": Config(max_len=20)}
 SMALL = {"best_pieces": 150, "best_width": 8, "best_batch": 32, "best_epochs": 2}
 SMOKE = {"tatoeba": common.SMALL | SMALL}
+# P@1 of every encoder and language
+figures = common.bars("tatoeba", "method language", ("P@1", "P@1_back", "among_many"))
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -89,9 +91,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
         gain = means["best", lang]["among_many"] - means["bag", lang]["among_many"]
         claim = f"the best encoder is better than the bag among many keys ({lang})"
         yield at_least(claim, gain, 0.03, note="difference of P@1")
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """P@1 of every encoder and language."""
-    values = {f"{r['method']} {r['language']}": r for r in rows if r["seed"] == config.seed}
-    context.save(common.bars(values, ("P@1", "P@1_back", "among_many")), "tatoeba")

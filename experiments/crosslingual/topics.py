@@ -28,6 +28,8 @@ class Config(common.Config):
 
 PRESETS = {"topics": Config(epochs=4, max_len=16)}
 SMOKE = {"topics": common.SMALL}
+# accuracy on every language
+figures = common.bars("topics", "encoder language", ("accuracy", "majority"), "accuracy")
 
 
 def labeled(config: Config) -> dict[str, dict[str, Any]]:
@@ -78,9 +80,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
             gain = line["accuracy"] - line["majority"]
             claim = f"topics learnt in English are known in {line['language']}"
             yield at_least(claim, gain, 0.2, note="accuracy - largest class")
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Accuracy on every language."""
-    values = {f"{r['encoder']} {r['language']}": r for r in rows if r["seed"] == config.seed}
-    context.save(common.bars(values, ("accuracy", "majority"), "accuracy"), "topics")

@@ -19,7 +19,7 @@ import jcollab as jc
 from experiments.contract import Claim, Context, Row, Rows, at_least, at_most, averaged
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, cross_entropy
-from experiments.fields import Bound, Count, NonNegative, Positive, check
+from experiments.fields import Bound, Count, NonNegative, Positive
 from experiments.training import PARTITIONED, partitions, train_replicas
 
 METHODS = ("alone", "disagreeing")
@@ -29,7 +29,8 @@ HALVES = ("first half", "second half")
 class Config(_training.Config):
     """Clients with labeled examples of their own, half of which disagree with the other half."""
 
-    clients: Count = 4  # n, an even number; the first half learn freely
+    # n, an even number; the first half learn freely
+    clients: Annotated[int, Bound(at_least=1, multiple_of=2)] = 4
     pool: _training.Pool = "test"  # the public unlabeled set
     alpha: NonNegative = 0.5  # weight of the agreement
     rounds: Count = 600  # T
@@ -40,9 +41,7 @@ class Config(_training.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "problem", among=_training.HALVES)
-        if self.clients % 2:
-            raise ValueError(f"clients must be even, got {self.clients}")
+        Bound(among=_training.HALVES).check("problem", self.problem)
 
 
 PRESETS = {"collaborative": Config(**DIGITS)}

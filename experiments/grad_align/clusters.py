@@ -131,7 +131,7 @@ def run(config: Config, context: Context) -> Rows:
             correct = accuracy(done.state(k).shared.params, test)
             drift = None if beta is None else round(beta - gamma * (steps - 1) / 2, 12)
             for s, seed in enumerate(seeds):
-                row = {
+                yield {
                     "method": name,
                     "K": steps,
                     "gamma": gamma,
@@ -144,7 +144,6 @@ def run(config: Config, context: Context) -> Rows:
                     "final_variance": float(variance[s, -1]),
                     "broken": training.is_broken(train_loss[s, -1], config.classes),
                 }
-                yield row
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

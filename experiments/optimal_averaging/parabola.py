@@ -54,7 +54,7 @@ def run(config: Config, context: Context) -> Rows:
         a = r * best
         losses = ((1 - a) * own + a * (others + bias)) ** 2
         gain = own**2 - losses
-        row = {
+        yield {
             "bias": bias,
             "a*": float(best),
             "r": r,
@@ -65,7 +65,6 @@ def run(config: Config, context: Context) -> Rows:
             "benefit_mc": float(gain.mean()),
             "benefit_error": float(gain.std() / np.sqrt(len(gain))),
         }
-        yield row
 
 
 def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:

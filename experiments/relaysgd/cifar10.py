@@ -23,10 +23,10 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows
+from experiments.drawing import kept_curves
 from experiments.fields import BelowOne, Count, Positive, Settings
 from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, Name, published
 from experiments.training import Replicas, partitions, replicated, train_replicas
-from jcollab import plots
 from jcollab.data import Dataset, augment
 
 WEIGHT_DECAY = 1e-4
@@ -100,6 +100,8 @@ SMOKE = {
     | {"methods": ("RelaySGD chain",), "momenta": (0.9,), "alphas": (1.0,), "n": 2, "num_seeds": 1},
     "cifar10_reduced": SMALL | {"methods": ("D2 ring",), "n": 4},
 }
+# worst-client accuracy against rounds
+figures = kept_curves("cifar10", "worst_accuracy", ylim=(0, 1))
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -114,7 +116,8 @@ def run(config: Config, context: Context) -> Rows:
         tags = method.tags | {"momentum": momentum, "alpha": alpha}
         rate = config.learning_rate or known[1]
         done = _train(config, context, (train, test), method, rate, tags)
-        context.kept[f"{name}, momentum {momentum:g}, alpha {alpha:g}"] = done.curves()
+        label = f"{name}, momentum {momentum:g}, alpha {alpha:g}"
+        context.kept.setdefault("test accuracy", {})[label] = done.curves()
         last = done.last()
         for i, seed in enumerate(done.seeds):
             row = {
@@ -179,15 +182,3 @@ def claims(config: Config, rows: list[Row]) -> Claims:
     for (sentence, paper), values in groups.items():
         ours, expected = np.mean(values), f"paper {paper:.3f}, within 0.02 or above"
         yield Claim(sentence, expected, ours, ours >= paper - 0.02)
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Worst-client accuracy against rounds."""
-    fig = plots.figure(figsize=(8.5, 4.5))
-    ax = fig.add_subplot()
-    for i, (label, curves) in enumerate(context.kept.items()):
-        color = plots.COLORS[i % len(plots.COLORS)]
-        plots.band(ax, curves["round"], curves["worst_accuracy"], color=color, label=label)
-    ax.set(xlabel="communication rounds", ylabel="worst-client test accuracy", ylim=(0, 1))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    context.save(fig, "cifar10")

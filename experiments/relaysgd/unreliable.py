@@ -13,12 +13,12 @@ import functools
 
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, Rows, at_least
+from experiments.drawing import kept_curves
 from experiments.fields import BelowOne, Fraction, Positive
 from experiments.relaysgd import _methods as methods
 from experiments.relaysgd import _training as training
 from experiments.relaysgd._methods import Method, published
 from experiments.tasks import make_task
-from jcollab import plots
 
 
 class Config(training.Config):
@@ -33,6 +33,8 @@ PRESETS = {"unreliable": Config()}
 SMOKE = {
     "unreliable": training.SMOKE | {"num_seeds": 1, "learning_rates": (1.0,), "losses": (0.1,)}
 }
+# accuracy against rounds, one panel for each probability of loss
+figures = kept_curves("unreliable", "test_mean_accuracy", ylim=(0, 1.02))
 
 
 def _compared(loss: float) -> list[Method]:
@@ -62,9 +64,10 @@ def run(config: Config, context: Context) -> Rows:
     for loss in context.cases(config.losses):
         for method in context.cases(_compared(loss)):
             tags = {"algorithm": method.name, "loss": loss}
-            row, context.kept[loss, method.name] = training.train(
+            row, curves = training.train(
                 context, config, task, parts, method, config.momentum, tags
             )
+            context.kept.setdefault(f"{loss:.0%} of messages lost", {})[method.name] = curves
             yield row | {"paper_cifar10": published("table5", method.name, loss)}
 
 
@@ -81,17 +84,3 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         Claim(sentence, "within 0.01", lost, lost <= 0.01),
         at_least(f"the initial fill is visibly worse ({where})", behind, 0.02),
     ]
-
-
-def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Accuracy against rounds, one panel for each probability of loss."""
-    fig = plots.figure(figsize=(4.2 * len(config.losses), 4.0))
-    panels = fig.subplots(1, len(config.losses), sharey=True, squeeze=False)[0]
-    for ax, loss in zip(panels, config.losses, strict=True):
-        chosen = {name: curve for (at, name), curve in context.kept.items() if at == loss}
-        for color, (name, curve) in zip(plots.COLORS, chosen.items(), strict=False):
-            plots.band(ax, curve["round"], curve["test_mean_accuracy"], color=color, label=name)
-        ax.set(title=f"{loss:.0%} of messages lost", xlabel="communication rounds", ylim=(0, 1.02))
-    panels[0].set_ylabel("test accuracy, mean over clients")
-    panels[0].legend(loc="lower right", fontsize=9)
-    context.save(fig, "unreliable")

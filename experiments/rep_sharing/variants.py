@@ -28,7 +28,7 @@ import numpy as np
 import jcollab as jc
 from experiments.contract import Claim, Context, Row, Rows, above
 from experiments.drawing import draw_curves
-from experiments.fields import Bound, Probability, check
+from experiments.fields import Bound, Probability
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, curves_of, methods, summary, traffic, train
 from jcollab.aggregators import coordinate_median, per_class, trimmed_mean, weighted
@@ -49,7 +49,7 @@ class Config(_training.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, "byzantine", at_least=1, below=self.n / 2)
+        Bound(at_least=1, below=self.n / 2).check("byzantine", self.byzantine)
 
 
 PRESETS = {

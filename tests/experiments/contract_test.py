@@ -12,7 +12,7 @@ from rich.progress import Progress
 import jcollab as jc
 from experiments import contract, drawing
 from experiments.contract import Claim, Context
-from experiments.fields import EMPTY, Bound, Count, Positive, Settings, check
+from experiments.fields import EMPTY, Bound, Count, Positive, Settings
 
 
 @pytest.mark.parametrize(
@@ -153,20 +153,17 @@ def test_cases_end_when_the_run_is_stopped(tmp_path):
         (2, {"at_most": 1}, "x must be at most 1, got 2"),
         ("c", {"among": ("a", "b")}, "x must be among a, b, got 'c'"),
         ((), {"at_least": 1}, "x must hold at least one value, got none"),
+        (3, {"multiple_of": 2}, "x must be a multiple of 2, got 3"),
     ],
 )
 def test_fields_out_of_range_are_refused(value, bounds, message):
-    class Config:
-        x = value
-
     with pytest.raises(ValueError, match=message):
-        check(Config, "x", **bounds)
+        Bound(**bounds).check("x", value)
 
 
 def test_fields_in_range_pass():
-    class Config:
-        n, rates, none, empty = 1, (0.1, 1.0), None, ()
-
-    check(Config, "n none", at_least=1)
-    check(Config, "rates", above=0, at_most=1)
-    check(Config, "empty", at_least=1, empty=True)
+    Bound(at_least=1).check("n", 1)
+    Bound(at_least=1).check("none", None)
+    Bound(above=0, at_most=1).check("rates", (0.1, 1.0))
+    Bound(at_least=1, empty=True).check("empty", ())
+    Bound(multiple_of=2).check("even", 4)
