@@ -205,19 +205,6 @@ class Interrupts(training.Listener):
             self.stop_event.set()
 
 
-@dataclasses.dataclass(frozen=True)
-class Log:
-    """A file of JSON lines that start with the same fields."""
-
-    path: pathlib.Path
-    tags: Row
-
-    def write(self, record: Row) -> None:
-        """Adds a line; numbers that are not finite become null."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(plain(self.tags | record), allow_nan=False) + "\n")
-
-
 @dataclasses.dataclass
 class Context:
     """What a run is given beside its configuration.
@@ -260,9 +247,10 @@ class Context:
             if bar is not None:
                 self.progress.advance(bar)
 
-    def log(self, **tags: Any) -> Log:
-        """A log into ``metrics.jsonl`` whose lines carry the tags."""
-        return Log(self.out / "metrics.jsonl", tags)
+    def log(self, record: Row, **tags: Any) -> None:
+        """Adds a line to ``metrics.jsonl``, tags first; numbers that are not finite become null."""
+        with (self.out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(plain(tags | record), allow_nan=False) + "\n")
 
     def fit_options(
         self, description: str = "training", *, tolerant: bool = False, **tags: Any

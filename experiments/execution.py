@@ -28,11 +28,7 @@ TABLE: dict[str, Any] = {"box": rich.box.SIMPLE_HEAD, "title_justify": "left", "
 
 
 def execute(
-    paper: str,
-    preset: str,
-    config: Any,
-    options: Options,
-    console: Console,
+    paper: str, preset: str, config: Any, options: Options, console: Console
 ) -> dict[str, Any]:
     """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
 
@@ -72,7 +68,7 @@ def execute(
         rows = []
         for row in module.run(config, context):
             rows.append(plain(row))
-            context.log().write(rows[-1])
+            context.log(rows[-1])
     finished = not stop.is_set()
     if finished:
         with plots.style():

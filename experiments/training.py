@@ -11,6 +11,7 @@ import numpy as np
 
 import jcollab as jc
 from experiments.contract import Context, Row
+from experiments.fields import Count, Settings
 from jcollab.training.replicas import cross
 
 Build = Callable[[Any], jc.Algorithm]
@@ -18,8 +19,7 @@ Build = Callable[[Any], jc.Algorithm]
 PARTITIONED = jc.data.ClientData(None, 0, 0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Tune:
+class Tune(Settings):
     """How one of several settings is chosen: by the highest mean over seeds of a metric.
 
     Attributes:
@@ -32,14 +32,13 @@ class Tune:
     """
 
     metric: str
-    last: int = 1
+    last: Count = 1
 
     def __post_init__(self) -> None:
         """Refuses to choose by what the results are measured on."""
+        super().__post_init__()
         if self.metric.startswith("test"):
             raise ValueError(f"metric must be measured on validation data, got {self.metric!r}")
-        if self.last < 1:
-            raise ValueError(f"last must be at least 1, got {self.last}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +193,7 @@ def train_replicas(
         scores = _scores(tune, result.evaluations, count)
         best = int(scores.argmax())
         chosen = jax.tree.map(lambda leaf: leaf[best], settings)
-        context.log(**(tags or {}), **labels).write({"chosen": chosen, "scores": scores})
+        context.log({"chosen": chosen, "scores": scores}, **(tags or {}), **labels)
     return Replicas(settings, seeds, result, best)
 
 

@@ -120,7 +120,7 @@ def run(config: Config, context: Context) -> Rows:
             for t in {0, 1, 10, 100}.intersection(range(config.rounds + 1)):
                 row |= {f"error_T{t}": errors[t], f"consensus_T{t}": distances[t]}
             yield row | dict(zip(("x2", "x3", "x4", "x5"), trace[-1], strict=True))
-            context.log().write(row | {"errors": errors, "consensus_distances": distances})
+            context.log(row | {"errors": errors, "consensus_distances": distances})
 
 
 def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndarray:

@@ -142,12 +142,7 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     sentence = "digits 2 to 9 against 0 and 1 by entropy, D-BAT ahead of a deep ensemble (AUROC)"
     return [
         at_least("D-BAT's entropy at t = -1 and 2, mean", far[own], 0.8 * CHANCE, note=target),
-        at_most(
-            "that of a deep ensemble",
-            far[plain],
-            far[own] / 2,
-            note="half of D-BAT's",
-        ),
+        at_most("that of a deep ensemble", far[plain], far[own] / 2, note="half of D-BAT's"),
         below("and of every other method", rest, far[own], note="D-BAT's"),
         at_most("D-BAT is sure of digits themselves (t = 0, 1)", at, 0.2),
         at_least(f"accuracy of {own}", mean(own, "accuracy"), 99, note="paper 99 %"),

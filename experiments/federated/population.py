@@ -50,10 +50,10 @@ SMOKE = {"population": {"populations": (20, 40), "num_sampled": 4, "rounds": 10,
 def run(config: Config, context: Context) -> list[Row]:
     """Trains on every population, in turns, so that a busy machine slows all of them."""
     runs = [_Run(config, population) for population in config.populations]
-    log = context.log(method=config.method)
     for _, one in context.cases(range(PIECES), runs, description="pieces of rounds"):
         one.advance()
-        log.write({"population": one.population, "round": len(one.losses), "loss": one.losses[-1]})
+        tags = {"method": config.method, "population": one.population}
+        context.log({"round": len(one.losses), "loss": one.losses[-1]}, **tags)
     return [one.row() for one in runs if one.seconds]
 
 

@@ -77,7 +77,7 @@ def run(config: Config, context: Context) -> list[Row]:
         ideal = 1 / (n * config.rounds)
         row = {"algorithm": name, "n": n, "error": errors[-1], "ideal": ideal}
         rows.append(row | {"ratio": errors[-1] / ideal})
-        context.log().write(rows[-1] | {"errors": errors[::5]})
+        context.log(rows[-1] | {"errors": errors[::5]})
     return rows
 
 

@@ -79,7 +79,7 @@ def run(config: Config, context: Context) -> list[Row]:
                 "unreached": (~reached).sum(),
             }
             rows.append(row)
-            context.log().write(row | {"each": steps[i]})
+            context.log(row | {"each": steps[i]})
     return rows
 
 

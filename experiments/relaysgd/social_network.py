@@ -82,7 +82,7 @@ def run(config: Config, context: Context) -> list[Row]:
             row[f"error_at_{moment}"] = np.exp(values.mean())
             row[f"error_at_{moment}_spread"] = values.std()
         rows.append(row)
-        context.log().write(row | {"errors": np.exp(logs[:, ::5].mean(0))})
+        context.log(row | {"errors": np.exp(logs[:, ::5].mean(0))})
     return rows
 
 

@@ -115,7 +115,7 @@ def run(config: Config, context: Context) -> list[Row]:
                 "final_error": errors[i, -1],
             }
             rows.append(row)
-            context.log().write(row | {"errors": errors[i, ::10]})
+            context.log(row | {"errors": errors[i, ::10]})
     return rows
 
 

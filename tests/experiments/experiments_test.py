@@ -97,12 +97,12 @@ def test_ctrl_c_keeps_what_was_measured(preset, tmp_path, monkeypatch):
     """The interrupt arrives as the first line of the log is written."""
     written = []
 
-    def write(log, record):
+    def write(log, record, **tags):
         if not written:
             os.kill(os.getpid(), signal.SIGINT)
         written.append(record)
 
-    monkeypatch.setattr("experiments.contract.Log.write", write)
+    monkeypatch.setattr("experiments.contract.Context.log", write)
     monkeypatch.setattr("jcollab.training.JsonLines.record", write)
     assert main(["relaysgd", preset, "--smoke", "--out", str(tmp_path)]) == 130
     summary = json.loads((tmp_path / "summary.json").read_text())
