@@ -9,6 +9,7 @@ A module of a paper's folder is an experiment (:mod:`experiments.headers` finds 
 * ``run(config, context)``, which gives rows, dictionaries of numbers and texts, that are logged;
 * ``claims(config, rows)``, which gives :class:`Claim` after :class:`Claim`;
 * ``figures(config, rows, context)``, which draws with ``context.save``;
+* where rows need float64, ``X64 = True``;
 * where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
 """
 

@@ -62,7 +62,8 @@ def execute(
     events = out / "tensorboard" if options.tensorboard else None
     if events:
         shutil.rmtree(events, ignore_errors=True)
-    with progress_bar() as progress, interruptible() as stop:
+    precision = jax.enable_x64(getattr(module, "X64", jax.config.jax_enable_x64))
+    with progress_bar() as progress, interruptible() as stop, precision:
         context = Context(out, progress, options.smoke, config, stop)
         context.on_divergence, context.tensorboard = options.on_divergence, events
         rows = []

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row, columns
+from experiments.contract import Row, columns
 from experiments.fields import Bound, Positive
 from jcollab import plots
 
@@ -83,12 +83,6 @@ def mlp() -> Problem:
 
     data = {"x": jnp.asarray(stored["X"]), "y": jnp.asarray(stored["Y"])}
     return Problem(loss, data, jnp.asarray(stored["W"]))
-
-
-def run(measure: Callable[[Any], list[Row]], config: Any, context: Context) -> list[Row]:
-    """The rows of ``measure(config)`` in float64."""
-    with jax.enable_x64(True):
-        return measure(config)
 
 
 def draw(rows: list[Row], lines: dict[str, tuple[str, Any, int | None]], **options: Any) -> Any:

@@ -9,7 +9,6 @@ Cost: seconds.
 Expected: c = beta - gamma (K - 1) / 2; at K = 5, beta = 0: errors 5.1, 2.5, 1.24 %.
 """
 
-import functools
 import itertools
 from typing import Any
 
@@ -18,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.contract import Claim, Context, Row, at_most, between, columns, groups, pivoted
+from experiments import contract
+from experiments.contract import Claims, Context, Row, Rows, at_most, between, columns, pivoted
 from experiments.fields import Count, Settings
 from experiments.grad_align import _problems as problems
 from experiments.grad_align._training import Displacements, local_method
@@ -37,17 +37,17 @@ class Config(Settings):
 
 
 PRESETS = {"local_steps": Config()}
+X64 = True
 SMOKE = {"local_steps": {"gammas": (0.01, 0.005), "steps": (2,), "ratios": (0.0, 1.0)}}
 # a line for each method, K and beta: the errors of the predicted coefficient by gamma
 shown = pivoted("method K beta_over_gamma predicted", "gamma", "relative_error")
 
 
-def measure(config: Config) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Rows of a method and K come from one program, over all gammas."""
     problem = problems.quadratic()
     extra = np.asarray(jax.grad(problem.variance)(problem.start))
     gammas = jnp.asarray(config.gammas)
-    rows: list[Row] = []
     for steps, ratio in itertools.product(config.steps, (*config.ratios, None)):
         method = "SCAFFOLD" if ratio is None else "FedGA"
 
@@ -62,7 +62,7 @@ def measure(config: Config) -> list[Row]:
             # what the round added to gradient descent, as a multiple of -(gamma K / 2) grad Var
             away, unit = np.asarray(end), -gamma * steps / 2 * extra
             error = np.linalg.norm(away - predicted * gamma * unit)
-            row = {
+            yield {
                 "method": "FedAvg" if ratio == 0 else method,
                 "K": steps,
                 "beta_over_gamma": ratio,
@@ -72,25 +72,20 @@ def measure(config: Config) -> list[Row]:
                 "relative_error": error / np.linalg.norm(away) if predicted else None,
                 "distance": np.linalg.norm(away),
             }
-            rows.append(row)
-    return rows
-
-
-run = functools.partial(problems.run, measure)
 
 
 def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
     """(SCAFFOLD - GD) / (FedAvg - GD) in norm, for every gamma."""
-    cases = groups(rows, "method K")
+    cases = contract.groups(rows, "method K")
     near, far = (columns(cases[name, steps], "distance")[0] for name in ("SCAFFOLD", "FedAvg"))
     return [*(near[far > 0] / far[far > 0])]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """c = beta - gamma (K - 1) / 2, and 0 for SCAFFOLD."""
-    results, exact, halvings = [], [], []
+    exact, halvings = [], []
     measured = [row for row in rows if row["relative_error"] is not None]
-    for (steps, ratio), own in groups(measured, "K beta_over_gamma").items():
+    for (steps, ratio), own in contract.groups(measured, "K beta_over_gamma").items():
         errors = columns(own, "relative_error")[0]
         if steps == 1 or (steps == 2 and ratio == 0):
             exact += [*errors]
@@ -98,16 +93,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
             halvings += [*(errors[:-1] / errors[1:])]
     if exact:
         claim = "K = 1, and K = 2 with beta = 0: the expansion is exact (largest relative error)"
-        results.append(at_most(claim, max(exact), EXACT))
+        yield at_most(claim, max(exact), EXACT)
     if halvings:
         claim = "otherwise the relative error of c halves with gamma (worst ratio)"
-        results.append(between(claim, max(halvings, key=lambda value: abs(value - 2)), 1.9, 2.1))
+        yield between(claim, max(halvings, key=lambda value: abs(value - 2)), 1.9, 2.1)
     steps = max(config.steps)
     ratios = scaffold_ratios(rows, steps)
     if steps > 2 and ratios:
         claim = f"SCAFFOLD stays near gradient descent: its drift over FedAvg's, K = {steps}"
-        results.append(at_most(claim, max(ratios), 0.02))
-    return results
+        yield at_most(claim, max(ratios), 0.02)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

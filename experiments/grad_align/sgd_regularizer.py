@@ -9,7 +9,6 @@ Cost: seconds.
 Expected: gap to gradient descent 4.6e-4 to 3.0e-5, to GradAlign 1.0e-5 to 1.6e-7.
 """
 
-import functools
 import itertools
 from typing import Any
 
@@ -33,10 +32,11 @@ class Config(Settings):
 
 
 PRESETS = {"sgd_regulariser": Config()}
+X64 = True
 SMOKE = {"sgd_regulariser": {"gammas": (0.01, 0.005)}}
 
 
-def measure(config: Config) -> list[Row]:
+def run(config: Config, context: Context) -> list[Row]:
     """A row for each gamma: n steps of SGD, gradient descent and GradAlign from one start."""
     problem = problems.quadratic()
     n, extra = len(problem.data["b"]), jax.grad(problem.variance)(problem.start)
@@ -74,9 +74,6 @@ def measure(config: Config) -> list[Row]:
         "error_of_prediction": rest / away,
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-run = functools.partial(problems.run, measure)
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -9,7 +9,6 @@ Cost: seconds.
 Expected: errors 1.077e-3 to 4.34e-6 for beta .2 to .0125, a quarter at each halving.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -32,10 +31,11 @@ class Config(Settings):
 
 
 PRESETS = {"taylor": Config()}
+X64 = True
 SMOKE = {"taylor": {"betas": (0.1, 0.05)}}
 
 
-def measure(config: Config) -> list[Row]:
+def run(config: Config, context: Context) -> list[Row]:
     """The direction of a step for every beta, and with the opposite sign of the displacement."""
     problem = problems.mlp()
     plain, extra = (jax.grad(f)(problem.start) for f in (problem.mean_loss, problem.variance))
@@ -56,9 +56,6 @@ def measure(config: Config) -> list[Row]:
     names = "beta", "error", "ratio", "signal", "wrong_sign_error"
     columns = config.betas, error, [None, *(error[:-1] / error[1:])], signal, wrong
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-run = functools.partial(problems.run, measure)
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_least, at_most
+from experiments.contract import Claim, Context, Row, Rows, at_least, at_most
 from experiments.fields import Count, Settings
 from jcollab import plots
 
@@ -37,6 +37,7 @@ class Config(Settings):
 
 
 PRESETS = {"fig9": Config()}
+X64 = True
 SMOKE = {"fig9": {"ns": (3, 4), "rounds": 20, "num_seeds": 2}}
 
 
@@ -66,19 +67,17 @@ def _gossip(n: int) -> Method:
 METHODS = {"RelaySum": _relay, "gossip": _gossip}
 
 
-@jax.enable_x64(True)
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """All seeds of one n in one program."""
-    rows: list[Row] = []
     keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for n, name in context.cases(config.ns, METHODS, description="mean estimation"):
         errors = np.asarray(_errors(METHODS[name](n), n, config.rounds, keys)).mean(0)
         context.kept[name, n] = errors
         ideal = 1 / (n * config.rounds)
-        row = {"algorithm": name, "n": n, "error": errors[-1], "ideal": ideal}
-        rows.append(row | {"ratio": errors[-1] / ideal})
-        context.log(rows[-1] | {"errors": errors[::5]})
-    return rows
+        row = {"algorithm": name, "n": n, "error": errors[-1]}
+        row |= {"ideal": ideal, "ratio": errors[-1] / ideal}
+        yield row
+        context.log(row | {"errors": errors[::5]})
 
 
 def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:

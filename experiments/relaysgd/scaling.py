@@ -11,11 +11,10 @@ Expected: RelaySGD, n = 6 to 96: 20.8 to 242.6 steps on the chain, 15.2 to 36.2 
 
 import pathlib
 
-import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, at_least, between
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_least, between
 from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import METHODS, published
 from experiments.relaysgd._quadratics import method, stack, tune
@@ -54,13 +53,12 @@ class Config(Settings):
 
 
 PRESETS = {"fig2": Config()}
+X64 = True
 SMOKE = {"fig2": {"ns": (3, 4), "num_seeds": 1, "max_steps": 200, "d": 3}}
 
 
-@jax.enable_x64(True)
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Tunes every method for every n: all seeds and heterogeneities in one program."""
-    rows: list[Row] = []
     problems = {n: config.problems(n) for n in config.ns}
     is_paper = (config.d, config.r0) == (10, 100)
     for n, label in context.cases(config.ns, published("fig2"), description="tuning"):
@@ -78,9 +76,8 @@ def run(config: Config, context: Context) -> list[Row]:
                 "learning_rate": rates[i][reached].mean() if some else None,
                 "unreached": (~reached).sum(),
             }
-            rows.append(row)
+            yield row
             context.log(row | {"each": steps[i]})
-    return rows
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, below
+from experiments.contract import Claim, Claims, Context, Row, Rows, below
 from experiments.fields import Bound, Count, Settings
 from experiments.relaysgd._methods import published
 from experiments.relaysgd._quadratics import error_curves, stack
@@ -44,11 +44,11 @@ class Config(Settings):
 
 
 PRESETS = {"fig3": Config()}
+X64 = True
 SMOKE = {"fig3": {"num_seeds": 2, "rounds": 260}}
 
 
-@jax.enable_x64(True)
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """All problems in one program per method, all spanning trees in one program."""
     draw = functools.partial(jc.data.synthetic.random_quadratics, zeta2=config.zeta2, smallest=None)
     seeds = config.seeds
@@ -72,7 +72,6 @@ def run(config: Config, context: Context) -> list[Row]:
         jc.algorithms.exact_diffusion, gossip, config.diffusion_rate
     )
     kept |= {("RelaySGD", i): errors for i, errors in enumerate(jax.vmap(relayed)(tables))}
-    rows: list[Row] = []
     for (name, root), errors in kept.items():
         sent = FULL if root is None else TREE
         row = {"algorithm": name, "root": root, "models_per_round": sent}
@@ -81,9 +80,8 @@ def run(config: Config, context: Context) -> list[Row]:
         for moment, values in parts.items():
             row[f"error_at_{moment}"] = np.exp(values.mean())
             row[f"error_at_{moment}_spread"] = values.std()
-        rows.append(row)
+        yield row
         context.log(row | {"errors": np.exp(logs[:, ::5].mean(0))})
-    return rows
 
 
 def _spanning_trees() -> tuple[jc.Mixer, dict[str, np.ndarray]]:

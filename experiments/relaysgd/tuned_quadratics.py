@@ -32,7 +32,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, at_most
+from experiments.contract import Claim, Claims, Context, Row, Rows, at_most
 from experiments.fields import Count, NonNegative, Settings
 from experiments.relaysgd._methods import GRAPHS, METHODS, published
 from experiments.relaysgd._quadratics import error_curves, method, stack, tune
@@ -70,11 +70,11 @@ PRESETS = {
     "fig8": Config(figure="fig8", zetas=(0.0, 0.01, 0.1), noise=0.0, rounds=400),
     "fig10": Config(figure="fig10", zetas=(0.0, 0.01, 1.0), noise=0.0, rounds=1000),
 }
+X64 = True
 SMOKE = {name: {"n": 4, "d": 3, "rounds": 20, "max_steps": 100} for name in PRESETS}
 
 
-@jax.enable_x64(True)
-def run(config: Config, context: Context) -> list[Row]:
+def run(config: Config, context: Context) -> Rows:
     """Tunes every method on every problem, then runs it with the learning rate found."""
     recorded = config.recorded_problems and (config.n, config.d) == (32, 10)
     stored = np.load(PROBLEMS) if recorded else {}
@@ -91,7 +91,6 @@ def run(config: Config, context: Context) -> list[Row]:
     )
     keys = jax.random.split(jax.random.key(config.seed), len(config.zetas))
     plateaus = {"D-PSGD": 7.0, "RelaySGD/Grad": 0.3}  # times max_steps
-    rows: list[Row] = []
     for label, largest in context.cases(COMPARED[config.figure].items(), description="tuning"):
         name, _, graph = label.rpartition(" ")
         most = int(plateaus.get(name, 1) * config.max_steps)
@@ -114,9 +113,8 @@ def run(config: Config, context: Context) -> list[Row]:
                 "final_learning_rate": rates[i],
                 "final_error": errors[i, -1],
             }
-            rows.append(row)
+            yield row
             context.log(row | {"errors": errors[i, ::10]})
-    return rows
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 
 def test_grad_align_is_the_regularized_gradient_to_first_order(x64):
     recorded = REFS["mlp_taylor"]
-    rows = taylor.measure(taylor.Config(betas=tuple(r["beta"] for r in recorded)))
+    rows = taylor.run(taylor.Config(betas=tuple(r["beta"] for r in recorded)), None)
     for row, expected in zip(rows, recorded, strict=True):
         np.testing.assert_allclose(row["error"], expected["err"], rtol=1e-10)
         np.testing.assert_allclose(row["signal"], expected["signal"], rtol=1e-12)
@@ -31,7 +31,7 @@ def test_grad_align_is_the_regularized_gradient_to_first_order(x64):
 def test_sgd_is_grad_align_to_second_order(x64):
     recorded = REFS["sgd_epoch_mean_over_120_orders"]
     config = sgd_regularizer.Config(gammas=tuple(r["gamma"] for r in recorded))
-    rows = sgd_regularizer.measure(config)
+    rows = sgd_regularizer.run(config, None)
     for row, expected in zip(rows, recorded, strict=True):
         np.testing.assert_allclose(
             row["gap_to_gradient_descent"], expected["gap_sgd_gd"], rtol=1e-10
@@ -47,7 +47,7 @@ def test_sgd_is_grad_align_to_second_order(x64):
 
 def test_coefficients_of_local_steps(x64):
     config = local_steps.Config()
-    rows = local_steps.measure(config)
+    rows = [*local_steps.run(config, None)]
     for expected in REFS["fedga_second_order"]:
         case = expected["K"], expected["beta_over_gamma"]
         own = [row for row in rows if (row["K"], row["beta_over_gamma"]) == case]
