@@ -88,7 +88,7 @@ def execute(
     if finished:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     shown = getattr(module, "shown", lambda config, rows: rows)
-    show(summary | {"results": plain(shown(config, rows))}, console)
+    show(summary | {"results": plain([*shown(config, rows)])}, console)
     files = [out / name for name in ("config.json", "metrics.jsonl", "summary.json")]
     console.print("Written to:", *files, *context.saved, sep="\n  ")
     return summary

@@ -100,17 +100,16 @@ def papers_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
         claims = [claim for run in runs[paper.name].values() for claim in run["claims"]]
         imports = ", ".join(f"`{name.strip()}`" for name in paper.imports.split(","))
         chosen = headline(paper, runs[paper.name])
-        rows.append(
-            [
-                paper.title + link,
-                imports,
-                f"`{paper.name} {paper.preset}`",
-                f"{cell(chosen['claim'])}: {cell(chosen['expected'])}" if chosen else "",
-                cell(chosen["measured"]) if chosen else "",
-                f"[{_count(claims)}](docs/results.md#{paper.name})",
-                ", ".join(f"[{_spoken(n)}](colabs/{n}.ipynb)" for n in paper.notebooks),
-            ]
-        )
+        line = [
+            paper.title + link,
+            imports,
+            f"`{paper.name} {paper.preset}`",
+            f"{cell(chosen['claim'])}: {cell(chosen['expected'])}" if chosen else "",
+            cell(chosen["measured"]) if chosen else "",
+            f"[{_count(claims)}](docs/results.md#{paper.name})",
+            ", ".join(f"[{_spoken(n)}](colabs/{n}.ipynb)" for n in paper.notebooks),
+        ]
+        rows.append(line)
     return markdown(columns, rows)
 
 
@@ -137,14 +136,13 @@ def runs_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
         for preset in paper.presets.values():
             own = {s: run for s, run in runs[paper.name].items() if run["preset"] == preset.name}
             for stem, run in own.items() or [(preset.name, None)]:
-                rows.append(
-                    [
-                        paper.title,
-                        f"[{stem}](#{paper.name})" if run else stem,
-                        cell(preset.about),
-                        _count(run["claims"]) if run else "not run in full",
-                    ]
-                )
+                line = [
+                    paper.title,
+                    f"[{stem}](#{paper.name})" if run else stem,
+                    cell(preset.about),
+                    _count(run["claims"]) if run else "not run in full",
+                ]
+                rows.append(line)
     return markdown(columns, _without_repeats(rows))
 
 
@@ -177,16 +175,15 @@ def presets_table(paper: headers.Paper, runs: dict[str, Any]) -> str:
     rows = []
     for preset in paper.presets.values():
         claims = runs[preset.name]["claims"] if preset.name in runs else None
-        rows.append(
-            [
-                f"`{preset.name}`",
-                cell(re.sub(r"^.*arXiv [\d.]+\W*", "", preset.source)),
-                cell(preset.about),
-                cell(preset.cost),
-                cell(preset.expected),
-                "not run in full" if claims is None else _count(claims),
-            ]
-        )
+        line = [
+            f"`{preset.name}`",
+            cell(re.sub(r"^.*arXiv [\d.]+\W*", "", preset.source)),
+            cell(preset.about),
+            cell(preset.cost),
+            cell(preset.expected),
+            "not run in full" if claims is None else _count(claims),
+        ]
+        rows.append(line)
     return markdown(columns, rows)
 
 

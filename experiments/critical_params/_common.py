@@ -273,9 +273,8 @@ def claims(config: Any, rows: list[Row]) -> Claims:
                 yield between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2)
 
 
-def shown(config: Any, rows: list[Row]) -> list[Row]:
+def shown(config: Any, rows: list[Row]) -> Rows:
     """Tuned steps, and the learning rate that the estimate would have suggested."""
-    lines = []
     estimates = {r["problem"]: r["estimated"] for r in rows if r["kind"] == "estimate"}
     for row in (r for r in rows if r.get("steps")):
         problem, kind, size = row["problem"], row["kind"], row["size"]
@@ -285,8 +284,7 @@ def shown(config: Any, rows: list[Row]) -> list[Row]:
             options = {"critical": estimates[problem], "base": base["learning_rate"]}
             sizes = (size, 0) if kind == "batch" else (1, size)
             line["suggested"] = noise_scale.suggest_learning_rate(*sizes, **options)
-        lines.append(line)
-    return lines
+        yield line
 
 
 def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:

@@ -58,19 +58,17 @@ def run(config: Config, context: Context) -> Rows:
             yield from [{"encoder": name, "seed": seed} | row for row in measure(encoder, texts)]
 
 
-def measure(encoder: Any, texts: dict[str, Any]) -> list[Row]:
+def measure(encoder: Any, texts: dict[str, Any]) -> Rows:
     """Accuracy on every language, with training sentences in English."""
     known = texts["train"]["eng"]
     vectors = {lang: encoder.encode(part.text) for lang, part in texts["test"].items()}
     tests = {lang: (vectors[lang], part.label) for lang, part in texts["test"].items()}
     scores = jc.text.retrieval.zero_shot(encoder.encode(known.text), known.label, tests)
-    rows = []
     for lang, own in vectors.items():
         names = list(range(len(own)))
         aligned = jc.text.retrieval.precision_at_1(vectors["eng"], own, names, names)
         row = {"language": lang, "accuracy": scores[lang], "majority": scores["majority"]}
-        rows.append(row | {"P@1_from_English": aligned, "keys": len(names)})
-    return rows
+        yield row | {"P@1_from_English": aligned, "keys": len(names)}
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Context, Row, Rows
 from experiments.fields import EMPTY, Count, Positive, Settings
 from experiments.tasks import average_squares, select
 from experiments.training import Replicas, train_replicas
@@ -98,10 +98,9 @@ class Problem(NamedTuple):
     tests: dict[str, Dataset]  # as in training, shortcut broken, other feature broken if any
     model: Any  # flax module
 
-    def rows(self, done: Replicas, k: int, column: str, groups: Row, **tags: Any) -> list[Row]:
+    def rows(self, done: Replicas, k: int, column: str, groups: Row, **tags: Any) -> Rows:
         """Percent on each test: a row for each seed and group, numbers of members (-1 the mean)."""
         logits_of = ensembles.member_logits(self.model.apply)
-        rows = []
         for seed, state in zip(done.seeds, done.each(k), strict=True):
             scores = {
                 name: 100 * np.append(*ensembles.accuracies(logits_of(state, test.x), test.y))
@@ -110,8 +109,7 @@ class Problem(NamedTuple):
             }
             for name, own in groups.items():
                 means = {test: values[own].mean() for test, values in scores.items()}
-                rows.append(tags | {"seed": seed, column: name} | means)
-        return rows
+                yield tags | {"seed": seed, column: name} | means
 
 
 def smaller(problem: Problem, factor: int) -> Problem:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, at_least, at_most, averaged
+from experiments.contract import Claims, Context, Row, Rows, at_least, at_most, averaged
 from experiments.dbat import _training
 from experiments.dbat._training import DIGITS, TINY, cross_entropy
 from experiments.fields import Bound, Count, NonNegative, Positive
@@ -103,18 +103,16 @@ def run(config: Config, context: Context) -> Rows:
         yield from problem.rows(done, k, "half", halves, method=method)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Disagreement finds the other feature without a client seeing another's data or model."""
     lines = {(line["method"], line["half"]): line for line in shown(config, rows)}
     first, second = (lines["disagreeing", half] for half in HALVES)
     free, apart = first["shortcut_broken"], second["shortcut_broken"]
     gain, ahead = apart - lines["alone", HALVES[1]]["shortcut_broken"], first["test_accuracy"]
-    return [
-        at_most("who learns freely goes by the shortcut: accuracy where it is broken", free, 65),
-        at_least("who disagrees does not", apart, 75),
-        at_least("gain of those over the same clients alone", gain, 20, note="points"),
-        at_least("accuracy of the first half where the shortcut holds", ahead, 95),
-    ]
+    yield at_most("who learns freely goes by the shortcut: accuracy where it is broken", free, 65)
+    yield at_least("who disagrees does not", apart, 75)
+    yield at_least("gain of those over the same clients alone", gain, 20, note="points")
+    yield at_least("accuracy of the first half where the shortcut holds", ahead, 95)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, above, at_least, at_most, below
+from experiments.contract import Claims, Context, Row, Rows, above, at_least, at_most, below
 from experiments.dbat._training import LeNet, cross_entropy, train
 from experiments.fields import EMPTY, Count, Fraction, Settings
 from experiments.tasks import select
@@ -127,7 +127,7 @@ def shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return windows[np.arange(len(x)), rows, columns].transpose(0, 2, 3, 1)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Far from the data, D-BAT is as unsure as can be, and a deep ensemble is not."""
 
     def mean(method: str, *columns: str) -> float:
@@ -140,15 +140,13 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     area = {name: mean(name, "auroc_entropy") for name in (own, plain)}
     target = f"80 % of ln 2 = {CHANCE:.3f}"
     sentence = "digits 2 to 9 against 0 and 1 by entropy, D-BAT ahead of a deep ensemble (AUROC)"
-    return [
-        at_least("D-BAT's entropy at t = -1 and 2, mean", far[own], 0.8 * CHANCE, note=target),
-        at_most("that of a deep ensemble", far[plain], far[own] / 2, note="half of D-BAT's"),
-        below("and of every other method", rest, far[own], note="D-BAT's"),
-        at_most("D-BAT is sure of digits themselves (t = 0, 1)", at, 0.2),
-        at_least(f"accuracy of {own}", mean(own, "accuracy"), 99, note="paper 99 %"),
-        at_least(f"accuracy of {plain}", mean(plain, "accuracy"), 99, note="paper 99 %"),
-        above(sentence, area[own], area[plain], note="that of a deep ensemble"),
-    ]
+    yield at_least("D-BAT's entropy at t = -1 and 2, mean", far[own], 0.8 * CHANCE, note=target)
+    yield at_most("that of a deep ensemble", far[plain], far[own] / 2, note="half of D-BAT's")
+    yield below("and of every other method", rest, far[own], note="D-BAT's")
+    yield at_most("D-BAT is sure of digits themselves (t = 0, 1)", at, 0.2)
+    yield at_least(f"accuracy of {own}", mean(own, "accuracy"), 99, note="paper 99 %")
+    yield at_least(f"accuracy of {plain}", mean(plain, "accuracy"), 99, note="paper 99 %")
+    yield above(sentence, area[own], area[plain], note="that of a deep ensemble")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

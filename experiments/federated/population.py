@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, at_most, below
+from experiments.contract import Claim, Claims, Context, Row, at_most, below
 from experiments.fields import Bound, Count, Settings
 from jcollab import plots
 
@@ -57,22 +57,20 @@ def run(config: Config, context: Context) -> list[Row]:
     return [one.row() for one in runs if one.seconds]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """N does not appear in the time of a round, and a million clients fit into 4 GiB."""
     rows = sorted(rows, key=lambda row: row["population"])
     ratio = rows[-1]["seconds_a_round"] / rows[0]["seconds_a_round"]
     span = f"{rows[-1]['population']:,} and {rows[0]['population']:,} clients"
     memory = max(row["peak_GiB"] for row in rows)
-    return [
-        at_most(f"rounds among {span} take as long", ratio, WITHIN),
-        below("peak memory of the whole run, in GiB", memory, 4),
-        Claim(
-            "training makes progress in every population (loss)",
-            "last < first",
-            ", ".join(f"{r['first_loss']:.2f} to {r['loss']:.2f}" for r in rows),
-            all(row["loss"] < row["first_loss"] for row in rows),
-        ),
-    ]
+    yield at_most(f"rounds among {span} take as long", ratio, WITHIN)
+    yield below("peak memory of the whole run, in GiB", memory, 4)
+    yield Claim(
+        "training makes progress in every population (loss)",
+        "last < first",
+        ", ".join(f"{r['first_loss']:.2f} to {r['loss']:.2f}" for r in rows),
+        all(row["loss"] < row["first_loss"] for row in rows),
+    )
 
 
 def population_data(config: Config, clients: int) -> jc.data.ClientRanges:

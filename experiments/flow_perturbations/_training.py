@@ -11,7 +11,7 @@ import optax
 import scipy.stats
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row
+from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative
 from experiments.flow_perturbations import _flow
 from experiments.flow_perturbations._flow import COLUMNS, Model, Problem
@@ -289,9 +289,8 @@ def _gains(rows: list[Row], method: str, other: str = "plain") -> list[float]:
     return [by[method, seed] - by[other, seed] for name, seed in sorted(by) if name == method]
 
 
-def shown(config: Config, rows: list[Row]) -> list[Row]:
+def shown(config: Config, rows: list[Row]) -> Rows:
     """Means over seeds, and the paired difference to plain training with its interval."""
-    table = []
     for name in config.methods:
         own = [row["accuracy"] for row in rows if row.get("method") == name]
         if own:
@@ -299,8 +298,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
             line: Row = {"method": name, "accuracy": f"{np.mean(own):.2f}"}
             line |= {"std": f"{np.std(own, ddof=1):.2f}" if len(own) > 1 else None}
             line |= {"over_plain": f"{mean:+.2f}", "interval": f"[{low:+.2f}, {high:+.2f}]"}
-            table.append(line)
-    return table
+            yield line
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, below, columns, groups
+from experiments.contract import Claim, Claims, Context, Row, Rows, below, columns, groups
 from experiments.fields import Bound, Count, NonNegative, Settings
 from experiments.training import replicated, train_replicas
 from jcollab import plots
@@ -110,7 +110,7 @@ def train(
     build: Callable[[Any, Any], jc.Algorithm],
     clients: int,
     batches: Any = None,
-) -> list[Row]:
+) -> Rows:
     """A row for each value and seed, measured at the server's model over ALL clients.
 
     ``names`` are those of the method and of the method at beta = 0, ``field`` is "beta", "mu" or
@@ -144,7 +144,6 @@ def train(
         tolerant=True,
         tags={"method": names[0]},
     )
-    rows: list[Row] = []
     for k, value in enumerate(values):
         name = names[field == "beta" and value == 0]
         context.kept[name, value] = done.curves(k)
@@ -153,8 +152,7 @@ def train(
             row = {"method": name} | ({field: value} if field else {}) | {"seed": int(seed)}
             row |= {measure: float(last[measure][s]) for measure in MEASURES}
             broken = is_broken(row["train_loss"], int(task.test.y.max()) + 1)
-            rows.append(row | {"broken": broken})
-    return rows
+            yield row | {"broken": broken}
 
 
 def is_broken(train_loss: float, classes: int) -> bool:

@@ -168,7 +168,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
             yield Claim(claim, "all", f"{broken} of {len(own)}", broken == len(own))
 
 
-def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
+def _claims_of_a_line(name: str, line: list[list[Row]]) -> Claims:
     """Claims on cases of rising c; ``line [cases][seeds]``."""
     finals = np.array([columns(own, "final_variance")[0] for own in line])
     ratio = (finals[1:].mean(1) / finals[:-1].mean(1)).max()
@@ -180,12 +180,10 @@ def _claims_of_a_line(name: str, line: list[list[Row]]) -> list[Claim]:
     ends = f"test accuracy rises from c = {line[0][0]['c']:g} to {line[-1][0]['c']:g}"
     ends = f"{name}: {ends} (mean paired difference)"
     smallest = f"{name}: test accuracy rises at every step of c (smallest mean paired difference)"
-    return [
-        below(f"{name}: {falls} (largest ratio of neighbours)", ratio, 1),
-        Claim(f"{name}: it does so in every seed (exceptions)", "0", seeds, not rises.any()),
-        above(smallest, step, 0),
-        Claim(ends, "> 2 standard errors", measured, mean > 2 * error),
-    ]
+    yield below(f"{name}: {falls} (largest ratio of neighbours)", ratio, 1)
+    yield Claim(f"{name}: it does so in every seed (exceptions)", "0", seeds, not rises.any())
+    yield above(smallest, step, 0)
+    yield Claim(ends, "> 2 standard errors", measured, mean > 2 * error)
 
 
 FAMILIES = (

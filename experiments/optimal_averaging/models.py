@@ -138,7 +138,8 @@ def run(config: Config, context: Context) -> Rows:
     for r, (shifted, _) in enumerate(cases):
         own = jax.tree.map(lambda leaf, r=r: leaf[r], states)
         outcomes.setdefault(shifted, []).append(_average(config, groups[r], own, measure_all))
-    yield from (row for shifted, own in outcomes.items() for row in _rows(config, shifted, own))
+    for shifted, own in outcomes.items():
+        yield from ({"shifted": shifted} | row for row in _rows(config, own))
 
 
 def _train(
@@ -256,9 +257,7 @@ def _by_group(values: np.ndarray, groups: Groups, ending: str = "") -> dict[str,
     }
 
 
-def _rows(config: Config, shifted: int, outcomes: list[Outcome]) -> list[Row]:
-    kept: list[Row] = []
-
+def _rows(config: Config, outcomes: list[Outcome]) -> Rows:
     def means(rows: list[Row]) -> Row:
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
@@ -274,15 +273,14 @@ def _rows(config: Config, shifted: int, outcomes: list[Outcome]) -> list[Row]:
                 row |= _by_group(weights[name], groups, "_weight")
             seeds.append(row)
         spread = float(np.ptp([row["accuracy"] for row in seeds]))
-        kept.append({"kind": "method", "method": name} | means(seeds) | {"spread": spread})
+        yield {"kind": "method", "method": name} | means(seeds) | {"spread": spread}
     for i, weight in enumerate(np.linspace(0, 1, config.num_weights)):
         level = means([_by_group(own.levels[i], own.groups) for own in outcomes])
-        kept.append({"kind": "level", "weight": float(weight)} | level)
+        yield {"kind": "level", "weight": float(weight)} | level
     for (seed, own), i in itertools.product(enumerate(outcomes, config.seed), range(config.n)):
         client: Row = {"kind": "client", "seed": seed, "client": i}
         client |= {"minority": bool(own.groups.minority[i]), "examples": int(own.groups.sizes[i])}
-        kept.append(client | {name: float(values[i]) for name, values in own.accuracy.items()})
-    return [{"shifted": shifted} | row for row in kept]
+        yield client | {name: float(values[i]) for name, values in own.accuracy.items()}
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

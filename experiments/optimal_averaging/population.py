@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, above, at_most
+from experiments.contract import Claims, Context, Row, Rows, above, at_most
 from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
@@ -95,7 +95,7 @@ def make_simulation(config: Config) -> Any:
     return lambda key, spread: jax.device_get(simulate(key, spread))
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The best weight, found and predicted, and what the rules make of it."""
     within = max(abs(row["a_mc"] - row["a*"]) for row in rows)
     names = ("local", "global", "best")
@@ -106,13 +106,11 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
     beats = "the best weight beats both alone and all together (ratio of risks, least)"
     never = "one weight estimated from all clients never loses to learning alone (risk ratio)"
     loses = "a weight estimated by each client alone loses to learning alone at some spread"
-    return [
-        at_most("the best of the measured weights is the predicted one", within, 2 * step),
-        at_most("measured risks, largest deviation from theory", off, 0.01),
-        above(beats, gain, 1),
-        at_most(never, shared, 1),
-        above(loses, each, 1),
-    ]
+    yield at_most("the best of the measured weights is the predicted one", within, 2 * step)
+    yield at_most("measured risks, largest deviation from theory", off, 0.01)
+    yield above(beats, gain, 1)
+    yield at_most(never, shared, 1)
+    yield above(loses, each, 1)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

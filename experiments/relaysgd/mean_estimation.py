@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, at_least, at_most
+from experiments.contract import Claims, Context, Row, Rows, at_least, at_most
 from experiments.fields import Count, Settings
 from jcollab import plots
 
@@ -100,15 +100,13 @@ def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
     return jax.jit(jax.vmap(one))(keys)
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """RelaySum comes close to 1/(nT), the variance of the mean of all samples; gossip does not."""
     most = max(config.ns)
     relay = max(row["ratio"] for row in rows if row["algorithm"] == "RelaySum")
     (gossip,) = (r["ratio"] for r in rows if r["algorithm"] == "gossip" and r["n"] == most)
-    return [
-        at_most("RelaySum's error over 1/(nT), worst n", relay, 1.5),
-        at_least(f"gossip's error over 1/(nT) at n = {most}", gossip, 2),
-    ]
+    yield at_most("RelaySum's error over 1/(nT), worst n", relay, 1.5)
+    yield at_least(f"gossip's error over 1/(nT) at n = {most}", gossip, 2)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

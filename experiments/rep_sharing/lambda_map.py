@@ -14,7 +14,7 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.contract import Claim, Context, Row, above, below, pivot
+from experiments.contract import Claims, Context, Row, above, below, pivot
 from experiments.fields import Bound, NonNegative
 from experiments.rep_sharing import _training
 from experiments.rep_sharing._training import TINY, train
@@ -53,17 +53,15 @@ def run(config: Config, context: Context) -> list[Row]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """The gain is that of distillation."""
     gain = {(row["distillation"], row["discrimination"]): row["gain"] for row in rows}
     alone = max(value for (pull, _), value in gain.items() if pull == 0)
     best = max(gain, key=lambda pair: gain[pair])
     pulled = gain[max(config.weights), 0.0]
-    return [
-        below("discrimination alone does not help by half a point", alone, 0.005),
-        above("the best pair has distillation", best[0], 0),
-        above("distillation alone, at the largest weight, helps", pulled, 0),
-    ]
+    yield below("discrimination alone does not help by half a point", alone, 0.005)
+    yield above("the best pair has distillation", best[0], 0)
+    yield above("distillation alone, at the largest weight, helps", pulled, 0)
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:

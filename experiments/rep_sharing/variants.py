@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, above
+from experiments.contract import Claim, Claims, Context, Row, Rows, above
 from experiments.drawing import draw_curves
 from experiments.fields import Bound, Probability
 from experiments.rep_sharing import _training
@@ -109,7 +109,7 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
     return variants
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Each kind has its own."""
     by_name = {row["variant"]: row for row in rows}
 
@@ -119,12 +119,15 @@ def claims(config: Config, rows: list[Row]) -> list[Claim]:
         return above(f"{sentence}: gain over independent", gained, 0)
 
     if config.kind == "heterogeneous":
-        return [gain(SERVER, name) for name in ARCHITECTURES]
+        yield from (gain(SERVER, name) for name in ARCHITECTURES)
+        return
     if config.kind == "gossip":
-        return [gain(name) for name in by_name if name != ALONE]
+        yield from (gain(name) for name in by_name if name != ALONE)
+        return
     sentence = "with the mean, liars make sharing worse than independent learning"
     loss = by_name[ALONE]["accuracy"] - by_name["liars, mean"]["accuracy"]
-    return [*map(gain, ("liars, median", "liars, trimmed mean")), above(sentence, loss, 0)]
+    yield from map(gain, ("liars, median", "liars, trimmed mean"))
+    yield above(sentence, loss, 0)
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

@@ -12,7 +12,7 @@ Expected: reported as they are.
 import dataclasses
 from typing import Annotated
 
-from experiments.contract import Claim, Context, Row, Rows
+from experiments.contract import Claims, Context, Row, Rows
 from experiments.fields import EMPTY, Count, Positive
 from experiments.x2static import _vectors
 from jcollab import text
@@ -65,6 +65,5 @@ def variants(config: Config) -> dict[str, Config]:
     return {name: dataclasses.replace(config, **own) for name, own in fields.items()}
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """None: the variants are reported as they are."""
-    return []

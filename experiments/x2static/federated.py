@@ -12,7 +12,7 @@ Expected: those who share are above those alone.
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Context, Row, Rows, above
+from experiments.contract import Claims, Context, Row, Rows, above
 from experiments.fields import Count
 from experiments.x2static import _vectors
 from jcollab import text
@@ -57,12 +57,12 @@ def run(config: Config, context: Context) -> Rows:
         yield {"sharing": name, **means}
 
 
-def claims(config: Config, rows: list[Row]) -> list[Claim]:
+def claims(config: Config, rows: list[Row]) -> Claims:
     """Clients that share tables have better vectors than those that learn alone."""
     name = "MEN" if "MEN" in rows[0] else "topics"
     by = {row["sharing"]: row[name] for row in rows}
-    return [
+    yield from (
         above(f"{name}: Spearman of {way} less that of clients alone", by[way] - by[ALONE], 0)
         for way in ("all-reduce", "ring")
         if way in by
-    ]
+    )
