@@ -98,14 +98,5 @@ METHODS = {
     )
 }
 Name = Annotated[str, Bound(among=METHODS)]
-# in Table 2 of the paper
-PAPER_METHODS = (
-    "all-reduce complete",
-    "RelaySGD chain",
-    "RelaySGD double trees",
-    "SGP exponential",
-    "D-PSGD + QGM ring",
-    "D2 ring",
-    "D-PSGD ring",
-)
 published = functools.partial(contract.published, "relaysgd")
+PAPER_METHODS = tuple(published("table2"))
