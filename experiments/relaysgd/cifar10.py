@@ -39,10 +39,8 @@ class Config(Settings):
 
     dataset: str = "cifar10"  # a TFDS image set (other sizes than 32 x 32 x 3 are enlarged)
     methods: tuple[Name, ...] = PAPER_METHODS
-    momenta: tuple[BelowOne, ...] = (
-        0.0,
-        0.9,
-    )  # Nesterov momenta; those missing in the paper are left out
+    # Nesterov momenta; those missing in the paper are left out
+    momenta: tuple[BelowOne, ...] = (0.0, 0.9)
     alphas: tuple[Positive, ...] = (1.0, 0.1, 0.01)  # Dirichlet concentrations of the labels
     n: Count = 16  # clients
     epochs: Count = 200  # passes over a client's data; warm-up and decays scale along
