@@ -98,7 +98,7 @@ SMOKE = {
     | {"methods": ("RelaySGD chain",), "momenta": (0.9,), "alphas": (1.0,), "n": 2, "num_seeds": 1},
     "cifar10_reduced": SMALL | {"methods": ("D2 ring",), "n": 4},
 }
-# worst-client accuracy against rounds
+# worst-client test accuracy against rounds, a panel for each split
 figures = kept_curves("cifar10", "worst_accuracy", ylim=(0, 1))
 
 
@@ -114,8 +114,8 @@ def run(config: Config, context: Context) -> Rows:
         tags = method.tags | {"momentum": momentum, "alpha": alpha}
         rate = config.learning_rate or known[1]
         done = _train(config, context, (train, test), method, rate, tags)
-        label = f"{name}, momentum {momentum:g}, alpha {alpha:g}"
-        context.kept.setdefault("test accuracy", {})[label] = done.curves()
+        panel = context.kept.setdefault(f"label split Dirichlet({alpha:g})", {})
+        panel[f"{name}, momentum {momentum:g}"] = done.curves()
         last = done.last()
         for i, seed in enumerate(done.seeds):
             row = {
