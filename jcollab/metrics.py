@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jcollab import checks, layout
 from jcollab.core import (
@@ -22,6 +23,7 @@ from jcollab.core import (
     lift_predict,
     named_metric,
     params_of,
+    widen,
 )
 
 
@@ -29,8 +31,7 @@ def averaged_model(state: State | PyTree) -> PyTree:
     """The mean of the clients' models, ``[...]``, taken in float32 or wider."""
 
     def mean(leaf: Array) -> Array:
-        wide = jnp.promote_types(leaf.dtype, jnp.float32)
-        return jnp.mean(leaf, axis=0, dtype=wide).astype(leaf.dtype)
+        return jnp.mean(widen(leaf), axis=0).astype(leaf.dtype)
 
     return jax.tree.map(mean, _models(state))
 
@@ -45,12 +46,9 @@ def consensus_distance(state: State | PyTree) -> Array:
         >>> float(jc.metrics.consensus_distance(jnp.array([0.0, 2.0])))
         1.0
     """
-
-    def spread(leaf: Array) -> Array:
-        leaf = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        return jnp.sum((leaf - leaf.mean(0)) ** 2) / leaf.shape[0]
-
-    return sum((spread(leaf) for leaf in jax.tree.leaves(_models(state))), start=jnp.zeros(()))
+    models = jax.tree.map(widen, _models(state))
+    apart = jax.tree.map(lambda leaf: leaf - leaf.mean(0), models)
+    return optax.tree.norm(apart, squared=True) / layout.num_clients(models)
 
 
 def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Callable:
@@ -183,10 +181,9 @@ def gradient_variance(
         carried = getattr(state.clients, "model_state", ())
         values, grads = each(averaged_model(state), carried, batch, layout.client_keys(key, n))
         mean = jax.tree.map(lambda leaf: leaf.mean(0), grads)
-        norm = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean)), start=jnp.zeros(()))
         return {
             f"{prefix}gradient_variance": consensus_distance(grads),
-            f"{prefix}gradient_norm": jnp.sqrt(norm),
+            f"{prefix}gradient_norm": optax.tree.norm(mean),
             f"{prefix}mean_loss": values.mean(),
         }
 

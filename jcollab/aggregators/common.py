@@ -12,6 +12,7 @@ import numpy as np
 
 from jcollab import checks
 from jcollab.core import Array, PyTree, Receiver, Rule
+from jcollab.theory.averaging import squared_distance
 
 UNROLLED_UP_TO = 128
 
@@ -116,10 +117,7 @@ def column(weights: Array, like: Array) -> Array:
 def squared_distances(own: PyTree, messages: PyTree) -> Array:
     """``||x_k - x||^2`` of every message over the whole pytree, ``[K]``."""
 
-    def each(x: Array, messages: Array) -> Array:
-        return jnp.sum(jnp.square(messages - x).reshape(len(messages), -1), axis=1)
-
-    return jax.tree.reduce(jnp.add, jax.tree.map(each, own, messages))
+    return jax.vmap(squared_distance, (None, 0))(own, messages)
 
 
 def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -> Array:

@@ -74,7 +74,7 @@ def local_step(
         keys = layout.client_keys(key, n)
         *fresh, metrics = each(clients.params, clients.model_state, clients.opt_state, batch, keys)
         if len(rows) < n:
-            still = jax.tree.map(jnp.zeros_like, clients.params)
+            still = optax.tree.zeros_like(clients.params)
             old = [jax.vmap(finish)(clients.params, still), clients.model_state, clients.opt_state]
             fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
         if len(reporting) < len(rows):
@@ -215,13 +215,3 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
 def mean_metrics(metrics: Metrics) -> Metrics:
     """Means over the client axis of metrics with leaves ``[n, ...]``."""
     return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), metrics)
-
-
-def add(*trees: PyTree) -> PyTree:
-    """Leaf-wise sum, in the type of the first tree."""
-    return jax.tree.map(lambda first, *rest: sum(rest, start=first).astype(first.dtype), *trees)
-
-
-def subtract(left: PyTree, right: PyTree) -> PyTree:
-    """Leaf-wise difference, in the type of the left tree."""
-    return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), left, right)

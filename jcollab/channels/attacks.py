@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.aggregators.common import weighted_sum
+from jcollab.aggregators.common import squared_distances, weighted_sum
 from jcollab.core import Array, Attack, Batches, LocalRows, PyTree, Wire
 from jcollab.topology import byzantine_mask
 
@@ -193,11 +193,8 @@ def mimic(client: int | None = None) -> Attack:
             return jax.tree.map(lambda leaf, x: leaf[client].astype(x.dtype), context.sent, own)
         good = ~byzantine & (weights > 0)
 
-        def distance(x: Array, messages: Array) -> Array:
-            away = jnp.square(messages - _honest_mean(x, messages, good))
-            return away.reshape(len(messages), -1).sum(1)
-
-        far = sum(jax.tree.leaves(jax.tree.map(distance, own, messages)))
+        mean = jax.tree.map(lambda x, m: _honest_mean(x, m, good), own, messages)
+        far = squared_distances(mean, messages)
         chosen = jnp.argmax(jnp.where(good, far, -1))
         return jax.tree.map(lambda leaf: leaf[chosen], messages)
 

@@ -20,6 +20,7 @@ from jcollab.core.run import (
     round_keys,
     rounds_of,
     run,
+    widen,
     with_metrics,
 )
 from jcollab.core.types import (
@@ -81,5 +82,6 @@ __all__ = [
     "rounds_of",
     "run",
     "stateful",
+    "widen",
     "with_metrics",
 ]

@@ -21,6 +21,11 @@ def params_of(state: State) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], state.shared.params)
 
 
+def widen(leaf: Array) -> Array:
+    """The leaf in float32 or wider, in which averages are taken."""
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+
 def replicate(tree: PyTree, n: int) -> PyTree:
     """Copies one value for every client: ``x_i = x`` for i = 1..n.
 

@@ -10,9 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
 from jcollab.flows.actnorm import statistics
-from jcollab.models.kernels import convolution, narrow
+from jcollab.models.kernels import narrow
 from jcollab.models.kernels.convolution import add_bias
 
 Array = jax.Array
@@ -135,11 +134,7 @@ def apply_kernel(x: Array, kernel: Array) -> Array:
         return x @ kernel[0, 0]
     *batch, h, w, _ = x.shape  # distrax maps bijectors over single events
     x = x.reshape(-1, *x.shape[-3:])
-    if layout.loops() and narrow.is_narrow(kernel):
-        y = narrow.convolve(x, kernel, PADS)
-    else:
-        y = convolution.apply_kernel(x, kernel, (1, 1), PADS)
-    return y.reshape(*batch, h, w, -1)
+    return narrow.apply_kernel(x, kernel, PADS).reshape(*batch, h, w, -1)
 
 
 def coupling(

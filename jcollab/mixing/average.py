@@ -10,8 +10,8 @@ import networkx as nx
 import numpy as np
 
 from jcollab import layout
-from jcollab.core import Array, Mixer, PyTree, Round
-from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype, widen
+from jcollab.core import Array, Mixer, PyTree, Round, widen
+from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype
 from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
 
 DENSE_UP_TO = 64

@@ -46,11 +46,6 @@ def no_bytes(x: PyTree) -> np.ndarray:
     return np.zeros(layout.num_clients(x))
 
 
-def widen(leaf: Array) -> Array:
-    """The leaf in float32 or wider, the type of averages."""
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-
-
 def weight_dtype(x: PyTree) -> Any:
     """The type of mixing weights: that of the widest leaf, float32 at least."""
     return jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(x)))

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
-from jcollab.core import Array, Mixer, PyTree, Round
-from jcollab.mixing.common import widen
+from jcollab.core import Array, Mixer, PyTree, Round, widen
 
 
 def mix_every(period: int, mixer: Mixer) -> Mixer:

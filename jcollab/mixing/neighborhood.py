@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+import optax
 
 from jcollab import channels, checks, layout
 from jcollab.aggregators.common import check_inputs, check_rule
-from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
-from jcollab.mixing.common import check_n, payload, weight_dtype, widen
+from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
+from jcollab.mixing.common import check_n, payload, weight_dtype
 from jcollab.topology import Topology, as_topology
 
 
@@ -118,7 +119,7 @@ def neighborhood(
             reads=topology.neighbors,
         )
         new, kept, channel_state = each(x, s.neighbors, x, x, jnp.arange(n), s, context.batch)
-        new = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), new, x)
+        new = optax.tree.cast_like(new, x)
         if len(rows) < n:
             old = (x, s.rule, s.channel)
             new, kept, channel_state = jax.tree.map(

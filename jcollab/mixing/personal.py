@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, Mixer, PyTree, Round
+from jcollab.core import Array, Mixer, PyTree, Round, widen
 from jcollab.mixing.average import dense_average
-from jcollab.mixing.common import payload, weight_dtype, widen
+from jcollab.mixing.common import payload, weight_dtype
 from jcollab.theory import averaging
 from jcollab.theory.averaging.estimates import check_client_counts
 from jcollab.theory.averaging.rules import PlugIn

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+import optax
 
 from jcollab import channels, checks, layout
-from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
-from jcollab.mixing.common import check_n, payload, where, widen
+from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire, widen
+from jcollab.mixing.common import check_n, payload, where
 
 
 def one_peer_exponential(
@@ -71,7 +72,7 @@ def one_peer_exponential(
                 return where(arrived[:, 0], (own + box[:, 0]) / 2, own)  # noqa: B023
 
             value = jax.tree.map(average, value, inbox)
-        value = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), value, x)
+        value = optax.tree.cast_like(value, x)
         return value, tuple(states)
 
     return Mixer(init, update, lambda x: np.full(n, rounds * float(payload(x))))
@@ -166,7 +167,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
 
         value, weight = jax.tree.map(gather, pair, inbox)
         last = jax.tree.map(lambda leaf: _scale(leaf, 1 / weight), value)
-        fresh = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), last, x)
+        fresh = optax.tree.cast_like(last, x)
         return fresh, s._replace(weight=weight, last=last, channel=state)
 
     return Mixer(init, update, lambda x: out * float(payload(x)))

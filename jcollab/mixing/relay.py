@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import networkx as nx
+import optax
 
 from jcollab import channels, checks, layout
 from jcollab.aggregators.common import check_inputs, check_rule
-from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
-from jcollab.mixing.common import check_n, payload, weight_dtype, where, widen
+from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
+from jcollab.mixing.common import check_n, payload, weight_dtype, where
 from jcollab.topology import Topology, as_topology, require_tree
 
 Fill = Literal["initial", "previous", "own", "zero", "counts"]
@@ -143,7 +144,7 @@ def relay_sum(
             mixed, rule_state = _apply_rule(
                 rule, own, means, weights, s, context._replace(key=rule_key)
             )
-        mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mixed, x)
+        mixed = optax.tree.cast_like(mixed, x)
         return mixed, s._replace(
             inbox=received,
             counts=counts,

@@ -7,12 +7,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jcollab import channels, checks, layout
 from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
-from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire
-from jcollab.mixing.common import payload, weight_dtype, widen
+from jcollab.core import (
+    Array,
+    Channel,
+    Mixer,
+    PyTree,
+    Receiver,
+    Round,
+    Rule,
+    Wire,
+    replicate,
+    widen,
+)
+from jcollab.mixing.common import payload, weight_dtype
 
 
 class ServerState(NamedTuple):
@@ -54,7 +66,9 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
         check_inputs(inner, n)
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
         channel_state = link.init(_lead(jax.tree.map(widen, x)))
-        return ServerState(_to_all(mean, n), _to_all(inner.init(mean), n), _first(channel_state))
+        return ServerState(
+            replicate(mean, n), replicate(inner.init(mean), n), _first(channel_state)
+        )
 
     def update(x: PyTree, s: ServerState, context: Round) -> tuple[PyTree, ServerState]:
         n = layout.num_clients(x)
@@ -69,8 +83,8 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
             context=context,
             senders=jnp.arange(n),
         )
-        mixed = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), _to_all(new, n), x)
-        return mixed, ServerState(_to_all(new, n), _to_all(kept, n), channel_state)
+        mixed = optax.tree.cast_like(replicate(new, n), x)
+        return mixed, ServerState(replicate(new, n), replicate(kept, n), channel_state)
 
     return Mixer(init, update, lambda x: np.full(layout.num_clients(x), float(payload(x))))
 
@@ -121,7 +135,7 @@ def combine(
     receiver = Receiver(rule_key, context.step, number[0], senders, own_counts=False)
     new, kept = rule.update(own, _first(box), _shares(weights, arrived[0]), states[0], receiver)
     # where no message arrives the server keeps its value
-    new = jax.tree.map(lambda a, b: jnp.where(arrived.any(), a, b), new, own)
+    new = optax.tree.where(arrived.any(), new, own)
     return new, kept, _first(channel_state)
 
 
@@ -137,7 +151,3 @@ def _lead(tree: PyTree) -> PyTree:
 
 def _first(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[0], tree)
-
-
-def _to_all(tree: PyTree, n: int) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), tree)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
+from jcollab.core import widen
 from jcollab.models.torch_layers import torch_conv, torch_dense
 
 Norm = Literal["group", "evonorm"]
@@ -42,8 +43,7 @@ class EvoNorm(nn.Module):
         if self.nonlinear:
             v = self.param("v", nn.initializers.ones, (channels,))
             # averages are taken in float32 or wider
-            wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-            grouped = wide.reshape(b, -1, self.groups, channels // self.groups)
+            grouped = widen(x).reshape(b, -1, self.groups, channels // self.groups)
             variance = jnp.repeat(grouped.var((1, 3)), channels // self.groups, axis=-1)
             std = jnp.sqrt(variance + EPSILON)[:, None, None].astype(x.dtype)
             x = x * nn.sigmoid(v * x) / std

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
 from jcollab import checks, layout
-from jcollab.core import Array, Loss, Metrics, PyTree, State, lift, params_of
+from jcollab.core import Array, Loss, Metrics, PyTree, State, lift, params_of, widen
 
 
 class NoiseScale(NamedTuple):
@@ -348,4 +349,4 @@ def _gradient(loss: Loss) -> Callable[..., PyTree]:
 
 
 def _square(tree: PyTree) -> Array:
-    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(()))
+    return optax.tree.norm(jax.tree.map(widen, tree), squared=True)

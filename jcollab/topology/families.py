@@ -74,8 +74,7 @@ def hypercube(n: int) -> Topology:
     checks.count("n", n)
     if n & (n - 1):
         raise ValueError(f"n must be a power of two, got {n}")
-    graph = nx.empty_graph(n)
-    graph.add_edges_from((i, i ^ (1 << k)) for i in range(n) for k in range((n - 1).bit_length()))
+    graph = nx.hypercube_graph(n.bit_length() - 1) if n > 1 else nx.empty_graph(1)
     return from_networkx(graph, "hypercube")
 
 

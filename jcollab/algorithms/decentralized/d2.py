@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import add, local_step, subtract
+from jcollab.algorithms.local_step import local_step
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 from jcollab.mixing import lazy_mixing
 
@@ -65,7 +65,7 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         _warn_of_small_eigenvalues(mixer, n)
-        zeros = jax.tree.map(jnp.zeros_like, params)
+        zeros = optax.tree.zeros_like(params)
         opt_state = jax.vmap(optimizer.init)(params)
         clients = Corrected(params, model_state, opt_state, mixer.init(params), zeros)
         return State(clients, (), jnp.int32(0))
@@ -74,9 +74,11 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
         stepped = step(clients, batch, local_key)
-        shared = add(clients.params, stepped.value, clients.correction)
+        shared = optax.tree.add(clients.params, stepped.value, clients.correction)
+        shared = optax.tree.cast_like(shared, clients.params)
         params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
-        correction = subtract(subtract(params, clients.params), stepped.value)
+        correction = optax.tree.sub(optax.tree.sub(params, clients.params), stepped.value)
+        correction = optax.tree.cast_like(correction, params)
         clients = Corrected(params, stepped.model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import add, local_step
+from jcollab.algorithms.local_step import local_step
 from jcollab.core import Algorithm, Array, Clients, Loss, Metrics, Mixer, PyTree, Round, State
 
 
@@ -81,9 +81,10 @@ def decentralized(
         shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
         params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
         if mixing_weight < 1:
-            params = add(_scale(clients.params, 1 - mixing_weight), params)
+            kept = _scale(clients.params, 1 - mixing_weight)
+            params = optax.tree.cast_like(optax.tree.add(kept, params), kept)
         if overlap:
-            params = add(params, stepped.value)
+            params = optax.apply_updates(params, stepped.value)
         clients = Clients(params, stepped.model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
@@ -93,4 +94,4 @@ def decentralized(
 def _scale(params: PyTree, factor: float) -> PyTree:
     if factor == 1:
         return params
-    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), params)
+    return optax.tree.cast_like(optax.tree.scale(factor, params), params)

@@ -8,7 +8,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
-from jcollab.algorithms.local_step import add, local_step, subtract
+from jcollab.algorithms.local_step import local_step
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 
 
@@ -41,7 +41,7 @@ def gradient_tracking(
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
-        zeros = jax.tree.map(jnp.zeros_like, params)
+        zeros = optax.tree.zeros_like(params)
         opt_state = jax.vmap(optimizer.init)(params)
         both = (mixer.init(params), mixer.init(zeros))
         return State(Corrected(params, model_state, opt_state, both, zeros), (), jnp.int32(0))
@@ -51,9 +51,11 @@ def gradient_tracking(
         local_key, mix_key, correction_key = jax.random.split(key, 3)
         stepped = step(clients, batch, local_key)
         of_params, of_correction = clients.mixer
-        moved = add(clients.correction, stepped.value)
+        moved = optax.apply_updates(clients.correction, stepped.value)
         context = Round(mix_key, state.step, batch)
-        params, of_params = mixer.update(add(clients.params, moved), of_params, context)
+        params, of_params = mixer.update(
+            optax.apply_updates(clients.params, moved), of_params, context
+        )
         context = context._replace(key=correction_key)
         mixed, of_correction = mixer.update(moved, of_correction, context)
         clients = Corrected(
@@ -61,7 +63,7 @@ def gradient_tracking(
             stepped.model_state,
             stepped.opt_state,
             (of_params, of_correction),
-            subtract(mixed, stepped.value),
+            optax.tree.cast_like(optax.tree.sub(mixed, stepped.value), mixed),
         )
         return State(clients, state.shared, state.step + 1), stepped.metrics
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_metrics
@@ -69,7 +70,7 @@ def quasi_global_momentum(
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
-        zeros = jax.tree.map(jnp.zeros_like, params)
+        zeros = optax.tree.zeros_like(params)
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
         clients = QuasiGlobal(params, model_state, zeros, mixer.init(params))
         return State(clients, rate, jnp.int32(0))

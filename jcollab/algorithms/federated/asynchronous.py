@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, step_of, subtract
-from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift
+from jcollab.algorithms.local_step import gradient_of, step_of
+from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift, replicate
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
 
@@ -110,8 +110,8 @@ def asynchronous(
         n = layout.num_clients((params, model_state), "(params, model_state)")
         check(schedule.client, n, "arrivals", lowest=-1)
         model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
-        models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), model)
-        buffer = () if buffer_size == 1 else jax.tree.map(jnp.zeros_like, model)
+        models = replicate(model, n)
+        buffer = () if buffer_size == 1 else optax.tree.zeros_like(model)
         none = jnp.int32(0)
         shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
         return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
@@ -135,9 +135,9 @@ def asynchronous(
         delay = shared.version - fetched.since[i]
         if weigh is not None:
             factor = weigh(delay)
-            handed = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), handed)
+            handed = optax.tree.cast_like(optax.tree.scale(factor, handed), handed)
         received = _receive(server, buffer_size, shared, handed, delay)
-        shared = jax.tree.map(lambda new, old: jnp.where(came, new, old), received, shared)
+        shared = optax.tree.where(came, received, shared)
 
         def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
             return jax.tree.map(
@@ -176,7 +176,7 @@ def _work(
         begin = (model, model_state, local_optimizer.init(model))
         (end, model_state, _), metrics = jax.lax.scan(local, begin, (batch, keys))
         last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
-        return subtract(model, end), model_state, last
+        return optax.tree.cast_like(optax.tree.sub(model, end), model), model_state, last
 
     return work
 
@@ -192,20 +192,20 @@ def _receive(
     waiting, delays = shared.waiting + 1, shared.delays + delay
     mean, buffer = handed, shared.buffer
     if buffer_size > 1:
-        buffer = jax.tree.map(jnp.add, buffer, handed)
+        buffer = optax.tree.add(buffer, handed)
         mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
     updates, opt_state = optimizer.update(
         mean, shared.opt_state, shared.params, delay=delays / buffer_size
     )
     params = optax.apply_updates(shared.params, updates)
-    empty, none, nothing = jax.tree.map(jnp.zeros_like, (buffer, waiting, delays))
+    empty, none, nothing = optax.tree.zeros_like((buffer, waiting, delays))
     version, schedule = shared.version + 1, shared.arrivals
     stepped = Server(params, opt_state, empty, none, nothing, version, schedule)
     if buffer_size == 1:
         return stepped
     full = waiting == buffer_size
     collected = shared._replace(buffer=buffer, waiting=waiting, delays=delays)
-    return jax.tree.map(lambda new, old: jnp.where(full, new, old), stepped, collected)
+    return optax.tree.where(full, stepped, collected)
 
 
 def _schedule(arrivals: Any) -> Arrivals:

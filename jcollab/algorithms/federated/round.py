@@ -22,9 +22,9 @@ from jcollab.core import (
     PyTree,
     Round,
     Rule,
+    widen,
 )
 from jcollab.local import ClientMethod
-from jcollab.mixing.common import widen
 from jcollab.mixing.server import combine
 
 UNROLLED_UP_TO = 3  # a short loop of local steps is faster, and not slow to compile, unrolled

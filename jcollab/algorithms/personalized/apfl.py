@@ -15,7 +15,6 @@ from jcollab.algorithms.local_step import (
     mean_metrics,
     optimizer_update,
     step_of,
-    subtract,
 )
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
@@ -118,14 +117,15 @@ def apfl(
 
         updates, local_state = optimizer_update(
             optimizer,
-            jax.tree.map(lambda g: ((1 - a) * g).astype(g.dtype), at_personal),
+            optax.tree.cast_like(optax.tree.scale(1 - a, at_personal), at_personal),
             clients.local_opt_state,
             local,
             value=metrics["loss"],
             value_fn=personal_loss,
             anchor=local,
         )
-        slope = _dot(at_personal, subtract(common, local), a.dtype)
+        products = optax.tree.mul(at_personal, optax.tree.sub(common, local))
+        slope = optax.tree.sum(optax.tree.cast(products, a.dtype))
         fresh = clients._replace(
             local=optax.apply_updates(local, updates),
             common=optax.apply_updates(common, stepped.updates),
@@ -153,9 +153,4 @@ def apfl(
 
 
 def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:
-    return jax.tree.map(lambda v, w: ((1 - a) * v + a * w).astype(v.dtype), local, common)
-
-
-def _dot(left: PyTree, right: PyTree, dtype: Any) -> Array:
-    products = jax.tree.map(lambda g, d: jnp.sum(g * d, dtype=dtype), left, right)
-    return jax.tree.reduce(jnp.add, products)
+    return optax.tree.cast_like(optax.incremental_update(common, local, a), local)

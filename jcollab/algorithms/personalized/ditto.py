@@ -24,6 +24,7 @@ from jcollab.core import (
     params_of,
 )
 from jcollab.data.batches import FullBatch, as_local
+from jcollab.theory.averaging import squared_distance
 
 
 class Personal(NamedTuple):
@@ -154,8 +155,7 @@ def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
         params: PyTree, model_state: PyTree, batch: PyTree, key: Array
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         value, (model_state, metrics) = objective(params, model_state, batch, key)
-        apart = jax.tree.map(lambda v, w: jnp.sum((v - w) ** 2), params, center)
-        pull = 0.5 * attraction * jax.tree.reduce(jnp.add, apart)
+        pull = 0.5 * attraction * squared_distance(params, center)
         return (value + pull).astype(value.dtype), (model_state, {"loss": value, **metrics})
 
     return near

@@ -127,7 +127,7 @@ def epochs(
             new = optax.apply_updates(params, updates), carried, new_state
             if common:  # clients with fewer examples have fewer steps
                 live = counts.any()
-                new = jax.tree.map(lambda a, b: jnp.where(live, a, b), new, carry)
+                new = optax.tree.where(live, new, carry)
             return new, sums
 
         keys = jax.random.split(loss_key, count * steps)

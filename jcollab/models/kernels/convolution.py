@@ -14,9 +14,9 @@ from flax.linen.dtypes import promote_dtype
 from jcollab import layout
 from jcollab.models.kernels import planes, products
 from jcollab.models.kernels.bilinear import bilinear
+from jcollab.models.kernels.shifts import Pads
 
 Array = jax.Array
-Pads = tuple[tuple[int, int], ...]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

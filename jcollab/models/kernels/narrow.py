@@ -8,16 +8,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jcollab import layout
+from jcollab.models.kernels import convolution
 from jcollab.models.kernels.bilinear import bilinear
+from jcollab.models.kernels.shifts import Pads, shifts
 
 Array = jax.Array
-Pads = tuple[tuple[int, int], ...]
 FEW = 8  # times fewer channels on one side: shifting those costs less than it saves
 
 
 def is_narrow(kernel: Array) -> bool:
     """Whether one side of the filters ``[kh, kw, I, O]`` has few channels for the other side."""
     return FEW * min(kernel.shape[2:]) <= max(kernel.shape[2:])
+
+
+def apply_kernel(x: Array, kernel: Array, pads: Pads) -> Array:
+    """:func:`convolve` of narrow filters in a loop over clients, else the usual convolution."""
+    if layout.loops() and is_narrow(kernel):
+        return convolve(x, kernel, pads)
+    return convolution.apply_kernel(x, kernel, (1, 1), pads)
 
 
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
@@ -42,22 +51,14 @@ def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
     parts = x @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     own = (
         shifted[..., i * features : (i + 1) * features]
-        for i, shifted in enumerate(_shifts(parts, kh, kw, pads))
+        for i, shifted in enumerate(shifts(parts, kh, kw, pads))
     )
     return functools.reduce(jnp.add, own)
 
 
-def _shifts(x: Array, kh: int, kw: int, pads: Pads) -> list[Array]:
-    """What each place of a filter sees of x, ``[b, H', W', channels]``."""
-    sides = [(low, high, 0) for low, high in ((0, 0), *pads, (0, 0))]
-    padded = jax.lax.pad(x, jnp.zeros((), x.dtype), sides)  # sides may be negative going back
-    high, wide = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
-    return [padded[:, i : i + high, j : j + wide] for i in range(kh) for j in range(kw)]
-
-
 def _windows(x: Array, kh: int, kw: int, pads: Pads) -> Array:
     """``[b, H', W', kh kw channels]``."""
-    return jnp.concatenate(_shifts(x, kh, kw, pads), -1)
+    return jnp.concatenate(shifts(x, kh, kw, pads), -1)
 
 
 def _back(kernel: Any, pads: Pads) -> Pads:

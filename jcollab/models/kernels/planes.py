@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jcollab.models.kernels.bilinear import bilinear
+from jcollab.models.kernels.shifts import Pads, shifts
 
 Array = jax.Array
-Pads = tuple[tuple[int, int], ...]
 
 
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
@@ -28,17 +28,16 @@ def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
     return _convolve(x, kernel, pads=pads)
 
 
-def _shifts(x: Array, kernel: Any, pads: Pads) -> tuple[Array, tuple[int, int]]:
+def _rows(x: Array, kernel: Any, pads: Pads) -> tuple[Array, tuple[int, int]]:
     """Rows for every height, width and channel of a filter, ``[kh kw I, H' W' b]``, and H', W'."""
-    kh, kw = kernel.shape[:2]
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    high, wide = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
-    parts = [padded[:, i : i + high, j : j + wide] for i in range(kh) for j in range(kw)]
-    return jnp.concatenate(parts).reshape(len(parts) * x.shape[0], -1), (high, wide)
+    kh, kw, channels, _ = kernel.shape
+    parts = shifts(x, kh, kw, pads)
+    _, high, wide, _ = parts[0].shape
+    return jnp.concatenate(parts).reshape(kh * kw * channels, -1), (high, wide)
 
 
 def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
-    rows, out = _shifts(x, kernel, pads)
+    rows, out = _rows(x, kernel, pads)
     y = jnp.einsum("ko,kp->op", kernel.reshape(len(rows), -1), rows)
     return y.reshape(-1, *out, x.shape[-1])
 
@@ -58,7 +57,7 @@ def _input_gradient(dy: Array, x: Any, kernel: Array, pads: Pads) -> Array:
 
 
 def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
-    rows, _ = _shifts(x, kernel, pads)
+    rows, _ = _rows(x, kernel, pads)
     return jnp.einsum("kp,op->ko", rows, dy.reshape(dy.shape[0], -1)).reshape(kernel.shape)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jcollab.models.kernels.shifts import Pads
+
 Array = jax.Array
-Pads = tuple[tuple[int, int], ...]
 Strides = tuple[int, int]
 
 
