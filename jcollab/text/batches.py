@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Batches
+from jcollab.core import Batches, replicate
 from jcollab.data.batches import from_function
 from jcollab.text.vocabulary import Alias, Vocabulary, alias, draw, drop_probability
 from jcollab.text.vocabulary import negative_shares as shares_of
@@ -155,7 +155,7 @@ def client_texts(
     rounds = max(map(len, plans))
     positions = np.stack([np.resize(plan, (rounds, batch_size)) for plan in plans])
     shares = alias(shares_of(vocabulary.counts, power))
-    shares = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(corpora), *leaf.shape)), shares)
+    shares = replicate(shares, len(corpora))
     empty = [np.zeros((0, 0), np.float32)] * len(corpora)
     return TextData(
         # -1 fills up: a sentence of its own, which no window reaches into
