@@ -104,7 +104,7 @@ def scaffold(*, recomputed: bool = False) -> ClientMethod:
         return ClientMethod(start=difference, transform=control_variate(), probes=True)
 
     return ClientMethod(
-        init=lambda x: (_zeros(x), _zeros(x)),
+        init=lambda x: (optax.tree.zeros_like(x), optax.tree.zeros_like(x)),
         start=lambda x, own, server, g, mean: (x, _minus(server, own)),
         finish=lambda own, change, gradient: gradient,
         serve=lambda update, server, moved: (update, _plus(server, moved)),
@@ -159,7 +159,7 @@ def feddyn(alpha: Any) -> ClientMethod:
         return jax.tree.map(lambda u, h: u - (h / alpha).astype(u.dtype), update, server), server
 
     return ClientMethod(
-        init=lambda x: (_zeros(x), _zeros(x)),
+        init=lambda x: (optax.tree.zeros_like(x), optax.tree.zeros_like(x)),
         start=lambda x, own, server, g, mean: (x, jax.tree.map(jnp.negative, own)),
         finish=lambda own, change, gradient: jax.tree.map(
             lambda h, d: h - (alpha * d).astype(h.dtype), own, change
@@ -281,13 +281,9 @@ def _each_corrected(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _zeros(tree: PyTree) -> PyTree:
-    return jax.tree.map(jnp.zeros_like, tree)
-
-
 def _minus(left: PyTree, right: PyTree) -> PyTree:
-    return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), left, right)
+    return optax.tree.cast_like(optax.tree.sub(left, right), left)
 
 
 def _plus(left: PyTree, right: PyTree) -> PyTree:
-    return jax.tree.map(lambda a, b: (a + b).astype(a.dtype), left, right)
+    return optax.tree.cast_like(optax.tree.add(left, right), left)

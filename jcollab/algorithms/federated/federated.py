@@ -15,7 +15,18 @@ from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
 from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
-from jcollab.core import Algorithm, Array, Channel, Cohort, Loss, PyTree, Rule, State, lift
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Channel,
+    Cohort,
+    Loss,
+    PyTree,
+    Rule,
+    State,
+    lift,
+    replicate,
+)
 from jcollab.local import ClientMethod, fedavg
 
 
@@ -143,15 +154,12 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
     if settings.stacks:
         check_inputs(settings.rule, settings.num_sampled or n)
 
-    def each(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), tree)
-
     clients = FederatedClients(
         weights,
         _num_steps(settings.num_steps, n, settings.local_steps),
         model_state,
-        each(settings.optimizer.init(model)) if settings.keep_opt_state else (),
-        each(own),
+        replicate(settings.optimizer.init(model), n) if settings.keep_opt_state else (),
+        replicate(own, n),
         _channel_state(settings, zero, n) if settings.stacks else (),
     )
     server = Server(

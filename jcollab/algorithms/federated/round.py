@@ -178,9 +178,9 @@ def _gradients(
         def add(total: PyTree, k: Array) -> tuple[PyTree, None]:
             data = batch.pick(own, common, pick_key, k)
             grads, _, _ = gradient(x, row.model_state, data, jax.random.fold_in(loss_key, k))
-            return jax.tree.map(jnp.add, total, grads), None
+            return optax.tree.add(total, grads), None
 
-        total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, x), jnp.arange(steps))
+        total, _ = jax.lax.scan(add, optax.tree.zeros_like(x), jnp.arange(steps))
         g = jax.tree.map(lambda leaf: leaf / steps, total)
         return jax.tree.map(lambda leaf: weight * leaf, g), g
 
@@ -308,7 +308,7 @@ def _local_run(
             anchor=x,
             correction=correction,
         )
-        slope, metrics = jax.tree.map(jnp.add, slope, own.grads), own.metrics
+        slope, metrics = optax.tree.add(slope, own.grads), own.metrics
         fresh = (optax.apply_updates(y, own.updates), own.model_state, own.opt_state, slope)
         if not isinstance(row.num_steps, tuple):  # clients with fewer steps wait
             on = k < row.num_steps
@@ -316,7 +316,7 @@ def _local_run(
             metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
         return fresh, metrics
 
-    start = (y, row.model_state, opt_state, jax.tree.map(jnp.zeros_like, y))
+    start = (y, row.model_state, opt_state, optax.tree.zeros_like(y))
     unroll = most if most <= UNROLLED_UP_TO else 1
     (y, model_state, opt_state, slope), metrics = jax.lax.scan(
         step, start, jnp.arange(most), unroll=unroll
