@@ -148,20 +148,49 @@ def _passes(
 
 
 def pair_loss(
-    model: Any, vocabulary: Subwords, tasks: Any = ("ugt", "align", "sim"), **options: Any
+    model: Any,
+    vocabulary: Subwords,
+    tasks: Sequence[str] = ("ugt", "align", "sim"),
+    *,
+    weights: tuple[float, float] = (2.0, 2.0),
+    align: str = "dot",
+    sim: str = "released",
+    temperature: float = 0.05,
+    margin: float = 0.0,
+    drop: float = 0.0,
 ) -> Callable:
-    """The loss of a model on pairs, of one client: :func:`jcollab.objectives.crosslingual`.
+    """The loss of a model on pairs, of one client.
+
+    A model with a projection is contrasted after it.
 
     Args:
         model: flax module, ``model(ids, train) -> (vectors, logits)``.
         vocabulary: whose punctuation is never masked.
-        tasks: terms.
-        **options: further arguments; a model with a projection is contrasted after it.
+        tasks: terms of the loss; they and the other arguments are those of
+            :func:`jcollab.objectives.crosslingual`.
+        weights: w1 and w2.
+        align: form of :func:`jcollab.objectives.alignment`.
+        sim: form of :func:`jcollab.objectives.similarity_structure`.
+        temperature: of cosines.
+        margin: of ``"contrastive"``.
+        drop: probability that a piece is left out of a sentence.
     """
+    project = None
     if getattr(model, "projection", 0):
-        options = {"project": functools.partial(model.apply, method="project")} | options
-    maskable = vocabulary.maskable
-    return crosslingual(model.apply, vocabulary.size, tasks, maskable=maskable, **options)
+        project = functools.partial(model.apply, method="project")
+    return crosslingual(
+        model.apply,
+        vocabulary.size,
+        tasks,
+        maskable=vocabulary.maskable,
+        weights=weights,
+        align=align,
+        sim=sim,
+        temperature=temperature,
+        margin=margin,
+        project=project,
+        drop=drop,
+    )
 
 
 def released_optimizer(
