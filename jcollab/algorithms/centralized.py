@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
+from jcollab.algorithms.local_step import gradient_of, mean_over_clients, optimizer_update
 from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift
 
 
@@ -55,26 +55,32 @@ def centralized(loss: Loss, optimizer: optax.GradientTransformation) -> Algorith
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
-        params, opt_state = state.shared
+        params = state.shared.params
         given = (state.clients.model_state, batch, layout.client_keys(key, n))
         grads, model_state, metrics = layout.per_client(
             lambda model_state, batch, key: gradient(params, model_state, batch, key)
         )(*given)
-        grads = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), grads)
-        metrics = mean_metrics(metrics)
-        updates, opt_state = optimizer_update(
-            optimizer,
-            grads,
-            opt_state,
-            params,
-            value=metrics["loss"],
-            value_fn=mean_loss(objective, *given),
-            anchor=params,
-        )
-        shared = SharedModel(optax.apply_updates(params, updates), opt_state)
+        grads, metrics = mean_over_clients(grads), mean_over_clients(metrics)
+        value_fn = mean_loss(objective, *given)
+        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn)
         return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(init, update)
+
+
+def server_step(
+    optimizer: optax.GradientTransformation,
+    shared: SharedModel,
+    grads: PyTree,
+    value: Array,
+    value_fn: Callable[[PyTree], Array],
+) -> SharedModel:
+    """One step of the one model with the clients' mean gradient."""
+    params, opt_state = shared
+    updates, opt_state = optimizer_update(
+        optimizer, grads, opt_state, params, value=value, value_fn=value_fn, anchor=params
+    )
+    return SharedModel(optax.apply_updates(params, updates), opt_state)
 
 
 def mean_loss(

@@ -81,7 +81,7 @@ def local_step(
             places = np.searchsorted(rows, reporting)
             metrics = jax.tree.map(lambda leaf: leaf[places], metrics)
         value, model_state, opt_state = fresh
-        return Stepped(value, model_state, opt_state, mean_metrics(metrics))
+        return Stepped(value, model_state, opt_state, mean_over_clients(metrics))
 
     return step
 
@@ -212,6 +212,6 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
     return gradient
 
 
-def mean_metrics(metrics: Metrics) -> Metrics:
-    """Means over the client axis of metrics with leaves ``[n, ...]``."""
-    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), metrics)
+def mean_over_clients(tree: PyTree) -> PyTree:
+    """Means over the client axis of leaves ``[n, ...]``, for example of gradients or metrics."""
+    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), tree)

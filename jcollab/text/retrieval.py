@@ -1,4 +1,4 @@
-"""What sentence vectors are good for: finding translations, neighbours and topics."""
+"""What sentence vectors are good for: finding translations, neighbors and topics."""
 
 from __future__ import annotations
 

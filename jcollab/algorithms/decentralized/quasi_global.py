@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
 SMALLEST_RATE = 1e-8
@@ -109,6 +109,6 @@ def quasi_global_momentum(
 
         buffer = jax.tree.map(smooth, clients.momentum, clients.params, params)
         clients = QuasiGlobal(params, model_state, buffer, mixed)
-        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+        return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
     return Algorithm(init, update)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, mean_metrics
+from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.core import (
     Algorithm,
     Array,
@@ -123,7 +123,7 @@ def sparse_decentralized(
         fresh, opt_state = _write_back(optimizer, clients, unique, own, grads, state.step + 1)
         mixed, mixer_state = mix.update(fresh, clients.mixer, Round(mix_key, state.step, batch))
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
-        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+        return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
     return Algorithm(init, update)
 

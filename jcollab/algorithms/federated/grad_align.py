@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.centralized import Carried, SharedModel, centralized, mean_loss
-from jcollab.algorithms.local_step import gradient_of, mean_metrics, optimizer_update
+from jcollab.algorithms.centralized import Carried, centralized, mean_loss, server_step
+from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, lift
 
 
@@ -47,12 +47,12 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
-        params, opt_state = state.shared
+        params = state.shared.params
         keys = layout.client_keys(key, n)
         own, model_state, metrics = layout.per_client(gradient, in_axes=(None, 0, 0, 0))(
             params, state.clients.model_state, batch, keys
         )
-        mean = _mean(own)
+        mean = mean_over_clients(own)
 
         def displaced(
             params: PyTree,
@@ -71,26 +71,16 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
         grads = mean
         if checks.traced(beta) or beta != 0:
             each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
-            grads = _mean(each(params, mean, own, state.clients.model_state, batch, keys))
-        metrics = mean_metrics(metrics)
-        updates, opt_state = optimizer_update(
-            optimizer,
-            grads,
-            opt_state,
-            params,
-            value=metrics["loss"],
-            value_fn=mean_loss(objective, state.clients.model_state, batch, keys),
-            anchor=params,
-        )
-        shared = SharedModel(optax.apply_updates(params, updates), opt_state)
+            grads = mean_over_clients(
+                each(params, mean, own, state.clients.model_state, batch, keys)
+            )
+        metrics = mean_over_clients(metrics)
+        value_fn = mean_loss(objective, state.clients.model_state, batch, keys)
+        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn)
         metrics = metrics | {"gradient_variance": _spread(own, mean)}
         return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(centralized(loss, optimizer).init, update)
-
-
-def _mean(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), tree)
 
 
 def _spread(own: PyTree, mean: PyTree) -> Array:

@@ -12,7 +12,7 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import (
     gradient_of,
-    mean_metrics,
+    mean_over_clients,
     optimizer_update,
     step_of,
 )
@@ -147,7 +147,7 @@ def apfl(
             clients.common, mixer_state, Round(mix_key, state.step, batch)
         )
         clients = clients._replace(common=common, mixer=mixer_state)
-        return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+        return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
     return Algorithm(init, update)
 

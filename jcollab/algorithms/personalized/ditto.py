@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import mean_metrics, step_of
+from jcollab.algorithms.local_step import mean_over_clients, step_of
 from jcollab.core import (
     Algorithm,
     Array,
@@ -142,7 +142,7 @@ def ditto(
         )
         log = {f"common_{name}": value for name, value in common_log.items()}
         clients = Personal(params, model_state, opt_state, after.clients)
-        return State(clients, after.shared, after.step), mean_metrics(metrics) | log
+        return State(clients, after.shared, after.step), mean_over_clients(metrics) | log
 
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
     return Algorithm(init, update, cohort)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import layout
-from jcollab.algorithms.local_step import mean_metrics
+from jcollab.algorithms.local_step import mean_over_clients
 from jcollab.algorithms.representations.epochs import epochs, over_all, rows_of
 from jcollab.algorithms.representations.groups import Group, join, per_group, split
 from jcollab.core import (
@@ -130,7 +130,7 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
         )
         models, carried = mixture if jax.tree.leaves(carried) else (mixture, carried)
     clients = SharingClients(models, carried, opt_fresh, mixed, observers, mixing)
-    return State(clients, state.shared, state.step + 1), mean_metrics(metrics)
+    return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
 
 def whole(params: PyTree, model_state: PyTree) -> PyTree:
