@@ -150,6 +150,30 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
         raise ValueError(f"{name} must be one of {shown}, got {value!r}")
 
 
+def texts(name: str, values: Any) -> list[str]:
+    """The values as a list of strings.
+
+    Raises:
+        TypeError: if it is one string, no list, or another value is in it, with its place.
+
+    Example:
+        >>> texts("texts", ["a cat", None])
+        Traceback (most recent call last):
+        TypeError: texts must be a list of strings, got None at [1]
+    """
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} must be a list of strings, got the string {values[:40]!r}")
+    try:
+        listed = list(values)
+    except TypeError:
+        kind = type(values).__name__
+        raise TypeError(f"{name} must be a list of strings, got {kind}") from None
+    for i, value in enumerate(listed):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a list of strings, got {value!r} at [{i}]")
+    return listed
+
+
 def functions(**values: Any) -> None:
     """TypeError for a value, by name, that cannot be called."""
     for name, value in values.items():

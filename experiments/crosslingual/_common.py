@@ -16,7 +16,7 @@ from jcollab.text import pair_training
 
 corpora = jc.text.corpora
 # topic, subjects, verbs and objects, each in English, German and French
-WORDS = pathlib.Path(__file__).with_name("toy.txt").read_text().splitlines()
+WORDS = pathlib.Path(__file__).with_name("toy.txt").read_text("utf-8").splitlines()
 TIMES = "today/heute/aujourd'hui, in summer/im Sommer/en été, every day/jeden Tag/chaque jour"
 # fields with which experiments end in seconds, without any files
 SMALL = {"corpus": "toy", "pieces": 120, "width": 8, "batch_size": 32, "epochs": 2, "max_len": 12}

@@ -103,7 +103,7 @@ def make_problem(config: Config, context: Context) -> Problem:
         list(text.paragraphs(text.read_lines(corpora[0]), max_tokens=config.tokens)),
         text.load_teacher(config.teacher),
         {name: text.read_pairs(folder / "wordsim" / file) for name, file in SETS.items()},
-        text.read_analogies(questions)[1:] if questions.exists() else [],
+        text.read_analogies(questions) if questions.exists() else [],
         labeled,
         {"cache": pathlib.Path(cache), "progress": context.progress},
     )

@@ -175,7 +175,7 @@ def bert_config(directory: str | os.PathLike) -> BertConfig:
     path = pathlib.Path(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"directory must hold config.json, and {path} is not there")
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text("utf-8"))
     if config.get("model_type") != "bert":
         raise ValueError(f"model_type in {path} must be 'bert', got {config.get('model_type')!r}")
     if (kind := config.get("position_embedding_type", "absolute")) != "absolute":

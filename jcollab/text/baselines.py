@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jcollab import checks
 from jcollab.text.contexts import SENTENCE_LENGTH, Occurrences, occurrences, pool_pieces
 from jcollab.text.teacher import Teacher
 from jcollab.text.vectors import WordVectors
@@ -58,6 +59,7 @@ def aggregated(
     pieces: str = "mean",
 ) -> WordVectors:
     """:func:`aggregate` of sums that are there already."""
+    words = checks.texts("words", words)
     ids = {str(word): i for i, word in enumerate(statistics.words)}
     missing = [word for word in words if word not in ids]
     bare: dict[str, np.ndarray] = {}
@@ -83,11 +85,12 @@ def decontextualized(
     Raises:
         ValueError: if there is no word.
     """
-    if not len(words):
+    words = checks.texts("words", words)
+    if not words:
         raise ValueError("words must be at least one, got none")
     pool = pool_pieces(pieces)
     table = np.zeros((len(words), teacher.width), np.float32)
-    for row, piece, hidden in teacher.states(list(words), layers=(layer,)):
+    for row, piece, hidden in teacher.states(words, layers=(layer,)):
         real = piece.words >= 0
         if real.any():
             table[row] = pool(hidden[real], np.zeros(1, int))[0]

@@ -56,16 +56,17 @@ def index_corpus(sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> 
     """The occurrences of a vocabulary's words in sentences, which are read one at a time.
 
     Raises:
+        TypeError: if a sentence is no list of words, with its place.
         ValueError: if there is none.
     """
     tokens, numbers = [], []
     for number, sentence in enumerate(sentences):
-        ids = vocabulary.index(sentence)
+        ids = vocabulary.index(checks.texts(f"sentences[{number}]", sentence))
         ids = ids[ids >= 0]
         tokens.append(ids)
         numbers.append(np.full(len(ids), number, np.int32))
     if not sum(map(len, tokens)):
-        raise ValueError("sentences must hold at least one word of the vocabulary, got none")
+        raise ValueError("sentences must have at least one word of the vocabulary, got none")
     return Corpus(np.concatenate(tokens), np.concatenate(numbers))
 
 

@@ -37,7 +37,8 @@ def gettext_pairs(language: str, directories: Iterable[str | os.PathLike] | None
     Of plural forms, the singular and the last plural are taken. Paragraphs are pairs of their own
     where both sides have equally many. Context prefixes, printf and brace formats, variables, tags
     and mnemonics are removed; dropped are pairs that are identical up to case, have no letters,
-    more than 80 words, or lengths that differ by more than a factor of 3, and repeated ones.
+    bytes that are no text, more than 80 words, or lengths that differ by more than a factor of 3,
+    and repeated ones.
 
     Args:
         language: locale name, ``"fr"``, ``"zh_CN"``.
@@ -96,8 +97,10 @@ def read_catalog(path: str | os.PathLike) -> list[tuple[str, str]]:
 
     Contexts (before ``\\x04``) and plural forms (parted by ``\\x00``) are still in them.
 
+    Bytes that are no text in the catalog's charset become U+FFFD.
+
     Raises:
-        ValueError: if the file is no catalog.
+        ValueError: if the file is no catalog, or ends early.
     """
     data = pathlib.Path(path).read_bytes()
     order = next((o for o in "<>" if data[:4] == struct.pack(o + "I", MAGIC)), None)
@@ -106,7 +109,10 @@ def read_catalog(path: str | os.PathLike) -> list[tuple[str, str]]:
     count, originals, translations = struct.unpack(order + "3I", data[8:20])
 
     def strings(table: int) -> list[bytes]:
-        places = struct.iter_unpack(order + "2I", data[table : table + 8 * count])
+        numbers = data[table : table + 8 * count]
+        places = list(struct.iter_unpack(order + "2I", numbers[: len(numbers) // 8 * 8]))
+        if len(places) != count or any(start + length > len(data) for length, start in places):
+            raise ValueError(f"path must be a whole gettext catalog, got {path}, which ends early")
         return [data[start : start + length] for length, start in places]
 
     entries = list(zip(strings(originals), strings(translations), strict=True))
@@ -145,7 +151,8 @@ def _cleaned(text: str) -> str:
 
 def _useful(a: str, b: str) -> bool:
     if (
-        a.casefold() == b.casefold()
+        "\ufffd" in a + b  # bytes that are no text
+        or a.casefold() == b.casefold()
         or not any(c.isalpha() for c in a)
         or not any(c.isalpha() for c in b)
     ):

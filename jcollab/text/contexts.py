@@ -60,7 +60,8 @@ def sentence_contexts(
         float32 ``[S, d]``.
 
     Raises:
-        ValueError: if there is no sentence.
+        TypeError: if a sentence is no list of words, with its place.
+        ValueError: if there is no sentence, or white space is in a word.
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
@@ -102,7 +103,9 @@ def paragraph_contexts(
         float32 ``[S, d]``, S the number of all sentences.
 
     Raises:
-        ValueError: if there is no paragraph, or boundaries is something else.
+        TypeError: if a paragraph is no list of words, with its place.
+        ValueError: if there is no paragraph, white space is in a word, or boundaries is something
+            else.
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
@@ -171,7 +174,8 @@ def occurrences(
         layer what :func:`sentence_contexts` gives.
 
     Raises:
-        ValueError: if there is no sentence, or pieces is something else.
+        TypeError: if a sentence is no list of words, with its place.
+        ValueError: if there is no sentence, white space is in a word, or pieces is something else.
     """
     pool = pool_pieces(pieces)
 
@@ -231,7 +235,8 @@ def _parts(
     with progress_bar(progress) as bar:
         task = bar.add_task(f"teacher, {options[0]}", total=len(texts))
         for start in range(0, len(texts), TEXTS_PER_PART):
-            part = [" ".join(words) for words in texts[start : start + TEXTS_PER_PART]]
+            some = enumerate(texts[start : start + TEXTS_PER_PART], start)
+            part = [_joined(i, words) for i, words in some]
             file = None if cache is None else _file(cache, teacher, options, part)
             if file is not None and file.exists():
                 with np.load(file) as stored:
@@ -250,6 +255,15 @@ def _parts(
                     np.savez(stream, **done[-1])
                 os.replace(unfinished, file)
     return done
+
+
+def _joined(i: int, words: Sequence[str]) -> str:
+    """The text of words, which the teacher takes apart at white space again."""
+    listed = checks.texts(f"texts[{i}]", words)
+    if (text := " ".join(listed)).split() != listed:
+        bad = next(word for word in listed if word.split() != [word])
+        raise ValueError(f"texts[{i}] must be words without white space, got {bad!r}")
+    return text
 
 
 def _packed(rows: list[Any]) -> dict[str, np.ndarray]:

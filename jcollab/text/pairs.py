@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from jcollab import checks
+
 
 class Pairs(NamedTuple):
     """Sentence i of one language and its translation.
@@ -23,8 +25,11 @@ class Pairs(NamedTuple):
         """Pair by pair.
 
         Raises:
+            TypeError: if a side is no list of strings, with the place of what is none.
             ValueError: if the sides differ in length.
         """
+        checks.texts("source", self.source)
+        checks.texts("target", self.target)
         if len(self.source) != len(self.target):
             raise ValueError(
                 "source and target must be equally long, got "
@@ -33,7 +38,9 @@ class Pairs(NamedTuple):
         return zip(self.source, self.target, strict=True)
 
     def keep(self, mask: Sequence[bool]) -> Pairs:
-        """Those pairs where the mask is true."""
+        """Those pairs where the mask is true; ValueError if it has another length."""
+        if len(mask) != len(self.source):
+            raise ValueError(f"mask must be of N={len(self.source)} pairs, got {len(mask)}")
         return self.take([i for i, kept in enumerate(mask) if kept])
 
     def take(self, rows: Sequence[int]) -> Pairs:

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
-from jcollab.text.corpora import OPENERS
+from jcollab import checks
+from jcollab.text.files import BLANKS, Path, raw_lines
 
 ENDS = frozenset(".?!")
 WORD = re.compile(r"\.{2,}|\w+(?:['’\-]\w+)*|[^\w\s]")
+INVISIBLE = str.maketrans({"\u200b": " ", "\u2060": None, "\ufeff": None, "\xad": None})
 
 
-def read_lines(path: str | os.PathLike) -> Iterator[str]:
-    """Lines of a text file, plain or compressed (``.gz``, ``.xz``, ``.bz2``), without loading it.
+def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[str]:
+    """Lines of a text file without loading it, stripped; empty ones are left out.
 
     Args:
-        path: of the file, UTF-8.
+        path: of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        encoding: of the text.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        FileNotFoundError: if it is missing.
+        ValueError: for an encoding that Python does not know; while reading, with the number of a
+            line that is no text in this encoding, or if the file is damaged.
     """
-    file = existing(path, "a text file")
-    with OPENERS.get(file.suffix, open)(file, "rb") as stream:
-        for line in stream:
-            if text := line.decode("utf-8").strip():
-                yield text
-
-
-def existing(path: str | os.PathLike, kind: str = "a file") -> pathlib.Path:
-    """The path, or FileNotFoundError that says what it must be."""
-    file = pathlib.Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"path must be {kind}, and {file} is not there")
-    return file
+    return filter(None, (line.strip(BLANKS) for line in raw_lines(path, encoding)))
 
 
 def tokenize(text: str) -> list[str]:
     """Lower-cased words and marks; words keep inner apostrophes and hyphens.
 
+    Characters without a width (soft hyphens, byte order marks) are removed, and accents are joined
+    with their letters (NFC).
+
     Example:
         >>> tokenize("The cat's mat, Sir!")
         ['the', "cat's", 'mat', ',', 'sir', '!']
     """
-    return WORD.findall(text.lower().replace("’", "'"))
+    text = unicodedata.normalize("NFC", text.translate(INVISIBLE)).lower()
+    return WORD.findall(text.replace("’", "'"))
 
 
 def paragraphs(
@@ -61,14 +57,17 @@ def paragraphs(
         The words of a paragraph.
 
     Raises:
+        TypeError: if lines is one string, or a line is none (with its place).
         ValueError: if a number is not positive, or there is no word at all.
     """
-    for name, value in (("max_tokens", max_tokens), ("max_words", max_words)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    checks.counts(max_tokens=max_tokens, max_words=max_words)
+    if isinstance(lines, str):
+        raise TypeError(f"lines must be a list of strings, got the string {lines[:40]!r}")
     left = max_tokens
     empty = True
-    for line in lines:
+    for i, line in enumerate(lines):
+        if not isinstance(line, str):
+            raise TypeError(f"lines must be a list of strings, got {line!r} at [{i}]")
         chunk: list[str] = []
         for sentence in split_sentences(tokenize(line)):
             sentence = sentence[: max_words if left is None else min(max_words, left)]
@@ -83,13 +82,13 @@ def paragraphs(
         if left == 0:
             return
     if empty:
-        raise ValueError("lines must hold at least one word, got an empty corpus")
+        raise ValueError("lines must have at least one word, got an empty corpus")
 
 
 def split_sentences(words: Iterable[str]) -> list[list[str]]:
     """Sentences of a paragraph; one ends with each word that is ``.``, ``?`` or ``!``."""
     sentences: list[list[str]] = [[]]
-    for word in words:
+    for word in checks.texts("words", words):
         sentences[-1].append(word)
         if word in ENDS:
             sentences.append([])

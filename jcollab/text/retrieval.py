@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-CHUNK = 1 << 24  # scores that are held at a time
+from jcollab import checks
+
+CHUNK = 1 << 24  # scores in memory at a time
+Margin = Literal["absolute", "distance", "ratio"]
+MARGINS = ("absolute", "distance", "ratio")
 
 
 def unit(vectors: Any) -> np.ndarray:
@@ -30,52 +34,81 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
 
 
 def nearest(
-    queries: Any, keys: Any, k: int = 1, *, margin: int = 0
+    queries: Any, keys: Any, k: int = 1, *, margin: Margin = "absolute", neighbors: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k keys of largest cosine to each query, the best first.
+    """The k keys of largest score to each query, the best first.
 
-    With a margin m, keys that lie near many queries ("hubs") count less: the largest of
+    With ``r(x)`` the mean of the largest cosines of a query to the keys, ``r(y)`` that of a key to
+    the queries, and ``r = (r(x) + r(y)) / 2``, the score of a query x and a key y is
 
-        2 cos(x, y) - (mean of the m largest cosines of y to all queries),
+        cos(x, y)         ("absolute")
+        cos(x, y) - r     ("distance", which orders keys as CSLS does)
+        cos(x, y) / r     ("ratio", for r > 0)
 
-    which orders keys as CSLS does. It looks at all queries together, and so needs many.
+    With the last two, keys that lie near many queries ("hubs") count less. They look at all queries
+    together, and so need many.
 
     Args:
         queries: ``[Q, d]``.
         keys: ``[N, d]``, seen a chunk at a time.
         k: 1..N.
-        margin: m in 0..Q; 0 for plain cosines.
+        margin: ``"absolute"``, ``"distance"`` or ``"ratio"``.
+        neighbors: cosines in each of the means, in 1..min(Q, N).
 
     Returns:
-        Rows of the keys, int ``[Q, k]``, and their scores ``[Q, k]``, cosines without a
-        margin. Of equal ones, the first comes first.
+        Rows of the keys, int ``[Q, k]``, and their scores ``[Q, k]``. Of equal ones, the first
+        comes first.
 
     Raises:
-        ValueError: if shapes do not fit, or k or margin lies outside its range.
+        ValueError: if shapes do not fit, k or neighbors lies outside its range, margin is something
+            else, or r is not positive for a ratio.
 
     Example:
         >>> rows, scores = jc.text.retrieval.nearest([[1.0, 0.0]], [[0.0, 2.0], [3.0, 4.0]])
         >>> rows.tolist(), round(float(scores[0, 0]), 3)
         ([[1]], 0.6)
 
-    Source: Conneau et al. 2018, arXiv 1710.04087 (CSLS).
+    Source: Artetxe and Schwenk 2019, arXiv 1811.01136; Conneau et al. 2018, arXiv 1710.04087
+    (CSLS).
     """
     queries, keys = unit(queries), unit(keys)
     if queries.shape[1] != keys.shape[1]:
         raise ValueError(
             f"queries and keys must have one d, got {queries.shape[1]} and {keys.shape[1]}"
         )
-    if not 1 <= k <= len(keys):
-        raise ValueError(f"k must be in 1..N={len(keys)}, got {k}")
-    if not 0 <= margin <= len(queries):
-        raise ValueError(f"margin must be in 0..Q={len(queries)}, got {margin}")
+    checks.one_of("margin", margin, MARGINS)
+    checks.count("k", k, 1, len(keys))
+    if margin == "absolute":
+        return _largest(queries, keys, k)
+    checks.count("neighbors", neighbors, 1, min(len(queries), len(keys)))
+    there = _largest(queries, keys, neighbors)[1].mean(1) / 2
+    back = _largest(keys, queries, neighbors)[1].mean(1) / 2
+    if margin == "ratio" and there.min() + back.min() <= 0:
+        raise ValueError(
+            'margin must be "distance" where means of cosines are not positive, got "ratio" and '
+            f"means from {2 * there.min():.3g} (queries) and {2 * back.min():.3g} (keys) on"
+        )
+    return _largest(queries, keys, k, margin, there, back)
+
+
+def _largest(
+    queries: np.ndarray,
+    keys: np.ndarray,
+    k: int,
+    margin: Margin = "absolute",
+    there: Any = None,
+    back: Any = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores of the k best keys, from halves of the means of both sides."""
     best = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.zeros((len(queries), k), int)
     step = max(k, CHUNK // max(len(queries), 1))
     for start in range(0, len(keys), step):
         scores = queries @ keys[start : start + step].T
-        if margin:
-            scores = 2 * scores - np.partition(scores, -margin, axis=0)[-margin:].mean(0)
+        if margin == "distance":
+            scores -= there[:, None] + back[start : start + step]
+        elif margin == "ratio":
+            scores /= there[:, None] + back[start : start + step]
         if k == 1:
             here = scores.argmax(1)[:, None]
         else:
@@ -95,24 +128,26 @@ def precision_at_1(
     wanted: Sequence[Hashable],
     names: Sequence[Hashable],
     *,
-    margin: int = 0,
+    margin: Margin = "absolute",
+    neighbors: int = 4,
 ) -> float:
-    """How often the nearest key is a right one: ``mean_i [names[argmax_j cos_ij] = wanted_i]``.
+    """How often the best key is a right one: ``mean_i [names[argmax_j score_ij] = wanted_i]``.
 
-    Keys of equal names (a sentence that occurs twice, say) are equally right.
+    Keys of equal names (for example a sentence that occurs twice) are equally right.
 
     Args:
         queries: ``[Q, d]``.
         keys: ``[N, d]``.
         wanted: Q names.
         names: N names.
-        margin: as for :func:`nearest`.
+        margin: form of the score, as for :func:`nearest`.
+        neighbors: as for :func:`nearest`.
 
     Returns:
         In 0..1.
 
     Raises:
-        ValueError: if lengths do not fit.
+        ValueError: if lengths do not fit, or as for :func:`nearest`.
 
     Example:
         >>> precision_at_1([[1, 0.1], [0, 1]], [[1, 0], [0, 1], [0, 1]], "ab", "abb")
@@ -123,13 +158,20 @@ def precision_at_1(
             f"wanted and names must be as long as queries and keys ({len(queries)}, {len(keys)}), "
             f"got {len(wanted)} and {len(names)}"
         )
-    rows, _ = nearest(queries, keys, margin=margin)
+    rows, _ = nearest(queries, keys, margin=margin, neighbors=neighbors)
     return float(
         np.mean([names[row] == name for row, name in zip(rows[:, 0], wanted, strict=True)])
     )
 
 
-def retrieval(encoder: Any, source: Sequence[str], target: Sequence[str]) -> tuple[float, float]:
+def retrieval(
+    encoder: Any,
+    source: Sequence[str],
+    target: Sequence[str],
+    *,
+    margin: Margin = "absolute",
+    neighbors: int = 4,
+) -> tuple[float, float]:
     """P@1 from source to target and back, equal sentences credited.
 
     Args:
@@ -137,13 +179,18 @@ def retrieval(encoder: Any, source: Sequence[str], target: Sequence[str]) -> tup
             :class:`jcollab.text.sentences.SentenceEncoder`.
         source: N sentences.
         target: their translations.
+        margin: form of the score, as for :func:`nearest`.
+        neighbors: as for :func:`nearest`.
 
     Raises:
-        ValueError: if they differ in number.
+        TypeError: if sentences are no lists of strings, with the place of what is none.
+        ValueError: if they differ in number, or as for :func:`nearest`.
     """
+    source, target = _translations(source, target)
     left, right = encoder.encode(source), encoder.encode(target)
-    there = precision_at_1(left, right, list(target), list(target))
-    return there, precision_at_1(right, left, list(source), list(source))
+    there = precision_at_1(left, right, target, target, margin=margin, neighbors=neighbors)
+    back = precision_at_1(right, left, source, source, margin=margin, neighbors=neighbors)
+    return there, back
 
 
 def among_many(
@@ -152,7 +199,8 @@ def among_many(
     target: Sequence[str],
     others: Sequence[str],
     *,
-    margin: int = 0,
+    margin: Margin = "absolute",
+    neighbors: int = 4,
 ) -> tuple[float, int]:
     """P@1 from source to target among many other sentences of the target's language.
 
@@ -161,17 +209,30 @@ def among_many(
         source: N sentences.
         target: their translations.
         others: further keys; those that occur twice are one.
-        margin: as for :func:`nearest`.
+        margin: form of the score, as for :func:`nearest`.
+        neighbors: as for :func:`nearest`.
 
     Returns:
         P@1 and the number of keys.
 
     Raises:
-        ValueError: if source and target differ in number.
+        TypeError: if sentences are no lists of strings, with the place of what is none.
+        ValueError: if source and target differ in number, or as for :func:`nearest`.
     """
-    names = [*dict.fromkeys(others), *target]
+    source, target = _translations(source, target)
+    names = [*dict.fromkeys(checks.texts("others", others)), *target]
     left, right = encoder.encode(source), encoder.encode(names)
-    return precision_at_1(left, right, list(target), names, margin=margin), len(names)
+    score = precision_at_1(left, right, target, names, margin=margin, neighbors=neighbors)
+    return score, len(names)
+
+
+def _translations(source: Any, target: Any) -> tuple[list[str], list[str]]:
+    source, target = checks.texts("source", source), checks.texts("target", target)
+    if len(source) != len(target):
+        raise ValueError(
+            f"source and target must be equally long, got {len(source)} and {len(target)}"
+        )
+    return source, target
 
 
 def zero_shot(

@@ -18,7 +18,7 @@ import numpy as np
 from jcollab import checks, models
 from jcollab.core import PyTree
 from jcollab.text.retrieval import nearest, unit
-from jcollab.text.subwords import Subwords, sentences
+from jcollab.text.subwords import Subwords
 
 MODELS = {"bag": models.BagEncoder, "shared": models.SharedEncoder}
 
@@ -47,11 +47,11 @@ class SentenceEncoder:
             batch_size: sentences at a time; those of similar length go together.
 
         Raises:
-            TypeError: if a string is given for the list of them, or something else is in it.
+            TypeError: if it is one string, or with the place of what is none.
             ValueError: if there are none, or batch_size < 1.
         """
-        if not (texts := sentences(texts)):
-            raise ValueError("texts must hold at least one sentence, got none")
+        if not (texts := checks.texts("texts", texts)):
+            raise ValueError("texts must have at least one sentence, got none")
         return self.encode_ids(self.vocabulary.ids(texts, self.max_len), batch_size)
 
     def encode_ids(self, ids: np.ndarray, batch_size: int = 1024) -> np.ndarray:
@@ -80,6 +80,7 @@ class SentenceEncoder:
 
     def nearest(self, texts: Sequence[str], keys: Sequence[str], k: int = 1) -> list[list[str]]:
         """For each sentence the k of ``keys`` that are nearest, the best first."""
+        keys = checks.texts("keys", keys)
         rows, _ = nearest(self.encode(texts), self.encode(keys), k)
         return [[keys[j] for j in row] for row in rows]
 
@@ -118,7 +119,7 @@ class SentenceEncoder:
         folder = pathlib.Path(folder)
         if not (folder / "model.json").exists():
             raise FileNotFoundError(f"folder must hold a saved encoder, got {folder}")
-        form = json.loads((folder / "model.json").read_text())
+        form = json.loads((folder / "model.json").read_text("utf-8"))
         params = flax.serialization.msgpack_restore((folder / "weights.msgpack").read_bytes())
         model = MODELS[form["model"]](**form["fields"])
         vocabulary = Subwords.load(folder / "vocabulary.json")

@@ -45,11 +45,11 @@ class Subwords:
             max_len: longest length; what is longer is cut off. L is that of the longest sentence.
 
         Raises:
-            TypeError: if a string is given for the list of them.
+            TypeError: if it is one string, or with the place of what is none.
             ValueError: if max_len < 1.
         """
         checks.count("max_len", max_len)
-        rows = [e.ids[:max_len] for e in self.tokenizer.encode_batch(sentences(texts))]
+        rows = [e.ids[:max_len] for e in self.tokenizer.encode_batch(checks.texts("texts", texts))]
         out = np.zeros((len(rows), max((len(row) for row in rows), default=1) or 1), np.int32)
         for i, row in enumerate(rows):
             out[i, : len(row)] = row
@@ -106,7 +106,7 @@ def train_subwords(
 
     Raises:
         ValueError: if there is no text, size leaves no room for pieces, or ``kind`` is another.
-        TypeError: if ``texts`` is a string, or holds something else.
+        TypeError: if ``texts`` is a string, or with the place of what is none.
         ImportError: if the tokenizers library is missing.
 
     Source: Sennrich, Haddow and Birch 2016, arXiv 1508.07909; Kudo 2018, arXiv 1804.10959.
@@ -114,9 +114,9 @@ def train_subwords(
     checks.one_of("kind", kind, KINDS)
     if size <= len(SPECIAL):
         raise ValueError(f"size must be more than {len(SPECIAL)} (special pieces), got {size}")
-    texts = sentences(texts)
+    texts = checks.texts("texts", texts)
     if not any(text.strip() for text in texts):
-        raise ValueError(f"texts must hold at least one sentence, got {len(texts)} empty ones")
+        raise ValueError(f"texts must have at least one sentence, got {len(texts)} empty ones")
     library = _library()
     from tokenizers import models, normalizers, pre_tokenizers, trainers
 
@@ -138,16 +138,6 @@ def train_subwords(
         trainer = trainers.UnigramTrainer(unk_token=SPECIAL[UNKNOWN], **shared)
     tokenizer.train_from_iterator(texts, trainer)
     return Subwords(tokenizer)
-
-
-def sentences(texts: Any) -> list[str]:
-    """A list of strings; TypeError for one string, or for other things in it."""
-    if isinstance(texts, str):
-        raise TypeError(f"texts must be a list of sentences, got the string {texts[:40]!r}")
-    texts = list(texts)
-    if bad := next((text for text in texts if not isinstance(text, str)), None):
-        raise TypeError(f"texts must hold strings, got {type(bad).__name__}")
-    return texts
 
 
 def _library() -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
+from jcollab import checks
 from jcollab.models.bert import Bert, BertConfig
 from jcollab.text.teacher import EXTRA, Teacher, make_teacher
 
@@ -45,8 +46,9 @@ def random_teacher(
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     except ImportError as error:
         raise ImportError(f"random_teacher needs tokenizers: {EXTRA}") from error
+    own = checks.texts("words", words)
     letters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
-    known = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *words])
+    known = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *own])
     vocabulary = {piece: i for i, piece in enumerate(known)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

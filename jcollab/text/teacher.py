@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jcollab import checks
 from jcollab.models.bert import Bert, load_bert
 from jcollab.training.listeners import progress_bar
 
@@ -75,13 +76,12 @@ class Teacher:
             TypeError: if texts is no sequence of strings.
             ValueError: if max_length is out of range.
         """
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise TypeError(f"texts must be a sequence of strings, got {_kinds(texts)}")
+        texts = checks.texts("texts", texts)
         most = self.model.config.max_length
         if not 3 <= max_length <= most:
             raise ValueError(f"max_length must be in 3..{most}, got {max_length}")
         self.tokenizer.enable_truncation(max_length)
-        encoded = self.tokenizer.encode_batch(list(texts))
+        encoded = self.tokenizer.encode_batch(texts)
         return [_pieces(text, one) for text, one in zip(texts, encoded, strict=True)]
 
     def states(
@@ -231,9 +231,3 @@ def _pieces(text: str, encoding: Any) -> Pieces:
     words = (np.cumsum(begins) - 1)[np.minimum(starts, len(text))]
     ids = np.array(encoding.ids, np.int32)
     return Pieces(ids, np.where(special, -1, words), list(encoding.tokens))
-
-
-def _kinds(texts: Any) -> str:
-    if isinstance(texts, str):
-        return "a single string"
-    return ", ".join(sorted({type(text).__name__ for text in texts}))

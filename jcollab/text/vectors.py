@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
+from typing import IO
 
 import numpy as np
 
 from jcollab import checks
-from jcollab.text.reader import existing
+from jcollab.text.files import existing, opened
 from jcollab.text.retrieval import normalized
 from jcollab.text.teacher import EXTRA
 
@@ -38,14 +41,18 @@ class WordVectors:
 
     def __post_init__(self) -> None:
         """Refuses a table that does not fit the words."""
-        object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "words", tuple(checks.texts("words", self.words)))
         object.__setattr__(self, "table", np.asarray(self.table, np.float32))
         if self.table.ndim != 2 or len(self.table) != len(self.words) or not len(self.words):
             raise ValueError(
                 f"table must be [V={len(self.words)}, d] with V at least 1, got {self.table.shape}"
             )
         if len(self.ids) != len(self.words):
-            raise ValueError("words must differ from one another, got repeated ones")
+            word, count = collections.Counter(self.words).most_common(1)[0]
+            raise ValueError(f"words must differ, got {word!r} {count} times")
+        if not np.isfinite(self.table).all():
+            bad = int(np.isfinite(self.table).all(1).argmin())
+            raise ValueError(f"table must be finite, got NaN or infinity for {self.words[bad]!r}")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -106,8 +113,12 @@ class WordVectors:
         return self._ranked(rows[0] - rows[1] + rows[2], [a, b, c], k)
 
     def mean(self, words: Iterable[str]) -> np.ndarray:
-        """Mean vector of those words that are known, ``[d]``; 0 if none is."""
-        rows = [self.ids[word] for word in words if word in self.ids]
+        """Mean vector of those words that are known, ``[d]``; 0 if none is.
+
+        Raises:
+            TypeError: if words is one string, or with the place of what is none.
+        """
+        rows = [self.ids[word] for word in checks.texts("words", words) if word in self.ids]
         return self.table[rows].mean(0) if rows else np.zeros(self.table.shape[1], np.float32)
 
     def _ranked(self, query: np.ndarray, without: Sequence[str], k: int) -> list[tuple[str, float]]:
@@ -128,10 +139,12 @@ class WordVectors:
             binary: float32 in place of decimal numbers.
 
         Raises:
-            ValueError: if a word holds white space, which the format has no place for.
+            ValueError: if a word is empty or has a space, a tab or a line end, which part the
+                fields of the format.
         """
-        if bad := next((word for word in self.words if not word or len(word.split()) != 1), None):
-            raise ValueError(f"words must hold no white space, got {bad!r}")
+        for word in self.words:
+            if not word or re.search(r"[ \t\r\n]", word):
+                raise ValueError(f"words must be without blanks, got {word!r}")
         with pathlib.Path(path).open("wb") as file:
             file.write(f"{len(self)} {self.table.shape[1]}\n".encode())
             for word, row in zip(self.words, self.table, strict=True):
@@ -150,39 +163,60 @@ class WordVectors:
         save_file({"vectors": np.ascontiguousarray(self.table)}, path, metadata=words)
 
 
-def load_word2vec(path: str | os.PathLike, *, binary: bool = False) -> WordVectors:
-    """Word vectors from the format of word2vec.
+def load_word2vec(
+    path: str | os.PathLike, *, binary: bool = False, encoding: str = "utf-8"
+) -> WordVectors:
+    """Word vectors from the format of word2vec: a line ``V d``, then each word with its numbers.
+
+    Args:
+        path: of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        binary: whether numbers are float32 in place of decimal ones.
+        encoding: of the words.
 
     Raises:
         FileNotFoundError: if the file is not there.
         ValueError: naming the line, or the word, that does not fit.
     """
     words, rows = [], []
-    with existing(path, KIND).open("rb") as file:
+    with opened(path, KIND) as file:
         head = file.readline().split()
         if len(head) != 2 or not all(part.isdigit() for part in head):
-            raise ValueError(f"{path} must start with a line 'V d', got {b' '.join(head)!r}")
+            raise ValueError(f"{path} must start with a line 'V d', got {b' '.join(head)[:80]!r}")
         count, width = map(int, head)
-        for number in range(count):
-            if binary:
-                word = bytearray()
-                while (byte := file.read(1)) not in (b" ", b""):
-                    word += byte
-                body = file.read(4 * width)
-                if len(body) != 4 * width:
-                    raise ValueError(f"{path} must hold {count} words of {width} numbers, it ends")
-                words.append(word.decode().lstrip("\n"))
-                rows.append(np.frombuffer(body, "<f4"))
-            else:
-                parts = file.readline().decode().split()
-                if len(parts) != width + 1:
-                    raise ValueError(
-                        f"line {number + 2} of {path} must be a word and {width} numbers, got "
-                        f"{len(parts)} parts"
-                    )
-                words.append(parts[0])
-                rows.append(np.array(parts[1:], np.float32))
-    return WordVectors(tuple(words), np.stack(rows))
+        for number in range(2, count + 2):
+            read = _binary_row if binary else _decimal_row
+            word, row = read(file, width, f"line {number} of {path}")
+            try:
+                words.append(word.decode(encoding))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"line {number} of {path} must have a word in {encoding}, got {word!r}"
+                ) from error
+            rows.append(row)
+        if file.read().strip():
+            raise ValueError(f"{path} must have {count} words, as its first line tells, got more")
+    return WordVectors(tuple(words), np.stack(rows) if rows else np.zeros((0, width)))
+
+
+def _binary_row(file: IO[bytes], width: int, where: str) -> tuple[bytes, np.ndarray]:
+    word = bytearray()
+    while (byte := file.read(1)) not in (b" ", b""):
+        word += byte
+    body = file.read(4 * width)
+    if len(body) != 4 * width:
+        raise ValueError(f"{where} must be a word and {width} numbers, got the end of the file")
+    return bytes(word.lstrip(b"\n")), np.frombuffer(body, "<f4")
+
+
+def _decimal_row(file: IO[bytes], width: int, where: str) -> tuple[bytes, np.ndarray]:
+    # other white space (U+00A0, U+3000) is part of words
+    parts = re.split(rb"[ \t]+", file.readline().strip(b" \t\r\n"))
+    if len(parts) != width + 1:
+        raise ValueError(f"{where} must be a word and {width} numbers, got {len(parts)} parts")
+    try:
+        return parts[0], np.array(parts[1:], np.float32)
+    except ValueError as error:
+        raise ValueError(f"{where} must be a word and {width} numbers: {error}") from error
 
 
 def load_safetensors(path: str | os.PathLike) -> WordVectors:

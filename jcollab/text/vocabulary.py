@@ -39,7 +39,8 @@ class Vocabulary:
 
     def index(self, words: Iterable[str]) -> np.ndarray:
         """Numbers of words, int32; -1 for those that are not in the vocabulary."""
-        return np.array([self.ids.get(word, -1) for word in words], np.int32)
+        listed = checks.texts("words", words)
+        return np.array([self.ids.get(word, -1) for word in listed], np.int32)
 
 
 def build_vocabulary(
@@ -53,7 +54,8 @@ def build_vocabulary(
         max_size: most words; the rarest are left out.
 
     Raises:
-        ValueError: if a number is not positive, texts hold no word, or none is frequent enough.
+        TypeError: if a text is no list of words, with its place.
+        ValueError: if a number is not positive, texts have no word, or none is frequent enough.
 
     Example:
         >>> build_vocabulary([["a", "b", "a"]], min_count=2).words
@@ -61,10 +63,12 @@ def build_vocabulary(
     """
     checks.counts(min_count=min_count, max_size=max_size)
     counter: collections.Counter = collections.Counter()
-    for words in texts:
-        counter.update(words)
+    if isinstance(texts, str):
+        raise TypeError(f"texts must be a list of lists of words, got the string {texts[:40]!r}")
+    for i, words in enumerate(texts):
+        counter.update(checks.texts(f"texts[{i}]", words))
     if not counter:
-        raise ValueError("texts must hold at least one word, got an empty corpus")
+        raise ValueError("texts must have at least one word, got an empty corpus")
     kept = sorted((-count, word) for word, count in counter.items() if count >= min_count)
     if not kept:
         raise ValueError(

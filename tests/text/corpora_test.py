@@ -122,7 +122,7 @@ def test_bad_input_is_named(tmp_path):
         corpora.labeled_tsv(tmp_path / "two")
     with pytest.raises(ValueError, match="equally long, got 1 and 0"):
         corpora.unique(Pairs(["a"], []))
-    with pytest.raises(ValueError, match="pairs must hold at least one corpus"):
+    with pytest.raises(ValueError, match="pairs must have at least one corpus"):
         corpora.joined([])
     with pytest.raises(ValueError, match="language must be a locale name .* got '../x'"):
         corpora.gettext_pairs("../x")
@@ -136,9 +136,9 @@ def test_bad_input_is_named(tmp_path):
         jc.text.train_subwords(["a"], 3)
     with pytest.raises(ValueError, match="kind must be one of bpe, unigram, got 'word'"):
         jc.text.train_subwords(["a"], kind="word")
-    with pytest.raises(TypeError, match="texts must be a list of sentences, got the string"):
+    with pytest.raises(TypeError, match="texts must be a list of strings, got the string"):
         jc.text.train_subwords("hello")
-    with pytest.raises(TypeError, match="texts must hold strings, got int"):
+    with pytest.raises(TypeError, match="texts must be a list of strings, got 3 at"):
         jc.text.train_subwords([3])
     words = jc.text.train_subwords(["a b"], 10)
     with pytest.raises(ValueError, match="max_len must be at least 1, got 0"):

@@ -111,13 +111,13 @@ def test_one_step_of_the_bag_equals_numpy(x64):
 
 def test_bad_input_is_named(trained, tmp_path):
     encoder, test = trained
-    with pytest.raises(TypeError, match="texts must be a list of sentences, got the string"):
+    with pytest.raises(TypeError, match="texts must be a list of strings, got the string"):
         encoder.encode("hello")
-    with pytest.raises(ValueError, match="texts must hold at least one sentence, got none"):
+    with pytest.raises(ValueError, match="texts must have at least one sentence, got none"):
         encoder.encode([])
     with pytest.raises(FileNotFoundError, match="folder must hold a saved encoder"):
         jc.text.sentences.SentenceEncoder.load(tmp_path)
-    with pytest.raises(ValueError, match=r"k must be in 1..N=2, got 3"):
+    with pytest.raises(ValueError, match=r"k must be in 1..2, got 3"):
         retrieval.nearest(np.eye(2), np.eye(2), 3)
     with pytest.raises(ValueError, match="one d, got 2 and 3"):
         retrieval.nearest(np.eye(2), np.eye(3))

@@ -17,16 +17,52 @@ def test_nearest_equals_sorting_all_cosines(monkeypatch):
             np.testing.assert_allclose(best, np.take_along_axis(cosines, rows, 1), rtol=1e-6)
 
 
-def test_a_margin_makes_hubs_count_less():
+@pytest.mark.parametrize("margin", ["absolute", "distance", "ratio"])
+def test_margins_equal_a_loop_over_neighbors(margin, monkeypatch):
     rng = np.random.default_rng(1)
-    queries, keys = rng.normal(size=(9, 4)), rng.normal(size=(12, 4))
-    cosines = retrieval.unit(queries) @ retrieval.unit(keys).T
-    scores = 2 * cosines - np.sort(cosines, 0)[-3:].mean(0)
-    rows, best = retrieval.nearest(queries, keys, 2, margin=3)
-    np.testing.assert_array_equal(rows, np.argsort(-scores, 1)[:, :2])
-    np.testing.assert_allclose(best, np.take_along_axis(scores, rows, 1), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"margin must be in 0..Q=9, got 10"):
-        retrieval.nearest(queries, keys, margin=10)
+    queries, keys = 1 + rng.normal(size=(9, 4)), 1 + rng.normal(size=(12, 4))
+    cosine = lambda a, b: a @ b / np.sqrt((a @ a) * (b @ b))  # noqa: E731
+    scores = np.zeros((9, 12))
+    for i, x in enumerate(queries):
+        for j, y in enumerate(keys):  # equations 1 to 4 of arXiv 1811.01136
+            near_x = sorted(cosine(x, z) for z in keys)[-3:]
+            near_y = sorted(cosine(y, z) for z in queries)[-3:]
+            a, b = cosine(x, y), sum(near_x) / 6 + sum(near_y) / 6
+            scores[i, j] = {"absolute": a, "distance": a - b, "ratio": a / b}[margin]
+    for chunk in (1 << 24, 30):
+        monkeypatch.setattr(retrieval, "CHUNK", chunk)
+        rows, best = retrieval.nearest(queries, keys, 2, margin=margin, neighbors=3)
+        np.testing.assert_array_equal(rows, np.argsort(-scores, 1)[:, :2])
+        np.testing.assert_allclose(best, -np.sort(-scores, 1)[:, :2], rtol=1e-5, atol=1e-6)
+
+
+def test_a_margin_takes_translations_from_hubs():
+    """Key 2 lies near every query; with a margin it is no answer."""
+    queries = np.array([[1, 0.5], [0.5, 1]])
+    keys = np.array([[1, 0], [0, 1], [1, 1]])
+
+    class Encoder:
+        def encode(self, texts):
+            return np.stack([dict(zip("abxyz", [*queries, *keys], strict=True))[t] for t in texts])
+
+    find = retrieval.among_many
+    assert find(Encoder(), ["a", "b"], ["x", "y"], ["z"]) == (0, 3)
+    for margin in ("distance", "ratio"):
+        assert find(Encoder(), ["a", "b"], ["x", "y"], ["z"], margin=margin, neighbors=2) == (1, 3)
+        there, back = retrieval.retrieval(
+            Encoder(), ["a", "b"], ["x", "y"], margin=margin, neighbors=2
+        )
+        assert there == back == 1
+
+
+def test_margins_that_do_not_fit_are_named():
+    x = np.eye(3)
+    with pytest.raises(ValueError, match=r"neighbors must be in 1..2, got 3"):
+        retrieval.nearest(x, x[:2], margin="ratio", neighbors=3)
+    with pytest.raises(ValueError, match="margin must be one of absolute, distance, ratio, got 4"):
+        retrieval.nearest(x, x, margin=4)
+    with pytest.raises(ValueError, match='margin must be "distance" .* got "ratio"'):
+        retrieval.nearest(x, -x, margin="ratio", neighbors=3)
 
 
 def test_equal_sentences_are_equally_right():

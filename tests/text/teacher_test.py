@@ -174,7 +174,7 @@ def test_pieces_know_their_words(teacher):
 
 
 def test_bad_texts_are_named(teacher):
-    with pytest.raises(TypeError, match="texts must be a sequence of strings, got a single string"):
+    with pytest.raises(TypeError, match="texts must be a list of strings, got the string"):
         teacher.encode("the cat")
     with pytest.raises(ValueError, match=r"max_length must be in 3\.\.512, got 2"):
         teacher.pieces(TEXTS, max_length=2)
