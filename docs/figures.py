@@ -37,9 +37,9 @@ def mixing() -> Any:
     chain = jc.topology.chain(n)
     matrix = jc.topology.mixing_matrix(chain)
     relayed = weights_after(jc.relay_sum(chain, fill="counts"), n, max(times))
-    fig = jc.plots.figure(figsize=(8.4, 5.4))
+    fig, grid = jc.plots.subplots(2, 3, figsize=(8.4, 5.4))
     for row, name in enumerate(("gossip, $W^t$", "RelaySum")):
-        for ax, t in zip(fig.subplots(2, 3)[row] if row == 0 else fig.axes[3:], times, strict=True):
+        for ax, t in zip(grid[row], times, strict=True):
             shown = np.linalg.matrix_power(matrix, t) if row == 0 else relayed[t - 1]
             image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=0.5)
             ax.set(title=f"{name}, t = {t}", xticks=[], yticks=[])
@@ -66,8 +66,7 @@ def arrow(ax: Any, start: tuple[float, float], end: tuple[float, float]) -> None
 @jc.plots.style()
 def one_round() -> Any:
     """What happens in a round, and where the client axis is."""
-    fig = jc.plots.figure(figsize=(9.4, 3.5))
-    ax = fig.subplots()
+    fig, ax = jc.plots.subplots(figsize=(9.4, 3.5))
     ax.set(xlim=(0, 9.4), ylim=(0, 3.4))
     ax.axis("off")
     for i in range(4):

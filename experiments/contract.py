@@ -194,18 +194,6 @@ def averaged(*arguments: str) -> Callable[..., list[Row]]:
     return lambda config, rows: averages(rows, *arguments)
 
 
-@dataclasses.dataclass(frozen=True)
-class Interrupts(training.Listener):
-    """Sets an event when a training is interrupted."""
-
-    stop_event: threading.Event
-
-    def stop(self, reason: str) -> None:
-        """Sets the event."""
-        if reason == "interrupted":
-            self.stop_event.set()
-
-
 @dataclasses.dataclass
 class Context:
     """What a run is given beside its configuration.
@@ -271,7 +259,6 @@ class Context:
         listeners: list[Any] = [
             training.ProgressBar(description, self.progress),
             training.JsonLines(self.out / "metrics.jsonl", tags=tags, append=True),
-            Interrupts(self.stop),
         ]
         if self.tensorboard is not None:
             named = {name: value for name, value in plain(tags).items() if _short(value)}

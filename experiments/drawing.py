@@ -22,8 +22,8 @@ def draw_curves(
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    fig = plots.figure(figsize=(4.2 * columns + 2, 3.8 * rows))
-    grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
+    size = (4.2 * columns + 2, 3.8 * rows)
+    fig, grid = plots.subplots(rows, columns, sharey=True, squeeze=False, figsize=size)
     if len(metrics) == 1:
         metrics *= len(panels)
     for ax, (title, curves), metric in zip(grid.flat, panels.items(), metrics, strict=False):

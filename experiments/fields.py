@@ -92,7 +92,6 @@ class Settings:
         dataclasses.dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
         kinds = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             name, value, kind = field.name, getattr(self, field.name), kinds[field.name]
@@ -105,6 +104,10 @@ class Settings:
             sizes = typing.get_args(kind) if typing.get_origin(kind) is tuple else (...,)
             if ... not in sizes and len(value) != len(sizes):
                 raise ValueError(f"{name} must be {len(sizes)} values, got {value!r}")
+        self._check()
+
+    def _check(self) -> None:
+        """ValueError for fields that do not fit together; for subclasses with such fields."""
 
     @property
     def seeds(self) -> np.ndarray:

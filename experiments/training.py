@@ -34,9 +34,7 @@ class Tune(Settings):
     metric: str
     last: Count = 1
 
-    def __post_init__(self) -> None:
-        """Refuses to choose by what the results are measured on."""
-        super().__post_init__()
+    def _check(self) -> None:
         if self.metric.startswith("test"):
             raise ValueError(f"metric must be measured on validation data, got {self.metric!r}")
 

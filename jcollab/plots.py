@@ -44,6 +44,26 @@ def figure(**kwargs: Any) -> Figure:
     return Figure(layout="constrained", **kwargs)
 
 
+def subplots(rows: int = 1, columns: int = 1, *, figsize: Any, **options: Any) -> tuple[Any, Any]:
+    """A new :func:`figure` and its axes, as from ``pyplot.subplots``.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        figsize: width and height, inches.
+        **options: of ``matplotlib.figure.Figure.subplots``.
+    """
+    fig = figure(figsize=figsize)
+    return fig, fig.subplots(rows, columns, **options)
+
+
+def row(count: int, width: float, height: float, margin: float = 0.0) -> tuple[Any, Any]:
+    """A new figure of panels side by side that share their vertical axis; all sizes in inches."""
+    size = (margin + count * width, height)
+    fig, panels = subplots(1, count, sharey=True, squeeze=False, figsize=size)
+    return fig, panels[0]
+
+
 def band(
     ax: Any, x: np.ndarray, values: np.ndarray, *, color: str, label: str, **kwargs: Any
 ) -> None:
@@ -80,8 +100,8 @@ def curves(result: Any, *names: str) -> Figure:
     chosen = names or tuple(numbers)
     if not chosen or not set(chosen) <= set(numbers):
         raise ValueError(f"names must be among {numbers}, got {chosen}")
-    fig = figure(figsize=(4.4 * len(chosen), 3.6))
-    for ax, name in zip(fig.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+    fig, panels = subplots(1, len(chosen), squeeze=False, figsize=(4.4 * len(chosen), 3.6))
+    for ax, name in zip(panels[0], chosen, strict=True):
         values = histories[name].reshape(len(histories[name]), -1).T
         band(ax, result.evaluations["round"], values, color=COLORS[0], label=name)
         ax.set(title=name.replace("_", " "), xlabel="communication rounds")

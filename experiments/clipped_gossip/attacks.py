@@ -56,9 +56,7 @@ class Config(_training.Config):
     )  # fmt: skip
     alpha: float | None = 1.0  # Dirichlet concentration of the labels; None for iid
 
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
+    def _check(self) -> None:
         if self.graph == "torus" and math.isqrt(self.n) ** 2 != self.n:
             raise ValueError(f"n must be a square for the torus, got {self.n}")
 
@@ -99,8 +97,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     """The heat map."""
     shape = len(config.rules), len(config.attacks)
     values = np.reshape([row["mean_accuracy"] for row in rows], shape)
-    fig = plots.figure(figsize=(1.5 + 0.95 * shape[1], 1.2 + 0.5 * shape[0]))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(1.5 + 0.95 * shape[1], 1.2 + 0.5 * shape[0]))
     image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(shape[1]), config.attacks, rotation=30, ha="right")
     ax.set_yticks(range(shape[0]), config.rules)

@@ -92,9 +92,7 @@ class Config(Settings):
     rounds: Count = 100  # T
     seed: int = 0  # not used, nothing is random
 
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
+    def _check(self) -> None:
         if chain_matrix(min(self.betas), min(self.deltas)) is None:
             raise ValueError("deltas: every case has delta > 2/3 - beta; take smaller ones")
 
@@ -173,8 +171,7 @@ def _ratio(row: Row) -> float:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Errors against delta_max / gamma^2, and those of the first defense against gamma."""
-    fig = plots.figure(figsize=(9.5, 4.4))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(9.5, 4.4))
     rows = [row | {"error": max(row["error"], 1e-20)} for row in rows]  # for the log scale
     for color, defense in zip(plots.COLORS, config.defenses, strict=False):
         points = [(_ratio(row), row["error"]) for row in rows if row["defense"] == defense]

@@ -290,8 +290,8 @@ def shown(config: Any, rows: list[Row]) -> Rows:
 def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:
     """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
     lines = knees(rows)
-    fig = plots.figure(figsize=(4.8 * len(lines), 7))
-    for panels, kind in zip(fig.subplots(2, len(lines), squeeze=False), KINDS, strict=True):
+    fig, grid = plots.subplots(2, len(lines), squeeze=False, figsize=(4.8 * len(lines), 7))
+    for panels, kind in zip(grid, KINDS, strict=True):
         for ax, line in zip(panels, lines, strict=True):
             gains(ax, kind, rows, line)
             ax.set_title(line["problem"].replace("_", " "))

@@ -119,8 +119,8 @@ def _of(rows: list[Row], table: str, problem: str) -> list[Row]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Speed-ups of each table, and the predicted knees."""
     titles = ("multiplicative noise", "least squares", "additive noise too")
-    fig = plots.figure(figsize=(12.5, 4))
-    for ax, table, title in zip(fig.subplots(1, 3), ("T1", "T1b", "T3"), titles, strict=True):
+    fig, panels = plots.subplots(1, 3, figsize=(12.5, 4))
+    for ax, table, title in zip(panels, ("T1", "T1b", "T3"), titles, strict=True):
         own = [r for r in rows if r["table"] == table and r.get("speed_up")]
         for problem, color in zip({r["problem"]: 0 for r in own}, plots.COLORS, strict=False):
             sizes, gains, knees = columns(_of(own, table, problem), "batch speed_up knee")

@@ -91,10 +91,10 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Slowdowns against the delay, and against the delay over 1 + M."""
-    fig = plots.figure(figsize=(9.6, 4))
+    fig, panels = plots.subplots(1, 2, figsize=(9.6, 4))
     late = [r for r in rows if r.get("slowdown") and r["delay"]]
     labels = {"delay": r"delay $\tau$ (dotted: $1 + M$)", "ratio": r"$\tau\,/\,(1 + M)$"}
-    for ax, (name, label) in zip(fig.subplots(1, 2), labels.items(), strict=True):
+    for ax, (name, label) in zip(panels, labels.items(), strict=True):
         for m, color in zip(sorted({r["M"] for r in late}), plots.COLORS, strict=False):
             x, y = columns([r for r in late if r["M"] == m], f"{name} slowdown")
             ax.loglog(x, y, "o-", base=2, color=color, label=f"M = {m:g}", markersize=5)

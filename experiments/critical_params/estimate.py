@@ -38,8 +38,7 @@ class Config(Settings):
     trajectory: Count = 200  # steps of the run along which M and sigma^2 are fitted
     seed: int = 0  # of the draws
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if not self.small < self.large <= self.samples:
             raise ValueError(f"large must be in small + 1..samples, got {self.large}")
 
@@ -124,8 +123,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Noise against signal along the trajectory, its fit and the truth."""
     signal, noise = context.kept["trajectory"]
-    fig = plots.figure(figsize=(5.6, 4.2))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(5.6, 4.2))
     ax.loglog(signal, noise, "o", markersize=4, alpha=0.6, label="along a run of SGD")
     grid = np.geomspace(signal.min(), signal.max(), 100)
     for name, row, dash in (("fit", rows[-1], "-"), ("exact", rows[0], "k--")):

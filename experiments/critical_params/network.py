@@ -38,8 +38,7 @@ class Config(Settings):
     max_steps: Count = 20_000  # where runs end
     seed: int = 0  # the first one
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if len(self.losses) != 3 or not self.losses[0] > self.losses[1] > self.losses[2] > 0:
             raise ValueError(f"losses must be three falling positive numbers, got {self.losses}")
 

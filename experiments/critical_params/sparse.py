@@ -122,8 +122,7 @@ def _as_delays(rows: list[Row]) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Second moments of the one-hot problem; slowdowns of logistic regression."""
-    fig = plots.figure(figsize=(9.6, 4))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(9.6, 4))
     d = config.dimension
     for (delay, rate), color in zip(RECORDED, plots.COLORS, strict=False):
         exact = second_moments.delayed_moments(rate / d, 6 * d, noise_ratio=d - 1, delay=delay)

@@ -106,8 +106,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Speed-ups on the wall clock against the number of clients."""
-    fig = plots.figure(figsize=(4.8 * len(config.links), 4))
-    panels = fig.subplots(1, len(config.links), sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(len(config.links), 4.8, 4)
     for ax, link in zip(panels, config.links, strict=True):
         for method, color in zip({r["method"]: 0 for r in rows}, plots.COLORS, strict=False):
             own = [r for r in rows if (r["link"], r["method"]) == (link, method) and r["seconds"]]

@@ -121,8 +121,8 @@ def bars(name: str, keys: str, columns: tuple[str, ...], label: str = "P@1") -> 
 
     def figures(config: Config, rows: list[Row], context: Context) -> None:
         lines, width = averages(rows, keys), 0.8 / len(columns)
-        figure = plots.figure(figsize=(max(5.0, 1.6 + 1.1 * len(lines)), 3.6))
-        ax, places = figure.subplots(), np.arange(len(lines))
+        figure, ax = plots.subplots(figsize=(max(5.0, 1.6 + 1.1 * len(lines)), 3.6))
+        places = np.arange(len(lines))
         for i, column in enumerate(columns):
             heights = [line[column] for line in lines]
             shown = ax.bar(places + i * width, heights, width, color=plots.COLORS[i], label=column)

@@ -38,8 +38,7 @@ class Config(common.Config):
     local_rounds: Count = 4  # rounds between two exchanges
     examples: int | None = None  # captions that are dealt to the clients, None for all
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if len(self.languages) < 2:
             raise ValueError(f"languages must be at least two, got {self.languages}")
 

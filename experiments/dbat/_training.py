@@ -154,8 +154,7 @@ def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]
 
 def figure(lines: list[Row], agreements: dict[str, np.ndarray]) -> Any:
     """Accuracies of each line, a group of bars, and agreements ``[S, T]`` by name."""
-    fig = plots.figure(figsize=(12, 4.4))
-    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
+    fig, (left, right) = plots.subplots(1, 2, width_ratios=(1.3, 1), figsize=(12, 4.4))
     tests = [name for name in TESTS if name in lines[0]]
     width = 0.8 / len(tests)
     for j, name in enumerate(tests):

@@ -39,8 +39,7 @@ class Config(_training.Config):
     )
     learning_rate: Positive = 1e-3  # of AdamW
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         Bound(among=_training.HALVES).check("problem", self.problem)
 
 

@@ -61,8 +61,7 @@ class Config(_training.Config):
     # momentum of SGD is .9
     optimizers: tuple[Literal["adamw", "sgd"], Literal["adamw", "sgd"]] = ("adamw", "adamw")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if len(self.alphas) != len(self.pools) or min(self.alphas) < 0:
             raise ValueError(f"alphas must be at least 0, one for each pool, got {self.alphas}")
 

@@ -77,8 +77,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """The table learned from zeros, and the loss of each round."""
-    fig = plots.figure(figsize=(10, 3.8))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(10, 3.8))
     table = np.array([rows[0][cell] for cell in CELLS]).reshape(2, 2)
     left.imshow(table, cmap="RdBu_r", vmin=0, vmax=1)
     for (c, s), value in np.ndenumerate(table):

@@ -115,11 +115,11 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Probabilities of both members, and the entropy of their mean, for D-BAT and one seed."""
-    fig = plots.figure(figsize=(13, 4.4))
+    fig, panels = plots.subplots(1, 3, figsize=(13, 4.4))
     data, axis = context.kept["points"], np.linspace(-SIDE, SIDE, config.grid)
     titles = ("first member: P(label 1)", "second member: P(label 1)", "entropy of the mean")
     colors = np.array(plots.COLORS)[data.y[:600].astype(int)]
-    for i, (ax, title) in enumerate(zip(fig.subplots(1, 3), titles, strict=True)):
+    for i, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         values = np.asarray(context.kept["plane"][i]).reshape(config.grid, config.grid)
         cmap, most = ("RdBu_r", 1) if i < 2 else ("viridis", np.log(2))
         image = ax.imshow(values, cmap, origin="lower", extent=(-SIDE, SIDE) * 2, vmin=0, vmax=most)

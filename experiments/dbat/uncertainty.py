@@ -151,8 +151,8 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Entropy along the lines."""
-    fig = plots.figure(figsize=(7.5, 4.4))
-    ax, t = fig.subplots(), np.linspace(-1, 2, config.steps)
+    fig, ax = plots.subplots(figsize=(7.5, 4.4))
+    t = np.linspace(-1, 2, config.steps)
     for color, name in zip(plots.COLORS, METHODS, strict=False):
         plots.band(ax, t, np.stack(context.kept[name]), color=color, label=name)
     ax.axhline(CHANCE, color="gray", lw=1, ls=":")

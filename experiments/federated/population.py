@@ -135,8 +135,7 @@ class _Run:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Time of a round against the number of clients."""
-    fig = plots.figure(figsize=(5.6, 3.6))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(5.6, 3.6))
     milliseconds = [1000 * row["seconds_a_round"] for row in rows]
     ax.plot(config.populations, milliseconds, "o-", color=plots.COLORS[0])
     ax.set_title(f"{config.method}: {config.num_sampled:,} sampled clients a round")

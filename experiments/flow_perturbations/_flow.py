@@ -245,8 +245,7 @@ def draw(context: Context, name: str, title: str, blocks: dict[str, Any]) -> Non
     images = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
     lines, columns, height, width, channels = images.shape
     canvas = images.swapaxes(1, 2).reshape(lines * height, columns * width, channels)
-    fig = plots.figure(figsize=(0.75 * columns + 1.2, 0.78 * lines + 0.5))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(0.75 * columns + 1.2, 0.78 * lines + 0.5))
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=1)
     for i, label in enumerate(labels):
         ax.text(-1, height * (i + 0.5), label, ha="right", va="center")

@@ -323,8 +323,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     _flow.figures(config, rows, context)
     title = "perturbations of the same length in latent space"
     _flow.draw(context, "perturb", title, context.kept["attack"])
-    fig = plots.figure(figsize=(7, 0.45 * len(config.methods) + 1.4))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(7, 0.45 * len(config.methods) + 1.4))
     for i, name in enumerate(config.methods):
         gains = _gains(rows, name)
         ax.plot(gains, [i] * len(gains), "o", color=plots.COLORS[0], alpha=0.5)

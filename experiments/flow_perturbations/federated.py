@@ -29,8 +29,7 @@ class Config(training.Config):
     public: float = 0.5  # part of the training set for the flow, beside ``fraction`` for clients
     local_steps: Count = 5  # of a client in a round
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if not (self.public > 0 and self.public + self.fraction <= 1):
             raise ValueError(
                 f"public must be above 0 and leave a fraction of {self.fraction} to the clients, "

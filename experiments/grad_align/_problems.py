@@ -87,8 +87,7 @@ def mlp() -> Problem:
 
 def draw(rows: list[Row], lines: dict[str, tuple[str, Any, int | None]], **options: Any) -> Any:
     """Columns against the first one; ``lines`` has their labels, colors and expected orders."""
-    fig = plots.figure(figsize=(6.2, 4.6))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(6.2, 4.6))
     (across,) = columns(rows, next(iter(rows[0])))
     for name, (label, color, order) in lines.items():
         (values,) = columns(rows, name)

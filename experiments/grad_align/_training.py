@@ -47,9 +47,7 @@ class Config(Settings):
     evaluations: Count = 20  # points of the curves
     eval_examples: Count = 2000  # test examples for the curves; the final accuracy is that on all
 
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
+    def _check(self) -> None:
         if self.network == "cnn" and self.dataset == "digits":
             raise ValueError("network must be 'mlp' for digits, whose 8 x 8 pixels are too few")
 
@@ -211,8 +209,8 @@ def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[st
 
 def figures(name: str, config: Config, rows: list[Row], context: Context) -> None:
     """Error, loss and variance against rounds; of FedProx, the best penalty."""
-    fig = plots.figure(figsize=(15.5, 4.6))
-    panels = dict(zip(("test_accuracy", *MEASURES[2:]), fig.subplots(1, 3), strict=True))
+    fig, three = plots.subplots(1, 3, figsize=(15.5, 4.6))
+    panels = dict(zip(("test_accuracy", *MEASURES[2:]), three, strict=True))
     penalties = groups((row for row in rows if row["method"] == "FedProx"), "mu")
     best = max(penalties, key=lambda mu: accuracy(penalties[mu]), default=(None,))
     for (method, value), style in styles(context.kept).items():

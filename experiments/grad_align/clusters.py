@@ -195,8 +195,7 @@ FAMILIES = (
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """The variance over rounds; the final variance and the accuracy against c."""
-    fig = plots.figure(figsize=(14.5, 4.6))
-    first, second, third = fig.subplots(1, 3)
+    fig, (first, second, third) = plots.subplots(1, 3, figsize=(14.5, 4.6))
     local = {key: v for key, v in context.kept.items() if key[0] not in ("GD", "GradAlign")}
     for key, style in training.styles(local).items():
         first.plot(1 + np.arange(config.local_rounds), local[key].mean(0), **style)

@@ -106,8 +106,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """The coefficients against beta, measured and predicted."""
-    fig = plots.figure(figsize=(6.6, 4.8))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(6.6, 4.8))
     across = np.linspace(0, max(config.ratios), 2)
     for color, steps in zip(plots.COLORS, config.steps, strict=False):
         own = [r for r in rows if r["gamma"] == min(config.gammas) and r["K"] == steps]

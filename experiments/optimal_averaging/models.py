@@ -59,9 +59,7 @@ class Config(Settings):
     num_seeds: Count = 3
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
+    def _check(self) -> None:
         if 1 in self.shifted:
             raise ValueError(f"shifted must not be 1, since labels are traded, got {self.shifted}")
 
@@ -327,8 +325,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
 
 
 def _levels(config: Config, by: dict[tuple[int, str], list[Row]]) -> Any:
-    fig = plots.figure(figsize=(1.5 + 3.9 * len(config.shifted), 4.2))
-    panels = fig.subplots(1, len(config.shifted), sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(len(config.shifted), 3.9, 4.2, 1.5)
     for ax, shifted in zip(panels, config.shifted, strict=True):
         levels = by[shifted, "level"]
         methods = {row["method"]: row for row in by[shifted, "method"]}
@@ -348,8 +345,7 @@ def _levels(config: Config, by: dict[tuple[int, str], list[Row]]) -> Any:
 
 def _scatter(clients: list[Row]) -> Any:
     names = [name for name in SCATTERED if name in clients[0]]
-    fig = plots.figure(figsize=(1 + 3.2 * len(names), 3.9))
-    panels = fig.subplots(1, len(names), sharex=True, sharey=True)
+    fig, panels = plots.row(len(names), 3.2, 3.9, 1)
     values = np.array([[row[name] for name in ("local", *names)] for row in clients])
     low, high = values.min() - 0.02, min(1.0, values.max() + 0.02)
     minority, sizes = columns(clients, "minority examples")

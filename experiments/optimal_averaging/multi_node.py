@@ -35,9 +35,7 @@ class Config(Settings):
     repetitions: Count = 200_000  # of the Monte Carlo
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Refuses values that could only fail later."""
-        super().__post_init__()
+    def _check(self) -> None:
         if len(self.biases) != len(self.variances) - 1:
             raise ValueError(
                 f"biases must be those of the {len(self.variances) - 1} others, got {self.biases}"
@@ -121,8 +119,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Risks against the scale for both patterns, and the optimal weights at one scale."""
-    fig = plots.figure(figsize=(13.5, 4.3))
-    *panels, last = fig.subplots(1, 3, width_ratios=(1, 1, 0.9))
+    fig, (*panels, last) = plots.subplots(1, 3, width_ratios=(1, 1, 0.9), figsize=(13.5, 4.3))
     variances = np.array(config.variances)
     fine = np.linspace(0, max(config.scales), 121)
     at = sorted(config.scales)[(len(config.scales) + 1) // 2]

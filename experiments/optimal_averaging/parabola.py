@@ -112,8 +112,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Risk against the weight for each bias, and all benefits on one parabola."""
-    fig = plots.figure(figsize=(11, 4.4))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(11, 4.4))
     v_l, v_g = config.variances
     grid = np.linspace(0, 1, 201)
     for i, (color, bias) in enumerate(zip(plots.COLORS, config.biases, strict=False)):

@@ -96,8 +96,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Risks against the bias, a panel for each variance of the others."""
     count = len(config.global_variances)
-    fig = plots.figure(figsize=(1.2 + 4.2 * count, 4.3))
-    panels = fig.subplots(1, count, sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(count, 4.2, 4.3, 1.2)
     for ax, v_g in zip(panels, config.global_variances, strict=True):
         own = [row for row in rows if row["global_variance"] == v_g]
         biases = [row["bias"] for row in own]

@@ -115,8 +115,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Errors against the weight, and against the spread."""
-    fig = plots.figure(figsize=(11, 4.4))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(11, 4.4))
     chosen = config.spreads if len(config.spreads) <= 5 else config.spreads[:7:2]
     for color, spread in zip(plots.COLORS, chosen, strict=False):
         theory = averaging.population_risk(config.weights, *config.clients, spread)

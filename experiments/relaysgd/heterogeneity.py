@@ -161,8 +161,7 @@ def _curves(config: Config, kept: dict[Any, Any]) -> Any:
 
 def _worst_clients(config: Config, rows: list[Row]) -> Any:
     """Worst-client accuracy of every method against alpha, one panel per momentum."""
-    fig = plots.figure(figsize=(5.2 * len(config.momenta), 4.6))
-    panels = fig.subplots(1, len(config.momenta), sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(len(config.momenta), 5.2, 4.6)
     for ax, momentum in zip(panels, config.momenta, strict=True):
         own = [row for row in rows if row["momentum"] == momentum]
         for name, topology in dict.fromkeys((row["algorithm"], row["topology"]) for row in own):

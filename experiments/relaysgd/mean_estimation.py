@@ -111,9 +111,9 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Error against the samples of a client, one panel for each method."""
-    fig = plots.figure(figsize=(9.5, 4.2))
+    fig, panels = plots.row(2, 4.75, 4.2)
     rounds = np.arange(1, config.rounds + 1)
-    for ax, name in zip(fig.subplots(1, 2, sharey=True), METHODS, strict=True):
+    for ax, name in zip(panels, METHODS, strict=True):
         for color, n in zip(plots.COLORS, config.ns, strict=False):
             ax.plot(rounds, context.kept[name, n], color=color, label=f"n = {n}")
             ax.plot(rounds, 1 / (n * rounds), color=color, ls=":", lw=1)

@@ -115,8 +115,7 @@ def _of(rows: list[Row], label: str) -> list[Row]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Steps against n, one panel for each heterogeneity."""
-    fig = plots.figure(figsize=(5 * len(config.zetas), 4.4))
-    panels = fig.subplots(1, len(config.zetas), sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(len(config.zetas), 5, 4.4)
     for ax, zeta2 in zip(panels, config.zetas, strict=True):
         for color, label in zip(plots.COLORS, published("fig2"), strict=False):
             own = [row for row in _of(rows, label) if row["zeta2"] == zeta2]

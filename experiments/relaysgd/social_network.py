@@ -127,8 +127,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Error against rounds and against messages; the network with a tree."""
-    fig = plots.figure(figsize=(12.5, 4.2))
-    left, right, network = fig.subplots(1, 3)
+    fig, (left, right, network) = plots.subplots(1, 3, figsize=(12.5, 4.2))
     colors = {"D-PSGD": plots.COLORS[1], "exact diffusion": plots.COLORS[2]}
     for (name, root), errors in context.kept.items():
         mean = np.exp(np.log(np.maximum(errors, 1e-16)).mean(0))

@@ -139,8 +139,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Error against rounds, one panel for each heterogeneity."""
-    fig = plots.figure(figsize=(4.2 * len(config.zetas), 3.8))
-    panels = fig.subplots(1, len(config.zetas), sharey=True, squeeze=False)[0]
+    fig, panels = plots.row(len(config.zetas), 4.2, 3.8)
     for i, (ax, zeta2) in enumerate(zip(panels, config.zetas, strict=True)):
         for color, (label, errors) in zip(plots.COLORS, context.kept.items(), strict=False):
             ax.plot(np.maximum(errors[i], 1e-14), color=color, label=label, lw=1.6)

@@ -28,8 +28,7 @@ class Config(_training.Config):
     # values of lambda_KD and of lambda_disc
     weights: tuple[NonNegative, ...] = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         if 0.0 not in self.weights or max(self.weights) == 0:
             raise ValueError(f"weights must contain 0 and positive numbers, got {self.weights}")
 
@@ -73,8 +72,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Gains as a map."""
     grid = 100 * np.array([row["gain"] for row in rows]).reshape(len(config.weights), -1)
-    fig = plots.figure(figsize=(6.2, 5.0))
-    ax = fig.subplots()
+    fig, ax = plots.subplots(figsize=(6.2, 5.0))
     bound = max(np.abs(grid).max(), 1e-9)
     image = ax.imshow(grid, origin="lower", cmap="RdBu_r", vmin=-bound, vmax=bound)
     for (i, j), value in np.ndenumerate(grid):

@@ -47,8 +47,7 @@ class Config(_training.Config):
     # share of messages that are lost, where some are
     loss: Probability = 0.2
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
         Bound(at_least=1, below=self.n / 2).check("byzantine", self.byzantine)
 
 

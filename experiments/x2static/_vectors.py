@@ -228,6 +228,6 @@ def draw_bars(ax: Any, rows: Sequence[Row]) -> list[str]:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Scores of all rows."""
-    fig = plots.figure(figsize=(9, 4.2))
-    draw_bars(fig.subplots(), rows)
+    fig, ax = plots.subplots(figsize=(9, 4.2))
+    draw_bars(ax, rows)
     context.save(fig, "scores")

@@ -119,8 +119,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
     """Scores of all methods on the whole text; scores of X2Static and ASE against its amount."""
-    fig = plots.figure(figsize=(12, 4.2))
-    left, right = fig.subplots(1, 2)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(12, 4.2))
     most = max(row["tokens"] for row in rows)
     sets = _vectors.draw_bars(left, [row for row in rows if row["tokens"] == most])
     left.set(title=f"{most:,} words of text")

@@ -11,6 +11,7 @@ import pytest
 
 import jcollab as jc
 from jcollab.training import Diverged, JsonLines, Replicas
+from jcollab.training.interrupts import interruptible
 
 KEY = jax.random.key(0)
 
@@ -74,7 +75,9 @@ def test_a_signal_ends_with_what_was_measured(number):
         return consensus(state)
 
     before = signal.getsignal(number)
-    result = fit(eval_every=2, evaluate=evaluate)
+    with interruptible() as around:  # work that the run is a part of stops with it
+        result = fit(eval_every=2, evaluate=evaluate)
+        assert around.is_set() and signal.getsignal(number) is before
     assert result.stopped == "interrupted" and result.state.step == 4
     assert result.log["loss"].shape == (4,)
     assert result.evaluations["round"].tolist() == [0, 2, 4]
