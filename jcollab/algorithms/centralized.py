@@ -34,7 +34,8 @@ def centralized(loss: Loss, optimizer: optax.GradientTransformation) -> Algorith
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the optimizer of the one model.
+        optimizer: the optimizer of the one model, which gets the extra arguments of
+            :mod:`jcollab.local.transforms`.
 
     Returns:
         An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
@@ -62,7 +63,7 @@ def centralized(loss: Loss, optimizer: optax.GradientTransformation) -> Algorith
         )(*given)
         grads, metrics = mean_over_clients(grads), mean_over_clients(metrics)
         value_fn = mean_loss(objective, *given)
-        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn)
+        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn, state.step)
         return State(Carried(model_state), shared, state.step + 1), metrics
 
     return Algorithm(init, update)
@@ -74,11 +75,19 @@ def server_step(
     grads: PyTree,
     value: Array,
     value_fn: Callable[[PyTree], Array],
+    step: Array,
 ) -> SharedModel:
     """One step of the one model with the clients' mean gradient."""
     params, opt_state = shared
     updates, opt_state = optimizer_update(
-        optimizer, grads, opt_state, params, value=value, value_fn=value_fn, anchor=params
+        optimizer,
+        grads,
+        opt_state,
+        params,
+        value=value,
+        value_fn=value_fn,
+        anchor=params,
+        step=step,
     )
     return SharedModel(optax.apply_updates(params, updates), opt_state)
 

@@ -48,16 +48,16 @@ def local_step(
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
 
     Returns:
-        ``step(clients, batch, key) -> Stepped``; ``clients`` has the fields ``params``,
-        ``model_state`` and ``opt_state``.
+        ``take(clients, batch, key, step) -> Stepped``; ``clients`` has the fields ``params``,
+        ``model_state`` and ``opt_state``, and ``step`` is the round.
 
     Raises:
-        ValueError: in ``step``, if a mask has another length than n or is False everywhere, or an
+        ValueError: in ``take``, if a mask has another length than n or is False everywhere, or an
             honest client is no learner.
     """
-    take = step_of(lift(loss), optimizer)
+    take_one = step_of(lift(loss), optimizer)
 
-    def step(clients: Any, batch: PyTree, key: Array) -> Stepped:
+    def take(clients: Any, batch: PyTree, key: Array, step: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
         rows = checks.members(learners, n, "learners")
         reporting = rows if honest is None else checks.members(honest, n, "honest")
@@ -65,14 +65,21 @@ def local_step(
             raise ValueError(f"honest must be among the learners, but {sorted(idle)} are not")
 
         def local(
-            params: PyTree, model_state: PyTree, opt_state: PyTree, batch: PyTree, key: Array
+            params: PyTree,
+            model_state: PyTree,
+            opt_state: PyTree,
+            batch: PyTree,
+            key: Array,
+            step: Array,
         ) -> tuple:
-            own = take(params, model_state, opt_state, batch, key, anchor=params)
+            own = take_one(params, model_state, opt_state, batch, key, anchor=params, step=step)
             return finish(params, own.updates), own.model_state, own.opt_state, own.metrics
 
-        each = layout.per_client(local, only=None if len(rows) == n else rows)
-        keys = layout.client_keys(key, n)
-        *fresh, metrics = each(clients.params, clients.model_state, clients.opt_state, batch, keys)
+        each = layout.per_client(
+            local, in_axes=(0,) * 5 + (None,), only=None if len(rows) == n else rows
+        )
+        given = (clients.params, clients.model_state, clients.opt_state, batch)
+        *fresh, metrics = each(*given, layout.client_keys(key, n), step)
         if len(rows) < n:
             still = optax.tree.zeros_like(clients.params)
             old = [jax.vmap(finish)(clients.params, still), clients.model_state, clients.opt_state]
@@ -83,7 +90,7 @@ def local_step(
         value, model_state, opt_state = fresh
         return Stepped(value, model_state, opt_state, mean_over_clients(metrics))
 
-    return step
+    return take
 
 
 class OneStep(NamedTuple):
@@ -114,11 +121,12 @@ def step_of(
         optimizer: local optimizer, see :func:`optimizer_update`.
 
     Returns:
-        ``step(params, model_state, opt_state, batch, key, *, anchor, correction=None) -> OneStep``.
+        ``take(params, model_state, opt_state, batch, key, *, anchor, step, correction=None)``,
+        which returns a OneStep; ``step`` is the round.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
-    def step(
+    def take(
         params: PyTree,
         model_state: PyTree,
         opt_state: PyTree,
@@ -126,6 +134,7 @@ def step_of(
         key: Array,
         *,
         anchor: PyTree,
+        step: Array,
         correction: PyTree = None,
     ) -> OneStep:
         (value, (fresh, metrics)), grads = differentiate(params, model_state, batch, key)
@@ -137,11 +146,12 @@ def step_of(
             value=value,
             value_fn=lambda params: objective(params, model_state, batch, key)[0],
             anchor=anchor,
+            step=step,
             correction=correction,
         )
         return OneStep(updates, fresh, opt_state, grads, {"loss": value, **metrics})
 
-    return step
+    return take
 
 
 def optimizer_update(
@@ -153,12 +163,16 @@ def optimizer_update(
     value: Array,
     value_fn: Callable[[PyTree], Array],
     anchor: PyTree,
+    step: Array,
     correction: PyTree = None,
+    delay: Any = None,
 ) -> tuple[PyTree, PyTree]:
     """``optimizer.update`` with the extra arguments that every builder passes.
 
-    An optimizer that does not use an argument costs nothing for it: ``value_fn`` is traced only
-    where it is called.
+    They are those of optax (``value``, ``grad``, ``value_fn``, and its other names ``obj_fn`` and
+    ``grad_fn``) and of this library (``anchor``, ``step``, ``correction``, ``delay``). An optimizer
+    that does not use an argument costs nothing for it: functions are traced only where they are
+    called.
 
     Args:
         optimizer: any optax transform; one without extra arguments gets none.
@@ -169,27 +183,52 @@ def optimizer_update(
         value_fn: the loss of other parameters, on the same batch and with the same random key.
         anchor: the model that the round began with: that of the server, or without a server the
             client's own.
+        step: the communication round, int ``[]``.
         correction: of the gradients, see :mod:`jcollab.local.methods`; None where there is none.
+        delay: of the gradients, at an asynchronous server; None elsewhere.
 
     Returns:
         The updates and the new state.
+
+    Raises:
+        TypeError: if the optimizer takes some extra arguments, but not all.
     """
 
     # the line searches of optax pass extra arguments that they do not use on to the function
-    def loss_at(params: PyTree, anchor: PyTree = None, correction: PyTree = None) -> Array:
-        del anchor, correction
+    def loss_at(
+        params: PyTree,
+        *,
+        obj_fn: Any = None,
+        grad_fn: Any = None,
+        anchor: PyTree = None,
+        step: Any = None,
+        correction: PyTree = None,
+        delay: Any = None,
+    ) -> Array:
+        del obj_fn, grad_fn, anchor, step, correction, delay
         return value_fn(params)
 
-    return optax.with_extra_args_support(optimizer).update(
-        grads,
-        opt_state,
-        params,
-        value=value,
-        grad=grads,
-        value_fn=loss_at,
-        anchor=anchor,
-        correction=correction,
-    )
+    try:
+        return optax.with_extra_args_support(optimizer).update(
+            grads,
+            opt_state,
+            params,
+            value=value,
+            grad=grads,
+            value_fn=loss_at,
+            obj_fn=loss_at,
+            grad_fn=lambda params, i: jax.grad(value_fn)(params),
+            anchor=anchor,
+            step=step,
+            correction=correction,
+            delay=delay,
+        )
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise TypeError(
+            f"optimizer must take every extra argument (**extra_args), got one whose {error}"
+        ) from error
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:

@@ -21,10 +21,11 @@ from jcollab.local.methods import (
     fedprox,
     scaffold,
 )
-from jcollab.local.transforms import control_variate, proximal
+from jcollab.local.transforms import by_round, control_variate, proximal
 
 __all__ = [
     "ClientMethod",
+    "by_round",
     "combine",
     "control_variate",
     "coordinate_delays",

@@ -1,25 +1,72 @@
-"""Optax transforms that use what the server sends: its model, and a correction of the gradient.
+"""Optax transforms that use what they get from the round: its number, model and correction.
 
-They belong into an ``optax.chain`` before the optimizer, and use two extra arguments of ``update``:
+Builders pass extra arguments to the ``update`` of every optimizer, of clients and of servers:
 
+    value        the loss at the parameters, before the step
+    grad         its gradient
+    value_fn     the loss as a function of the parameters, on the same batch and with the same key;
+                 also ``obj_fn``, and its gradient ``grad_fn(params, i)``
+    step         the communication round, int32 ``[]``, the same for all local steps of a round
     anchor       the model that the round began with, x: that of the server, or without a server
-                 the client's own; every builder passes it
-    correction   what is added to the gradients, see :mod:`jcollab.local.methods`; passed by
-                 :func:`jcollab.federated`
+                 the client's own
+    correction   what is added to the gradients, see :mod:`jcollab.local.methods`; from
+                 :func:`jcollab.federated` alone
+    delay        server steps since the gradient's model; from
+                 :func:`jcollab.algorithms.asynchronous` to its server's optimizer alone
 
-Every builder also passes those that optax itself uses: ``value``, ``grad`` and ``value_fn``.
+The optimizer of a federated server gets the clients' mean update as ``grad`` (with the opposite
+sign), and losses of the clients' first local steps, at the server's model, as ``value``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jcollab import checks
 
 PyTree = Any
+
+
+def by_round(
+    build: Callable[[jax.Array], optax.GradientTransformation],
+) -> optax.GradientTransformationExtraArgs:
+    """An optimizer whose numbers depend on the communication round t: ``u = build(t).update(g)``.
+
+    The schedules of optax count the steps of one optimizer, which starts afresh in every federated
+    round, or stands still while its client is not sampled. Here every local step of every client in
+    round t has the numbers of round t, whether states of optimizers are kept or not.
+
+    Args:
+        build: ``build(t) -> optimizer`` for rounds t = 0, 1, ..., int ``[]``, which is traced. The
+            state of the optimizer must have the same form in every round.
+
+    Raises:
+        TypeError: if ``build`` is not callable.
+        ValueError: in ``update``, without ``step``, which every builder passes.
+
+    Example:
+        >>> rate = optax.exponential_decay(0.1, transition_steps=10, decay_rate=0.5)
+        >>> optimizer = jc.local.by_round(lambda t: optax.sgd(rate(t), momentum=0.9))
+    """
+    checks.functions(build=build)
+
+    def update(
+        updates: PyTree, state: Any, params: PyTree = None, *, step: Any = None, **extra: Any
+    ) -> tuple[PyTree, Any]:
+        if step is None:
+            raise ValueError("step must be given to by_round: update(..., step=t), got None")
+        # under x64, schedules of an int32 would be computed in float32
+        optimizer = optax.with_extra_args_support(build(jnp.asarray(step, int)))
+        return optimizer.update(updates, state, params, step=step, **extra)
+
+    return optax.GradientTransformationExtraArgs(
+        lambda params: build(jnp.asarray(0)).init(params), update
+    )
 
 
 def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:

@@ -1,4 +1,4 @@
-"""Extra arguments of local optimizers: value, grad, value_fn and anchor, in every builder."""
+"""Extra arguments of optimizers: value, grad, value_fn, anchor and step, in every builder."""
 
 import jax
 import jax.numpy as jnp
@@ -128,11 +128,13 @@ def recording():
     def init(params):
         like = jax.tree.map(jnp.zeros_like, params)
         number = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
-        return {"value": number, "again": number} | dict.fromkeys(("grad", "slope", "anchor"), like)
+        numbers = {"value": number, "again": number, "step": jnp.int32(0)}
+        return numbers | dict.fromkeys(("grad", "slope", "anchor"), like)
 
-    def update(updates, state, params, *, value, grad, value_fn, anchor, **_):
+    def update(updates, state, params, *, value, grad, value_fn, anchor, step, **_):
         again, slope = jax.value_and_grad(value_fn)(params)
         got = {"value": value, "again": again, "grad": grad, "slope": slope, "anchor": anchor}
+        got |= {"step": step}
         return jax.tree.map(lambda g: -0.1 * g, updates), got
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -179,6 +181,16 @@ BUILDERS = {
         None,
         COMMON,
     ),
+    "federated, server": (
+        lambda o: jc.federated(quadratic, optax.sgd(1.0), server_optimizer=o),
+        "shared",
+        BEFORE,
+    ),
+    "asynchronous": (
+        lambda o: jc.algorithms.asynchronous(quadratic, o, np.array([1, 0])),
+        "shared",
+        BEFORE,
+    ),
     "APFL": (lambda o: jc.algorithms.apfl(quadratic, o, jc.all_reduce()), None, BEFORE),
     "APFL, local": (
         lambda o: jc.algorithms.apfl(quadratic, o, jc.all_reduce(), weight=0.3),
@@ -218,20 +230,20 @@ def round_of(name, algorithm, state):
         batch = {k: jnp.stack([v] * 2, 1) for k, v in batch.items()}
     if name == "representation sharing":
         batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * N), TARGETS)
-    if name == "federated":
+    if name.startswith("federated"):
         batch = jc.data.full_batch(batch)
-    return algorithm.update(state, batch, KEY)[0]
+    return jax.jit(algorithm.update)(state, batch, KEY)[0]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_builder_passes_value_gradient_function_and_anchor(name, x64):
+def test_every_builder_passes_value_gradient_function_anchor_and_step(name, x64):
     """The value and the gradient are those of value_fn, and the anchor is the round's model."""
     build, where, anchor = BUILDERS[name]
     algorithm = build(recording())
     params, _ = problem()
     before = algorithm.init(jnp.asarray(params))
-    if name == "D-BAT":  # the second member, which disagrees with the first
-        before = before._replace(step=jnp.int32(1))
+    # the second round, in which D-BAT's second member disagrees with the first
+    before = before._replace(step=jnp.int32(1))
     after = round_of(name, algorithm, before)
     if where == "shared":
         got, model = after.shared.opt_state, before.shared.params
@@ -241,6 +253,7 @@ def test_every_builder_passes_value_gradient_function_and_anchor(name, x64):
         model = jnp.broadcast_to(model, params.shape)
     if name == "D-BAT":
         got, model = jax.tree.map(lambda leaf: leaf[1], (got, model))
+    assert (np.asarray(got["step"]) == 1).all()
     assert np.abs(got["grad"]).min() > 0 and (np.asarray(got["value"]) != 0).all()
     np.testing.assert_allclose(got["value"], got["again"], rtol=1e-12)
     np.testing.assert_allclose(got["grad"], got["slope"], rtol=1e-9, atol=1e-12)

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jcollab as jc
@@ -142,6 +143,8 @@ def test_bad_input_is_named():
             jnp.ones((5, 4)), jnp.ones((3, 3)), jnp.arange(3), jnp.ones((2, 3), int)
         )
     loss, rows = objectives.x2static_loss(), lambda batch: {"other": batch}
+    with pytest.raises(TypeError, match="optimizer must be a RowOptimizer.*, got GradientTransf"):
+        jc.algorithms.sparse_decentralized(loss, rows, optax.sgd(0.1))
     algorithm = jc.algorithms.sparse_decentralized(loss, rows, row_sparse.sgd(1))
     with pytest.raises(TypeError, match="params must be a dictionary of tables, got ArrayImpl"):
         algorithm.init(jnp.ones((1, 2, 3)))

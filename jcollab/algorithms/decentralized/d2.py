@@ -60,7 +60,7 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    step = local_step(loss, optimizer)
+    take = local_step(loss, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
@@ -73,7 +73,7 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
-        stepped = step(clients, batch, local_key)
+        stepped = take(clients, batch, local_key, state.step)
         shared = optax.tree.add(clients.params, stepped.value, clients.correction)
         shared = optax.tree.cast_like(shared, clients.params)
         params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))

@@ -36,8 +36,8 @@ def decentralized(
     Args:
         loss: ``loss(params, batch, key) -> value`` or ``-> (value, metrics)`` of ONE client; of a
             model with state, ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
-        optimizer: local optimizer. Optax transforms with extra arguments get ``value``, ``grad``,
-            ``value_fn`` and ``anchor``, the client's own model before the step.
+        optimizer: local optimizer, which gets the extra arguments of
+            :mod:`jcollab.local.transforms`.
         mixer: how what is shared is combined.
         mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
             their updates only.
@@ -66,7 +66,7 @@ def decentralized(
     def share(params: PyTree, updates: PyTree) -> PyTree:
         return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)
 
-    step = local_step(loss, optimizer, share, learners=learners, honest=honest)
+    take = local_step(loss, optimizer, share, learners=learners, honest=honest)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -77,7 +77,7 @@ def decentralized(
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
-        stepped = step(clients, batch, local_key)
+        stepped = take(clients, batch, local_key, state.step)
         shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
         params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
         if mixing_weight < 1:

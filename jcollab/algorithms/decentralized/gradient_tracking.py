@@ -37,7 +37,7 @@ def gradient_tracking(
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    step = local_step(loss, optimizer)
+    take = local_step(loss, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
@@ -49,7 +49,7 @@ def gradient_tracking(
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key, correction_key = jax.random.split(key, 3)
-        stepped = step(clients, batch, local_key)
+        stepped = take(clients, batch, local_key, state.step)
         of_params, of_correction = clients.mixer
         moved = optax.apply_updates(clients.correction, stepped.value)
         context = Round(mix_key, state.step, batch)

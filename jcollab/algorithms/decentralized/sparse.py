@@ -78,7 +78,9 @@ def sparse_decentralized(
     Source: of X2Static, Gupta and Jaggi 2021, arXiv 2106.04302.
     """
     checks.functions(rows=rows)
-    checks.parts(optimizer=optimizer)
+    if not isinstance(optimizer, RowOptimizer):  # one of optax would take the step for parameters
+        kind = type(optimizer).__name__
+        raise TypeError(f"optimizer must be a RowOptimizer (jcollab.local.row_sparse), got {kind}")
     objective = lift(loss)
     mix = identity() if mixer is None else mixer
 

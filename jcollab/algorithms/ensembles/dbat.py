@@ -150,7 +150,7 @@ def dbat(
 
         objective = _against(task, full_train, x, frozen(x), before, alpha, anchor, epsilon)
         take = step_of(objective, optimizer)
-        stepped = take(params, model_state, opt_state, batch, mine, anchor=params)
+        stepped = take(params, model_state, opt_state, batch, mine, anchor=params, step=state.step)
         new = (
             optax.apply_updates(params, stepped.updates),
             stepped.model_state,
@@ -243,19 +243,21 @@ def collaborative_dbat(
             x: PyTree,
             public_logits: Array,
             agreement_weight: Array,
+            step: Array,
         ) -> tuple:
             objective = _against(
                 task, full_train, x, public_logits, weights, agreement_weight, anchor, epsilon
             )
             take = step_of(objective, optimizer)
-            own = take(params, model_state, opt_state, batch, key, anchor=params)
+            own = take(params, model_state, opt_state, batch, key, anchor=params, step=step)
             params = optax.apply_updates(params, own.updates)
             return params, own.model_state, own.opt_state, own.metrics
 
         keys = layout.client_keys(jax.random.split(key)[0], n)
-        each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 3)
+        each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 4)
+        own = (params, model_state, opt_state, batch, keys, weights)
         models, carried, opt_states, metrics = each(
-            params, model_state, opt_state, batch, keys, weights, x, public_logits, agreement_weight
+            *own, x, public_logits, agreement_weight, state.step
         )
         metrics = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), metrics)
         after = Clients(models, carried, opt_states, ())

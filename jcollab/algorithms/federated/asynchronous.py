@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, step_of
+from jcollab.algorithms.local_step import gradient_of, optimizer_update, step_of
 from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift, replicate
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
@@ -71,7 +71,8 @@ def asynchronous(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the server's. It gets the extra argument ``delay``, the mean over the updates of
+        optimizer: the server's. Beside the extra arguments of :func:`jcollab.decentralized`, whose
+            ``value`` is the loss that is reported, it gets ``delay``, the mean over the updates of
             a step, for :func:`jcollab.local.scale_by_delay`.
         arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
             ``[T]``. It becomes part of the state and starts over after T rounds; may be traced.
@@ -103,8 +104,8 @@ def asynchronous(
     if weigh is not None:
         checks.functions(weigh=weigh)
     schedule = _schedule(arrivals)
-    work = _work(lift(loss), local_optimizer)
-    server = optax.with_extra_args_support(optimizer)
+    objective = lift(loss)
+    work = _work(objective, local_optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
@@ -113,7 +114,7 @@ def asynchronous(
         models = replicate(model, n)
         buffer = () if buffer_size == 1 else optax.tree.zeros_like(model)
         none = jnp.int32(0)
-        shared = Server(model, server.init(model), buffer, none, jnp.zeros(()), none, schedule)
+        shared = Server(model, optimizer.init(model), buffer, none, jnp.zeros(()), none, schedule)
         return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -131,12 +132,22 @@ def asynchronous(
         )
         own = jax.tree.map(lambda leaf: leaf[i if given == n else 0], batch)
 
-        handed, new_model_state, metrics = work(model, model_state, own, jax.random.fold_in(key, i))
+        own_key = jax.random.fold_in(key, i)
+        handed, new_model_state, metrics = work(model, model_state, own, own_key, state.step)
         delay = shared.version - fetched.since[i]
         if weigh is not None:
             factor = weigh(delay)
             handed = optax.tree.cast_like(optax.tree.scale(factor, handed), handed)
-        received = _receive(server, buffer_size, shared, handed, delay)
+
+        def loss_at(params: PyTree) -> Array:
+            batch, key = own, own_key
+            if local_optimizer is not None:  # of the last local step
+                keys = _step_keys(own_key, own)
+                batch, key = jax.tree.map(lambda leaf: leaf[-1], (own, keys))
+            return objective(params, model_state, batch, key)[0]
+
+        extra = {"value": metrics["loss"], "value_fn": loss_at, "step": state.step}
+        received = _receive(optimizer, buffer_size, shared, handed, delay, extra)
         shared = optax.tree.where(came, received, shared)
 
         def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
@@ -158,21 +169,22 @@ def asynchronous(
 def _work(
     objective: Objective, local_optimizer: optax.GradientTransformation | None
 ) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
-    """``work(model, model_state, batch, key)``: what a client hands in, model_state, metrics."""
+    """``work(model, model_state, batch, key, step)``: what is handed in, model_state, metrics."""
     if local_optimizer is None:
-        return gradient_of(objective)
+        gradient = gradient_of(objective)
+        return lambda model, model_state, batch, key, step: gradient(model, model_state, batch, key)
     take = step_of(objective, local_optimizer)
 
     def work(
-        model: PyTree, model_state: PyTree, batch: PyTree, key: Array
+        model: PyTree, model_state: PyTree, batch: PyTree, key: Array, step: Array
     ) -> tuple[PyTree, PyTree, Metrics]:
         def local(carry: tuple, given: tuple) -> tuple[tuple, Metrics]:
             params, model_state, opt_state = carry
-            own = take(params, model_state, opt_state, *given, anchor=model)
+            own = take(params, model_state, opt_state, *given, anchor=model, step=step)
             params = optax.apply_updates(params, own.updates)
             return (params, own.model_state, own.opt_state), own.metrics
 
-        keys = jax.random.split(key, layout.num_clients(batch, "batch of a client"))
+        keys = _step_keys(key, batch)
         begin = (model, model_state, local_optimizer.init(model))
         (end, model_state, _), metrics = jax.lax.scan(local, begin, (batch, keys))
         last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
@@ -181,12 +193,17 @@ def _work(
     return work
 
 
+def _step_keys(key: Array, batch: PyTree) -> Array:
+    return jax.random.split(key, layout.num_clients(batch, "batch of a client"))
+
+
 def _receive(
-    optimizer: optax.GradientTransformationExtraArgs,
+    optimizer: optax.GradientTransformation,
     buffer_size: int,
     shared: Server,
     handed: PyTree,
     delay: Array,
+    extra: dict[str, Any],
 ) -> Server:
     """The server after an update arrives, with a step where the buffer is full."""
     waiting, delays = shared.waiting + 1, shared.delays + delay
@@ -194,10 +211,11 @@ def _receive(
     if buffer_size > 1:
         buffer = optax.tree.add(buffer, handed)
         mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
-    updates, opt_state = optimizer.update(
-        mean, shared.opt_state, shared.params, delay=delays / buffer_size
+    old, mean_delay = shared.params, delays / buffer_size
+    updates, opt_state = optimizer_update(
+        optimizer, mean, shared.opt_state, old, anchor=old, delay=mean_delay, **extra
     )
-    params = optax.apply_updates(shared.params, updates)
+    params = optax.apply_updates(old, updates)
     empty, none, nothing = optax.tree.zeros_like((buffer, waiting, delays))
     version, schedule = shared.version + 1, shared.arrivals
     stepped = Server(params, opt_state, empty, none, nothing, version, schedule)

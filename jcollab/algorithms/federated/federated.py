@@ -61,10 +61,11 @@ def federated(
     Args:
         loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
             ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
-        optimizer: local optimizer; starts afresh in every round unless ``keep_opt_state``. Optax
-            transforms with extra arguments get ``value``, ``grad`` and ``value_fn`` of the loss
-            alone, and ``anchor``, the server's model.
-        server_optimizer: what the server does with the mean update, as a gradient.
+        optimizer: local optimizer; starts afresh in every round unless ``keep_opt_state``. It gets
+            the extra arguments of :mod:`jcollab.local.transforms`. For rates that depend on the
+            round, see :func:`jcollab.local.by_round`.
+        server_optimizer: what the server does with the mean update, as a gradient; it gets the
+            same extra arguments.
         num_sampled: m, clients in a round, drawn uniformly without replacement; None for all.
         local_steps: H >= 1.
         method: how clients and server correct the local steps, see :mod:`jcollab.local.methods`;

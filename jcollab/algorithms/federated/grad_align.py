@@ -76,7 +76,7 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
             )
         metrics = mean_over_clients(metrics)
         value_fn = mean_loss(objective, state.clients.model_state, batch, keys)
-        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn)
+        shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn, state.step)
         metrics = metrics | {"gradient_variance": _spread(own, mean)}
         return State(Carried(model_state), shared, state.step + 1), metrics
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, step_of
+from jcollab.algorithms.local_step import gradient_of, optimizer_update, step_of
 from jcollab.core import (
     Array,
     Channel,
@@ -99,6 +99,7 @@ class RoundSums(NamedTuple):
         moved: sum of changes of what clients keep.
         metrics: sums of metrics of honest clients.
         honest: sum of weights of honest clients.
+        value: sum of the losses where clients start.
         participants: number of clients that finish the round.
     """
 
@@ -108,6 +109,7 @@ class RoundSums(NamedTuple):
     moved: PyTree
     metrics: Metrics
     honest: Array
+    value: Array
     participants: Array
 
 
@@ -134,13 +136,15 @@ def one_round(settings: Settings) -> CohortRound:
         if settings.method.probes:
             g, mean = _gradients(settings, shared.params, batch, clients, weights, keys)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(shared.params))
+        given = clients
         sums, (clients, updates) = layout.client_sum(
             functools.partial(_one_client, settings, batch),
             settings.chunk,
-            in_axes=(None, None, None, 0, 0, 0, 0, 0, 0),
+            in_axes=(None,) * 4 + (0,) * 6,
             bytes_each=4 * size,
             keep=True,
-        )(shared, batch.common, mean, clients, batch.own, g, keys, weights, honest)
+        )(shared, batch.common, mean, step, clients, batch.own, g, keys, weights, honest)
+        value_fn = _loss_at(settings, batch, given, weights, keys)
         rule_state = shared.rule
         if settings.stacks:
             context = Round(server_key, step)
@@ -149,7 +153,8 @@ def one_round(settings: Settings) -> CohortRound:
             )
         else:
             update = jax.tree.map(lambda leaf: leaf / _positive(sums.weight), sums.update)
-        fresh = _server_step(settings, shared, update, sums)._replace(rule=rule_state)
+        fresh = _server_step(settings, shared, update, sums, value_fn, step)
+        fresh = fresh._replace(rule=rule_state)
         # where no client takes part, nothing changes at the server either
         fresh = jax.tree.map(lambda a, b: jnp.where(sums.weight > 0, a, b), fresh, shared)
         metrics = jax.tree.map(lambda leaf: leaf / sums.honest, sums.metrics)
@@ -194,12 +199,35 @@ def _gradients(
     return g, jax.tree.map(lambda leaf: leaf / _positive(weights.sum()), total)
 
 
+def _loss_at(
+    settings: Settings, batch: LocalRows, clients: FederatedClients, weights: Array, keys: Array
+) -> Callable[[PyTree], Array]:
+    """The clients' mean loss on the batches of their first steps, as a function of one model."""
+
+    def loss(
+        x: PyTree, common: PyTree, weight: Array, row: FederatedClients, own: PyTree, key: Array
+    ) -> Array:
+        pick_key, loss_key = jax.random.split(key)
+        data = batch.pick(own, common, pick_key, jnp.int32(0))
+        loss_key = jax.random.fold_in(loss_key, 0)
+        return weight * settings.objective(x, row.model_state, data, loss_key)[0]
+
+    each = layout.client_sum(loss, settings.chunk, in_axes=(None, None, 0, 0, 0, 0))
+
+    def mean(x: PyTree) -> Array:
+        total = each(x, batch.common, weights, clients, batch.own, keys)
+        return total / _positive(weights.sum())
+
+    return mean
+
+
 def _one_client(
     settings: Settings,
     batch: LocalRows,
     shared: Server,
     common: PyTree,
     mean: PyTree,
+    step: Array,
     row: FederatedClients,
     own: PyTree,
     g: PyTree,
@@ -211,8 +239,9 @@ def _one_client(
     x, method = shared.params, settings.method
     y, correction = method.start(x, row.memory, shared.memory, g, mean)
     pick_key, loss_key = jax.random.split(key)
-    y, model_state, opt_state, slope, metrics = _local_run(
-        settings, x, y, correction, row, lambda k: batch.pick(own, common, pick_key, k), loss_key
+    pick = lambda k: batch.pick(own, common, pick_key, k)  # noqa: E731
+    y, model_state, opt_state, slope, metrics, value = _local_run(
+        settings, x, y, correction, row, pick, loss_key, step
     )
     update = jax.tree.map(lambda a, b: widen(a) - widen(b), y, x)
     memory = method.finish(row.memory, update, slope)
@@ -229,6 +258,7 @@ def _one_client(
         moved,
         jax.tree.map(lambda leaf: weight * honest * leaf, metrics),
         weight * honest,
+        weight * value,
         (weight > 0).astype(jnp.float32),
     )
     fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
@@ -265,7 +295,14 @@ def _through_rule(
     return update, rule_state, clients._replace(channel=channel_state)
 
 
-def _server_step(settings: Settings, shared: Server, update: PyTree, sums: RoundSums) -> Server:
+def _server_step(
+    settings: Settings,
+    shared: Server,
+    update: PyTree,
+    sums: RoundSums,
+    value_fn: Callable[[PyTree], Array],
+    step: Array,
+) -> Server:
     """One step of the server optimizer with the mean update as its gradient."""
     x, method = shared.params, settings.method
     if method.length is not None:
@@ -274,7 +311,16 @@ def _server_step(settings: Settings, shared: Server, update: PyTree, sums: Round
     moved = jax.tree.map(lambda leaf: leaf / shared.total, sums.moved)
     update, memory = method.serve(update, shared.memory, moved)
     grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
-    steps, opt_state = settings.server_optimizer.update(grads, shared.opt_state, x)
+    steps, opt_state = optimizer_update(
+        settings.server_optimizer,
+        grads,
+        shared.opt_state,
+        x,
+        value=sums.value / _positive(sums.weight),
+        value_fn=value_fn,
+        anchor=x,
+        step=step,
+    )
     params = optax.apply_updates(x, steps)
     return shared._replace(params=params, opt_state=opt_state, memory=memory)
 
@@ -287,11 +333,12 @@ def _local_run(
     row: FederatedClients,
     pick: Callable[[Array], PyTree],
     key: Array,
+    round_: Array,
 ) -> tuple:
     """The local steps of one client.
 
     Returns the model, model_state, the state of the optimizer (where it is kept), the mean of the
-    local gradients, and the means of the metrics over the steps that were taken.
+    local gradients, the means of the metrics over the steps that were taken, and the first loss.
     """
     take, optimizer = step_of(settings.objective, settings.optimizer), settings.optimizer
     most = settings.local_steps
@@ -306,6 +353,7 @@ def _local_run(
             pick(k),
             jax.random.fold_in(key, k),
             anchor=x,
+            step=round_,
             correction=correction,
         )
         slope, metrics = optax.tree.add(slope, own.grads), own.metrics
@@ -323,8 +371,9 @@ def _local_run(
     )
     steps = _steps_of(row, settings)
     slope = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), slope)
+    value = metrics["loss"][0]
     metrics = jax.tree.map(lambda leaf: leaf.sum(0) / steps, metrics)
-    return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics
+    return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics, value
 
 
 def _steps_of(row: FederatedClients, settings: Settings) -> Array:

@@ -104,25 +104,23 @@ def apfl(
         )
         return State(clients, (), jnp.int32(0))
 
-    def local_steps(clients: Interpolated, batch: PyTree, key: Array) -> tuple:
+    def local_steps(clients: Interpolated, batch: PyTree, key: Array, step: Array) -> tuple:
         """One client's steps on both models; the mixer comes after."""
         local, common, a = clients.local, clients.common, clients.weight
-        stepped = take(common, clients.model_state, clients.opt_state, batch, key, anchor=common)
-        at_personal, model_state, metrics = gradient(
-            _blend(local, common, a), clients.model_state, batch, key
+        stepped = take(
+            common, clients.model_state, clients.opt_state, batch, key, anchor=common, step=step
         )
-
-        def personal_loss(local: PyTree) -> Array:
-            return objective(_blend(local, common, a), clients.model_state, batch, key)[0]
-
+        given = (clients.model_state, batch, key)
+        at_personal, model_state, metrics = gradient(_blend(local, common, a), *given)
         updates, local_state = optimizer_update(
             optimizer,
             optax.tree.cast_like(optax.tree.scale(1 - a, at_personal), at_personal),
             clients.local_opt_state,
             local,
             value=metrics["loss"],
-            value_fn=personal_loss,
+            value_fn=lambda local: objective(_blend(local, common, a), *given)[0],
             anchor=local,
+            step=step,
         )
         products = optax.tree.mul(at_personal, optax.tree.sub(common, local))
         slope = optax.tree.sum(optax.tree.cast(products, a.dtype))
@@ -142,7 +140,8 @@ def apfl(
         local_key, mix_key = jax.random.split(key)
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
-        clients, metrics = layout.per_client(local_steps)(clients, batch, keys)
+        each = layout.per_client(local_steps, in_axes=(0, 0, 0, None))
+        clients, metrics = each(clients, batch, keys, state.step)
         common, mixer_state = mixer.update(
             clients.common, mixer_state, Round(mix_key, state.step, batch)
         )

@@ -99,6 +99,7 @@ def ditto(
         center: PyTree,
         row: PyTree,
         common: PyTree,
+        step: Array,
         key: Array,
     ) -> tuple:
         pick_key, step_key = jax.random.split(key)
@@ -108,7 +109,7 @@ def ditto(
             params, model_state, opt_state = carry
             batch = pick(row, common, pick_key, k)
             key = jax.random.fold_in(step_key, k)
-            own = take(params, model_state, opt_state, batch, key, anchor=center)
+            own = take(params, model_state, opt_state, batch, key, anchor=center, step=step)
             params = optax.apply_updates(params, own.updates)
             return (params, own.model_state, own.opt_state), own.metrics
 
@@ -130,7 +131,7 @@ def ditto(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
         (params, model_state, opt_state), metrics = layout.per_client(
-            functools.partial(local, drawn.pick), in_axes=(0, 0, 0, 0, 0, None, 0)
+            functools.partial(local, drawn.pick), in_axes=(0, 0, 0, 0, 0, None, None, 0)
         )(
             clients.params,
             clients.model_state,
@@ -138,6 +139,7 @@ def ditto(
             center,
             drawn.own,
             drawn.common,
+            state.step,
             layout.client_keys(local_key, n),
         )
         log = {f"common_{name}": value for name, value in common_log.items()}

@@ -72,8 +72,9 @@ def epochs(
         count: number of passes.
 
     Returns:
-        ``train(params, model_state, opt_state, own, common, key)``, whose results are new values of
-        the first three and metrics: means over all examples of all passes, the loss as ``"loss"``.
+        ``train(params, model_state, opt_state, own, common, key, round_)``, whose results are new
+        values of the first three and metrics: means over all examples of all passes, the loss as
+        ``"loss"``.
     """
     width = size if batch_size is None else min(batch_size, size)
     steps = -(-size // width)
@@ -85,6 +86,7 @@ def epochs(
         own: PyTree,
         common: PyTree,
         key: Array,
+        round_: Array,
     ) -> tuple[PyTree, PyTree, PyTree, Metrics]:
         anchor = params
         # examples that count come first, so that only a client's last batches are not full
@@ -123,6 +125,7 @@ def epochs(
                 value=value,
                 value_fn=lambda params: mean(params)[0],
                 anchor=anchor,
+                step=round_,
             )
             new = optax.apply_updates(params, updates), carried, new_state
             if common:  # clients with fewer examples have fewer steps

@@ -115,7 +115,9 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
     keys, gots = split(layout.client_keys(local_key, n), kinds), split(got, kinds)
     columns = (params, model_states, opt_states, owned, gots, keys)
     parts = [
-        layout.per_client(_learn(settings, kind, size), in_axes=(0,) * 6 + (None,))(*args, common)
+        layout.per_client(_learn(settings, kind, size), in_axes=(0,) * 6 + (None, None))(
+            *args, common, state.step
+        )
         for kind, *args in zip(kinds, *columns, strict=True)
     ]
     metrics = join([metrics for *_, metrics in parts])
@@ -220,6 +222,7 @@ def _learn(settings: Settings, kind: Group, size: int) -> Callable:
         got: Received,
         key: Array,
         common: PyTree,
+        round_: Array,
     ) -> tuple:
         def step_loss(params: PyTree, model_state: PyTree, x: Array, y: Array, key: Array) -> tuple:
             features, model_state = look(params, model_state, x, jax.random.fold_in(key, 1))
@@ -231,6 +234,6 @@ def _learn(settings: Settings, kind: Group, size: int) -> Callable:
         train = epochs(
             step_loss, settings.optimizer, size, settings.batch_size, settings.num_epochs
         )
-        return train(params, model_state, opt_state, own, common, key)
+        return train(params, model_state, opt_state, own, common, key, round_)
 
     return learn
