@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+LARGEST_SEED = 2**32 - 1
+
 
 def traced(*values: Any) -> bool:
     """Whether one of the values, or of their leaves, is being traced."""
@@ -137,6 +139,109 @@ def counts(**values: Any) -> None:
             count(name, value)
 
 
+def integers(
+    name: str,
+    values: Any,
+    shape: tuple[int | str, ...] | None = None,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+) -> None:
+    """TypeError unless an array is of integers; ValueError unless its shape and range fit.
+
+    Type and shape are checked also where the array is traced.
+
+    Args:
+        name: of the argument.
+        values: array, or nested lists of numbers.
+        shape: lengths of its axes, or their names where any length will do; None for any shape.
+        at_least: lower bound, included.
+        at_most: upper bound, included.
+
+    Example:
+        >>> integers("y", [[0], [2], [1]], ("N",))
+        Traceback (most recent call last):
+        ValueError: y must have shape [N], got [3, 1]; use y[:, 0]
+        >>> integers("y", [0.5, 1.0])
+        Traceback (most recent call last):
+        TypeError: y must be integers, got float...
+    """
+    array = values if hasattr(values, "dtype") else np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.integer) and array.size:
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    got = array.shape
+    if shape is not None and not _fits(got, shape):
+        column = got[-1:] == (1,) and _fits(got[:-1], shape)
+        fix = f"; use {name}[{':, ' * len(shape)}0]" if column else ""
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(got)}{fix}")
+    if traced(array) or not array.size:
+        return
+    array = np.asarray(array)  # inside of jit, operations of jax would trace what is known
+    low, high = int(array.min()), int(array.max())
+    if not (at_least is None or at_least <= low) or not (at_most is None or high <= at_most):
+        allowed = f"at least {at_least}" if at_most is None else f"in {at_least}..{at_most}"
+        shown = low if at_most is None or low == high else f"{low}..{high}"
+        raise ValueError(f"{name} must be {allowed}, got {shown}")
+
+
+def _fits(got: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
+    return len(got) == len(shape) and all(
+        isinstance(wanted, str) or wanted == length
+        for wanted, length in zip(shape, got, strict=True)
+    )
+
+
+def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: Any = None) -> None:
+    """:func:`integers` for labels of classes: in 0..C-1, or at least 0 where C is not known.
+
+    Example:
+        >>> labels("y", [1, 2, 3], ("N",), num_classes=3)
+        Traceback (most recent call last):
+        ValueError: y must be in 0..2, got 1..3
+    """
+    integers(name, values, shape, at_least=0, at_most=num_classes and num_classes - 1)
+
+
+def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
+    """TypeError unless an array is of bool, ValueError unless it has this shape."""
+    array = value if hasattr(value, "dtype") else np.asarray(value)
+    wanted = ", ".join(map(str, shape))
+    if array.dtype != bool:
+        raise TypeError(f"{name} must be a mask, bool [{wanted}], got {array.dtype}")
+    if not _fits(array.shape, shape):
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
+
+
+def identities(name: str, values: Any) -> np.ndarray:
+    """An array of texts or integers, which tell clients apart; TypeError for other values.
+
+    Example:
+        >>> identities("owners", [0.5, float("nan")])
+        Traceback (most recent call last):
+        TypeError: owners must be all texts or all integers, got float64
+    """
+    array = np.asarray(values)
+    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
+        array = array.astype(str)  # a column of a table
+    mixed = not isinstance(values, np.ndarray) and len({isinstance(v, str) for v in values}) > 1
+    if array.size and (array.dtype.kind not in "iuUS" or mixed):
+        got = "both" if mixed else array.dtype
+        raise TypeError(f"{name} must be all texts or all integers, got {got}")
+    return array
+
+
+def seed(name: str, value: Any) -> None:
+    """:func:`count` from 0 to 2^32 - 1: beyond, two seeds may be one random key.
+
+    Example:
+        >>> seed("seed", 2**32 + 1)
+        Traceback (most recent call last):
+        ValueError: seed must be in 0..4294967295, got 4294967297
+    """
+    count(name, value, 0, LARGEST_SEED)
+
+
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
     """ValueError unless the value is one of those allowed.
 
@@ -189,19 +294,40 @@ def parts(**values: Any) -> None:
             raise TypeError(f"{name} must have functions init and update, got {kind}")
 
 
-def members(mask: Any, n: int, name: str = "mask") -> np.ndarray:
-    """Numbers of the clients in a mask, int ``[r]``; None is all of them.
+def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> np.ndarray:
+    """Numbers of some of n clients in ascending order, int ``[r]``; None is all of them.
+
+    Args:
+        mask: bool ``[n]``.
+        n: number of clients.
+        name: of the argument.
+        numbers: whether a list of clients, int ``[r]``, is allowed as well; it may be empty. A
+            mask of zeros and ones is no such list, since clients in a list differ.
 
     Raises:
-        ValueError: if it is no bool ``[n]``, or no client is in it.
+        TypeError: if it has another type.
+        ValueError: if it has another shape, no client is in it, or clients in a list are none of
+            0..n-1 or occur twice.
     """
     if mask is None:
         return np.arange(n)
-    mask = np.asarray(mask)
-    if mask.dtype != bool or mask.shape != (n,):
+    given = np.asarray(mask)
+    if numbers and given.dtype != bool:
+        if given.dtype.kind not in "iu" and given.size:
+            raise TypeError(
+                f"{name} must be a mask, bool [n={n}], or numbers of clients, got {mask!r}"
+            )
+        integers(name, given, ("r",), at_least=0, at_most=n - 1)
+        if len(np.unique(given)) < len(given):
+            raise ValueError(
+                f"{name} must be a mask, bool [n={n}], or numbers of clients that differ, got "
+                f"{given.tolist()}"
+            )
+        return np.sort(given).astype(int)
+    if given.dtype != bool or given.shape != (n,):
         raise ValueError(
-            f"{name} must be a mask, bool [n={n}], got {mask.dtype} of shape {mask.shape}"
+            f"{name} must be a mask, bool [n={n}], got {given.dtype} of shape {given.shape}"
         )
-    if not mask.any():
+    if not numbers and not given.any():
         raise ValueError(f"{name} must have at least one client, got none")
-    return np.flatnonzero(mask)
+    return np.flatnonzero(given)

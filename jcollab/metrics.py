@@ -19,6 +19,7 @@ from jcollab.core import (
     Predict,
     PyTree,
     State,
+    is_right,
     lift,
     lift_predict,
     named_metric,
@@ -64,17 +65,20 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
 
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
-        ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``.
+        ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``;
+        NaN where logits are NaN.
         In place of a state it takes stacked models as well, for example those of one group of
         clients.
 
     Raises:
-        TypeError: if ``predict`` is not callable.
-        ValueError: if x and y differ in length or are empty, or batch_size < 1.
+        TypeError: if ``predict`` is not callable, or labels are no integers.
+        ValueError: if x and y differ in length or are empty, y has another shape, or batch_size
+            < 1; when it is used, if a label is outside of 0..C-1.
     """
     look = lift_predict(predict)
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
+    checks.labels("y", y, (len(x),))
     checks.count("batch_size", batch_size)
     total, y = len(y), np.asarray(y)
     whole = -(-total // batch_size) if total > batch_size else 1
@@ -89,7 +93,9 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
     def measure(models: PyTree, x: Array, labels: Array) -> Metrics:
         def correct(params: PyTree, model_state: PyTree) -> Array:
             def right(part: tuple[Array, Array]) -> Array:
-                return jnp.sum(jnp.argmax(look(params, model_state, part[0]), -1) == part[1])
+                logits = look(params, model_state, part[0])
+                checks.labels("y", y, (total,), logits.shape[-1])
+                return is_right(logits, part[1]).sum()
 
             if whole == 1:
                 return right((x[0], labels[0])) / total
@@ -117,7 +123,7 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
     """Metrics of some of the clients only: the honest ones, or a clique.
 
     Args:
-        clients: bool ``[n]`` or int ``[r]``, the clients that are measured.
+        clients: the clients that are measured, bool ``[n]`` or their numbers, int ``[r]``.
         *metrics: functions ``metric(state) -> array`` (reported under the function's name) or
             ``-> dict`` of arrays.
         prefix: put before every name.
@@ -126,17 +132,22 @@ def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> C
         ``evaluate(state) -> dict``.
 
     Raises:
-        ValueError: if there is no client.
+        TypeError: if ``clients`` is neither a mask nor numbers of clients, or a metric is not
+            callable.
+        ValueError: if there is no client; when it is used, if a mask has another length than n,
+            or clients are none of 0..n-1.
 
     Example:
         >>> honest = among(jnp.array([True, True, False]), consensus_distance, prefix="honest_")
     """
-    rows = np.asarray(clients)
-    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-    if not rows.size:
+    checks.functions(**{f"metrics[{i}]": metric for i, metric in enumerate(metrics)})
+    given = np.asarray(clients)
+    if not given.any() and (given.dtype == bool or not given.size):
         raise ValueError("clients must have at least one client, got none")
 
     def evaluate(state: State) -> Metrics:
+        n = layout.num_clients(state.clients, "state.clients")
+        rows = checks.members(given, n, "clients", numbers=True)
         part = state._replace(clients=jax.tree.map(lambda leaf: leaf[rows], state.clients))
         return {prefix + name: v for m in metrics for name, v in named_metric(m, part).items()}
 

@@ -63,9 +63,13 @@ def oracle_radius(byzantine: Any) -> Radius:
     Returns:
         ``radius(distances, weights, context) -> tau``.
 
+    Raises:
+        TypeError: if ``byzantine`` is no mask.
+
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
-    mask = jnp.asarray(byzantine, bool)
+    checks.mask("byzantine", byzantine, ("n",))
+    mask = jnp.asarray(byzantine)
 
     def radius(distances: Array, weights: Array, context: Receiver) -> Array:
         bad = mask[context.senders]

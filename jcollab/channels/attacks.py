@@ -324,6 +324,7 @@ class FlippedLabels:
         )
 
     def _flip(self, batch: Any, mask: Array) -> Any:
+        checks.labels("y", batch.y, batch.y.shape, self.num_classes)
         mask = mask.reshape(*mask.shape, *(1,) * (batch.y.ndim - mask.ndim))
         return batch._replace(y=jnp.where(mask, self.num_classes - 1 - batch.y, batch.y))
 
@@ -340,8 +341,9 @@ def flip_labels(batches: Batches, byzantine: Any, num_classes: int) -> FlippedLa
         Batches that take the place of ``batches``.
 
     Raises:
-        ValueError: if ``byzantine`` is no mask or leaves no client honest, or num_classes < 1; when
-            it is used, if the mask has another length than n.
+        TypeError: if ``byzantine`` is no mask; when it is used, if labels are no integers.
+        ValueError: if ``byzantine`` leaves no client honest, or num_classes < 1; when it is used,
+            if the mask has another length than n.
 
     Example:
         >>> data = jc.data.by_client(jc.data.Dataset(np.zeros(2), np.array([0, 1])), [[0], [1]])
@@ -350,12 +352,8 @@ def flip_labels(batches: Batches, byzantine: Any, num_classes: int) -> FlippedLa
         [[0, 0, 0], [8, 8, 8]]
     """
     checks.count("num_classes", num_classes)
-    mask = np.asarray(byzantine)
-    if mask.dtype != bool or mask.ndim != 1:
-        raise ValueError(
-            f"byzantine must be a mask, bool [n], got {mask.dtype} of shape {mask.shape}"
-        )
-    return FlippedLabels(batches, byzantine_mask(mask, len(mask)), num_classes)
+    checks.mask("byzantine", byzantine, ("n",))
+    return FlippedLabels(batches, byzantine_mask(byzantine, len(byzantine)), num_classes)
 
 
 def _honest_mean(x: Array, messages: Array, good: Array) -> Array:

@@ -1,5 +1,6 @@
 """Core: the contract that every part follows, and the runner."""
 
+from jcollab.core.labels import cross_entropy, is_integer, is_right, one_hot
 from jcollab.core.losses import (
     Loss,
     Objective,
@@ -72,10 +73,14 @@ __all__ = [
     "Wire",
     "check_batches",
     "check_run",
+    "cross_entropy",
+    "is_integer",
+    "is_right",
     "lift",
     "lift_predict",
     "lift_train",
     "named_metric",
+    "one_hot",
     "params_of",
     "replicate",
     "round_keys",

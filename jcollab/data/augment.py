@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
+from jcollab.core import one_hot
 from jcollab.objectives.augmentation import Augment, Model
 
 Array = jax.Array
@@ -110,7 +111,7 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Augment:
         weight_key, order_key = jax.random.split(key)
         weight = jax.random.beta(weight_key, alpha, alpha)
         order = jax.random.permutation(order_key, len(batch.x))
-        y = jax.nn.one_hot(batch.y, num_classes)
+        y = one_hot(batch.y, num_classes)
         x, y = (weight * leaf + (1 - weight) * leaf[order] for leaf in (batch.x, y))
         return batch._replace(x=x, y=y)
 

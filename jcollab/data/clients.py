@@ -16,7 +16,6 @@ from jcollab import checks, layout
 PyTree = Any
 Array = jax.Array
 
-KINDS = "iuUS"  # of dtypes that names may have: integers and texts
 _clients = functools.partial(jax.tree_util.register_dataclass, meta_fields=["names"])
 
 
@@ -35,9 +34,9 @@ class Names(Sequence):
     """
 
     def __init__(self, values: Sequence[Any] | np.ndarray):
-        array = _texts(values)
-        if array.ndim != 1 or array.dtype.kind not in KINDS or _mixed(values):
-            raise TypeError(f"names must be all texts or all integers, got {values!r}")
+        array = checks.identities("names", values)
+        if array.ndim != 1:
+            raise ValueError(f"names must have shape [n], got {list(array.shape)}")
         if len(np.unique(array)) < len(array):
             raise ValueError(f"names must differ, got {values!r}")
         self._values = array
@@ -203,18 +202,15 @@ def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> Client
     if (owners is None) == (sizes is None):
         raise ValueError("owners or sizes must be given, and not both")
     if sizes is not None:
+        checks.integers("sizes", sizes, ("n",), at_least=1)
         sizes = np.asarray(sizes)
-        if sizes.ndim != 1 or not len(sizes) or sizes.min() < 1 or sizes.sum() != total:
-            got = f"{sizes.min()}.., sum {sizes.sum()}" if sizes.size else "none"
-            raise ValueError(f"sizes must be at least 1 each and sum to N={total}, got {got}")
-        _check_integers("sizes", sizes)
+        if not sizes.size or sizes.sum() != total:
+            raise ValueError(f"sizes must sum to N={total}, got {sizes.sum():g}")
         start = np.cumsum(sizes) - sizes
         return ClientRanges(arrays, start.astype(np.int32), sizes.astype(np.int32))
-    owners = _texts(owners)
+    owners = checks.identities("owners", owners)
     if owners.shape != (total,) or not total:
         raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
-    if owners.dtype.kind not in KINDS:
-        raise TypeError(f"owners must be texts or integers, got {owners.dtype}")
     if (owners[1:] < owners[:-1]).any():
         order = np.argsort(owners, kind="stable")
         owners = owners[order]
@@ -235,14 +231,13 @@ def check_clients(data: Any) -> None:
     have checked ranges.
     """
     if isinstance(data, ClientData):
-        _check_integers("data.indices", data.indices)
-        if data.mask.dtype != bool:
-            raise TypeError(f"data.mask must be bool, got {data.mask.dtype}")
+        checks.integers("data.indices", data.indices)
+        checks.mask("data.mask", data.mask, data.mask.shape)
         shapes = {"indices": data.indices.shape, "mask": data.mask.shape}
         fits = shapes["indices"] == shapes["mask"] and len(shapes["mask"]) >= 2
     elif isinstance(data, ClientRanges):
-        _check_integers("data.start", data.start)
-        _check_integers("data.size", data.size)
+        checks.integers("data.start", data.start)
+        checks.integers("data.size", data.size)
         shapes = {"start": data.start.shape, "size": data.size.shape}
         fits = shapes["start"] == shapes["size"] and len(shapes["size"]) >= 1
     else:
@@ -266,12 +261,7 @@ def _part(i: int, part: Any, total: int) -> np.ndarray:
     indices = np.asarray(part)
     if not indices.size:
         raise ValueError(f"parts[{i}] must hold at least one example, got none")
-    _check_integers(f"parts[{i}]", indices)
-    if indices.ndim != 1:
-        raise ValueError(f"parts[{i}] must have shape [m], got {list(indices.shape)}")
-    checks.number(
-        f"parts[{i}]", [int(indices.min()), int(indices.max())], at_least=0, at_most=total - 1
-    )
+    checks.integers(f"parts[{i}]", indices, ("m",), at_least=0, at_most=total - 1)
     return indices
 
 
@@ -281,24 +271,6 @@ def _names(names: Sequence[Any] | None, n: int) -> Names | None:
     if len(names) != n:
         raise ValueError(f"names must be of n={n} clients, got {len(names)}")
     return Names(names)
-
-
-def _texts(values: Any) -> np.ndarray:
-    """An array, of texts where a table has them as objects."""
-    array = np.asarray(values)
-    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
-        return array.astype(str)
-    return array
-
-
-def _mixed(values: Any) -> bool:
-    """Whether texts and numbers are mixed, of which NumPy would make texts."""
-    return not isinstance(values, np.ndarray) and len({isinstance(v, str) for v in values}) > 1
-
-
-def _check_integers(name: str, values: Any) -> None:
-    if not jnp.issubdtype(values.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integers, got {values.dtype}")
 
 
 def _form(arrays: PyTree) -> str:

@@ -88,13 +88,14 @@ def by_user(owners: np.ndarray) -> Parts:
         owners: ``[N]``, who each example belongs to.
 
     Raises:
+        TypeError: if owners are neither texts nor integers.
         ValueError: if there is no example.
 
     Example:
         >>> [part.tolist() for part in jc.data.by_user(["b", "a", "b"])]
         [[1], [0, 2]]
     """
-    owners = np.asarray(owners)
+    owners = checks.identities("owners", owners)
     if owners.ndim != 1 or not len(owners):
         raise ValueError(f"owners must have shape [N], N >= 1, got {list(owners.shape)}")
     order = np.argsort(owners, kind="stable")
@@ -173,13 +174,8 @@ def _dirichlet_group(
 
 
 def _labels(labels: Any) -> np.ndarray:
-    values = np.asarray(labels)
-    if values.dtype.kind not in "biu":
-        raise TypeError(f"labels must be integers, got {values.dtype}")
-    if values.ndim != 1:
-        raise ValueError(f"labels must have shape [N], got {list(values.shape)}")
-    checks.number("labels", values, at_least=0)
-    return values
+    checks.labels("labels", labels, ("N",))
+    return np.asarray(labels)
 
 
 def _check_enough(num_examples: int, least: int) -> None:

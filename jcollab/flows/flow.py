@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
+from jcollab.core import one_hot
 
 PyTree = Any
 Array = jax.Array
@@ -126,7 +127,7 @@ def condition_of(
     if condition is not None:
         return condition(batch)
     classes = getattr(flow, "num_classes", None)
-    return None if classes is None else jax.nn.one_hot(batch.y, classes)
+    return None if classes is None else one_hot(batch.y, classes)
 
 
 def check_condition(condition: Any, num_classes: int | None) -> None:

@@ -14,10 +14,9 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jcollab import checks
-from jcollab.core import Predict, lift_predict
+from jcollab.core import Predict, cross_entropy, lift_predict
 from jcollab.flows.ascent import Norm, ascend, check_norm, project, random_start
 from jcollab.flows.flow import condition_of
 from jcollab.objectives import Augment, Model
@@ -310,9 +309,7 @@ def _target(full_predict: Callable, model: Model, batch: Any, labels: Labels) ->
 
 def _loss(logits: Array, target: Array) -> Array:
     """A sum: as a mean, gradients of large batches would only be smaller."""
-    if jnp.issubdtype(target.dtype, jnp.integer):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, target).sum()
-    return optax.softmax_cross_entropy(logits, target).sum()
+    return cross_entropy(logits, target).sum()
 
 
 def _check_attack(

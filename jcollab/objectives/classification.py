@@ -6,10 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jcollab import checks
-from jcollab.core import Loss, Predict, Stateful, Train, lift_train, stateful
+from jcollab.core import (
+    Loss,
+    Predict,
+    Stateful,
+    Train,
+    cross_entropy,
+    is_integer,
+    is_right,
+    lift_train,
+    stateful,
+)
 from jcollab.objectives.augmentation import Augment, Model
 
 PyTree = Any
@@ -41,12 +50,15 @@ def classification(
     Returns:
         ``loss(params, batch, key) -> (loss, {"accuracy": ...})``, or where ``predict`` or ``train``
         is stateful the stateful form of it; the batch has fields ``x`` and ``y`` (a Dataset does),
-        labels int ``[b]`` or probabilities ``[b, C]``. The accuracy is that of the logits in the
-        loss. ``augment`` and ``train`` each get a key of their own, so that one does not change
-        what the other draws; without them the key is not used.
+        labels int ``[b]`` in 0..C-1 or probabilities ``[b, C]``. A label out of range makes the
+        loss NaN, and the model after the step. The accuracy is that of the logits in the loss.
+        ``augment`` and ``train`` each get a key of their own, so that one does not change what the
+        other draws; without them the key is not used.
 
     Raises:
-        TypeError: if ``predict``, ``augment`` or ``train`` is given and not callable.
+        TypeError: if ``predict``, ``augment`` or ``train`` is given and not callable; when it is
+            used, if labels are of another type.
+        ValueError: when it is used, if labels have another shape.
     """
     given = {"augment": augment, "train": train}
     checks.functions(predict=predict, **{k: fn for k, fn in given.items() if fn is not None})
@@ -60,13 +72,9 @@ def classification(
             seen = jax.lax.stop_gradient(Model(params, model_state))
             batch = jax.lax.stop_gradient(augment(batch, seen, augment_key))
         logits, model_state = run(params, model_state, batch.x, train_key)
-        y, labels = batch.y, batch.y
-        if jnp.issubdtype(jnp.result_type(y), jnp.integer):
-            value = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-        else:
-            value, labels = optax.softmax_cross_entropy(logits, y), jnp.argmax(y, -1)
-        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
-        return value.mean(), model_state, {"accuracy": accuracy}
+        value = cross_entropy(logits, batch.y)
+        labels = batch.y if is_integer(batch.y) else jnp.argmax(batch.y, -1)
+        return value.mean(), model_state, {"accuracy": is_right(logits, labels).mean()}
 
     def loss(params: PyTree, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
         value, _, metrics = full(params, (), batch, key)

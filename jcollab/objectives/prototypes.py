@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
+from jcollab.core import one_hot
 
 Array = jax.Array
 WEIGHTINGS = ("clients", "samples")
@@ -59,7 +60,12 @@ def class_means(
         mask: bool ``[b]``, False for rows that do not count; None counts all.
 
     Returns:
-        Means ``[C, d]``, 0 for absent classes, and counts ``[C]`` in the type of the values.
+        Means ``[C, d]``, 0 for absent classes, and counts ``[C]`` in the type of the values; NaN
+        where a label is out of range.
+
+    Raises:
+        TypeError: if labels are no integers, or the mask is no mask.
+        ValueError: if a shape differs or, where labels are known, one is out of range.
 
     Example:
         >>> values, labels = jnp.array([[1.0], [3.0]]), jnp.array([1, 1])
@@ -67,8 +73,10 @@ def class_means(
         >>> means.tolist(), counts.tolist()
         ([[0.0], [2.0]], [0.0, 2.0])
     """
-    member = jax.nn.one_hot(labels, num_classes, dtype=values.dtype)
+    checks.count("num_classes", num_classes)
+    member = one_hot(labels, num_classes, values.dtype, "labels")
     if mask is not None:
+        checks.mask("mask", mask, labels.shape)
         member = jnp.where(mask[:, None], member, 0)
     counts = member.sum(0)
     sums = jnp.matmul(member.T, values, precision="highest")
@@ -104,6 +112,7 @@ def few_sample_means(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
     checks.count("num_samples", num_samples)
+    checks.labels("labels", labels, ("b",), num_classes)
     own = labels if mask is None else jnp.where(mask, labels, num_classes)
     order = jnp.lexsort((jax.random.uniform(key, own.shape), own))
     ordered = own[order]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks
+from jcollab.core import cross_entropy, is_right
 
 Array = jax.Array
 Head = Callable[[Array], Array]
@@ -57,6 +58,7 @@ def distillation(
     arXiv 1811.11479.
     """
     checks.one_of("form", form, DISTILLATIONS)
+    checks.labels("labels", labels, ("b",), len(targets))
     wanted = jax.lax.stop_gradient(targets)[labels]
     there = None if known is None else known[labels]
     if there is not None:
@@ -122,6 +124,7 @@ def discrimination(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
     checks.one_of("form", form, CONSTANTS)
+    checks.labels("labels", labels, ("b",), other.shape[-2])
     if other.ndim == 3:
         log_h, log_rest = (x[:, 0] for x in match_logs(logits[:, None], other))
     else:
@@ -250,6 +253,5 @@ def _asked(weight: Any) -> bool:
 
 
 def _cross_entropy(logits: Array, labels: Array) -> tuple[Array, Metrics]:
-    cost = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    right = (jnp.argmax(logits, -1) == labels).astype(logits.dtype)
-    return cost, {"accuracy": right, "cross_entropy": cost}
+    cost = cross_entropy(logits, labels, "labels")
+    return cost, {"accuracy": is_right(logits, labels), "cross_entropy": cost}

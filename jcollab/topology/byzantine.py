@@ -45,23 +45,10 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
 
     Raises:
         TypeError: if it is neither a mask nor a list of clients.
-        ValueError: if a mask has another length than n, a client is none of 0..n-1, or no client
-            is honest.
+        ValueError: if a mask has another length than n, a client is none of 0..n-1 or occurs
+            twice, or no client is honest.
     """
-    given = np.asarray(byzantine)
-    if given.dtype == bool:
-        if given.shape != (n,):
-            raise ValueError(
-                f"byzantine must be a mask of the n={n} clients, got shape {given.shape}"
-            )
-        mask = given.copy()
-    else:
-        if given.dtype.kind not in "iuf":
-            raise TypeError(f"byzantine must be a mask or a list of clients, got {byzantine!r}")
-        numbers = given.astype(int).reshape(-1)
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= n or (numbers != given).any()):
-            raise ValueError(f"byzantine must be clients in 0..{n - 1}, got {given.tolist()}")
-        mask = np.isin(np.arange(n), numbers)
+    mask = np.isin(np.arange(n), checks.members(byzantine, n, "byzantine", numbers=True))
     if mask.all():
         raise ValueError(f"byzantine must be fewer than the n={n} clients, got all of them")
     return mask
@@ -182,13 +169,13 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopo
         hosts: int ``[b]``, the client that each leaf is joined to; a client may have several.
 
     Raises:
+        TypeError: if hosts are no integers.
         ValueError: if a host is none of 0..n-1.
     """
     topology = as_topology(topology)
     n, graph = topology.n, topology.graph.copy()
-    for i, host in enumerate(np.asarray(hosts, int).reshape(-1)):
-        if not 0 <= host < n:
-            raise ValueError(f"hosts must be clients in 0..{n - 1}, got {host}")
+    checks.integers("hosts", hosts, ("b",), at_least=0, at_most=n - 1)
+    for i, host in enumerate(hosts):
         graph.add_edge(int(host), n + i)
     return _byzantine_topology(from_networkx(graph, topology.name), n, n)
 

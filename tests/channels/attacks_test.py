@@ -98,11 +98,11 @@ def test_labels_are_flipped_for_the_byzantine_only():
     np.testing.assert_array_equal(wrong[2], 5 - right[2])
     rounds = jc.data.stacked(jc.data.Dataset(np.zeros((2, 3, 1)), np.ones((2, 3), int)))
     assert attacks.flip_labels(rounds, LAST_OF_THREE, 10).length == 2
-    for mask, message in (
-        ([2], r"must be a mask, bool \[n\], got int64"),
-        (np.ones(3, bool), "must be fewer than the n=3 clients"),
+    for mask, error, message in (
+        ([2], TypeError, r"must be a mask, bool \[n\], got int64"),
+        (np.ones(3, bool), ValueError, "must be fewer than the n=3 clients"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(error, match=message):
             attacks.flip_labels(honest, mask, 6)
     with pytest.raises(ValueError, match=r"byzantine must be a mask of the n=3 clients, got \[2\]"):
         attacks.flip_labels(honest, LAST_OF_THREE[1:], 6).draw(KEY, 0)

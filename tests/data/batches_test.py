@@ -214,7 +214,7 @@ def test_what_cannot_be_is_refused(make):
     with pytest.raises(TypeError, match="data must be made by by_client, .* got ndarray"):
         make(np.ones(3), 2)
     wrong = dataclasses.replace(lists(), mask=jnp.ones((3, 4)))
-    with pytest.raises(TypeError, match="data.mask must be bool, got float32"):
+    with pytest.raises(TypeError, match="data.mask must be a mask, bool .3, 4., got float32"):
         make(wrong, 2)
     wrong = dataclasses.replace(lists(), mask=jnp.ones((3, 2), bool))
     with pytest.raises(ValueError, match="data must have indices and mask of one shape"):

@@ -27,8 +27,8 @@ def test_lists_are_padded_and_masked():
     [
         ([], ValueError, "parts must hold at least one client, got none"),
         ([[0], []], ValueError, r"parts\[1\] must hold at least one example, got none"),
-        ([[3]], ValueError, r"parts\[0\] must be in \[0, 2\], got \[3, 3\]"),
-        ([[0], [-1, 1]], ValueError, r"parts\[1\] must be in \[0, 2\], got \[-1, 1\]"),
+        ([[3]], ValueError, r"parts\[0\] must be in 0..2, got 3"),
+        ([[0], [-1, 1]], ValueError, r"parts\[1\] must be in 0..2, got -1..1"),
         ([[0.0]], TypeError, r"parts\[0\] must be integers, got float64"),
         ([[True, False, True]], TypeError, r"parts\[0\] must be integers, got bool"),
         ([[[0, 1]]], ValueError, r"parts\[0\] must have shape \[m\], got \[1, 2\]"),
@@ -112,20 +112,20 @@ def test_owners_are_the_names_of_ranges():
 
 
 @pytest.mark.parametrize("make", OWNERS)
-@pytest.mark.parametrize("owners", [np.zeros((0,)), np.zeros((2, 2))])
+@pytest.mark.parametrize("owners", [np.zeros((0,)), np.zeros((2, 2), int)])
 def test_owners_that_do_not_fit_are_named(make, owners):
     with pytest.raises(ValueError, match=r"owners must have shape \[N"):
         make(owners)
 
 
 def test_owners_of_another_kind_are_refused():
-    with pytest.raises(TypeError, match="owners must be texts or integers, got float64"):
+    with pytest.raises(TypeError, match="owners must be all texts or all integers, got float64"):
         jd.by_owner({"x": np.ones(2)}, [0.5, 1.5])
 
 
-@pytest.mark.parametrize("sizes", [[], [1, 0, 2], [-1, 4], [1, 1], [[3]]])
+@pytest.mark.parametrize("sizes", [[], [1, 0, 2], [-1, 4], [1, 1], [[3, 3]]])
 def test_sizes_that_do_not_fit_are_named(sizes):
-    with pytest.raises(ValueError, match="sizes must be at least 1 each and sum to N=3"):
+    with pytest.raises(ValueError, match=r"sizes must (be at least 1|sum to N=3|have shape)"):
         jd.by_owner({"x": np.ones(3)}, sizes=sizes)
 
 

@@ -55,11 +55,11 @@ def test_byzantine_clients_are_placed_where_the_honest_stay_connected():
     assert sorted(leaves.topology.graph.adj[0]) == [1, 4, 5, 6]
     assert tp.delta_max(leaves.topology, leaves.byzantine) == pytest.approx(2 / 5)
     assert tp.delta_max(tp.ring(5), []) == 0
-    with pytest.raises(ValueError, match=r"hosts must be clients in 0..4, got 5"):
+    with pytest.raises(ValueError, match=r"hosts must be in 0..4, got 5"):
         tp.attach_byzantine(tp.ring(5), [5])
     with pytest.raises(ValueError, match=r"count must be in 0..4, got 5"):
         tp.choose_byzantine(tp.ring(5), 5)
-    with pytest.raises(ValueError, match="byzantine must be a mask of the n=5 clients"):
+    with pytest.raises(ValueError, match="byzantine must be a mask, bool .n=5."):
         tp.delta_max(tp.ring(5), np.zeros(4, bool))
     for bad in (lambda: tp.dumbbell(0), lambda: tp.two_cliques(2, 1), lambda: tp.malicious_ring(2)):
         with pytest.raises(ValueError, match="must be at least"):

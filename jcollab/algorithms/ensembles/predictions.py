@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, Predict, PyTree, State, lift_predict, params_of
+from jcollab.core import Array, Predict, PyTree, State, is_right, lift_predict, params_of
 
 SCORES = ("entropy", "max_probability", "disagreement")
 
@@ -127,15 +127,14 @@ def accuracies(logits: Any, y: Any) -> tuple[Array, Array]:
         y: labels, int ``[N]``.
 
     Raises:
-        ValueError: if y is not of the length of the logits.
+        TypeError: if labels are no integers.
+        ValueError: if a shape does not fit, or a label is out of range.
     """
-    if jnp.ndim(logits) != 3 or jnp.shape(y) != jnp.shape(logits)[1:2]:
-        raise ValueError(
-            "y must be [N] for logits [M, N, C], got "
-            f"{list(jnp.shape(y))} for {list(jnp.shape(logits))}"
-        )
-    p, y = probabilities(logits), jnp.asarray(y)
-    return jnp.mean(jnp.argmax(p, -1) == y, -1), jnp.mean(jnp.argmax(p.mean(0), -1) == y)
+    if jnp.ndim(logits) != 3:
+        raise ValueError(f"logits must be [M, N, C], got {list(jnp.shape(logits))}")
+    p = probabilities(logits)
+    checks.labels("y", y, p.shape[1:2], p.shape[-1])
+    return is_right(p, y).mean(-1), is_right(p.mean(0), y).mean()
 
 
 def ood_score(logits: Any, score: str = "entropy") -> Array:

@@ -98,8 +98,8 @@ def test_bad_input_is_named():
         ensembles.ood_score(Z, "x")
     with pytest.raises(ValueError, match=r"logits must be \[M, ..., C\], got shape \[4\]"):
         ensembles.ensemble_probabilities(np.zeros(4))
-    with pytest.raises(ValueError, match=r"y must be \[N\] for logits \[M, N, C\], got \[3\]"):
-        ensembles.accuracies(Z, np.zeros(3))
+    with pytest.raises(ValueError, match=r"y must have shape \[50\], got \[3\]"):
+        ensembles.accuracies(Z, np.zeros(3, int))
     with pytest.raises(ValueError, match="outside must hold at least one score, got none"):
         ensembles.ood_auroc([1.0], [])
     with pytest.raises(ValueError, match="num must be at least 1, got 0"):
