@@ -131,3 +131,71 @@ def test_all_reduce_of_one_step_is_centralized():
         np.broadcast_to(jc.params_of(one), (4, 1)), jc.params_of(many), rtol=1e-6
     )
     assert state.step == 6
+
+
+Z = jnp.array([[1.0, 2.0, 4.0], [0.0, 0.0, 1.0], [3.0, 1.0, 0.0], [1.0, 5.0, 2.0]])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+def test_labels_out_of_range_are_errors_where_they_are_known_and_nan_where_they_are_not(dtype):
+    right = np.array([2, 0, 0, 1], dtype)
+    truth = np.log(np.exp(Z).sum(1)) - np.asarray(Z)[np.arange(4), right]
+    np.testing.assert_allclose(jc.core.cross_entropy(Z, right), truth, rtol=1e-6)
+    np.testing.assert_array_equal(jc.core.one_hot(right, 3), np.eye(3)[right])
+    wrong = np.array([2, 3, 0, 255 if dtype == np.uint8 else -1], dtype)
+    with pytest.raises(ValueError, match="y must be in 0..2, got"):
+        jc.core.cross_entropy(Z, wrong)
+    with pytest.raises(ValueError, match="y must be in 0..2, got"):
+        jc.core.one_hot(wrong, 3)
+    gradient = jax.jit(jax.vmap(jax.value_and_grad(jc.core.cross_entropy)))(Z, wrong)
+    bad = np.array([False, True, False, True])
+    for value in (
+        gradient[0][:, None],
+        gradient[1],
+        jax.jit(jc.core.one_hot, static_argnums=1)(wrong, 3),
+    ):
+        np.testing.assert_array_equal(np.isnan(value).all(1), bad)
+        np.testing.assert_array_equal(np.isnan(value).any(1), bad)
+
+
+@pytest.mark.parametrize(
+    "y, error, message",
+    [
+        (np.array([[2], [0], [0], [1]]), ValueError, r"y must have shape \[4\].*; use y\[:, 0\]"),
+        (
+            np.array([2.0, 0, 0, 1]),
+            TypeError,
+            r"y must be labels, int \[4\], or prob.*float32 \[4\]",
+        ),
+        (np.array([True, False, False, True]), TypeError, "y must be labels.*got bool"),
+        (np.eye(4), ValueError, r"probabilities, float \[4, 3\], got float32 \[4, 4\]"),
+        (np.array([0, 1]), ValueError, r"y must have shape \[4\], got \[2\]"),
+    ],
+)
+def test_labels_of_another_form_are_refused_when_a_loss_is_traced(y, error, message):
+    loss = jc.objectives.classification(lambda params, x: x)
+    with pytest.raises(error, match=message):
+        jax.eval_shape(loss, (), jc.data.Dataset(Z, y), KEY)
+
+
+def test_a_prediction_that_is_nan_is_neither_right_nor_wrong():
+    broken = Z.at[1, 2].set(jnp.nan)
+    right = jc.core.is_right(broken, np.array([2, 0, 1, 1]))
+    np.testing.assert_array_equal(right, [1, np.nan, 0, 1])
+    measure = jc.metrics.accuracy(lambda params, x: x + params, Z, np.array([2, 0, 0, 1]))
+    result = measure(jnp.array([0.0, np.nan]))
+    np.testing.assert_array_equal(result["client_accuracy"], [0.75, np.nan])
+    assert np.isnan(result["averaged_model_accuracy"])
+    with pytest.raises(ValueError, match="y must be in 0..2, got 0..3"):
+        jc.metrics.accuracy(lambda params, x: x, Z, np.array([0, 1, 2, 3]))(jnp.zeros(2))
+
+
+def test_labels_out_of_range_stop_a_run():
+    loss = jc.objectives.classification(lambda params, x: x @ params)
+    algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.identity())
+    data = jc.data.Dataset(jnp.ones((1, 3, 2)), jnp.array([[1, 2, 3]]))  # three classes, from 1 on
+    with pytest.raises(jc.training.Diverged, match="loss is not finite in round 1.*labels"):
+        jc.fit(
+            algorithm, algorithm.init(jnp.zeros((1, 2, 3))), jc.data.full_batch(data), KEY,
+            num_rounds=2, listeners=(),
+        )  # fmt: skip

@@ -10,7 +10,10 @@ import numpy as np
 
 from jcollab.core import Array, State
 
-ADVICE = "; a smaller learning rate or gradient clipping may help"
+ADVICE = (
+    "; a smaller learning rate or gradient clipping may help, and where it begins in the first "
+    "round, NaN and labels outside of 0..C-1 in the data are likely causes"
+)
 
 
 def what_diverged(
