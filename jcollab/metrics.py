@@ -22,6 +22,7 @@ from jcollab.core import (
     is_right,
     lift,
     lift_predict,
+    model_state_of,
     named_metric,
     params_of,
     widen,
@@ -57,16 +58,18 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
 
     Args:
         predict: ``predict(params, x) -> logits [N, C]`` of one model; of a model with state (batch
-            statistics), ``jc.stateful(predict)`` of ``predict(params, model_state, x)``, whose
-            state is that of the clients.
+            statistics), ``jc.stateful(predict)`` of ``predict(params, model_state, x)``.
         x: inputs ``[N, ...]``.
         y: labels, int ``[N]``.
         batch_size: examples that a model sees at a time, which bounds the memory.
 
     Returns:
         ``evaluate(state) -> dict`` with ``mean_accuracy`` and ``worst_accuracy`` over clients,
-        ``averaged_model_accuracy`` of the mean of their models, and ``client_accuracy`` ``[n]``;
-        NaN where logits are NaN.
+        ``averaged_model_accuracy`` of the mean of their models (and of their states), and
+        ``client_accuracy`` ``[n]``; NaN where logits are NaN. Where a server has the one model, n
+        is 1; where clients keep the state of that model (``model_state="keep"``), the model of
+        client i is the server's with the client's own state, which for a client that was never
+        sampled is that of ``init``.
         In place of a state it takes stacked models as well, for example those of one group of
         clients.
 
@@ -101,7 +104,7 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
                 return right((x[0], labels[0])) / total
             return jax.lax.map(right, (x, labels)).sum() / total
 
-        each = layout.per_client(correct)(*models)
+        each = per_model(correct)(*models)
         return {
             "mean_accuracy": each.mean(),
             "worst_accuracy": each.min(),
@@ -110,13 +113,36 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
         }
 
     def evaluate(state: State | PyTree) -> Metrics:
-        clients = state.clients if isinstance(state, State) else ()
-        own = hasattr(clients, "params")  # not one model of a server
-        carried = getattr(clients, "model_state", ()) if own else ()
+        carried = model_state_of(state) if isinstance(state, State) else ()
         # the test data is an argument of the compiled function, not a constant inside it
         return measure((_models(state), carried), x, labels)
 
     return evaluate
+
+
+def per_model(fn: Callable) -> Callable:
+    """``fn(params, model_state, *common)`` of ONE model, lifted to all models of a state.
+
+    Args:
+        fn: the function; ``common`` is the same for all.
+
+    Returns:
+        A function of ``params_of(state)``, ``model_state_of(state)`` and ``common``, whose results
+        are ``[n, ...]``: one for each client also where the one model of a server has the state of
+        each client.
+    """
+
+    def length(tree: PyTree) -> int:
+        return len(jax.tree.leaves(tree)[0]) if jax.tree.leaves(tree) else 0
+
+    def mapped(params: PyTree, model_state: PyTree, *common: Any) -> PyTree:
+        shared = length(params) < length(model_state)
+        if shared:
+            params = jax.tree.map(lambda leaf: leaf[0], params)
+        axes = (None if shared else 0, 0, *(None for _ in common))
+        return layout.per_client(fn, in_axes=axes)(params, model_state, *common)
+
+    return mapped
 
 
 def among(clients: Any, *metrics: Callable[[State], Any], prefix: str = "") -> Callable:
@@ -165,7 +191,8 @@ def gradient_variance(
 
     Args:
         loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
-            ``jc.stateful(loss)``, evaluated with the state of each client.
+            ``jc.stateful(loss)``, evaluated with the state of each client, or of the server's
+            model.
         batch: the data that f_i is taken over, leaves ``[n, ...]``; all n gradients are held at a
             time.
         key: for losses that use one.
@@ -189,7 +216,9 @@ def gradient_variance(
 
     def evaluate(state: State) -> Metrics:
         each = layout.per_client(slope, in_axes=(None, 0, 0, 0))
-        carried = getattr(state.clients, "model_state", ())
+        carried = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape[1:])), model_state_of(state)
+        )
         values, grads = each(averaged_model(state), carried, batch, layout.client_keys(key, n))
         mean = jax.tree.map(lambda leaf: leaf.mean(0), grads)
         return {

@@ -192,18 +192,15 @@ def compare(
     # parameters of the models are arguments of the program and no constants in it
     params = {name: own for name, (_, own) in models.items()}
     settings = jax.tree.map(lambda leaf: leaf[None], params)
-    evaluate = jc.metrics.accuracy(
-        lambda trained, x: classifier.predict(*trained, x), *problem.test, batch_size=PART
-    )
+    evaluate = jc.metrics.accuracy(jc.stateful(classifier.predict), *problem.test, batch_size=PART)
 
     def start(built: jc.Algorithm, key: Array) -> jc.State:
         return built.init(*jc.replicate(classifier.init(key), n))
 
     def measure(state: jc.State) -> Row:
-        model_state = jax.tree.map(lambda leaf: leaf.mean(0), state.clients.model_state)
-        trained = state.shared.params, model_state
-        accuracy = evaluate(jc.replicate(trained, 1))["mean_accuracy"]
-        return {"accuracy": 100 * accuracy, "trained": trained}
+        models = jc.params_of(state), jc.core.model_state_of(state)
+        trained = jax.tree.map(lambda leaf: leaf[0], models)
+        return {"accuracy": 100 * evaluate(state)["mean_accuracy"], "trained": trained}
 
     for method in context.cases(config.methods):
 

@@ -16,11 +16,13 @@ from jcollab.algorithms.federated import (
     federated,
     grad_align,
 )
+from jcollab.algorithms.model_state import ModelState
 from jcollab.algorithms.personalized import apfl, ditto, fine_tuning
 from jcollab.algorithms.representations import Group, bytes_exchanged, representation_sharing
 
 __all__ = [
     "Group",
+    "ModelState",
     "apfl",
     "asynchronous",
     "bytes_exchanged",

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import checks, layout
+from jcollab.algorithms.model_state import ModelState, change, to_exchange, with_model_state
 from jcollab.core import Array, Loss, Metrics, Objective, PyTree, lift
 
 
@@ -37,15 +38,19 @@ def local_step(
     *,
     learners: Any = None,
     honest: Any = None,
+    model_state: ModelState = "keep",
 ) -> Callable[..., Stepped]:
     """One optimizer step of every client on its own batch.
 
     Args:
         loss: see :func:`jcollab.core.lift`.
         optimizer: local optimizer.
-        finish: ``finish(params, updates) -> value`` for one client.
+        finish: ``finish(params, updates) -> value`` for one client; of what is exchanged, see
+            :func:`jcollab.algorithms.model_state.to_exchange`, where the change of the state is
+            beside the updates.
         learners: bool ``[n]``, who takes a step; the updates of the others are 0. None for all.
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
+        model_state: what becomes of the state of the models.
 
     Returns:
         ``take(clients, batch, key, step) -> Stepped``; ``clients`` has the fields ``params``,
@@ -55,7 +60,7 @@ def local_step(
         ValueError: in ``take``, if a mask has another length than n or is False everywhere, or an
             honest client is no learner.
     """
-    take_one = step_of(lift(loss), optimizer)
+    take_one, how = step_of(lift(with_model_state(loss, model_state)), optimizer), model_state
 
     def take(clients: Any, batch: PyTree, key: Array, step: Array) -> Stepped:
         n = layout.num_clients((clients.params, batch), "(params, batch)")
@@ -73,7 +78,10 @@ def local_step(
             step: Array,
         ) -> tuple:
             own = take_one(params, model_state, opt_state, batch, key, anchor=params, step=step)
-            return finish(params, own.updates), own.model_state, own.opt_state, own.metrics
+            moved = change(model_state, own.model_state) if how == "average" else ()
+            before = to_exchange(params, model_state, how)
+            value = finish(before, to_exchange(own.updates, moved, how))
+            return value, own.model_state, own.opt_state, own.metrics
 
         each = layout.per_client(
             local, in_axes=(0,) * 5 + (None,), only=None if len(rows) == n else rows
@@ -81,8 +89,9 @@ def local_step(
         given = (clients.params, clients.model_state, clients.opt_state, batch)
         *fresh, metrics = each(*given, layout.client_keys(key, n), step)
         if len(rows) < n:
-            still = optax.tree.zeros_like(clients.params)
-            old = [jax.vmap(finish)(clients.params, still), clients.model_state, clients.opt_state]
+            own = to_exchange(clients.params, clients.model_state, how)
+            kept = jax.vmap(finish)(own, optax.tree.zeros_like(own))
+            old = [kept, clients.model_state, clients.opt_state]
             fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
         if len(reporting) < len(rows):
             places = np.searchsorted(rows, reporting)

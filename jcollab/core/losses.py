@@ -40,8 +40,9 @@ def stateful(function: Callable) -> Stateful:
         predict(params, model_state, x) -> logits
         train(params, model_state, x, key) -> (logits, model_state)
 
-    Builders take such a loss in place of ``loss(params, batch, key)``, and keep ``model_state`` of
-    every client, stacked ``[n, ...]``.
+    Builders take such a loss in place of ``loss(params, batch, key)``, and their argument
+    ``model_state`` determines what becomes of the state, see
+    :data:`jcollab.algorithms.ModelState`.
 
     Args:
         function: the loss, or the function of a model.
@@ -53,8 +54,8 @@ def stateful(function: Callable) -> Stateful:
         >>> def loss(params, count, batch, key):
         ...     return jnp.sum(params * batch), count + 1, {"seen": count}
         >>> algorithm = jc.centralized(jc.stateful(loss), optax.sgd(0.1))
-        >>> algorithm.init(jnp.zeros((2, 3)), jnp.zeros(2)).clients.model_state
-        Array([0., 0.], dtype=float32)
+        >>> jc.core.model_state_of(algorithm.init(jnp.zeros((2, 3)), jnp.zeros(2)))
+        Array([0.], dtype=float32)
     """
     checks.functions(function=function)
     return Stateful(function)

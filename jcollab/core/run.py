@@ -21,6 +21,18 @@ def params_of(state: State) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], state.shared.params)
 
 
+def model_state_of(state: State) -> PyTree:
+    """What the models of :func:`params_of` carry along: ``[n, ...]``, or ``[1, ...]`` of a server.
+
+    Where clients keep their state beside the one model of a server, the models are n all the same:
+    that of client i is the server's with the state of the client.
+    """
+    shared = getattr(state.shared, "model_state", ())
+    if hasattr(state.clients, "params") or not jax.tree.leaves(shared):
+        return getattr(state.clients, "model_state", ())
+    return jax.tree.map(lambda leaf: leaf[None], shared)
+
+
 def widen(leaf: Array) -> Array:
     """The leaf in float32 or wider, in which averages are taken."""
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

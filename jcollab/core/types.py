@@ -33,6 +33,18 @@ class State(NamedTuple):
     step: Array
 
 
+class Model(NamedTuple):
+    """A model and what it carries along, of ONE client or stacked.
+
+    Attributes:
+        params: its parameters.
+        model_state: what it carries along (batch statistics), ``()`` for nothing.
+    """
+
+    params: PyTree
+    model_state: PyTree = ()
+
+
 class CohortRound(Protocol):
     """One round of the sampled clients, see :class:`Cohort`."""
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
-from jcollab.core import one_hot
-from jcollab.objectives.augmentation import Augment, Model
+from jcollab.core import Model, one_hot
+from jcollab.objectives.augmentation import Augment
 
 Array = jax.Array
 

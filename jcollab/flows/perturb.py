@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
-from jcollab.core import Predict, cross_entropy, lift_predict
+from jcollab.core import Model, Predict, cross_entropy, lift_predict
 from jcollab.flows.ascent import Norm, ascend, check_norm, project, random_start
 from jcollab.flows.flow import condition_of
-from jcollab.objectives import Augment, Model
+from jcollab.objectives import Augment
 
 PyTree = Any
 Array = jax.Array

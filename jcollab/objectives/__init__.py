@@ -1,7 +1,7 @@
 """Objectives: losses of one client, in the form that every builder takes."""
 
 from jcollab.objectives import prototypes
-from jcollab.objectives.augmentation import Augment, Model, in_turn, on_inputs
+from jcollab.objectives.augmentation import Augment, in_turn, on_inputs
 from jcollab.objectives.bilingual import (
     PairBatch,
     alignment,
@@ -38,7 +38,6 @@ from jcollab.objectives.word_vectors import (
 
 __all__ = [
     "Augment",
-    "Model",
     "PairBatch",
     "agreement",
     "alignment",

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 
 from jcollab import checks
-
-PyTree = Any
-Array = jax.Array
-
-
-class Model(NamedTuple):
-    """The model that an augmentation may look at.
-
-    Attributes:
-        params: its parameters, of ONE client.
-        model_state: what it carries along (batch statistics), ``()`` for nothing.
-    """
-
-    params: PyTree
-    model_state: PyTree = ()
+from jcollab.core import Array, Model
 
 
 class Augment(Protocol):

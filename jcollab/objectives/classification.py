@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jcollab import checks
 from jcollab.core import (
     Loss,
+    Model,
     Predict,
     Stateful,
     Train,
@@ -19,7 +20,7 @@ from jcollab.core import (
     lift_train,
     stateful,
 )
-from jcollab.objectives.augmentation import Augment, Model
+from jcollab.objectives.augmentation import Augment
 
 PyTree = Any
 Array = jax.Array
@@ -38,7 +39,7 @@ def classification(
             flax model; of a model with state (batch statistics),
             ``stateful(predict)`` of ``predict(params, model_state, x)``.
         augment: ``augment(batch, model, key) -> batch`` changes the batch at random before the
-            model sees it, and may look at labels and at the model (:class:`Model`):
+            model sees it, and may look at labels and at the model (:class:`jcollab.core.Model`):
             ``on_inputs(jcollab.data.crop_and_flip)`` or one of :mod:`jcollab.flows.perturb`. No
             gradient flows through it. None leaves batches alone.
         train: ``train(params, x, key) -> logits`` takes the place of ``predict`` in the loss where

@@ -11,9 +11,9 @@ import optax
 import pytest
 
 import jcollab as jc
+from jcollab.core import Model
 from jcollab.data import Dataset
 from jcollab.flows import ascent, perturb
-from jcollab.objectives import Model
 from tests.flows.recorded import (
     HERE,
     KEY,
@@ -184,7 +184,7 @@ def test_the_hook_sees_what_a_model_carries_and_leaves_it_alone():
     state, _ = jc.centralized(loss, optax.sgd(0.1)).update(
         state, jax.tree.map(lambda leaf: leaf[None], batch), KEY
     )
-    np.testing.assert_array_equal(state.clients.model_state, [1])
+    np.testing.assert_array_equal(state.shared.model_state, 1)
 
 
 def test_no_gradient_flows_through_the_attack():

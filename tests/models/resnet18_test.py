@@ -30,7 +30,7 @@ def test_statistics_change_in_training_only():
     attack = perturb.pgd(predict, radius=0.1, step_size=0.05, num_steps=2)
     loss = jax.jit(jc.objectives.classification(predict, augment=attack, train=train))
     _, new, _ = loss(params, model_state, batch, KEY)
-    model = jc.objectives.Model(params, model_state)
+    model = jc.core.Model(params, model_state)
     seen = attack(batch, model, jax.random.split(KEY)[0])
     _, once = train(params, model_state, seen.x, KEY)
     chex.assert_trees_all_close(new, once, rtol=1e-4, atol=1e-6)

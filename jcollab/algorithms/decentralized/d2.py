@@ -12,6 +12,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import local_step
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 from jcollab.mixing import lazy_mixing
 
@@ -37,7 +38,13 @@ class Corrected(NamedTuple):
     correction: PyTree
 
 
-def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
+def d2(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    model_state: ModelState = "keep",
+) -> Algorithm:
     """D2: the last round's disagreement corrects the next.
 
         x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
@@ -49,6 +56,7 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
+        model_state: what becomes of the state of models, as for :func:`jcollab.decentralized`.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
@@ -60,38 +68,47 @@ def d2(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Alg
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    take = local_step(loss, optimizer)
+    how, take = model_state, local_step(loss, optimizer, model_state=model_state)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         _warn_of_small_eigenvalues(mixer, n)
-        zeros = optax.tree.zeros_like(params)
-        opt_state = jax.vmap(optimizer.init)(params)
-        clients = Corrected(params, model_state, opt_state, mixer.init(params), zeros)
+        own = to_exchange(params, model_state, how)
+        opt_state, zeros = jax.vmap(optimizer.init)(params), optax.tree.zeros_like(own)
+        clients = Corrected(params, model_state, opt_state, mixer.init(own), zeros)
         return State(clients, (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
         stepped = take(clients, batch, local_key, state.step)
-        shared = optax.tree.add(clients.params, stepped.value, clients.correction)
-        shared = optax.tree.cast_like(shared, clients.params)
-        params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
-        correction = optax.tree.sub(optax.tree.sub(params, clients.params), stepped.value)
-        correction = optax.tree.cast_like(correction, params)
-        clients = Corrected(params, stepped.model_state, stepped.opt_state, mixed, correction)
+        own = to_exchange(clients.params, clients.model_state, how)
+        shared = optax.tree.add(own, stepped.value, clients.correction)
+        shared = optax.tree.cast_like(shared, own)
+        new, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
+        correction = optax.tree.sub(optax.tree.sub(new, own), stepped.value)
+        correction = optax.tree.cast_like(correction, new)
+        params, model_state = from_exchange(new, stepped.model_state, how)
+        clients = Corrected(params, model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
     return Algorithm(init, update)
 
 
-def exact_diffusion(loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer) -> Algorithm:
+def exact_diffusion(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    model_state: ModelState = "keep",
+) -> Algorithm:
     """Exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
+        model_state: what becomes of the state of models, as for :func:`jcollab.decentralized`.
 
     Returns:
         An algorithm like :func:`d2`.
@@ -99,7 +116,7 @@ def exact_diffusion(loss: Loss, optimizer: optax.GradientTransformation, mixer: 
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    return d2(loss, optimizer, lazy_mixing(mixer))
+    return d2(loss, optimizer, lazy_mixing(mixer), model_state=model_state)
 
 
 def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:

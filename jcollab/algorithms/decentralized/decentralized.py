@@ -10,6 +10,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import local_step
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
 from jcollab.core import Algorithm, Array, Clients, Loss, Metrics, Mixer, PyTree, Round, State
 
 
@@ -22,6 +23,7 @@ def decentralized(
     overlap: bool = False,
     learners: Any = None,
     honest: Any = None,
+    model_state: ModelState = "keep",
 ) -> Algorithm:
     """Every client takes a local optimizer step; then the mixer combines what they share.
 
@@ -47,6 +49,9 @@ def decentralized(
             the mixer does. None for all. Byzantine clients whose messages are made up from those
             of others need not learn.
         honest: bool ``[n]``, whose metrics are averaged; None for the learners.
+        model_state: what becomes of the state of models, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (x and u stand
+            for the pair of parameters and state, and for what the step changes in it), or frozen.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params and model_state stacked
@@ -55,8 +60,9 @@ def decentralized(
 
     Raises:
         TypeError: if ``loss`` is not callable.
-        ValueError: if mixing_weight lies outside [0, 1], client axes differ between params,
-            model_state, batch and mixer, or a mask does not fit.
+        ValueError: if mixing_weight lies outside [0, 1], the argument model_state is none of the
+            three, client axes differ between params, model_state, batch and mixer, or a mask does
+            not fit.
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -66,26 +72,31 @@ def decentralized(
     def share(params: PyTree, updates: PyTree) -> PyTree:
         return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)
 
-    take = local_step(loss, optimizer, share, learners=learners, honest=honest)
+    how = model_state
+    take = local_step(
+        loss, optimizer, share, learners=learners, honest=honest, model_state=model_state
+    )
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         opt_state = jax.vmap(optimizer.init)(params)
-        mixed = mixer.init(_scale(params, mixing_weight))
+        mixed = mixer.init(_scale(to_exchange(params, model_state, how), mixing_weight))
         return State(Clients(params, model_state, opt_state, mixed), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = state.clients
         local_key, mix_key = jax.random.split(key)
         stepped = take(clients, batch, local_key, state.step)
-        shared = _scale(clients.params, mixing_weight) if overlap else stepped.value
-        params, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
+        own = to_exchange(clients.params, clients.model_state, how)
+        shared = _scale(own, mixing_weight) if overlap else stepped.value
+        new, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
         if mixing_weight < 1:
-            kept = _scale(clients.params, 1 - mixing_weight)
-            params = optax.tree.cast_like(optax.tree.add(kept, params), kept)
+            kept = _scale(own, 1 - mixing_weight)
+            new = optax.tree.cast_like(optax.tree.add(kept, new), kept)
         if overlap:
-            params = optax.apply_updates(params, stepped.value)
-        clients = Clients(params, stepped.model_state, stepped.opt_state, mixed)
+            new = optax.apply_updates(new, stepped.value)
+        params, model_state = from_exchange(new, stepped.model_state, how)
+        clients = Clients(params, model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
     return Algorithm(init, update)

@@ -9,11 +9,16 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
 from jcollab.algorithms.local_step import local_step
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
 
 
 def gradient_tracking(
-    loss: Loss, optimizer: optax.GradientTransformation, mixer: Mixer
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    mixer: Mixer,
+    *,
+    model_state: ModelState = "keep",
 ) -> Algorithm:
     """Models and a correction of the updates are both mixed.
 
@@ -26,6 +31,7 @@ def gradient_tracking(
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimizer; ``u`` is its update, learning rate included.
         mixer: a linear mixer, ``gossip(topology)``.
+        model_state: what becomes of the state of models, as for :func:`jcollab.decentralized`.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
@@ -37,13 +43,13 @@ def gradient_tracking(
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
     checks.parts(optimizer=optimizer, mixer=mixer)
-    take = local_step(loss, optimizer)
+    how, take = model_state, local_step(loss, optimizer, model_state=model_state)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
-        zeros = optax.tree.zeros_like(params)
-        opt_state = jax.vmap(optimizer.init)(params)
-        both = (mixer.init(params), mixer.init(zeros))
+        own = to_exchange(params, model_state, how)
+        opt_state, zeros = jax.vmap(optimizer.init)(params), optax.tree.zeros_like(own)
+        both = (mixer.init(own), mixer.init(zeros))
         return State(Corrected(params, model_state, opt_state, both, zeros), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -53,14 +59,14 @@ def gradient_tracking(
         of_params, of_correction = clients.mixer
         moved = optax.apply_updates(clients.correction, stepped.value)
         context = Round(mix_key, state.step, batch)
-        params, of_params = mixer.update(
-            optax.apply_updates(clients.params, moved), of_params, context
-        )
+        own = to_exchange(clients.params, clients.model_state, how)
+        new, of_params = mixer.update(optax.apply_updates(own, moved), of_params, context)
         context = context._replace(key=correction_key)
         mixed, of_correction = mixer.update(moved, of_correction, context)
+        params, model_state = from_exchange(new, stepped.model_state, how)
         clients = Corrected(
             params,
-            stepped.model_state,
+            model_state,
             stepped.opt_state,
             (of_params, of_correction),
             optax.tree.cast_like(optax.tree.sub(mixed, stepped.value), mixed),

@@ -10,6 +10,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_over_clients
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange, with_model_state
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
 SMALLEST_RATE = 1e-8
@@ -38,6 +39,7 @@ def quasi_global_momentum(
     *,
     momentum: float = 0.9,
     nesterov: bool = True,
+    model_state: ModelState = "keep",
 ) -> Algorithm:
     """SGD whose momentum buffer is the smoothed movement of the client's model after mixing.
 
@@ -52,6 +54,9 @@ def quasi_global_momentum(
         mixer: how models are combined.
         momentum: mu in [0, 1).
         nesterov: which of the two local steps to take.
+        model_state: what becomes of the state of models, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (it is mixed
+            together with the models), or frozen.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
@@ -66,13 +71,16 @@ def quasi_global_momentum(
     if not callable(learning_rate):
         checks.number("learning_rate", learning_rate, at_least=0)
     checks.number("momentum", momentum, at_least=0, below=1)
-    gradient = gradient_of(lift(loss))
+    gradient = gradient_of(lift(with_model_state(loss, model_state)))
+    how = model_state
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), "(params, model_state)")
         zeros = optax.tree.zeros_like(params)
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
-        clients = QuasiGlobal(params, model_state, zeros, mixer.init(params))
+        clients = QuasiGlobal(
+            params, model_state, zeros, mixer.init(to_exchange(params, model_state, how))
+        )
         return State(clients, rate, jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -101,7 +109,9 @@ def quasi_global_momentum(
             batch,
             layout.client_keys(local_key, n),
         )
-        params, mixed = mixer.update(half, clients.mixer, Round(mix_key, state.step, batch))
+        half, context = to_exchange(half, model_state, how), Round(mix_key, state.step, batch)
+        new, mixed = mixer.update(half, clients.mixer, context)
+        params, model_state = from_exchange(new, model_state, how)
 
         def smooth(m: Array, before: Array, after: Array) -> Array:
             movement = (before - after) / jnp.maximum(rate, SMALLEST_RATE)

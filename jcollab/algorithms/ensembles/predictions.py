@@ -12,8 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import checks, layout
-from jcollab.core import Array, Predict, PyTree, State, is_right, lift_predict, params_of
+from jcollab import checks
+from jcollab.core import (
+    Array,
+    Predict,
+    PyTree,
+    State,
+    is_right,
+    lift_predict,
+    model_state_of,
+    params_of,
+)
+from jcollab.metrics import per_model
 
 SCORES = ("entropy", "max_probability", "disagreement")
 
@@ -49,12 +59,12 @@ def member_logits(
         logits = jax.lax.map(lambda part: look(params, model_state, part), x)
         return logits.reshape(parts * size, -1)[:total]
 
-    each = jax.jit(layout.per_client(one, in_axes=(0, 0, None)))
+    each = jax.jit(per_model(one))
 
     def logits(state: State | PyTree, x: Any) -> Array:
         if not isinstance(state, State):
             return each(state, (), x)
-        return each(params_of(state), getattr(state.clients, "model_state", ()), x)
+        return each(params_of(state), model_state_of(state), x)
 
     return logits
 

@@ -11,6 +11,14 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, optimizer_update, step_of
+from jcollab.algorithms.model_state import (
+    ModelState,
+    change,
+    from_exchange,
+    place,
+    to_exchange,
+    with_model_state,
+)
 from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift, replicate
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
@@ -20,7 +28,7 @@ class FetchedModels(NamedTuple):
 
     Attributes:
         model: the model that each client has fetched and computes on.
-        model_state: what the loss carries along.
+        model_state: what the loss carries along; fetched with the model where it is averaged.
         since: int32 ``[n]``, server steps at the time of fetching.
     """
 
@@ -34,6 +42,7 @@ class Server(NamedTuple):
 
     Attributes:
         params: the newest model.
+        model_state: its state, where it is averaged.
         opt_state: of the server's optimizer.
         buffer: sum of the updates that wait for a server step; ``()`` where each makes its own.
         waiting: int32 ``[]``, how many they are.
@@ -43,6 +52,7 @@ class Server(NamedTuple):
     """
 
     params: PyTree
+    model_state: PyTree
     opt_state: PyTree
     buffer: PyTree
     waiting: Array
@@ -59,6 +69,7 @@ def asynchronous(
     buffer_size: int = 1,
     weigh: Callable[[Array], Array] | None = None,
     local_optimizer: optax.GradientTransformation | None = None,
+    model_state: ModelState = "average",
 ) -> Algorithm:
     """A server takes a step with what the arriving client computed on the model it had fetched.
 
@@ -82,14 +93,17 @@ def asynchronous(
         local_optimizer: if given, a client takes H steps with it, started afresh, on batch leaves
             ``[n, H, ...]``, and hands in ``x_start - x_H``, how far it came, in place of a
             gradient. Its ``anchor`` is the model that was fetched.
+        model_state: what becomes of the state s of the model, see
+            :data:`jcollab.algorithms.ModelState`: averaged (a client fetches s with the model and
+            hands in ``w (s_i - s)`` with s_i what the loss made of it; the server adds the mean
+            of what came), kept by each client, or frozen.
 
     Returns:
-        An algorithm with ``init(params, model_state=())`` for stacked params ``[n, ...]``,
-        whose mean is the start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``,
-        of which only the arriving client's is used, or ``[1, ...]``, the arriving client's. It
-        reports ``loss`` and metrics of the loss at the model that the client held (of its last
-        local step), ``client``, ``delay`` and ``time``. Where the schedule has -1, no client
-        arrives and nothing changes.
+        An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]``, whose mean is the
+        start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``, of which only the
+        arriving client's is used, or ``[1, ...]``, the arriving client's. It reports ``loss`` and
+        metrics of the loss at the model that the client held (of its last local step), ``client``,
+        ``delay`` and ``time``. Where the schedule has -1, no client arrives and nothing changes.
 
     Raises:
         TypeError: if ``loss`` or ``weigh`` is not callable, or the schedule has no integers.
@@ -104,18 +118,21 @@ def asynchronous(
     if weigh is not None:
         checks.functions(weigh=weigh)
     schedule = _schedule(arrivals)
-    objective = lift(loss)
+    objective, how = lift(with_model_state(loss, model_state)), model_state
     work = _work(objective, local_optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), "(params, model_state)")
         check(schedule.client, n, "arrivals", lowest=-1)
-        model = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), params)
-        models = replicate(model, n)
-        buffer = () if buffer_size == 1 else optax.tree.zeros_like(model)
-        none = jnp.int32(0)
-        shared = Server(model, optimizer.init(model), buffer, none, jnp.zeros(()), none, schedule)
-        return State(FetchedModels(models, model_state, jnp.zeros(n, jnp.int32)), shared, none)
+        start = to_exchange(params, model_state, how)
+        start = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), start)
+        model, common = from_exchange(start, model_state, how)
+        common, _ = place(common, model_state, how)
+        models, fetched = from_exchange(replicate(start, n), model_state, how)
+        buffer = () if buffer_size == 1 else optax.tree.zeros_like(start)
+        none, opt_state = jnp.int32(0), optimizer.init(model)
+        shared = Server(model, common, opt_state, buffer, none, jnp.zeros(()), none, schedule)
+        return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         fetched, shared = state.clients, state.shared
@@ -134,6 +151,9 @@ def asynchronous(
 
         own_key = jax.random.fold_in(key, i)
         handed, new_model_state, metrics = work(model, model_state, own, own_key, state.step)
+        averaged = bool(jax.tree.leaves(shared.model_state))
+        if averaged:
+            handed = to_exchange(handed, change(model_state, new_model_state))
         delay = shared.version - fetched.since[i]
         if weigh is not None:
             factor = weigh(delay)
@@ -149,6 +169,8 @@ def asynchronous(
         extra = {"value": metrics["loss"], "value_fn": loss_at, "step": state.step}
         received = _receive(optimizer, buffer_size, shared, handed, delay, extra)
         shared = optax.tree.where(came, received, shared)
+        if averaged:
+            new_model_state = shared.model_state
 
         def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
             return jax.tree.map(
@@ -211,14 +233,15 @@ def _receive(
     if buffer_size > 1:
         buffer = optax.tree.add(buffer, handed)
         mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
+    mean, moved = from_exchange(mean, shared.model_state)
     old, mean_delay = shared.params, delays / buffer_size
     updates, opt_state = optimizer_update(
         optimizer, mean, shared.opt_state, old, anchor=old, delay=mean_delay, **extra
     )
-    params = optax.apply_updates(old, updates)
+    params, common = optax.apply_updates((old, shared.model_state), (updates, moved))
     empty, none, nothing = optax.tree.zeros_like((buffer, waiting, delays))
     version, schedule = shared.version + 1, shared.arrivals
-    stepped = Server(params, opt_state, empty, none, nothing, version, schedule)
+    stepped = Server(params, common, opt_state, empty, none, nothing, version, schedule)
     if buffer_size == 1:
         return stepped
     full = waiting == buffer_size

@@ -15,6 +15,13 @@ from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
 from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
+from jcollab.algorithms.model_state import (
+    ModelState,
+    from_exchange,
+    place,
+    to_exchange,
+    with_model_state,
+)
 from jcollab.core import (
     Algorithm,
     Array,
@@ -45,6 +52,7 @@ def federated(
     dropout: Any = 0.0,
     honest: Any = None,
     keep_opt_state: bool = False,
+    model_state: ModelState = "average",
     num_clients: int | None = None,
     chunk: int | None = None,
 ) -> Algorithm:
@@ -53,6 +61,9 @@ def federated(
         y_i = H local optimizer steps of client i from x,              i in S, |S| = m
         u   = sum_{i in S} p_i (y_i - x) / sum_{i in S} p_i
         x  <- server optimizer at x with the gradient -u
+
+    A model with state s has one for all as well: ``s_i`` is what the local steps of client i make
+    of s, and ``s <- s + sum_{i in S} p_i (s_i - s) / sum_{i in S} p_i``.
 
     The parts make the method: ``optax.sgd(1.0)`` at the server is FedAvg, with momentum FedAvgM;
     ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` are FedOpt; ``method`` is FedProx,
@@ -80,18 +91,23 @@ def federated(
             and what it keeps stays as it was. Where all drop out, the server keeps its model.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
         keep_opt_state: whether local optimizers go on in a client's next round.
-        num_clients: n, for params that are those of ONE model; None where they are stacked.
+        model_state: what becomes of the state of the model, see
+            :data:`jcollab.algorithms.ModelState`: averaged as above, with a rule or channel in one
+            message with the update; kept by each client, whose local steps begin with it; or
+            frozen.
+        num_clients: n, for params and model_state that are those of ONE model; None where they are
+            stacked.
         chunk: clients that are vectorized together, see :func:`jcollab.layout.per_client`.
 
     Returns:
         An algorithm with ``init(params, model_state=())``. ``params`` are stacked ``[n, ...]`` and
-        their mean is the start (or one model, see ``num_clients``), ``model_state`` is stacked. Its
-        ``update`` takes batches from which sampled clients draw (:mod:`jcollab.data.batches`) or
-        arrays ``[n, H, ...]``, one batch for each local step. It reports ``loss`` and the
-        metrics of the loss as means over local steps and, with weights, over clients, and
-        ``participants``, the number of clients that finish the round. Whatever a client keeps
-        (``model_state``, what the method remembers) belongs to the client and survives rounds in
-        which it is not sampled.
+        their mean is the start (or one model, see ``num_clients``), as those of ``model_state``
+        where it is averaged. Its ``update`` takes batches from which sampled clients draw
+        (:mod:`jcollab.data.batches`) or arrays ``[n, H, ...]``, one batch for each local step. It
+        reports ``loss`` and the metrics of the loss as means over local steps and, with weights,
+        over clients, and ``participants``, the number of clients that finish the round. Whatever a
+        client keeps (``model_state="keep"``, what the method remembers) belongs to the client and
+        survives rounds in which it is not sampled.
 
     Raises:
         TypeError: if ``loss`` is not callable, or a part is none.
@@ -111,7 +127,7 @@ def federated(
     if rule is not None:
         check_rule(rule)
     settings = Settings(
-        objective=lift(loss),
+        objective=lift(with_model_state(loss, model_state)),
         optimizer=_with_method(method, optimizer),
         server_optimizer=optax.sgd(1.0) if server_optimizer is None else server_optimizer,
         num_sampled=num_sampled,
@@ -125,6 +141,7 @@ def federated(
         dropout=dropout,
         honest=honest,
         keep_opt_state=keep_opt_state,
+        model_state=model_state,
         num_clients=num_clients,
         chunk=chunk,
     )
@@ -141,17 +158,22 @@ def federated(
 
 def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State:
     """The first state: nothing was trained, and every client keeps what its method begins with."""
-    model, n = params, settings.num_clients
+    how, n = settings.model_state, settings.num_clients
+    start = to_exchange(params, model_state, how)
     if n is None:
         n = layout.num_clients((params, model_state), "(params, model_state)")
-        model = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), params)
+        start = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), start)
+    elif how != "average":
+        model_state = replicate(model_state, n)
+    model, common = from_exchange(start, model_state, how)
+    common, model_state = place(common, model_state, how)
     if settings.num_sampled is not None and settings.num_sampled > n:
         raise ValueError(
             f"num_sampled must be in 1..{n} (the number of clients), got {settings.num_sampled}"
         )
     weights = _weights(settings.weights, n)
     own, memory = settings.method.init(model)
-    zero = jax.tree.map(_wide_zeros, model)
+    zero = jax.tree.map(_wide_zeros, start)
     if settings.stacks:
         check_inputs(settings.rule, settings.num_sampled or n)
 
@@ -165,6 +187,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
     )
     server = Server(
         model,
+        common,
         settings.server_optimizer.init(model),
         memory,
         settings.rule.init(zero) if settings.stacks else (),

@@ -9,12 +9,25 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.centralized import Carried, centralized, mean_loss, server_step
+from jcollab.algorithms.centralized import (
+    after,
+    centralized,
+    mean_loss,
+    model_states,
+    server_step,
+)
 from jcollab.algorithms.local_step import gradient_of, mean_over_clients
+from jcollab.algorithms.model_state import ModelState, with_model_state
 from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, lift
 
 
-def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -> Algorithm:
+def grad_align(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    beta: Any,
+    *,
+    model_state: ModelState = "average",
+) -> Algorithm:
     """One model, whose gradient is taken where each client's own gradient points less its own way.
 
         g_i = grad f_i(x),    v_i = beta (g_i - (1/n) sum_j g_j)
@@ -29,6 +42,8 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
         loss: as for :func:`jcollab.decentralized`.
         optimizer: the optimizer of the one model.
         beta: displacement, >= 0; may be a traced value.
+        model_state: what becomes of the state of the model, as for :func:`jcollab.centralized`;
+            that of the first pass counts.
 
     Returns:
         An algorithm as :func:`jcollab.centralized` gives; it also reports ``gradient_variance``,
@@ -42,15 +57,15 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
     """
     checks.parts(optimizer=optimizer)
     checks.number("beta", beta, at_least=0)
-    objective = lift(loss)
+    objective = lift(with_model_state(loss, model_state))
     gradient = gradient_of(objective)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
         params = state.shared.params
-        keys = layout.client_keys(key, n)
+        keys, given = layout.client_keys(key, n), model_states(state, n)
         own, model_state, metrics = layout.per_client(gradient, in_axes=(None, 0, 0, 0))(
-            params, state.clients.model_state, batch, keys
+            params, given, batch, keys
         )
         mean = mean_over_clients(own)
 
@@ -71,16 +86,14 @@ def grad_align(loss: Loss, optimizer: optax.GradientTransformation, beta: Any) -
         grads = mean
         if checks.traced(beta) or beta != 0:
             each = layout.per_client(displaced, in_axes=(None, None, 0, 0, 0, 0))
-            grads = mean_over_clients(
-                each(params, mean, own, state.clients.model_state, batch, keys)
-            )
+            grads = mean_over_clients(each(params, mean, own, given, batch, keys))
         metrics = mean_over_clients(metrics)
-        value_fn = mean_loss(objective, state.clients.model_state, batch, keys)
+        value_fn = mean_loss(objective, given, batch, keys)
         shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn, state.step)
         metrics = metrics | {"gradient_variance": _spread(own, mean)}
-        return State(Carried(model_state), shared, state.step + 1), metrics
+        return after(state, shared, model_state), metrics
 
-    return Algorithm(centralized(loss, optimizer).init, update)
+    return Algorithm(centralized(loss, optimizer, model_state=model_state).init, update)
 
 
 def _spread(own: PyTree, mean: PyTree) -> Array:

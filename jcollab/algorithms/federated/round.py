@@ -12,6 +12,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, optimizer_update, step_of
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
 from jcollab.core import (
     Array,
     Channel,
@@ -22,6 +23,7 @@ from jcollab.core import (
     PyTree,
     Round,
     Rule,
+    replicate,
     widen,
 )
 from jcollab.local import ClientMethod
@@ -36,7 +38,7 @@ class FederatedClients(NamedTuple):
     Attributes:
         weights: p_i, how much each counts.
         num_steps: int32, local steps that each takes; () where all take H.
-        model_state: what the loss carries along.
+        model_state: what the loss carries along, where it is not averaged.
         opt_state: of the local optimizers, where they are kept.
         memory: what the method keeps of each client.
         channel: messages that are under way.
@@ -55,6 +57,7 @@ class Server(NamedTuple):
 
     Attributes:
         params: its model x.
+        model_state: its state s, where it is averaged.
         opt_state: of the server optimizer.
         memory: what the method keeps of all clients.
         rule: state of the rule.
@@ -62,6 +65,7 @@ class Server(NamedTuple):
     """
 
     params: PyTree
+    model_state: PyTree
     opt_state: PyTree
     memory: PyTree
     rule: PyTree
@@ -85,6 +89,7 @@ class Settings(NamedTuple):
     dropout: Any
     honest: Any
     keep_opt_state: bool
+    model_state: ModelState
     num_clients: int | None
     chunk: int | None
 
@@ -94,7 +99,8 @@ class RoundSums(NamedTuple):
 
     Attributes:
         weight: sum of weights.
-        update: sum of updates (without a rule), divided by their lengths.
+        update: sum of updates (without a rule), divided by their lengths; of an averaged state,
+            sum of changes.
         length: sum of lengths.
         moved: sum of changes of what clients keep.
         metrics: sums of metrics of honest clients.
@@ -132,18 +138,20 @@ def one_round(settings: Settings) -> CohortRound:
         honest = jnp.ones(len(numbers))
         if settings.honest is not None:
             honest = jnp.zeros(n).at[checks.members(settings.honest, n, "honest")].set(1)[numbers]
-        g, mean = None, None
+        given, carried, g, mean = clients, clients.model_state, None, None
+        if averaged := bool(jax.tree.leaves(shared.model_state)):
+            given = given._replace(model_state=replicate(shared.model_state, len(numbers)))
         if settings.method.probes:
-            g, mean = _gradients(settings, shared.params, batch, clients, weights, keys)
+            g, mean = _gradients(settings, shared.params, batch, given, weights, keys)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(shared.params))
-        given = clients
         sums, (clients, updates) = layout.client_sum(
             functools.partial(_one_client, settings, batch),
             settings.chunk,
             in_axes=(None,) * 4 + (0,) * 6,
             bytes_each=4 * size,
             keep=True,
-        )(shared, batch.common, mean, step, clients, batch.own, g, keys, weights, honest)
+        )(shared, batch.common, mean, step, given, batch.own, g, keys, weights, honest)
+        clients = clients._replace(model_state=carried) if averaged else clients
         value_fn = _loss_at(settings, batch, given, weights, keys)
         rule_state = shared.rule
         if settings.stacks:
@@ -248,6 +256,9 @@ def _one_client(
     moved = jax.tree.map(lambda a, b: weight * (a - b), memory, row.memory)
     length = jnp.ones(()) if method.length is None else method.length(_steps_of(row, settings))
     update = jax.tree.map(lambda leaf: leaf / length.astype(leaf.dtype), update)
+    if jax.tree.leaves(shared.model_state):
+        moved_state = jax.tree.map(lambda a, b: widen(a) - widen(b), model_state, row.model_state)
+        update = to_exchange(update, moved_state)
     weighed: PyTree = ()
     if not settings.stacks:
         weighed = jax.tree.map(lambda leaf: weight.astype(leaf.dtype) * leaf, update)
@@ -305,6 +316,8 @@ def _server_step(
 ) -> Server:
     """One step of the server optimizer with the mean update as its gradient."""
     x, method = shared.params, settings.method
+    update, moved_state = from_exchange(update, shared.model_state)
+    model_state = optax.apply_updates(shared.model_state, moved_state)
     if method.length is not None:
         mean_length = sums.length / _positive(sums.weight)
         update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
@@ -322,7 +335,7 @@ def _server_step(
         step=step,
     )
     params = optax.apply_updates(x, steps)
-    return shared._replace(params=params, opt_state=opt_state, memory=memory)
+    return Server(params, model_state, opt_state, memory, shared.rule, shared.total)
 
 
 def _local_run(

@@ -16,6 +16,7 @@ from jcollab.algorithms.local_step import (
     optimizer_update,
     step_of,
 )
+from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange, with_model_state
 from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
 
 
@@ -53,6 +54,7 @@ def apfl(
     *,
     weight: Any = 0.5,
     weight_rate: float = 0.0,
+    model_state: ModelState = "keep",
 ) -> Algorithm:
     """Adaptive personalized federated learning: learns both parts of an average of two models.
 
@@ -70,6 +72,9 @@ def apfl(
         mixer: how common models are combined; the paper's is ``mix_every(H, all_reduce())``.
         weight: a in [0, 1] at the start, for all or ``[n]``; may be traced.
         weight_rate: eta >= 0; 0 keeps the weights.
+        model_state: what becomes of the state of the personal models, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (it is mixed
+            together with w), or frozen.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`; :func:`jcollab.params_of` gives the
@@ -85,7 +90,7 @@ def apfl(
     checks.parts(optimizer=optimizer, mixer=mixer)
     checks.number("weight", weight, at_least=0, at_most=1)
     checks.finite(at_least=0, weight_rate=weight_rate)
-    objective = lift(loss)
+    objective, how = lift(with_model_state(loss, model_state)), model_state
     gradient, take = gradient_of(objective), step_of(objective, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
@@ -100,7 +105,7 @@ def apfl(
             model_state=model_state,
             local_opt_state=jax.vmap(optimizer.init)(params),
             opt_state=jax.vmap(optimizer.init)(params),
-            mixer=mixer.init(params),
+            mixer=mixer.init(to_exchange(params, model_state, how)),
         )
         return State(clients, (), jnp.int32(0))
 
@@ -142,10 +147,11 @@ def apfl(
         keys = layout.client_keys(local_key, n)
         each = layout.per_client(local_steps, in_axes=(0, 0, 0, None))
         clients, metrics = each(clients, batch, keys, state.step)
-        common, mixer_state = mixer.update(
-            clients.common, mixer_state, Round(mix_key, state.step, batch)
-        )
-        clients = clients._replace(common=common, mixer=mixer_state)
+        own = to_exchange(clients.common, clients.model_state, how)
+        context = Round(mix_key, state.step, batch)
+        new, mixer_state = mixer.update(own, mixer_state, context)
+        common, model_state = from_exchange(new, clients.model_state, how)
+        clients = clients._replace(common=common, model_state=model_state, mixer=mixer_state)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
     return Algorithm(init, update)

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from jcollab import checks
+from jcollab.algorithms.model_state import to_exchange
 from jcollab.algorithms.representations import sharing_round
 from jcollab.algorithms.representations.groups import Group, check_groups, per_group
 from jcollab.algorithms.representations.sharing_round import Settings, SharingClients
@@ -163,7 +164,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         tuple(opt_state) if several else opt_state[0],
         mixer.init(empty) if mixer else (),
         tuple(observer.init(empty) for _ in range(settings.num_sent)) if observer else (),
-        models.init(sharing_round.whole(params, model_state)) if models else (),
+        models.init(to_exchange(params, model_state)) if models else (),
     )
     return State(clients, (), jnp.int32(0))
 

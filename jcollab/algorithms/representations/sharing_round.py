@@ -12,6 +12,7 @@ import optax
 
 from jcollab import layout
 from jcollab.algorithms.local_step import mean_over_clients
+from jcollab.algorithms.model_state import from_exchange, to_exchange
 from jcollab.algorithms.representations.epochs import epochs, over_all, rows_of
 from jcollab.algorithms.representations.groups import Group, join, per_group, split
 from jcollab.core import (
@@ -128,16 +129,11 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
     mixing = clients.models
     if settings.model_mixer:
         mixture, mixing = settings.model_mixer.update(
-            whole(models, carried), mixing, Round(model_key, state.step)
+            to_exchange(models, carried), mixing, Round(model_key, state.step)
         )
-        models, carried = mixture if jax.tree.leaves(carried) else (mixture, carried)
+        models, carried = from_exchange(mixture, carried)
     clients = SharingClients(models, carried, opt_fresh, mixed, observers, mixing)
     return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
-
-
-def whole(params: PyTree, model_state: PyTree) -> PyTree:
-    """What FedAvg averages: models, and batch statistics where there are some."""
-    return (params, model_state) if jax.tree.leaves(model_state) else params
 
 
 def _publish(settings: Settings, kind: Group, size: int) -> Callable:

@@ -227,7 +227,9 @@ def test_what_a_client_keeps_is_the_clients():
     def counting(params, model_state, batch, key):
         return jnp.sum(params) * 0.0, model_state + batch, {}
 
-    algorithm = jc.federated(jc.stateful(counting), SGD, num_sampled=3, dropout=0.3)
+    algorithm = jc.federated(
+        jc.stateful(counting), SGD, num_sampled=3, dropout=0.3, model_state="keep"
+    )
     state = algorithm.init(jnp.zeros((6, 2)), jnp.zeros(6))
     participants, log = jnp.zeros(()), []
     for t in range(5):
