@@ -172,15 +172,9 @@ def asynchronous(
         if averaged:
             new_model_state = shared.model_state
 
-        def fetch(stacked: PyTree, new: PyTree, old: PyTree) -> PyTree:
-            return jax.tree.map(
-                lambda rows, a, b: rows.at[i].set(jnp.where(came, a, b)), stacked, new, old
-            )
-
-        clients = FetchedModels(
-            fetch(fetched.model, shared.params, model),
-            fetch(fetched.model_state, new_model_state, model_state),
-            fetch(fetched.since, shared.version, fetched.since[i]),
+        fresh = FetchedModels(shared.params, new_model_state, shared.version)
+        clients = jax.tree.map(
+            lambda rows, new: rows.at[i].set(jnp.where(came, new, rows[i])), fetched, fresh
         )
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
         return State(clients, shared, state.step + 1), log
