@@ -33,7 +33,7 @@ class Bound:
         below: values must be smaller.
         among: all values that are allowed; empty for any.
         empty: whether a tuple may have no entries.
-        holding: an entry that a tuple must have.
+        containing: an entry that a tuple must have.
         multiple_of: a number, or the name of a field, that divides the value.
     """
 
@@ -43,7 +43,7 @@ class Bound:
     below: float | str | None = None
     among: Collection[Any] = ()
     empty: bool = False
-    holding: Any = None
+    containing: Any = None
     multiple_of: int | str | None = None
 
     def check(self, name: str, value: Any) -> None:
@@ -60,9 +60,9 @@ class Bound:
             rules[f"among {', '.join(map(str, self.among))}"] = (_among, self.among)
         values = value if isinstance(value, tuple) else () if value is None else (value,)
         if value == () and not self.empty:
-            raise ValueError(f"{name} must hold at least one value, got none")
-        if self.holding is not None and self.holding not in values:
-            raise ValueError(f"{name} must hold {self.holding}, got {value!r}")
+            raise ValueError(f"{name} must have at least one value, got none")
+        if self.containing is not None and self.containing not in values:
+            raise ValueError(f"{name} must contain {self.containing}, got {value!r}")
         if not all(holds(one, end) for one in values for holds, end in rules.values()):
             raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
 

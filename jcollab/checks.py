@@ -214,7 +214,7 @@ def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
 
 
 def identities(name: str, values: Any) -> np.ndarray:
-    """An array of texts or integers, which tell clients apart; TypeError for other values.
+    """An array of texts or integers, which identify clients; TypeError for other values.
 
     Example:
         >>> identities("owners", [0.5, float("nan")])

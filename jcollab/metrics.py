@@ -193,8 +193,8 @@ def gradient_variance(
         loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
             ``jc.stateful(loss)``, evaluated with the state of each client, or of the server's
             model.
-        batch: the data that f_i is taken over, leaves ``[n, ...]``; all n gradients are held at a
-            time.
+        batch: the data that f_i is taken over, leaves ``[n, ...]``; all n gradients are in memory
+            at once.
         key: for losses that use one.
         prefix: put before every name.
 

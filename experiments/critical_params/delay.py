@@ -33,7 +33,7 @@ class Config(Settings):
 
     noise_ratios: tuple[NonNegative, ...] = (0.0, 9.0, 99.0)  # values of M
     # values of tau; slowdowns refer to 0
-    delays: Annotated[tuple[Natural, ...], Bound(holding=0)] = (0, 1, 3, 10, 30, 100, 200)
+    delays: Annotated[tuple[Natural, ...], Bound(containing=0)] = (0, 1, 3, 10, 30, 100, 200)
     runs: Count = 20_000  # Monte Carlo runs, with M = 9 and tau = 10
     seed: int = 0  # of the Monte Carlo
 

@@ -25,7 +25,7 @@ class Config(Settings):
     """Least squares, clients and links."""
 
     # values of n; speed-ups refer to 1
-    clients: Annotated[tuple[Count, ...], Bound(holding=1)] = (1, 2, 4, 8, 16, 32, 64)
+    clients: Annotated[tuple[Count, ...], Bound(containing=1)] = (1, 2, 4, 8, 16, 32, 64)
     links: tuple[NonNegative, ...] = (0.0, 4.0)  # times of both transfers, in compute times
     condition: float = 10.0  # of the least squares
     features: Count = 12  # its dimension

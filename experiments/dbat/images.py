@@ -54,7 +54,7 @@ class Config(_training.Config):
 
     pools: tuple[Pool, ...] = ("test", "different")  # unlabeled sets
     alphas: tuple[float, ...] = (0.5, 1.0)  # weight of the agreement, for each pool
-    methods: Annotated[tuple[Method, ...], Bound(holding="D-BAT")] = ("D-BAT", "deep ensemble")
+    methods: Annotated[tuple[Method, ...], Bound(containing="D-BAT")] = ("D-BAT", "deep ensemble")
     members: Plural = 2  # M
     rounds: tuple[Count, Count] = (360, 360)
     learning_rates: tuple[Positive, Positive] = (5e-4, 5e-4)

@@ -22,7 +22,7 @@ from jcollab.flows import perturb
 Array = jax.Array
 LATENT = ("randomized", "adversarial")
 METHODS = ("plain", "crop_flip", "mixup", "cutout", "pgd", "vae", "away", *LATENT)
-Methods = Annotated[tuple[Annotated[str, Bound(among=METHODS)], ...], Bound(holding="plain")]
+Methods = Annotated[tuple[Annotated[str, Bound(among=METHODS)], ...], Bound(containing="plain")]
 PART = 500  # test images that are classified at a time, and those on which losses are compared
 
 

@@ -21,7 +21,7 @@ SMALL = {"dataset": "digits", "hidden": 4, "n": 4, "num_sampled": 2, "examples":
 SMALL |= {"rounds": 4, "num_seeds": 2, "evaluations": 2, "eval_examples": 50}
 MEASURES = ("test_accuracy", "test_loss", "train_loss", "gradient_variance")
 # 0 is what the others are compared with
-Displacements = Annotated[tuple[NonNegative, ...], Bound(holding=0)]
+Displacements = Annotated[tuple[NonNegative, ...], Bound(containing=0)]
 OTHERS = {
     "large-batch SGD": (plots.COLORS[6], (0, (1, 1.5))),
     "SCAFFOLD": (plots.COLORS[1], (0, (4, 2))),

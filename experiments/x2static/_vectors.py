@@ -91,7 +91,7 @@ def make_problem(config: Config, context: Context) -> Problem:
     folder = pathlib.Path(config.data)
     corpora = sorted(folder.glob("corpus_en/imdb*"))
     if not corpora:
-        raise FileNotFoundError(f"data must hold corpus_en/imdb*, and {folder} does not")
+        raise FileNotFoundError(f"data must have corpus_en/imdb*, and {folder} does not")
     cache = config.cache or cache_dir() / "contexts"
     questions, topics = folder / "analogy" / "google-analogies.csv", folder / "sib200"
     labeled = None

@@ -247,7 +247,7 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
         objective: a loss in its full form, see :func:`jcollab.core.lift`.
 
     Returns:
-        The function; its metrics hold the loss as ``"loss"`` beside those of the objective.
+        The function; its metrics have the loss as ``"loss"`` beside those of the objective.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 

@@ -137,7 +137,7 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
     for name, value in (("mean", mean), ("std", std)):
         if np.shape(value) != images.shape[-1:]:
             raise ValueError(
-                f"{name} must hold one number for each of {images.shape[-1]} channels, got {value}"
+                f"{name} must have one number for each of {images.shape[-1]} channels, got {value}"
             )
     checks.number("std", std, above=0)
     return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)

@@ -130,7 +130,7 @@ def by_client(
     """
     total = layout.num_clients(arrays, "arrays")
     if not len(parts):
-        raise ValueError("parts must hold at least one client, got none")
+        raise ValueError("parts must have at least one client, got none")
     own = [_part(i, part, total) for i, part in enumerate(parts)]
     sizes = np.array([len(part) for part in own])
     mask = np.arange(sizes.max()) < sizes[:, None]
@@ -159,7 +159,7 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
         (['ann', 'bob'], [2, 3])
     """
     if not clients:
-        raise ValueError("clients must hold at least one client, got none")
+        raise ValueError("clients must have at least one client, got none")
     first, arrays = next(iter(clients.items()))
     expected = _form(arrays)
     sizes = []
@@ -260,7 +260,7 @@ def as_lists(data: ClientRanges, width: int | None = None) -> ClientData:
 def _part(i: int, part: Any, total: int) -> np.ndarray:
     indices = np.asarray(part)
     if not indices.size:
-        raise ValueError(f"parts[{i}] must hold at least one example, got none")
+        raise ValueError(f"parts[{i}] must have at least one example, got none")
     checks.integers(f"parts[{i}]", indices, ("m",), at_least=0, at_most=total - 1)
     return indices
 

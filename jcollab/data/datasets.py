@@ -101,7 +101,7 @@ def prepared(name: str, directory: str | None = None) -> Any:
     where = pathlib.Path(builder.data_dir)
     if not (where / "dataset_info.json").exists():
         raise FileNotFoundError(
-            f"{name} is not prepared in {where}. Set JCOLLAB_DATA to a TFDS data_dir that holds "
+            f"{name} is not prepared in {where}. Set JCOLLAB_DATA to a TFDS data_dir that has "
             f"it, or prepare it once (this step alone needs tensorflow): "
             f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
         )

@@ -36,7 +36,7 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
     Args:
         labels: int ``[N]``, at least 0.
         n: number of clients.
-        shards_per_client: consecutive shards of equal size that a client holds; with 1, client i
+        shards_per_client: consecutive shards of equal size of a client; with 1, client i
             gets the i-th, with more they are dealt at random (McMahan et al. 2017: 2).
         seed: of the dealing.
 
@@ -110,7 +110,7 @@ def dirichlet(
     """Label proportions from a Dirichlet distribution, cut into equal parts.
 
     The examples are shuffled and dealt to groups of at most ``group_size`` clients. In a group,
-    each class is split over its clients by a draw from Dirichlet(alpha), in which those that hold
+    each class is split over its clients by a draw from Dirichlet(alpha), in which those that have
     the mean number of examples already get nothing; the draw is repeated until the smallest client
     has half the mean. All clients' examples, one after the other, are then cut into n parts of
     equal size (up to one example), so that every client counts the same.

@@ -23,7 +23,7 @@ ATAN_SCALE = 0.636
 
 
 class ConditionalCoupling(distrax.Bijector):
-    """Each half shifted and scaled as the other half and the condition say, one after the other.
+    """Each half shifted and scaled by the other half and the condition, one after the other.
 
         (s2, t2) = net2(x2, c),  y1 = exp(r(s2)) x1 + t2
         (s1, t1) = net1(y1, c),  y2 = exp(r(s1)) x2 + t1,    r(s) = clamp 0.636 atan(s)

@@ -20,7 +20,7 @@ PADS = ((1, 1), (1, 1))
 
 
 class AffineCoupling(distrax.Bijector):
-    """One half of the channels, shifted and scaled as the other half says.
+    """One half of the channels, shifted and scaled as a function of the other half.
 
         (x_a, x_b) = halves of x,   (s, t) = net(x_b),   s <- scale tanh(s)
         y_a = (x_a + t) exp(s),   y_b = x_b,   log_det = sum s

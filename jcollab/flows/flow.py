@@ -25,12 +25,12 @@ class Flow(NamedTuple):
             images in [0, 1], everything before the flow included.
         decode: ``decode(params, z, noise=None, condition=None) -> x``.
         bijector: ``bijector(params, condition=None)``, a distrax bijector whose *forward* leads
-            from what the flow proper sees (logits, say) to latents.
+            from the inputs of the inner flow (for example logits) to latents.
         noise: ``noise(key, x) -> noise`` that ``encode`` takes to make values continuous, or None
             for a flow that takes none. Without noise, ``encode`` uses its mean.
         offset: what each dimension adds to the negative log-likelihood, so that it is that of
             integer pixel values (``log 256``).
-        num_classes: C of a flow with a condition, ``[b, C]`` one-hot labels say; None without.
+        num_classes: C of a flow with a condition, for example one-hot labels ``[b, C]``; else None.
         refit: ``refit(params, x, noise=None, condition=None) -> params`` sets again what depends on
             a batch (every ActNorm, in the order of the flow) and nothing else; None where nothing
             does.
@@ -180,7 +180,7 @@ def distribution(
     temperature: Any = 1.0,
     condition: Any = None,
 ) -> distrax.Transformed:
-    """The distribution of what the flow proper sees (logits, say), with ``log_prob``, ``sample``.
+    """The distribution of the inner flow's inputs (for example logits): ``log_prob``, ``sample``.
 
     distrax transforms from the base outwards, so the flow's bijector goes in inverted.
 

@@ -18,7 +18,7 @@ def glow_from_torch(state: Mapping[str, Any]) -> PyTree:
 
     Args:
         state: arrays by name, ``flows.steps.0.norm.bias`` or with slashes for dots; a ``next`` for
-            each further level. Kernels are ``[out, in, height, width]``. What else it holds is
+            each further level. Kernels are ``[out, in, height, width]``. What else it contains is
             ignored.
 
     Returns:
@@ -35,7 +35,7 @@ def glow_from_torch(state: Mapping[str, Any]) -> PyTree:
             levels.setdefault(level, {})[step] = _step(state, name.removesuffix("norm.bias"))
     if not levels or sorted(levels) != list(range(len(levels))):
         raise ValueError(
-            f"state must hold flows.steps.0.norm.bias and so on, got {sorted(state)[:5]}"
+            f"state must have flows.steps.0.norm.bias and so on, got {sorted(state)[:5]}"
         )
     counts = {len(steps) for steps in levels.values()}
     if len(counts) > 1:
@@ -118,7 +118,7 @@ def _dotted(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _take(state: Mapping[str, Any], name: str) -> np.ndarray:
     if name not in state:
-        raise ValueError(f"state must hold {name}, got {sorted(state)[:5]} ...")
+        raise ValueError(f"state must have {name}, got {sorted(state)[:5]} ...")
     value = state[name]
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 

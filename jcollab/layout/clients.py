@@ -33,7 +33,7 @@ def num_clients(tree: PyTree, name: str = "tree") -> int:
                 f"{where} has a client axis of length {shape[0]}, but that of {first} is {n}"
             )
     if n is None:
-        raise ValueError(f"{name} holds no array, so the number of clients is not known")
+        raise ValueError(f"{name} must have an array, which gives the number of clients, got none")
     return n
 
 

@@ -28,7 +28,7 @@ def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
         num_devices: how many of the available devices to use; None for all (of all processes).
         inner: how many devices work on each client together. They form a second axis, ``"inner"``,
             that the library leaves to the compiler: lay a batch or a weight over it, with
-            ``PartitionSpec("clients", "inner")`` say, and what is computed from it follows.
+            for example with ``PartitionSpec("clients", "inner")``, and results follow.
 
     Raises:
         ValueError: if there are fewer devices than asked for, or inner does not divide them.
@@ -58,7 +58,7 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
     Where the devices do not divide n, clients lie on every device as well: work is still split.
 
     Args:
-        state: a State; with several processes, each holds the whole of it.
+        state: a State; with several processes, each has the whole of it.
         mesh: from :func:`mesh`.
 
     Raises:

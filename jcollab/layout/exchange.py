@@ -19,9 +19,9 @@ def over_neighbors(fn: Callable, table: np.ndarray, rows_per_client: int = 1) ->
     """Work on rows that each client reads of others, for which only what crosses devices moves.
 
     Args:
-        fn: ``fn(pool, table, *args) -> [m, ...]`` for m clients. ``pool`` holds rows; their own
-            ones come first, in their order. ``table`` int ``[m, K]`` says where in the pool each
-            entry of the full table lies.
+        fn: ``fn(pool, table, *args) -> [m, ...]`` for m clients. ``pool`` has rows; their own
+            ones come first, in their order. ``table`` int ``[m, K]`` has the places in the pool of
+            the entries of the full table.
         table: int ``[n, K]``, the rows that client i reads, known when the program is traced.
         rows_per_client: r, rows of x that belong to each client.
 

@@ -50,7 +50,7 @@ def per_client(
         in_axes: as for ``jax.vmap``, with axes 0 (leads with the client axis) and None (shared).
         bytes_each: memory that one client's call needs; None for that of its arguments.
         only: numbers of the clients that it is called for, int ``[r]``; None for all.
-        reads: int ``[n, K]``, known when the program is traced, the clients of whom client i reads
+        reads: int ``[n, K]``, known when the program is traced, the clients of which client i reads
             a value. ``fn(pool, places, *args)`` then gets rows of the first argument, of which
             those at ``places [K]`` are meant, and is lifted to ``mapped(x, reads, *args)``; inside
             :func:`use`, only rows that cross devices move.

@@ -11,7 +11,7 @@ GIB = 2**30
 
 
 def memory_of(compiled: Any) -> int | None:
-    """Bytes that a compiled program needs on each device, as the compiler tells; None if not.
+    """Bytes that a compiled program needs on each device; None if the compiler does not report it.
 
     Args:
         compiled: from ``jax.jit(fn).lower(...).compile()``.

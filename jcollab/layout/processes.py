@@ -28,9 +28,9 @@ def initialize(
     Every process then runs the same program. To be called before jax is used.
 
     Args:
-        coordinator: ``"host:port"`` of process 0; None where the cluster tells (TPU pods, Slurm).
-        num_processes: how many there are; None where the cluster tells.
-        process_id: number of this one, 0..num_processes-1; None where the cluster tells.
+        coordinator: ``"host:port"`` of process 0; None where the cluster provides it (TPU, Slurm).
+        num_processes: how many there are; None where the cluster provides it.
+        process_id: number of this one, 0..num_processes-1; None where the cluster provides it.
         timeout: seconds to wait for the others.
 
     Raises:
@@ -65,7 +65,7 @@ def initialize(
 
 
 def own_clients(n: int, mesh: Mesh) -> range:
-    """The clients whose data this process has to hold, if the n of them lie over ``mesh``.
+    """The clients whose data this process needs, if the n of them are split over ``mesh``.
 
     Raises:
         ValueError: if the devices do not divide n.

@@ -45,8 +45,8 @@ def delay_updates(
     with the learning rate; before it, it does not).
 
     Args:
-        delay: d in 0..maximum. A traced value is held to that range, so that delays can be swept by
-            ``vmap``; its buffer is as long as the maximum.
+        delay: d in 0..maximum. A traced value is clipped to that range, so that ``vmap`` can sweep
+            delays; its buffer is as long as the maximum.
         maximum: largest delay, known when the program is traced; None for that of ``delay``.
         first: what happens in the first d steps: ``"wait"`` passes on zeros, ``"repeat"`` the first
             update, which is the start from a constant past, ``x(s) = x(0)`` for s < 0, where
@@ -102,7 +102,7 @@ def random_delays(
         delay: largest delay that is drawn, in 0..maximum; may be traced.
         maximum: as for :func:`delay_updates`.
         draw: ``draw(key, delay, shape) -> int`` in 0..delay; None for uniform draws. What lies
-            outside 0..maximum is held to it.
+            outside 0..maximum is clipped.
 
     Returns:
         A transform whose state leads with ``[maximum + 1, ...]``.

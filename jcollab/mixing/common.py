@@ -21,7 +21,7 @@ def payload(x: PyTree) -> int:
 def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
     """A mixer without a state from a plain function.
 
-    Its ``bytes_sent`` is NaN, since the function does not tell what it sends.
+    Its ``bytes_sent`` is NaN, since the function does not declare what it sends.
 
     Args:
         mix: ``mix(x, context) -> x`` with leaves ``[n, ...]`` and the :class:`jcollab.core.Round`

@@ -174,7 +174,7 @@ def bert_config(directory: str | os.PathLike) -> BertConfig:
     """
     path = pathlib.Path(directory) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"directory must hold config.json, and {path} is not there")
+        raise FileNotFoundError(f"directory must have config.json, and {path} is not there")
     config = json.loads(path.read_text("utf-8"))
     if config.get("model_type") != "bert":
         raise ValueError(f"model_type in {path} must be 'bert', got {config.get('model_type')!r}")
@@ -212,7 +212,7 @@ def load_bert(directory: str | os.PathLike) -> tuple[Bert, Any]:
     config = bert_config(directory)
     path = pathlib.Path(directory) / "model.safetensors"
     if not path.is_file():
-        raise FileNotFoundError(f"directory must hold model.safetensors, and {path} is not there")
+        raise FileNotFoundError(f"directory must have model.safetensors, and {path} is not there")
     tables: dict[str, Any] = {}
     layers: dict[tuple[str, ...], list[np.ndarray]] = {}
     try:
@@ -226,7 +226,7 @@ def load_bert(directory: str | os.PathLike) -> tuple[Bert, Any]:
             parts = []
             for name in (prefix + name for name in names):
                 if name not in there:
-                    raise ValueError(f"{path} must hold the tensor {name!r}, which is missing")
+                    raise ValueError(f"{path} must have the tensor {name!r}, which is missing")
                 part = np.asarray(file.get_tensor(name), np.float32)
                 if part.shape != shape:
                     raise ValueError(

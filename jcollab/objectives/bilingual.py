@@ -303,7 +303,7 @@ def crosslingual(
         raise ValueError(f"tasks must be among {', '.join(TASKS)}, got {tasks}")
     generative = [task for task in tasks if task in GENERATIVE]
     if len(generative) > 1:
-        raise ValueError(f"tasks must hold at most one of {', '.join(GENERATIVE)}, got {tasks}")
+        raise ValueError(f"tasks must have at most one of {', '.join(GENERATIVE)}, got {tasks}")
     checks.number("drop", drop, at_least=0, below=1)
     checks.number("margin", margin, at_least=0)
     checks.one_of("align", align, ALIGNMENTS)

@@ -1,6 +1,6 @@
 """Class prototypes: means of what clients compute for the examples of each class.
 
-A class of which a client holds no example has weight 0, and its row counts nowhere.
+A class of which a client has no example has weight 0, and its row is ignored.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def match_logs(logits: Array, other: Array) -> tuple[Array, Array]:
 def discrimination(
     logits: Array, other: Array, labels: Array, observed: Array | None = None, form: str = "code"
 ) -> Array:
-    """Tells the observation of the own class from those of the other classes, by the classifier.
+    """Separates the observation of the own class from those of other classes, by the classifier.
 
         l(i) = -log h(s_i, t_{y_i}) - sum_{c != y_i} log(1 - h(s_i, t_c))
 

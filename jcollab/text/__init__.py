@@ -1,4 +1,4 @@
-"""Text: frozen teachers, vocabularies, contexts, word vectors and how they are judged."""
+"""Text: frozen teachers, vocabularies, contexts, word vectors and their evaluation."""
 
 from jcollab.text import corpora, retrieval
 from jcollab.text.baselines import aggregate, aggregated, decontextualized

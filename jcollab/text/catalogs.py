@@ -1,4 +1,4 @@
-"""A parallel corpus that most systems hold: message catalogs of gettext, cleaned."""
+"""A parallel corpus of most Linux systems: message catalogs of gettext, cleaned."""
 
 from __future__ import annotations
 

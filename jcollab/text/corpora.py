@@ -1,4 +1,4 @@
-"""Text: plain lines, pairs of translations, and what held-out sentences must not be trained on."""
+"""Text: plain lines, pairs of translations, and training pairs without test sentences."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Labeled(NamedTuple):
     Attributes:
         text: N strings.
         label: N strings.
-        key: N strings by which the same sentence is found in another language; empty if there are
+        key: N strings that identify the same sentence in other languages; empty if there are
             none.
     """
 
@@ -171,7 +171,7 @@ def tfds_text(name: str, split: str = "train", field: str = "text", data_dir: An
     Args:
         name: of the set.
         split: of it, or a part (``"train[:10%]"``).
-        field: which feature holds the text.
+        field: the feature that has the text.
         data_dir: TFDS directory; None for ``JCOLLAB_DATA`` or TFDS's own default.
 
     Raises:
@@ -213,7 +213,7 @@ def folded(text: str) -> str:
 
 
 def disjoint(pairs: Pairs, *held_out: Iterable[str]) -> Pairs:
-    """Pairs neither side of which is a held-out sentence, up to case and punctuation.
+    """Pairs without test sentences on either side, up to case and punctuation.
 
     Args:
         pairs: to be trained on.

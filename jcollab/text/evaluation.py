@@ -95,7 +95,7 @@ def word_similarity(vectors: WordVectors, pairs: Pairs) -> Similarity:
     Words are lower-cased; pairs with an unknown word are left out and counted.
 
     Args:
-        vectors: to be judged.
+        vectors: to evaluate.
         pairs: ``(word, word, score)``.
 
     Raises:
@@ -164,7 +164,7 @@ def word_analogies(
     """Share of questions whose answer is the word of largest cosine with ``b - a + c``.
 
     Args:
-        vectors: to be judged.
+        vectors: to evaluate.
         questions: ``(a, b, c, d)``; those with an unknown word are left out and counted.
         chunk: questions that are answered at a time.
 
@@ -199,7 +199,7 @@ def classify_sentences(
     """Accuracy of a logistic regression on mean vectors of sentences.
 
     Args:
-        vectors: to be judged; they stay as they are.
+        vectors: to evaluate; they are not changed.
         train: sentences, of words, and their labels.
         test: likewise.
         inverse_penalty: inverse weight of the L2 penalty (C of scikit-learn), positive.

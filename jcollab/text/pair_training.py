@@ -62,7 +62,7 @@ def dual_encoder(
         start: an encoder whose weights training starts from.
         seed: of weights, order and masks.
         evaluate: ``evaluate(encoder) -> dict`` before the first pass and after each.
-        listeners: are told of each pass, see :func:`jcollab.fit`.
+        listeners: get a record of each pass, see :func:`jcollab.fit`.
         checkpoint: where the training is saved after passes; one that was killed goes on to the
             same encoder.
 

@@ -14,7 +14,7 @@ class Pairs(NamedTuple):
     Attributes:
         source: N strings.
         target: N strings.
-        origin: where each pair is from (the catalog, say); empty if that is not known.
+        origin: where each pair is from, for example a catalog; empty if that is not known.
     """
 
     source: list[str]

@@ -263,7 +263,7 @@ def zero_shot(
             raise ValueError(f"{name} must have a class for each vector, got {len(x)} and {len(y)}")
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     if len(classes) < 2:
-        raise ValueError(f"labels must hold at least two classes, got {list(classes)}")
+        raise ValueError(f"labels must have at least two classes, got {list(classes)}")
     folds = int(min(5, counts.min()))
     model: Any = LogisticRegression(max_iter=1000)
     if folds >= 2:

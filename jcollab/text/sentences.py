@@ -114,11 +114,11 @@ class SentenceEncoder:
         """Reads what :meth:`save` has written.
 
         Raises:
-            FileNotFoundError: if the folder holds no encoder.
+            FileNotFoundError: if there is no encoder in the folder.
         """
         folder = pathlib.Path(folder)
         if not (folder / "model.json").exists():
-            raise FileNotFoundError(f"folder must hold a saved encoder, got {folder}")
+            raise FileNotFoundError(f"folder must have a saved encoder, got {folder}")
         form = json.loads((folder / "model.json").read_text("utf-8"))
         params = flax.serialization.msgpack_restore((folder / "weights.msgpack").read_bytes())
         model = MODELS[form["model"]](**form["fields"])

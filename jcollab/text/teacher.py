@@ -186,7 +186,7 @@ def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"teacher directory {folder} must hold {name}, which is not there"
+                f"teacher directory {folder} must have {name}, which is missing"
             )
     try:
         from tokenizers import Tokenizer
@@ -197,7 +197,7 @@ def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
 
 
 def make_teacher(model: Bert, params: Any, tokenizer: Any) -> Teacher:
-    """A teacher from its parts, a tiny one with random weights say.
+    """A teacher from its parts, for example a tiny one with random weights.
 
     Raises:
         ValueError: if the tokenizer knows more pieces than the encoder has embeddings for.

@@ -42,7 +42,7 @@ def piece_data(vocabulary: Subwords, pairs: Pairs, max_len: int = 32) -> PieceDa
         ValueError: if there are no pairs, or the sides differ in number.
     """
     if not list(pairs.both()):
-        raise ValueError("pairs must hold at least one pair, got none")
+        raise ValueError("pairs must have at least one pair, got none")
     sides = [vocabulary.ids(side, max_len) for side in pairs[:2]]
     width = max(side.shape[1] for side in sides)
     x, y = (np.pad(side, ((0, 0), (0, width - side.shape[1]))) for side in sides)

@@ -194,7 +194,7 @@ def load_word2vec(
                 ) from error
             rows.append(row)
         if file.read().strip():
-            raise ValueError(f"{path} must have {count} words, as its first line tells, got more")
+            raise ValueError(f"{path} must have {count} words, as in its first line, got more")
     return WordVectors(tuple(words), np.stack(rows) if rows else np.zeros((0, width)))
 
 
@@ -224,7 +224,7 @@ def load_safetensors(path: str | os.PathLike) -> WordVectors:
 
     Raises:
         FileNotFoundError: if the file is not there.
-        ValueError: if it holds no vectors or no words.
+        ValueError: if it has no vectors or no words.
     """
     try:
         from safetensors import safe_open
@@ -232,5 +232,5 @@ def load_safetensors(path: str | os.PathLike) -> WordVectors:
         raise ImportError(f"load_safetensors needs safetensors: {EXTRA}") from error
     with safe_open(existing(path, KIND), framework="np") as file:
         if "vectors" not in set(file.keys()) or "words" not in (file.metadata() or {}):
-            raise ValueError(f"{path} must hold the tensor 'vectors' and the words in its header")
+            raise ValueError(f"{path} must have the tensor 'vectors' and the words in its header")
         return WordVectors(tuple(json.loads(file.metadata()["words"])), file.get_tensor("vectors"))

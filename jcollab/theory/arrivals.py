@@ -64,7 +64,7 @@ def lognormal(sigma: Chance) -> Draw:
 
 
 def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) -> Draw:
-    """With a probability, a job takes ``factor`` times as long as ``draw`` says.
+    """With a probability, a job takes ``factor`` times as long as ``draw`` returns.
 
     Args:
         probability: in [0, 1].
@@ -218,7 +218,7 @@ def delays_of(client: Any, n: int) -> np.ndarray:
         int ``[T]``.
 
     Raises:
-        ValueError: if there is no arrival, or client holds numbers outside 0..n-1.
+        ValueError: if there is no arrival, or client has numbers outside 0..n-1.
 
     Example:
         >>> jc.theory.arrivals.delays_of([0, 0, 1, 0], n=2).tolist()
@@ -238,13 +238,13 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
     if jnp.ndim(client) != 1 or jnp.size(client) < 1:
         raise ValueError(f"{name} must be of shape [T] with T at least 1, got {jnp.shape(client)}")
     if not jnp.issubdtype(client.dtype, jnp.integer):
-        raise TypeError(f"{name} must hold whole numbers, got {client.dtype}")
+        raise TypeError(f"{name} must be whole numbers, got {client.dtype}")
     if checks.traced(client):
         return
     values = np.asarray(client)
     if values.min() < lowest or values.max() >= n:
         raise ValueError(
-            f"{name} must hold clients in {lowest}..{n - 1}, got {values.min()}..{values.max()}"
+            f"{name} must have clients in {lowest}..{n - 1}, got {values.min()}..{values.max()}"
         )
 
 

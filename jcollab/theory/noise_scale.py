@@ -1,4 +1,4 @@
-"""How noisy gradients are, and what that says about batches, delays and learning rates.
+"""How noisy gradients are, and what follows for batches, delays and learning rates.
 
 With gradients ``grad f(x) + xi``, the ratio ``C(x) = E|xi|^2 / |grad f(x)|^2`` of noise to signal
 is the batch, and the delay, up to which more clients help: a mean over b examples has the

@@ -51,7 +51,7 @@ class Saved(NamedTuple):
         state: the state.
         log: metrics over all rounds so far.
         evaluations: evaluations so far, stacked; nested dicts of arrays.
-        records: what listeners were told.
+        records: what listeners got.
     """
 
     state: State
@@ -134,13 +134,13 @@ class Store:
             )
         if numbers:
             raise ValueError(
-                f"checkpoint {self.folder} holds none that can be read; the damaged ones are "
+                f"checkpoint {self.folder} must have one that can be read; the damaged ones are "
                 "beside it as damaged-NUMBER, and another folder starts anew"
             )
         return None
 
     def close(self) -> None:
-        """Frees what orbax holds."""
+        """Frees what orbax uses."""
         self._manager.close()
 
     def _compare(self, stored: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Finds what is not finite in a run, in which round and with which clients."""
+"""What is not finite in a run, in which round and with which clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def what_diverged(
     num_rounds: int,
     replicas: bool,
 ) -> str | None:
-    """Tells which metric, or whose model, is infinite or NaN; None if all is well.
+    """The metric, or the clients' models, that are infinite or NaN; None if there are none.
 
     Args:
         log: metrics of the last rounds, ``[length, ...]`` or ``[S, length, ...]``.
@@ -45,7 +45,7 @@ def what_diverged(
 def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] | None:
     """Clients whose parameters are not all finite, None if they all are.
 
-    Only ``state.clients.params`` is looked at: other parts of a state may hold infinities. Models
+    Only ``state.clients.params`` is looked at: other parts of a state may have infinities. Models
     of different forms, in groups, are not numbered: the list is then empty.
     """
     lift = jax.vmap if replicas and jax.tree.leaves(state.clients) else lambda fn: fn
@@ -54,7 +54,7 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
     if not leaves:
         return None
     axis = 1 if replicas else 0
-    if all(isinstance(leaf, np.ndarray) for leaf in leaves):  # which the device may not hold
+    if all(isinstance(leaf, np.ndarray) for leaf in leaves):  # too large for the device
         flags = [np.array([np.isfinite(row).all() for row in leaf]) for leaf in leaves]
     else:
         flags = [np.asarray(flag) for flag in _finite(leaves, axis)]

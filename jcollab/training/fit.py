@@ -60,12 +60,12 @@ def fit(
             at the end; with replicas it is compiled, for one of them.
         eval_every: rounds between evaluations; None for a twentieth of T (or that of the
             checkpoint).
-        listeners: are told of each evaluation, with the means of the metrics over the rounds since
+        listeners: get each evaluation, with the means of the metrics over the rounds since
             the one before, see :class:`jcollab.training.Listener`.
         checkpoint: where the run is saved, see :class:`jcollab.training.Checkpoint`.
         offload: whether clients and their data stay in host memory, for algorithms that touch only
             sampled clients. Leaves of ``state.clients`` that are NumPy arrays (``np.memmap`` for
-            what memory does not hold) are CHANGED IN PLACE, others are copied. Only the rows and
+            what exceeds memory) are CHANGED IN PLACE, others are copied. Only the rows and
             examples of a round's cohort are on the device.
         on_divergence: what to do when a metric or a model is not finite: stop with
             :class:`jcollab.training.Diverged`, or note it as ``diverged`` in the record and go on
@@ -73,7 +73,7 @@ def fit(
         replicas: for independent runs side by side, see :class:`jcollab.training.Replicas`.
 
     Returns:
-        The result; its ``stopped`` tells whether SIGINT (Ctrl-C) or SIGTERM ended the run early.
+        The result; ``stopped`` is "interrupted" where SIGINT (Ctrl-C) or SIGTERM ended the run.
         Then it is saved as well. A second signal ends it at once.
 
     Raises:

@@ -19,7 +19,7 @@ class History(NamedTuple):
     Attributes:
         logs: metrics of pieces, ``[length, ...]`` (``[S, length, ...]`` with replicas).
         evaluations: one by one, with ``round``.
-        records: what listeners were told.
+        records: what listeners got.
         axis: of rounds in the logs.
     """
 

@@ -64,15 +64,15 @@ def in_host_memory(
     that device memory depends on m alone.
     """
 
-    given, held = None, None
+    given, fetched = None, None
 
     def in_host(batches: Batches) -> Any:
         """The batches with their arrays in host memory, moved there once."""
-        nonlocal given, held
+        nonlocal given, fetched
         if batches is not given:
             # what a function draws from stays where it is: the function may compute with it
-            given, held = batches, batches if isinstance(batches, Drawn) else _fetch(batches)
-        return held
+            given, fetched = batches, batches if isinstance(batches, Drawn) else _fetch(batches)
+        return fetched
 
     def prepare(state: State, batches: Batches, step: int) -> tuple:
         n = layout.num_clients(state.clients, "state.clients")
@@ -103,7 +103,7 @@ def in_host_memory(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _choose(cohort: Cohort, n: int, key: Array, step: Array) -> tuple[Array, Array]:
-    """The key of a round and whom it samples, as in :func:`jcollab.run`."""
+    """The key of a round and the clients that it samples, as in :func:`jcollab.run`."""
     choose_key, round_key = jax.random.split(round_keys(key, step)[1])
     chosen = cohort.choose(choose_key, n)
     return round_key, jnp.arange(n) if chosen is None else chosen

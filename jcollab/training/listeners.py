@@ -1,4 +1,4 @@
-"""Listeners: who is told of the records of a run while it goes on."""
+"""Listeners, which get the records of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunInfo(NamedTuple):
 
 
 class Listener(Protocol):
-    """Is told of the records of a run.
+    """Gets the records of a run.
 
     A record is a dictionary of what JSON has: ``round``, the mean of every metric over the rounds
     since the last record, and the evaluation. Arrays are lists, and None stands for what is not

@@ -14,7 +14,7 @@ from jcollab.core import Array, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
-    """Tells :func:`jcollab.fit` that ``state`` and ``key`` lead with an axis ``[S]`` of runs.
+    """Runs side by side in :func:`jcollab.fit`: ``state`` and ``key`` lead with an axis ``[S]``.
 
     They share one program and are spread over the devices, see :func:`jcollab.layout.per_replica`.
 

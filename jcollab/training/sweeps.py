@@ -30,7 +30,7 @@ def sweep(
     :func:`jcollab.layout.per_replica`.
 
     Args:
-        fn: ``fn(settings, key) -> dict`` of one run, traceable: ``settings`` holds a scalar for
+        fn: ``fn(settings, key) -> dict`` of one run, traceable: ``settings`` has a scalar for
             each name of the grid; the results are scalars, or arrays ``[T]`` of one length.
         grid: numbers to try by name; whole numbers stay int32, others are float32.
         seeds: how many, or which; the key is ``jax.random.key(seed)``.
@@ -66,7 +66,7 @@ def sweep(
     for name, column in columns.items():
         _check_numbers(name, column)
     if not columns:
-        raise ValueError("grid must hold at least one name, got none")
+        raise ValueError("grid must have at least one name, got none")
     chosen = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
     if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
         raise ValueError(f"seeds must be a positive number or a list of them, got {seeds!r}")
@@ -137,7 +137,7 @@ def best(
 
 def _check_numbers(name: str, column: np.ndarray) -> None:
     if name in ("seed", "step"):
-        raise ValueError(f"grid must not hold {name!r}, which is a column of its own")
+        raise ValueError(f"grid must not have {name!r}, which is a column of its own")
     if column.ndim != 1 or not len(column) or column.dtype.kind not in "iuf":
         raise ValueError(f"grid[{name!r}] must be a list of numbers, got {column.tolist()!r}")
     if not np.isfinite(column).all():

@@ -126,9 +126,9 @@ def test_wrong_images_are_named():
         crop_and_flip(IMAGES[0], jax.random.key(0))
     with pytest.raises(TypeError, match="images must be floating point, got uint8"):
         normalize(IMAGES.astype(np.uint8), (0, 0), (1, 1))
-    with pytest.raises(ValueError, match="mean must hold one number for each of 2 channels"):
+    with pytest.raises(ValueError, match="mean must have one number for each of 2 channels"):
         normalize(IMAGES, CIFAR10_MEAN, (1, 1))
-    with pytest.raises(ValueError, match="std must hold one number for each of 2 channels"):
+    with pytest.raises(ValueError, match="std must have one number for each of 2 channels"):
         normalize(IMAGES, (0, 0), 1.0)
     with pytest.raises(ValueError, match="std must be positive"):
         normalize(IMAGES, (0, 0), (1, 0))

@@ -25,8 +25,8 @@ def test_lists_are_padded_and_masked():
 @pytest.mark.parametrize(
     "parts, error, message",
     [
-        ([], ValueError, "parts must hold at least one client, got none"),
-        ([[0], []], ValueError, r"parts\[1\] must hold at least one example, got none"),
+        ([], ValueError, "parts must have at least one client, got none"),
+        ([[0], []], ValueError, r"parts\[1\] must have at least one example, got none"),
         ([[3]], ValueError, r"parts\[0\] must be in 0..2, got 3"),
         ([[0], [-1, 1]], ValueError, r"parts\[1\] must be in 0..2, got -1..1"),
         ([[0.0]], TypeError, r"parts\[0\] must be integers, got float64"),
@@ -59,7 +59,7 @@ def test_clients_with_arrays_of_their_own_keep_their_names():
 @pytest.mark.parametrize(
     "clients, error, message",
     [
-        ({}, ValueError, "clients must hold at least one client, got none"),
+        ({}, ValueError, "clients must have at least one client, got none"),
         ({"a": {"x": np.ones(2)}, "b": {"y": np.ones(2)}}, ValueError, r"clients\['b'\] must have"),
         (
             {"a": np.ones(2), "b": np.ones(2, int)},
@@ -67,7 +67,7 @@ def test_clients_with_arrays_of_their_own_keep_their_names():
             r"float64\[m\], got .*int64\[m\]",
         ),
         ({"a": np.ones((2, 3)), "b": np.ones((2, 4))}, ValueError, r"m, 3.* got .*m, 4"),
-        ({"a": np.ones(2), "b": np.ones(0)}, ValueError, r"must hold at least one example"),
+        ({"a": np.ones(2), "b": np.ones(0)}, ValueError, r"must have at least one example"),
         ({"a": np.ones(2), 7: np.ones(2)}, TypeError, "names must be all texts or all integers"),
     ],
 )

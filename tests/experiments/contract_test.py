@@ -98,8 +98,8 @@ def test_bounds_are_checked_from_types():
         ({"rates": (0.5, 0.0)}, r"rates must be above 0, got \(0.5, 0.0\)"),
         ({"rates": (0.5,)}, r"rates must be 2 values, got \(0.5,\)"),
         ({"sampled": 4}, "sampled must be at most 3, got 4"),
-        ({"delays": ()}, "delays must hold at least one value, got none"),
-        ({"delays": (1,)}, r"delays must hold 0, got \(1,\)"),
+        ({"delays": ()}, "delays must have at least one value, got none"),
+        ({"delays": (1,)}, r"delays must contain 0, got \(1,\)"),
     ):
         with pytest.raises(ValueError, match=message):
             Config(**fields)
@@ -152,7 +152,7 @@ def test_cases_end_when_the_run_is_stopped(tmp_path):
         ((0.5, 1.0), {"at_least": 0, "below": 1}, r"x must be at least 0 and below 1, got \(0.5"),
         (2, {"at_most": 1}, "x must be at most 1, got 2"),
         ("c", {"among": ("a", "b")}, "x must be among a, b, got 'c'"),
-        ((), {"at_least": 1}, "x must hold at least one value, got none"),
+        ((), {"at_least": 1}, "x must have at least one value, got none"),
         (3, {"multiple_of": 2}, "x must be a multiple of 2, got 3"),
     ],
 )

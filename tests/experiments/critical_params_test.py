@@ -104,10 +104,10 @@ def test_presets_refuse_bad_values():
     for bad, message in (
         (lambda: batch.Config(batches=(0,)), r"batches must be at least 1, got \(0,\)"),
         (lambda: delay.Config(delays=(-1, 0)), "delays must be at least 0"),
-        (lambda: delay.Config(delays=(1,)), "delays must hold 0"),
+        (lambda: delay.Config(delays=(1,)), "delays must contain 0"),
         (lambda: sparse.Config(densities=(0.0,)), "densities must be above 0 and at most 1"),
         (lambda: estimate.Config(large=10), "large must be in small"),
-        (lambda: wall_clock.Config(clients=(2,)), "clients must hold 1"),
+        (lambda: wall_clock.Config(clients=(2,)), "clients must contain 1"),
         (lambda: logistic.Config(target=1.0), "target must be above 0 and below 1"),
         (lambda: network.Config(losses=(0.1, 0.2, 0.3)), "losses must be three falling"),
     ):

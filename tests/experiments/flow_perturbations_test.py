@@ -92,7 +92,7 @@ def test_a_flow_is_trained_once_for_a_folder(tmp_path):
 def test_bad_input_is_named():
     for fields, message in [
         ({"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0"),
-        ({"methods": ("randomized",)}, "methods must hold plain"),
+        ({"methods": ("randomized",)}, "methods must contain plain"),
         ({"methods": ("plain", "other")}, "methods must be among plain"),
         ({"radius": -1.0}, "radius must be at least 0, got -1"),
         ({"attack_steps": -1}, "attack_steps must be at least 0, got -1"),

@@ -83,9 +83,9 @@ def test_claims_say_when_they_do_not_hold():
     ("make", "message"),
     [
         (lambda: taylor.Config(betas=(0.2, 0.15)), "betas must each be half"),
-        (lambda: sgd_regularizer.Config(gammas=()), "gammas must hold at least one"),
+        (lambda: sgd_regularizer.Config(gammas=()), "gammas must have at least one"),
         (lambda: local_steps.Config(steps=(0,)), r"steps must be at least 1, got \(0,\)"),
-        (lambda: local_steps.Config(ratios=(1.0,)), "ratios must hold 0"),
+        (lambda: local_steps.Config(ratios=(1.0,)), "ratios must contain 0"),
         (lambda: clusters.Config(noise=1.0), r"noise must be at least 0 and below 1, got 1.0"),
         (lambda: clusters.Config(gamma=0.0), "gamma must be above 0, got 0.0"),
         (

@@ -61,7 +61,7 @@ def test_methods_of_many_nodes_are_averages():
 def test_bad_configurations_are_named():
     for kind, message, fields in (
         (parabola.Config, "repetitions must be at least 1, got 0", {"repetitions": 0}),
-        (parabola.Config, "biases must hold at least one value", {"biases": ()}),
+        (parabola.Config, "biases must have at least one value", {"biases": ()}),
         (plug_in.Config, "num_biases must be at least 2, got 1", {"num_biases": 1}),
         (plug_in.Config, "global_variances must be at least 0", {"global_variances": (-1.0,)}),
         (population.Config, "n must be at least 2, got 1", {"n": 1}),

@@ -13,7 +13,7 @@ def test_devices_that_do_not_fit_are_named():
         layout.mesh(9)
     with pytest.raises(ValueError, match=r"tree\['a'\] is a scalar"):
         layout.num_clients({"a": jnp.zeros(())})
-    with pytest.raises(ValueError, match="holds no array"):
+    with pytest.raises(ValueError, match="must have an array"):
         layout.num_clients(())
     with pytest.raises(ValueError, match=r"state.clients\['b'\] has a client axis of length 3"):
         state = State({"a": jnp.zeros(4), "b": jnp.zeros(3)}, (), jnp.int32(0))

@@ -316,7 +316,7 @@ def test_bad_input_is_named():
     apply = MODEL.apply
     with pytest.raises(ValueError, match=r"tasks must be among smlm.*got \('mlm',\)"):
         obj.crosslingual(apply, V, ("mlm",))
-    with pytest.raises(ValueError, match="tasks must hold at most one of smlm, xtr, ugt"):
+    with pytest.raises(ValueError, match="tasks must have at most one of smlm, xtr, ugt"):
         obj.crosslingual(apply, V, ("xtr", "ugt"))
     with pytest.raises(ValueError, match="tasks must be among"):
         obj.crosslingual(apply, V, ())

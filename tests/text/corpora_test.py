@@ -143,7 +143,7 @@ def test_bad_input_is_named(tmp_path):
     words = jc.text.train_subwords(["a b"], 10)
     with pytest.raises(ValueError, match="max_len must be at least 1, got 0"):
         words.ids(["a"], 0)
-    with pytest.raises(ValueError, match="pairs must hold at least one pair, got none"):
+    with pytest.raises(ValueError, match="pairs must have at least one pair, got none"):
         jc.text.piece_data(words, Pairs([], []))
 
 

@@ -152,7 +152,7 @@ def test_word_vectors_of_other_programs(tmp_path):
     for content, found in {
         "2 1\na 1\n": "line 3 of .* must be a word and 1 numbers, got 1 parts",
         "1 1\na x\n": "line 2 of .* must be a word and 1 numbers: could not convert",
-        "1 1\na 1\nb 2\n": "must have 1 words, as its first line tells, got more",
+        "1 1\na 1\nb 2\n": "must have 1 words, as in its first line, got more",
         "2 1\na 1\na 2\n": "words must differ, got 'a' 2 times",
         "1 1\na nan\n": "table must be finite, got NaN or infinity for 'a'",
         "the 0.1 0.2\n": "must start with a line 'V d', got b'the 0.1 0.2'",

@@ -115,7 +115,7 @@ def test_bad_input_is_named(trained, tmp_path):
         encoder.encode("hello")
     with pytest.raises(ValueError, match="texts must have at least one sentence, got none"):
         encoder.encode([])
-    with pytest.raises(FileNotFoundError, match="folder must hold a saved encoder"):
+    with pytest.raises(FileNotFoundError, match="folder must have a saved encoder"):
         jc.text.sentences.SentenceEncoder.load(tmp_path)
     with pytest.raises(ValueError, match=r"k must be in 1..2, got 3"):
         retrieval.nearest(np.eye(2), np.eye(2), 3)
@@ -125,7 +125,7 @@ def test_bad_input_is_named(trained, tmp_path):
         retrieval.unit([[np.nan]])
     with pytest.raises(ValueError, match="wanted and names must be as long as queries and keys"):
         retrieval.precision_at_1(np.eye(2), np.eye(2), "a", "ab")
-    with pytest.raises(ValueError, match="labels must hold at least two classes"):
+    with pytest.raises(ValueError, match="labels must have at least two classes"):
         retrieval.zero_shot(np.eye(2), ["a", "a"], {})
     fit = {"vocabulary": encoder.vocabulary, "model": encoder.model, "listeners": ()}
     with pytest.raises(ValueError, match=r"batch_size must be in 1\.\.60, got 512"):

@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
         damage(folder / name)
     with (
         pytest.warns(UserWarning, match=r"run/(6|7) is damaged"),
-        pytest.raises(ValueError, match="holds none that can be read"),
+        pytest.raises(ValueError, match="must have one that can be read"),
     ):
         fit(folder)
 

@@ -82,11 +82,11 @@ def test_a_sweep_over_whole_runs():
 
 def test_bad_input_is_named():
     for grid, message in (
-        ({}, "grid must hold at least one name"),
+        ({}, "grid must have at least one name"),
         ({"lr": []}, r"grid\['lr'\] must be a list of numbers"),
         ({"lr": ["a"]}, "must be a list of numbers"),
         ({"lr": [np.nan]}, "must be finite"),
-        ({"seed": [1]}, "must not hold 'seed'"),
+        ({"seed": [1]}, "must not have 'seed'"),
     ):
         with pytest.raises(ValueError, match=message):
             jc.sweep(scalar, grid, 2)

@@ -45,7 +45,7 @@ def sparse_decentralized(
     at whole tables: ``mix_every(H, mixer)`` lets H local steps lie between.
 
     Args:
-        loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` holds the rows that
+        loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` has the rows that
             ``rows`` asks for, ``[*ids.shape, ...]``, and 0 for ids outside of the table.
         rows: ``rows(batch) -> {name: ids}`` of one client, int arrays of any shape. A parameter
             that it does not name is handed over, and updated, as a whole.

@@ -1,4 +1,4 @@
-"""Diverse ensembles, and what their predictions tell about the data."""
+"""Diverse ensembles, and what their predictions reveal about the data."""
 
 from jcollab.algorithms.ensembles.dbat import collaborative_dbat, dbat
 from jcollab.algorithms.ensembles.predictions import (

@@ -83,7 +83,7 @@ def dbat(
             first. The first member sees no points.
         anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
         epsilon: 1e-7 for the released logarithm, None for the stable one.
-        search: finds the points that are used, ``search(disagreement, x, key) -> x``, from those
+        search: computes the points that are used, ``search(disagreement, x, key) -> x``, from those
             of the batch, for example by
             :func:`jcollab.objectives.disagreement_points`. Its ``disagreement``
             is the mean over points and frozen members of ``-A``, by the stable logarithm.
@@ -195,7 +195,7 @@ def collaborative_dbat(
         alpha: weight of the agreement, >= 0; may be a traced value.
         public: ``public(batch) -> x [U, ...]``, points that all clients know, from the batch of
             all clients ``[n, ...]``; for example ``lambda batch: batch.unlabeled[0]``.
-        against: with whom each client disagrees: ``"predecessors"``, ``"others"``, or weights w
+        against: whose predictions each client avoids: ``"predecessors"``, ``"others"``, or weights
             ``[n, n]``, at least 0, whose row i is client i's (its diagonal is not used), such as
             the mixing matrix of a topology.
         warmup: rounds in which all clients train alone, before the first exchange counts: members

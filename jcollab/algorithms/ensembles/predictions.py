@@ -187,7 +187,7 @@ def ood_auroc(inside: Any, outside: Any) -> float:
     inside, outside = np.ravel(inside), np.ravel(outside)
     for name, scores in (("inside", inside), ("outside", outside)):
         if not scores.size:
-            raise ValueError(f"{name} must hold at least one score, got none")
+            raise ValueError(f"{name} must have at least one score, got none")
     label = np.repeat([0, 1], [len(inside), len(outside)])
     return float(roc_auc_score(label, np.concatenate([inside, outside])))
 

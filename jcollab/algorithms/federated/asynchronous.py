@@ -102,7 +102,7 @@ def asynchronous(
         An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]``, whose mean is the
         start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``, of which only the
         arriving client's is used, or ``[1, ...]``, the arriving client's. It reports ``loss`` and
-        metrics of the loss at the model that the client held (of its last local step), ``client``,
+        metrics of the loss at the model that the client had (of its last local step), ``client``,
         ``delay`` and ``time``. Where the schedule has -1, no client arrives and nothing changes.
 
     Raises:

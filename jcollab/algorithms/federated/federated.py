@@ -82,7 +82,7 @@ def federated(
         method: how clients and server correct the local steps, see :mod:`jcollab.local.methods`;
             None for FedAvg.
         rule: what the server makes of the updates, with its own update as 0; None for the mean,
-            which alone does not hold all m updates at a time.
+            the only one that does not store all m updates at a time.
         channel: what happens to updates on their way to the server.
         weights: p_i >= 0, ``[n]``, for example the clients' numbers of examples; None for equal
             ones.

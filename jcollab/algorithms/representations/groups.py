@@ -56,19 +56,19 @@ def per_group(
     name: str = "params",
     optional: bool = False,
 ) -> list[PyTree]:
-    """One stacked tree for each group; ValueError where that is not what ``trees`` holds.
+    """One stacked tree for each group; ValueError unless ``trees`` has them.
 
     Args:
         trees: one for each group where there are ``several``, else the tree of the only one.
-        groups: who holds them.
+        groups: the groups that they belong to.
         several: whether there are several.
         name: of ``trees`` in messages.
-        optional: whether a group may hold nothing.
+        optional: whether a group may have nothing.
     """
     each = list(trees) if several else [trees]
     if len(each) != len(groups):
         raise ValueError(
-            f"{name} must hold {len(groups)} trees, one for each group, got {len(each)}"
+            f"{name} must have {len(groups)} trees, one for each group, got {len(each)}"
         )
     for i, (tree, group) in enumerate(zip(each, groups, strict=True)):
         if optional and not jax.tree.leaves(tree):
@@ -84,7 +84,7 @@ def per_group(
 def check_groups(groups: Sequence[Any]) -> None:
     """TypeError or ValueError unless they are groups."""
     if not groups:
-        raise ValueError("groups must hold at least one Group, got none")
+        raise ValueError("groups must have at least one Group, got none")
     for group in groups:
         if not isinstance(group, Group):
             raise TypeError(f"groups must be Groups, got {type(group).__name__}")

@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 class Quadratics(NamedTuple):
-    """``F(x) = (1/n) sum_i ||A_i x - b_i||^2``; client i holds ``A_i`` and ``b_i``.
+    """``F(x) = (1/n) sum_i ||A_i x - b_i||^2``; client i has ``A_i`` and ``b_i``.
 
     Attributes:
         A: ``[n, d, d]``.
@@ -39,7 +39,7 @@ def random_quadratics(
     """Draws a problem in float64.
 
     ``A_i`` is a Gaussian matrix whose singular values are replaced by an even grid. Every client's
-    optimum is moved by a Gaussian offset, all scaled by one factor, found by bisection, at which
+    optimum is moved by a Gaussian offset, all scaled by one factor, computed by bisection, at which
     the heterogeneity ``(1/n) sum_i ||A_i^T (A_i x* - b_i)||^2`` is ``zeta2``.
 
     Args:

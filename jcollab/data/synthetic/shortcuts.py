@@ -1,4 +1,4 @@
-"""Data with a shortcut: two features tell the label in training, and only one of them goes on to.
+"""Data with a shortcut: two features predict the label in training, and only one does in tests.
 
 All functions are pure: arrays in, arrays out, and a NumPy generator where they draw.
 """
@@ -122,7 +122,7 @@ def permute_half(
     half: Literal["top", "bottom"] = "top",
     height: int | None = None,
 ) -> np.ndarray:
-    """Dominoes whose tops (or bottoms) are shuffled over the whole set, and so tell nothing.
+    """Dominoes whose tops (or bottoms) are shuffled over the whole set, and so predict nothing.
 
     Of two balanced labels, half of the tops still match by chance.
 
@@ -176,7 +176,7 @@ def colored(x: np.ndarray, color: Any) -> np.ndarray:
 
 
 def slabs(n: int, rng: np.random.Generator) -> Dataset:
-    """Two classes in the plane: the sign of the first coordinate tells them, and so do slabs.
+    """Two classes in the plane: the first coordinate's sign separates them, and so do slabs.
 
     Label 1 lies around x = 1 and y in {-2, 0, 2}, label 0 around x = -1 and y in {-1, 1}; uniformly
     within .8 of x and .2 of y.

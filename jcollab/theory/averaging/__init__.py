@@ -1,7 +1,7 @@
 """How much to rely on others: optimal averages of a client's own estimate and of theirs.
 
 A client estimates a quantity of its own from few samples; the others' estimate has less noise and a
-bias. The functions here say which average of the two is best, what it is worth, and how to choose
+bias. The functions here compute the best average of the two, its benefit, and how to choose
 it from data. They take numbers or arrays that broadcast. Numbers and NumPy arrays are worked on in
 float64; of jax arrays they are pure functions to jit, vmap and differentiate. Values that are known
 when a function is called are checked, those that are being traced are not.

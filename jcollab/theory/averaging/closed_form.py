@@ -31,7 +31,7 @@ def optimal_weight(
         local_variance: V_l >= 0, of the client's own estimate L.
         global_variance: V_g >= 0, of the others' estimate G.
         bias: b_g, the mean of G less the client's target.
-        covariance: c of L and G; 0 where G holds none of the client's samples.
+        covariance: c of L and G; 0 where G has none of the client's samples.
         local_bias: b_l, the mean of L less the target.
 
     Returns:
@@ -160,7 +160,7 @@ def break_even(
 def inclusive_weight(weight: Number, own_share: Number) -> Number:
     """The weight of a mean of ALL clients that does what a weight of the others' mean does.
 
-    A global mean that holds the client's own data with share w is ``w L + (1 - w) O``, so that
+    A global mean that contains the client's own data with share w is ``w L + (1 - w) O``, so that
     ``(1 - a) L + a O`` is reached with ``a / (1 - w)``, which may exceed 1. The smallest risk is
     the same.
 

@@ -40,7 +40,7 @@ def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) ->
     """
     xp, v, b = _nodes(variances, biases)
     if not checks.traced(v) and (np.sum(np.asarray(v) == 0, -1) > 1).any():
-        raise ValueError(f"variances may hold at most one 0 per client, got {variances}")
+        raise ValueError(f"variances must have at most one 0 per client, got {variances}")
     support = xp.ones(v.shape, bool)
     if simplex:
         support = _positive(v, b) if xp is np else _positive_traced(v, b)

@@ -27,7 +27,7 @@ NODES = 200_001
 
 
 def naive(squared_distance: Number, local_variance: Number, global_variance: Number) -> Number:
-    """``a = V_l / (V_l + V_g + D^2)``; on average D^2 holds V_l + V_g already, so a is too small.
+    """``a = V_l / (V_l + V_g + D^2)``; D^2 contains V_l + V_g on average, so a is too small.
 
     Args:
         squared_distance: D^2 >= 0.
@@ -186,7 +186,7 @@ def plug_in_risk(
 ) -> Number:
     """Mean squared error of an average with a plug-in weight, Gaussian estimates, known variances.
 
-    With S = V_l + V_g and D ~ N(bias, S), the part of L that D does not tell remains:
+    With S = V_l + V_g and D ~ N(bias, S), the part of L that is independent of D remains:
 
         V_l V_g / S + E[ ( a(D^2) D - (V_l / S) (D - bias) )^2 ]
 

@@ -175,7 +175,7 @@ def tuned(
         )
         best = math.exp(optimum.x)
     if noise_ratio == 0 and delay > 0:
-        rate = (delay / (delay + 1)) ** 2  # roots of a double root are found to half of the digits
+        rate = (delay / (delay + 1)) ** 2  # double roots are accurate to half of the digits
     else:
         rate = mean_square_rate(best, noise_ratio=noise_ratio, delay=delay, batch_size=batch_size)
     return Tuned(best, rate, _steps(rate, reduction))

@@ -114,7 +114,7 @@ def _gram(
     start: np.ndarray,
     done: Callable[[np.ndarray], bool] = lambda moments: False,
 ) -> np.ndarray:
-    """Moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``; slot ``t mod L`` holds x(t)."""
+    """Moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``; slot ``t mod L`` has x(t)."""
     length = int(delays.max(initial=0)) + 1
     gram = np.broadcast_to(start[..., None, None], (*start.shape, length, length)).copy()
     trajectory = [start]

@@ -100,7 +100,7 @@ def test_bad_input_is_named():
         ensembles.ensemble_probabilities(np.zeros(4))
     with pytest.raises(ValueError, match=r"y must have shape \[50\], got \[3\]"):
         ensembles.accuracies(Z, np.zeros(3, int))
-    with pytest.raises(ValueError, match="outside must hold at least one score, got none"):
+    with pytest.raises(ValueError, match="outside must have at least one score, got none"):
         ensembles.ood_auroc([1.0], [])
     with pytest.raises(ValueError, match="num must be at least 1, got 0"):
         ensembles.dropout_logits(lambda *a: 0, (), Z, jax.random.key(0), 0)

@@ -245,12 +245,12 @@ BAD = [
             jnp.ones((4, D))
         ),
         ValueError,
-        r"arrivals must hold clients in -1..3, got 0..7",
+        r"arrivals must have clients in -1..3, got 0..7",
     ),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), np.array([-2, 0])),
         ValueError,
-        "arrivals must hold clients in -1..",
+        "arrivals must have clients in -1..",
     ),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), np.zeros(3, int), buffer_size=0),

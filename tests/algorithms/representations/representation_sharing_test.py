@@ -255,7 +255,7 @@ def test_messages_are_released_through_the_mechanism():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="groups must hold at least one Group, got none"):
+    with pytest.raises(ValueError, match="groups must have at least one Group, got none"):
         build(())
     with pytest.raises(TypeError, match="groups must be Groups, got int"):
         build((3,))
@@ -276,7 +276,7 @@ def test_bad_input_is_named():
         build((group(2), group(2)), model_mixer=jc.server())
     with pytest.raises(ValueError, match="stacked for 3 clients, but it has 4"):
         build().init(params(3))
-    with pytest.raises(ValueError, match="params must hold 2 trees"):
+    with pytest.raises(ValueError, match="params must have 2 trees"):
         build((group(2), group(2))).init((params(2),))
     algorithm = build()
     state = algorithm.init(params())

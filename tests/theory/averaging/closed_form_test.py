@@ -194,7 +194,7 @@ def test_bad_input_is_named():
         averaging.plug_in_risk("naive", 1, 1, 0)
     nodes = averaging.multi_node_weights
     refuses("variances must be finite and at least 0, got", nodes, [1, -1], [0, 0])
-    refuses("variances may hold at most one 0 per client", nodes, [0, 0, 1], [0, 0, 0])
+    refuses("variances must have at most one 0 per client", nodes, [0, 0, 1], [0, 0, 0])
     refuses(r"one M >= 1, got \(2,\) and \(3,\)", nodes, [1, 1], [0, 0, 0])
     refuses(r"one M >= 1, got \(0,\) and \(0,\)", nodes, [], [])
     refuses("weights must sum to 1", averaging.multi_node_risk, [0.5, 0.6], [1, 1], [0, 0])
