@@ -73,6 +73,8 @@ def render() -> dict[pathlib.Path, str]:
     def table(path: pathlib.Path, name: str) -> str:
         if name == "papers":
             return papers_table(papers, runs)
+        if name == "headlines":
+            return headlines_table(papers, runs)
         if name == "runs":
             return runs_table(papers, runs)
         if name == "claims":
@@ -80,7 +82,9 @@ def render() -> dict[pathlib.Path, str]:
         if name == "presets":
             paper = path.parent.name
             return presets_table(papers[paper], runs[paper])
-        raise ValueError(f"{path}: table must be papers, runs, claims or presets, got {name!r}")
+        raise ValueError(
+            f"{path}: table must be papers, headlines, runs, claims or presets, got {name!r}"
+        )
 
     def filled(path: pathlib.Path) -> str:
         def put(match: re.Match[str]) -> str:
@@ -92,25 +96,32 @@ def render() -> dict[pathlib.Path, str]:
 
 
 def papers_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
-    """A row for each paper: import, preset to begin with, one claim, all claims, notebooks."""
-    columns = ("paper", "import", "preset", "a claim of it", "measured", "all claims", "notebook")
+    """A row for each paper: import, preset to begin with, claims that hold, notebooks."""
+    columns = ("paper", "import", "first preset", "claims that hold", "notebook")
     rows = []
     for paper in papers.values():
         link = f" ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" if paper.arxiv else ""
         claims = [claim for run in runs[paper.name].values() for claim in run["claims"]]
-        imports = ", ".join(f"`{name.strip()}`" for name in paper.imports.split(","))
-        chosen = headline(paper, runs[paper.name])
         line = [
             paper.title + link,
-            imports,
+            ", ".join(f"`{name.strip()}`" for name in paper.imports.split(",")),
             f"`{paper.name} {paper.preset}`",
-            f"{cell(chosen['claim'])}: {cell(chosen['expected'])}" if chosen else "",
-            cell(chosen["measured"]) if chosen else "",
             f"[{_count(claims)}](docs/results.md#{paper.name})",
             ", ".join(f"[{_spoken(n)}](colabs/{n}.ipynb)" for n in paper.notebooks),
         ]
         rows.append(line)
     return markdown(columns, rows)
+
+
+def headlines_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
+    """A row for each paper: one claim of its first preset."""
+    rows = [
+        [f"[{paper.title}](#{paper.name})", f"`{paper.name} {paper.preset}`"]
+        + [cell(chosen[part]) for part in ("claim", "expected", "measured")]
+        for paper in papers.values()
+        if (chosen := headline(paper, runs[paper.name]))
+    ]
+    return markdown(("paper", "preset", "claim", "expected", "measured"), rows)
 
 
 def headline(paper: headers.Paper, runs: dict[str, Any]) -> dict[str, Any] | None:

@@ -18,20 +18,17 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def test_python_blocks_run_in_order(capsys, tmp_path):
-    scope: dict = {"folder": tmp_path / "run"}
+def test_python_blocks_run_in_order(capsys):
+    scope: dict = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), scope)
-    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert float(printed["RelaySGD"]) > 0.95 > 0.8 > float(printed["D-PSGD"])
-    assert list(scope["table"].columns) == ["rate", "seed", "loss"] and len(scope["table"]) == 6
-    assert scope["state"].step == 5
-    assert scope["result"].stopped == "finished" and (tmp_path / "run/40").is_dir()
+    printed = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert float(printed["worst client"]) > 0.95
+    assert 0.8 < float(printed["loss"]) < 1.2
 
 
-def test_the_program_has_ten_lines():
-    lines = [line for line in blocks("python")[0].splitlines() if line and "import" not in line]
-    assert len(lines) <= 10
+def test_it_is_short():
+    assert len(README.splitlines()) <= 120
 
 
 def understood(words):
