@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jcollab import checks
@@ -15,20 +15,21 @@ Array = jax.Array
 
 
 def warmup_step_decay(
-    base: float | Array,
-    steps_per_epoch: int,
-    warmup_epochs: float = 5,
-    milestones: Sequence[float] = (150, 180),
-    factor: float = 0.1,
+    base: Any,
+    steps_per_epoch: Any,
+    warmup_epochs: Any = 5,
+    milestones: Any = (150, 180),
+    factor: Any = 0.1,
 ) -> optax.Schedule:
     """A linear start, then a constant that is cut at milestones.
 
     ``lr = base min(e / warmup_epochs, 1) factor^#{milestones <= e}`` with the fractional epoch
     ``e = step / steps_per_epoch``; the first step has learning rate 0.
 
+    All numbers may be traced, for sweeps.
+
     Args:
-        base: learning rate after the start, > 0. A JAX array is not checked, so that learning
-            rates can be swept by vmap.
+        base: learning rate after the start, > 0.
         steps_per_epoch: updates of a client per epoch.
         warmup_epochs: length of the linear start; 0 for none.
         milestones: epochs at which the learning rate is multiplied by factor, in ascending order.
@@ -50,18 +51,20 @@ def warmup_step_decay(
     checks.finite(above=0, base=base)
     checks.number("steps_per_epoch", steps_per_epoch, at_least=1)
     checks.finite(at_least=0, warmup_epochs=warmup_epochs)
-    if not all(0 <= a < math.inf for a in milestones) or list(milestones) != sorted(milestones):
+    checks.finite(at_least=0, milestones=milestones)
+    if not checks.traced(milestones) and list(milestones) != sorted(milestones):
         raise ValueError(f"milestones must be ascending and at least 0, got {milestones}")
     checks.finite(above=0, factor=factor)
-    # compared as whole steps: a rounded quotient could miss a milestone by one step. Rounding
+    # compared as whole steps: a rounded quotient could miss a milestone by one step. The margin
     # keeps 0.1 * 30 from becoming step 4
-    cuts = [math.ceil(round(milestone * steps_per_epoch, 6)) for milestone in milestones]
+    xp, margin = (jnp, 1e-6) if checks.traced(milestones, steps_per_epoch) else (np, 1e-9)
+    cuts = xp.ceil(xp.asarray(milestones, float) * steps_per_epoch * (1 - margin))
     warmup_steps = warmup_epochs * steps_per_epoch
 
     def schedule(step: Array | int) -> Array:
-        step = jnp.asarray(step)
-        start = jnp.minimum(step / warmup_steps, 1.0) if warmup_steps else 1.0
-        reached = sum((step >= cut).astype(int) for cut in cuts)
-        return base * start * jnp.asarray(factor) ** reached
+        step = jnp.asarray(step, float)  # of an int32, JAX would make a float32 under x64, too
+        start = jnp.where(warmup_steps > 0, step / jnp.maximum(warmup_steps, 1e-6), 1.0)
+        reached = (step[..., None] >= cuts).sum(-1)
+        return base * jnp.minimum(start, 1.0) * jnp.asarray(factor, float) ** reached
 
     return schedule

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round, widen
 from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype
 from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
@@ -49,7 +49,8 @@ def gossip(
 
     Args:
         topology: a topology, mixed with its Metropolis-Hastings weights, or a doubly stochastic
-            matrix W ``[n, n]`` in which ``W_ij`` is the weight of client j's value at client i.
+            matrix W ``[n, n]`` in which ``W_ij`` is the weight of client j's value at client i. A W
+            that is traced is not checked, and all clients may be joined.
         sparse: True for neighbor lists (memory and time linear in the edges), False for one matrix
             product; None for lists with more than 64 clients on a sparse graph.
         symmetric: whether a given W must be symmetric; False admits directed graphs.
@@ -71,8 +72,11 @@ def gossip(
         n, degrees = topology.n, topology.degrees
     else:
         matrix = check_mixing_matrix(topology, symmetric=symmetric)
-        off = matrix * (1 - np.eye(len(matrix)))
-        n, degrees = len(matrix), np.count_nonzero(off, axis=0)
+        n, off = len(matrix), matrix * (1 - np.eye(len(matrix)))
+        traced = checks.traced(matrix)
+        degrees = np.full(n, n - 1) if traced else np.count_nonzero(off, axis=0)
+        if traced and sparse:
+            raise ValueError("sparse must be False for a W that is traced, got True")
     width = max(1, int(degrees.max()))
     if sparse is None:
         sparse = n > DENSE_UP_TO and width < n // 4

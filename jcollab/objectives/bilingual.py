@@ -315,7 +315,7 @@ def crosslingual(
     def loss(params: Any, batch: PairBatch, key: Array) -> tuple[Array, dict[str, Array]]:
         mask_key, *drop_keys = jax.random.split(key, 3)
         x, y, q_x, q_y = _task(generative, mask_key, batch, may, vocab_size)
-        if drop:
+        if checks.traced(drop) or drop:
             x, y = (
                 drop_pieces(jax.random.fold_in(k, 1), ids, drop)
                 for ids, k in zip((x, y), drop_keys, strict=True)

@@ -217,11 +217,9 @@ def released_optimizer(
 
     Source: Mao et al. 2021, arXiv 2105.13856, as released.
     """
-    if learning_rate <= 0 or epoch_rounds < 1 or warmup < 1:
-        raise ValueError(
-            "learning_rate must be positive, epoch_rounds and warmup at least 1, got "
-            f"{learning_rate}, {epoch_rounds} and {warmup}"
-        )
+    checks.finite(learning_rate=learning_rate, above=0)
+    checks.counts(epoch_rounds=epoch_rounds, warmup=warmup)
+    checks.finite(decay_from=decay_from, weight_decay=weight_decay, at_least=0)
 
     def rate(step: Any) -> Any:
         warm = jnp.minimum(1.0, (step + 1) / jnp.asarray(warmup, float))

@@ -128,7 +128,7 @@ def two_batches(small_square: Any, large_square: Any, small: int, large: int) ->
         (1.0, 10.0)
     """
     checks.number("small", small, at_least=1)
-    checks.number("large", large, above=small)
+    checks.number("large", large, above=None if checks.traced(small) else small)
     first, second = jnp.mean(jnp.asarray(small_square)), jnp.mean(jnp.asarray(large_square))
     signal = (large * second - small * first) / (large - small)
     return NoiseScale(signal, (first - second) / (1 / small - 1 / large))

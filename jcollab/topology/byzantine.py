@@ -13,6 +13,7 @@ from jcollab.topology.weights import (
     check_mixing_matrix,
     constant_weights,
     mixing_matrix,
+    with_diagonal,
     with_weights,
 )
 
@@ -90,7 +91,7 @@ def dumbbell(
     return _byzantine_topology(weighted, 2 * q, q)
 
 
-def two_cliques(clique: int, byzantine: int = 1, weight: float = 1.0) -> ByzantineTopology:
+def two_cliques(clique: int, byzantine: int = 1, weight: Any = 1.0) -> ByzantineTopology:
     """Two cliques that meet in one client, to which byzantine leaves are attached.
 
     Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
@@ -101,7 +102,7 @@ def two_cliques(clique: int, byzantine: int = 1, weight: float = 1.0) -> Byzanti
     Args:
         clique: m, size of a clique; m >= b + 2.
         byzantine: b >= 0.
-        weight: delta in [0, 1], of the edges to byzantine leaves.
+        weight: delta in [0, 1], of the edges to byzantine leaves; may be traced.
 
     Raises:
         ValueError: if a number is out of range.
@@ -117,11 +118,10 @@ def two_cliques(clique: int, byzantine: int = 1, weight: float = 1.0) -> Byzanti
     graph.add_edges_from([(0, center), (2 * m - 1, center)])
     graph.add_edges_from((center, center + 1 + i) for i in range(b))
     topology = from_networkx(graph, "two cliques")
-    matrix = mixing_matrix(topology)
-    leaves = slice(center + 1, None)
-    matrix[center, leaves] = matrix[leaves, center] = weight / (b + 3)
-    np.fill_diagonal(matrix, 0)
-    np.fill_diagonal(matrix, 1 - matrix.sum(1))
+    matrix, attached = mixing_matrix(topology), np.zeros((topology.n, topology.n))
+    attached[center, center + 1 :] = attached[center + 1 :, center] = 1
+    off = matrix * (1 - np.eye(topology.n)) * (1 - attached)
+    matrix = with_diagonal(off + weight / (b + 3) * attached)
     return _byzantine_topology(with_weights(topology, matrix), center + 1, m)
 
 

@@ -18,12 +18,12 @@ class Topology:
         graph: networkx graph with nodes 0..n-1.
         name: its name in plots and tables.
         matrix: mixing matrix W, float64 ``[n, n]``, see :func:`jcollab.topology.with_weights`;
-            None for Metropolis-Hastings weights.
+            None for Metropolis-Hastings weights. May be traced.
     """
 
     graph: nx.Graph
     name: str = "graph"
-    matrix: np.ndarray | None = None
+    matrix: Any = None
 
     @property
     def n(self) -> int:
@@ -58,18 +58,18 @@ class Topology:
         return table
 
     @functools.cached_property
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Any:
         """Mixing weight of every slot, float64 ``[n, K]`` (0 where padded).
 
         Metropolis-Hastings, ``w_ij = 1 / (1 + max(deg_i, deg_j))``, unless ``matrix`` is given;
         the weight of a client's own value is the rest.
         """
         if self.matrix is not None:
-            weights = np.take_along_axis(self.matrix, self.neighbors, axis=1)
+            weights = self.matrix[np.arange(self.n)[:, None], self.neighbors]
         else:
             degrees = self.degrees
             weights = 1.0 / (1.0 + np.maximum(degrees[:, None], degrees[self.neighbors]))
-        return np.where(self.mask, weights, 0.0)
+        return weights * self.mask
 
     @property
     def is_tree(self) -> bool:

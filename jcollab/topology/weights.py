@@ -13,7 +13,7 @@ from jcollab.topology.graph import Topology, as_topology, require_tree
 DENSE_EIGENVALUES_UP_TO = 2000
 
 
-def mixing_matrix(topology: Topology | nx.Graph) -> np.ndarray:
+def mixing_matrix(topology: Topology | nx.Graph) -> Any:
     """Dense mixing matrix W of a topology, float64 ``[n, n]``: symmetric, doubly stochastic.
 
     Example:
@@ -66,11 +66,11 @@ def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray
     return np.sort(np.concatenate([smallest, largest]))
 
 
-def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = "W") -> np.ndarray:
+def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = "W") -> Any:
     """W as float64 ``[n, n]``, checked: averages with it keep the mean.
 
     Args:
-        matrix: array-like ``[n, n]``.
+        matrix: array-like ``[n, n]``; of one that is traced, only the shape is checked.
         symmetric: whether W must equal its transpose.
         argument: name of the argument in errors.
 
@@ -79,6 +79,10 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
             required, not symmetric.
         TypeError: if it is no matrix of numbers.
     """
+    if checks.traced(matrix):
+        if np.ndim(matrix) != 2 or len(matrix) != matrix.shape[1]:
+            raise ValueError(f"{argument} must be square, got shape {np.shape(matrix)}")
+        return matrix
     if np.asarray(matrix).dtype.kind not in "biuf":
         raise TypeError(
             f"{argument} must be a matrix of numbers, or a topology, got {type(matrix).__name__}"
@@ -110,7 +114,7 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
     Args:
         topology: any topology.
         matrix: W ``[n, n]``, symmetric and doubly stochastic, 0 between clients that are not
-            joined; an edge may have weight 0.
+            joined; an edge may have weight 0. It may be traced, and is not checked then.
 
     Raises:
         ValueError: if W is no such matrix.
@@ -120,7 +124,8 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
     if matrix.shape[0] != topology.n:
         raise ValueError(f"W must be [n={topology.n}, n] for this topology, got {matrix.shape}")
     joined = nx.to_numpy_array(topology.graph, nodelist=range(topology.n)) + np.eye(topology.n)
-    if (extra := np.argwhere((joined == 0) & (matrix != 0))).size:
+    known = np.zeros_like(joined) if checks.traced(matrix) else matrix
+    if (extra := np.argwhere((joined == 0) & (known != 0))).size:
         i, j = extra[0]
         raise ValueError(
             f"W[{i}, {j}] must be 0, since {i} and {j} are not joined, got {matrix[i, j]:g}"
@@ -128,12 +133,13 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
     return Topology(topology.graph, topology.name, matrix)
 
 
-def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray:
+def constant_weights(topology: Topology | nx.Graph, weight: Any) -> Any:
     """Mixing matrix with one weight on every edge, float64 ``[n, n]``; the diagonal is the rest.
 
     Args:
         topology: any topology.
-        weight: w > 0, at most 1 / (largest degree), so that the diagonal stays non-negative.
+        weight: w > 0, at most 1 / (largest degree), so that the diagonal stays non-negative; may be
+            traced.
 
     Raises:
         ValueError: if the weight is out of range.
@@ -147,9 +153,12 @@ def constant_weights(topology: Topology | nx.Graph, weight: float) -> np.ndarray
     topology = as_topology(topology)
     most = 1 / max(1, int(topology.degrees.max()))
     checks.number("weight", weight, above=0, at_most=most)
-    matrix = weight * nx.to_numpy_array(topology.graph, nodelist=range(topology.n))
-    np.fill_diagonal(matrix, 1.0 - matrix.sum(1))
-    return matrix
+    return with_diagonal(weight * nx.to_numpy_array(topology.graph, nodelist=range(topology.n)))
+
+
+def with_diagonal(off: Any) -> Any:
+    """The matrix ``[n, n]`` whose rows sum to 1, from what is off its diagonal; may be traced."""
+    return off + np.eye(len(off)) * (1.0 - off.sum(1))
 
 
 def learning_rate_correction(topology: Topology | nx.Graph, *, overlap: bool = False) -> float:

@@ -19,7 +19,7 @@ def decentralized(
     optimizer: optax.GradientTransformation,
     mixer: Mixer,
     *,
-    mixing_weight: float = 1.0,
+    mixing_weight: Any = 1.0,
     overlap: bool = False,
     learners: Any = None,
     honest: Any = None,
@@ -42,7 +42,7 @@ def decentralized(
             :mod:`jcollab.local.transforms`.
         mixer: how what is shared is combined.
         mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
-            their updates only.
+            their updates only. May be traced.
         overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
             that communication can run beside the computation.
         learners: bool ``[n]``, who takes local steps; the others keep their model but for what
@@ -90,7 +90,7 @@ def decentralized(
         own = to_exchange(clients.params, clients.model_state, how)
         shared = _scale(own, mixing_weight) if overlap else stepped.value
         new, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
-        if mixing_weight < 1:
+        if checks.traced(mixing_weight) or mixing_weight < 1:
             kept = _scale(own, 1 - mixing_weight)
             new = optax.tree.cast_like(optax.tree.add(kept, new), kept)
         if overlap:
@@ -102,7 +102,7 @@ def decentralized(
     return Algorithm(init, update)
 
 
-def _scale(params: PyTree, factor: float) -> PyTree:
-    if factor == 1:
+def _scale(params: PyTree, factor: Any) -> PyTree:
+    if not checks.traced(factor) and factor == 1:
         return params
     return optax.tree.cast_like(optax.tree.scale(factor, params), params)

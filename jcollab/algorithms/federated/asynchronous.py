@@ -66,7 +66,7 @@ def asynchronous(
     optimizer: optax.GradientTransformation,
     arrivals: Arrivals | Any,
     *,
-    buffer_size: int = 1,
+    buffer_size: Any = 1,
     weigh: Callable[[Array], Array] | None = None,
     local_optimizer: optax.GradientTransformation | None = None,
     model_state: ModelState = "average",
@@ -87,7 +87,7 @@ def asynchronous(
             a step, for :func:`jcollab.local.scale_by_delay`.
         arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
             ``[T]``. It becomes part of the state and starts over after T rounds; may be traced.
-        buffer_size: K >= 1.
+        buffer_size: K >= 1; may be traced.
         weigh: ``weigh(delay) -> w``, the weight of each update; None for 1. FedBuff's is
             ``polynomial_staleness(0.5)``.
         local_optimizer: if given, a client takes H steps with it, started afresh, on batch leaves
@@ -129,7 +129,8 @@ def asynchronous(
         model, common = from_exchange(start, model_state, how)
         common, _ = place(common, model_state, how)
         models, fetched = from_exchange(replicate(start, n), model_state, how)
-        buffer = () if buffer_size == 1 else optax.tree.zeros_like(start)
+        single = not checks.traced(buffer_size) and buffer_size == 1
+        buffer = () if single else optax.tree.zeros_like(start)
         none, opt_state = jnp.int32(0), optimizer.init(model)
         shared = Server(model, common, opt_state, buffer, none, jnp.zeros(()), none, schedule)
         return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
@@ -215,7 +216,7 @@ def _step_keys(key: Array, batch: PyTree) -> Array:
 
 def _receive(
     optimizer: optax.GradientTransformation,
-    buffer_size: int,
+    buffer_size: Any,
     shared: Server,
     handed: PyTree,
     delay: Array,
@@ -224,7 +225,8 @@ def _receive(
     """The server after an update arrives, with a step where the buffer is full."""
     waiting, delays = shared.waiting + 1, shared.delays + delay
     mean, buffer = handed, shared.buffer
-    if buffer_size > 1:
+    single = not jax.tree.leaves(buffer)
+    if not single:
         buffer = optax.tree.add(buffer, handed)
         mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
     mean, moved = from_exchange(mean, shared.model_state)
@@ -236,7 +238,7 @@ def _receive(
     empty, none, nothing = optax.tree.zeros_like((buffer, waiting, delays))
     version, schedule = shared.version + 1, shared.arrivals
     stepped = Server(params, common, opt_state, empty, none, nothing, version, schedule)
-    if buffer_size == 1:
+    if single:
         return stepped
     full = waiting == buffer_size
     collected = shared._replace(buffer=buffer, waiting=waiting, delays=delays)

@@ -84,9 +84,9 @@ def federated(
         rule: what the server makes of the updates, with its own update as 0; None for the mean,
             the only one that does not store all m updates at a time.
         channel: what happens to updates on their way to the server.
-        weights: p_i >= 0, ``[n]``, for example the clients' numbers of examples; None for equal
-            ones.
-        num_steps: local steps of each client, int ``[n]`` in 1..H; None for H.
+        weights: p_i >= 0, ``[n]``, for example the clients' numbers of examples, may be traced;
+            None for equal ones.
+        num_steps: local steps of each client, int ``[n]`` in 1..H, may be traced; None for H.
         dropout: probability that a sampled client drops out of the round: nothing of it is used,
             and what it keeps stays as it was. Where all drop out, the server keeps its model.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
@@ -207,27 +207,25 @@ def _with_method(
 def _weights(weights: Any, n: int) -> Array:
     if weights is None:
         return jnp.ones(n)
-    values = np.asarray(weights, float)
-    if values.shape != (n,):
-        raise ValueError(f"weights must have shape [n={n}], got {list(values.shape)}")
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"weights must be finite and not negative, got {values.min()}")
-    if not values.sum() > 0:
+    if np.shape(weights) != (n,):
+        raise ValueError(f"weights must have shape [n={n}], got {list(np.shape(weights))}")
+    checks.finite(weights=weights, at_least=0)
+    if not checks.traced(weights) and not np.sum(weights) > 0:
         raise ValueError("weights must sum to something positive, got 0 for every client")
-    return jnp.asarray(values, jnp.result_type(float))
+    return jnp.asarray(weights, jnp.result_type(float))
 
 
 def _num_steps(num_steps: Any, n: int, most: int) -> Array | tuple[()]:
     if num_steps is None:
         return ()
-    values = np.asarray(num_steps)
-    if values.shape != (n,):
-        raise ValueError(f"num_steps must have shape [n={n}], got {list(values.shape)}")
+    if np.shape(num_steps) != (n,):
+        raise ValueError(f"num_steps must have shape [n={n}], got {list(np.shape(num_steps))}")
+    values = np.zeros(0) if checks.traced(num_steps) else np.asarray(num_steps)
     if (values < 1).any() or (values > most).any():
         raise ValueError(
             f"num_steps must be in 1..{most} (local_steps), got {values.min()}..{values.max()}"
         )
-    return jnp.asarray(values, jnp.int32)
+    return jnp.asarray(num_steps, jnp.int32)
 
 
 def _wide_zeros(leaf: Array) -> Array:

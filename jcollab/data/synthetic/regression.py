@@ -42,23 +42,25 @@ class Examples(NamedTuple):
     weight: Array
 
 
-def gaussian_regression(eigenvalues: Any, *, label_noise: float = 0.0) -> Regression:
+def gaussian_regression(eigenvalues: Any, *, label_noise: Any = 0.0) -> Regression:
     """Features ``a ~ N(0, diag(lambda))`` and labels ``y ~ N(0, s^2)``.
 
     For ``lambda = 1``, noise over signal is exactly M = d + 1 (plus ``d s^2 / |x|^2``).
 
     Args:
-        eigenvalues: lambda > 0, ``[d]``.
-        label_noise: s^2 >= 0.
+        eigenvalues: lambda > 0, ``[d]``; may be traced.
+        label_noise: s^2 >= 0; may be traced.
 
     Raises:
         ValueError: if an argument is out of range.
     """
-    values = np.asarray(eigenvalues, float)
-    if values.ndim != 1 or values.size < 1 or not np.all(values > 0):
+    if np.ndim(eigenvalues) != 1 or np.size(eigenvalues) < 1:
         raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
+    checks.number("eigenvalues", eigenvalues, above=0)
     checks.number("label_noise", label_noise, at_least=0)
-    return Regression(jnp.asarray(values), jnp.asarray(float(label_noise)), jnp.bool_(False))
+    return Regression(
+        jnp.asarray(eigenvalues, float), jnp.asarray(label_noise, float), jnp.bool_(False)
+    )
 
 
 def one_hot_regression(d: int) -> Regression:

@@ -98,8 +98,8 @@ def others_variance(variances: Any, counts: Any = None) -> Any:
         ValueError: for variances that are negative or not finite, and as :func:`others_mean`.
     """
     checks.finite(at_least=0, variances=variances)
-    xp, variances = floats(variances)
-    counts = xp.asarray(check_client_counts(counts, layout.num_clients(variances, "variances")))
+    counts = check_client_counts(counts, np.shape(variances)[0] if np.ndim(variances) else 0)
+    _, variances, counts = floats(variances, counts)
     weighted = counts**2 * variances
     return (weighted.sum() - weighted) / (counts.sum() - counts) ** 2
 

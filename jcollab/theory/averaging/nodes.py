@@ -59,11 +59,10 @@ def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
         ValueError: as :func:`multi_node_weights`, or for weights that do not sum to 1.
     """
     checks.finite(weights=weights)
-    xp, v, b = _nodes(variances, biases)
-    _, w = floats(weights)
-    w = xp.asarray(w)
-    if not checks.traced(w) and not np.allclose(np.asarray(w).sum(-1), 1, atol=1e-4):
-        raise ValueError(f"weights must sum to 1, got a sum of {np.asarray(w).sum(-1)}")
+    _, v, b = _nodes(variances, biases)
+    if not checks.traced(weights) and not np.allclose(np.sum(weights, -1), 1, atol=1e-4):
+        raise ValueError(f"weights must sum to 1, got a sum of {np.sum(weights, -1)}")
+    _, w, v, b = floats(weights, v, b)
     return (w**2 * v).sum(-1) + (w * b).sum(-1) ** 2
 
 

@@ -94,7 +94,9 @@ def pre_test(
     checks.finite(at_least=0, threshold=threshold)
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     together = ratio(v_l, v_l + v_g)
-    return library(square, v_l, v_g).where(square <= threshold * (v_l + v_g), together, 0.0)
+    return library(square, v_l, v_g, threshold).where(
+        square <= threshold * (v_l + v_g), together, 0.0
+    )
 
 
 RULES: dict[str, PlugIn] = {
