@@ -137,7 +137,7 @@ class Latents:
 
 
 def augmented(augment):
-    return augment(jc.data.Dataset(X, jnp.array([0, 1, 0, 1])), objectives.Model(Y[0]), KEY)
+    return augment(jc.data.Dataset(X, jnp.array([0, 1, 0, 1])), jc.core.Model(Y[0]), KEY)
 
 
 def density(flow):
