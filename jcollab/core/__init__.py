@@ -12,9 +12,11 @@ from jcollab.core.losses import (
     lift_train,
     stateful,
 )
+from jcollab.core.names import Names
 from jcollab.core.run import (
     check_batches,
     check_run,
+    client_names,
     model_state_of,
     named_metric,
     params_of,
@@ -64,6 +66,7 @@ __all__ = [
     "Metrics",
     "Mixer",
     "Model",
+    "Names",
     "Objective",
     "Predict",
     "PyTree",
@@ -76,6 +79,7 @@ __all__ = [
     "Wire",
     "check_batches",
     "check_run",
+    "client_names",
     "cross_entropy",
     "is_integer",
     "is_right",

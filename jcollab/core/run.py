@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
+from jcollab.core.names import Names, agreed
 from jcollab.core.types import Algorithm, Array, Batches, Metrics, PyTree, State
 
 
@@ -88,7 +89,7 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
 
     cohort = algorithm.cohort
     # metrics look at the state of all clients
-    return Algorithm(algorithm.init, update, cohort and cohort._replace(round=None))
+    return algorithm._replace(update=update, cohort=cohort and cohort._replace(round=None))
 
 
 def named_metric(metric: Callable[[State], Any], state: State) -> Metrics:
@@ -134,7 +135,8 @@ def run(
 
     Raises:
         TypeError: if ``algorithm`` or ``batches`` is of another kind.
-        ValueError: if ``num_rounds`` is missing, not positive, or more than ``batches`` has left.
+        ValueError: if ``num_rounds`` is missing, not positive, or more than ``batches`` has left,
+            or names of clients in the data and in the topology differ.
     """
     check_run(algorithm, batches)
     num_rounds = rounds_of(batches, state, num_rounds)
@@ -143,10 +145,22 @@ def run(
 
 
 def check_run(algorithm: Any, batches: Any) -> None:
-    """TypeError unless the two are an algorithm and batches."""
+    """TypeError unless the two are an algorithm and batches; ValueError if names differ."""
     if not isinstance(algorithm, Algorithm):
         raise TypeError(f"algorithm must be an Algorithm, got {type(algorithm).__name__}")
     check_batches(batches)
+    client_names(algorithm, batches)
+
+
+def client_names(algorithm: Any, batches: Any) -> Names | None:
+    """Names of the clients of a run; ValueError if data and topology have different ones."""
+    while hasattr(batches, "batches"):  # batches that change others
+        batches = batches.batches
+    names = getattr(getattr(batches, "data", None), "names", None)
+    fix = "from_networkx(graph, nodes=data.names) numbers clients as the data do"
+    known = names if isinstance(names, Names) else None
+    own = getattr(algorithm, "names", None)  # a function of settings has none
+    return agreed(known, own, ("the data", "the topology"), fix)
 
 
 def check_batches(batches: Any) -> None:

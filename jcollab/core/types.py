@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
+from jcollab.core.names import Names
+
 PyTree = Any
 Array = jax.Array
 Metrics = dict[str, Array]
@@ -95,11 +97,13 @@ class Algorithm(NamedTuple):
             leaves are ``[n, ...]`` and metrics is a dictionary of arrays.
         cohort: for algorithms whose rounds touch only m sampled clients; ``update`` then also
             takes a :class:`Batches` object as its batch, from which it gathers their rows alone.
+        names: of the clients, where a topology has them; those of the data must be the same.
     """
 
     init: Init
     update: Callable[[State, PyTree, Array], tuple[State, Metrics]]
     cohort: Cohort | None = None
+    names: Names | None = None
 
 
 class Round(NamedTuple):
@@ -124,11 +128,13 @@ class Mixer(NamedTuple):
         update: ``update(x, s, context) -> (x, s)`` with the :class:`Round` as its context.
         bytes_sent: ``bytes_sent(x) -> float [n]``, bytes that each client sends in one round (an
             average where rounds differ), from the shapes of ``x`` alone.
+        names: of the clients, where the mixer's topology has them.
     """
 
     init: Callable[[PyTree], PyTree]
     update: Callable[[PyTree, PyTree, Round], tuple[PyTree, PyTree]]
     bytes_sent: Callable[[PyTree], Any]
+    names: Names | None = None
 
 
 class Receiver(NamedTuple):

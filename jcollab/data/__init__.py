@@ -1,18 +1,19 @@
 """Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
 
+from jcollab.core import Names
 from jcollab.data import synthetic
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, cutout, mixup, normalize
 from jcollab.data.batches import arriving, epochs, from_function, full_batch, minibatches, stacked
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
-    Names,
     by_client,
     by_owner,
     client_arrays,
     from_clients,
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
+from jcollab.data.frames import by_column
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Names",
     "arriving",
     "by_client",
+    "by_column",
     "by_label",
     "by_owner",
     "by_size",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,62 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
+from jcollab.core.names import Names
 
 PyTree = Any
 Array = jax.Array
 
 _clients = functools.partial(jax.tree_util.register_dataclass, meta_fields=["names"])
-
-
-class Names(Sequence):
-    """Names of clients, by number. They are compared by value, and hashed once.
-
-    In a compiled program they are static, and cost nothing there: data with other names, or with
-    none, compile a program of their own.
-
-    Args:
-        values: all texts or all integers, ``[n]``.
-
-    Raises:
-        TypeError: if they are of another kind.
-        ValueError: if two are equal.
-    """
-
-    def __init__(self, values: Sequence[Any] | np.ndarray):
-        array = checks.identities("names", values)
-        if array.ndim != 1:
-            raise ValueError(f"names must have shape [n], got {list(array.shape)}")
-        if len(np.unique(array)) < len(array):
-            raise ValueError(f"names must differ, got {values!r}")
-        self._values = array
-        self._hash = hash((array.dtype.str, array.tobytes()))
-
-    def __getitem__(self, i: Any) -> Any:
-        """The name of client i."""
-        return self._values[i].tolist()
-
-    def __len__(self) -> int:
-        """The number of clients."""
-        return len(self._values)
-
-    def __iter__(self) -> Iterator[Any]:
-        """All names."""
-        return iter(self._values.tolist())
-
-    def __hash__(self) -> int:
-        """Of the values, computed once."""
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the values are the same."""
-        if self is other or not isinstance(other, Names):
-            return self is other
-        return self._hash == other._hash and np.array_equal(self._values, other._values)
-
-    def __repr__(self) -> str:
-        """The first few of them."""
-        more = ", ..." if len(self) > 5 else ""
-        return f"Names({', '.join(map(repr, self[:5]))}{more})"
 
 
 @functools.partial(_clients, data_fields=["examples", "indices", "mask"])
@@ -131,15 +81,17 @@ def by_client(
     total = layout.num_clients(arrays, "arrays")
     if not len(parts):
         raise ValueError("parts must have at least one client, got none")
-    own = [_part(i, part, total) for i, part in enumerate(parts)]
+    names = _names(names, len(parts))
+    own = [
+        _part(f"parts[{i}]" + (f" ({names[i]!r})" if names else ""), part, total)
+        for i, part in enumerate(parts)
+    ]
     sizes = np.array([len(part) for part in own])
     mask = np.arange(sizes.max()) < sizes[:, None]
     index = np.stack([np.resize(part, sizes.max()) for part in own])
     index = np.where(mask, index, index[:, :1])
     arrays = jax.tree.map(jnp.asarray, arrays)
-    return ClientData(
-        arrays, jnp.asarray(index, jnp.int32), jnp.asarray(mask), _names(names, len(own))
-    )
+    return ClientData(arrays, jnp.asarray(index, jnp.int32), jnp.asarray(mask), names)
 
 
 def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
@@ -170,6 +122,8 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
                 f"clients[{first!r}], {expected}, got {_form(own)}"
             )
         sizes.append(layout.num_clients(own, f"clients[{name!r}]"))
+        if not sizes[-1]:
+            raise ValueError(f"clients[{name!r}] must have at least one example, got none")
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *clients.values())
     parts = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     return by_client(joined, parts, names=list(clients))
@@ -257,11 +211,11 @@ def as_lists(data: ClientRanges, width: int | None = None) -> ClientData:
     return ClientData(data.examples, start[:, None] + np.where(mask, place, 0), mask, data.names)
 
 
-def _part(i: int, part: Any, total: int) -> np.ndarray:
+def _part(name: str, part: Any, total: int) -> np.ndarray:
     indices = np.asarray(part)
     if not indices.size:
-        raise ValueError(f"parts[{i}] must have at least one example, got none")
-    checks.integers(f"parts[{i}]", indices, ("m",), at_least=0, at_most=total - 1)
+        raise ValueError(f"{name} must have at least one example, got none")
+    checks.integers(name, indices, ("m",), at_least=0, at_most=total - 1)
     return indices
 
 

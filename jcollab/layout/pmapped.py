@@ -62,4 +62,4 @@ def pmap(algorithm: Any, num_devices: int | None = None) -> Any:
         clients = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], own)
         return type(state)(clients, shared, step), metrics
 
-    return type(algorithm)(algorithm.init, update)
+    return algorithm._replace(update=update, cohort=None)

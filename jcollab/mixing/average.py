@@ -99,7 +99,8 @@ def gossip(
         average = layout.over_neighbors(_sparse_average, table)
         return jax.tree.map(lambda leaf: average(leaf, *s), x), s
 
-    return Mixer(init, update, lambda x: degrees * float(payload(x)))
+    names = topology.names if isinstance(topology, Topology) else None
+    return Mixer(init, update, lambda x: degrees * float(payload(x)), names)
 
 
 def dense_average(leaf: Array, matrix: Array) -> Array:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, Mixer, PyTree, Round
+from jcollab.core import Array, Mixer, Names, PyTree, Round
+from jcollab.core.names import agreed
 
 
 def payload(x: PyTree) -> int:
@@ -54,6 +55,14 @@ def weight_dtype(x: PyTree) -> Any:
 def where(mask: Array, leaf: Array, other: Any) -> Array:
     """``jnp.where`` for a mask of the leading axes of the leaf."""
     return jnp.where(mask.reshape(*mask.shape, *(1,) * (leaf.ndim - mask.ndim)), leaf, other)
+
+
+def shared_names(*mixers: Mixer) -> Names | None:
+    """Names of the clients that mixers have in common; ValueError if two have different ones."""
+    names = None
+    for mixer in mixers:
+        names = agreed(names, mixer.names, ("one mixer", "another"), "use one topology's names")
+    return names
 
 
 def check_n(x: PyTree, n: int) -> None:

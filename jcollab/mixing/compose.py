@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jcollab import checks
 from jcollab.core import Array, Mixer, PyTree, Round, widen
+from jcollab.mixing.common import shared_names
 
 
 def mix_every(period: int, mixer: Mixer) -> Mixer:
@@ -34,7 +35,7 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
             s,
         )
 
-    return Mixer(mixer.init, update, lambda x: mixer.bytes_sent(x) / period)
+    return mixer._replace(update=update, bytes_sent=lambda x: mixer.bytes_sent(x) / period)
 
 
 def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
@@ -73,7 +74,11 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         merged = [next(fresh) if flag else leaf for leaf, flag in flags]
         return jax.tree.unflatten(structure, merged), s
 
-    return Mixer(lambda x: mixer.init(part(x)), update, lambda x: mixer.bytes_sent(part(x)))
+    return mixer._replace(
+        init=lambda x: mixer.init(part(x)),
+        update=update,
+        bytes_sent=lambda x: mixer.bytes_sent(part(x)),
+    )
 
 
 def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
@@ -100,7 +105,7 @@ def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
 
         return jax.tree.map(blend, x, mixed), s
 
-    return Mixer(mixer.init, update, mixer.bytes_sent)
+    return mixer._replace(update=update)
 
 
 def interleave(*mixers: Mixer) -> Mixer:
@@ -115,7 +120,8 @@ def interleave(*mixers: Mixer) -> Mixer:
 
     Raises:
         TypeError: if one of them is no mixer.
-        ValueError: without a mixer; at ``init``, if a model has fewer coordinates than mixers.
+        ValueError: without a mixer, or if names of clients differ; at ``init``, if a model has
+            fewer coordinates than mixers.
 
     Source: Vogels et al. 2021, arXiv 2110.04175; double trees of Sanders et al. 2009.
     """
@@ -162,4 +168,4 @@ def interleave(*mixers: Mixer) -> Mixer:
         shapes = jax.eval_shape(split, x)
         return sum(mixer.bytes_sent(part) for mixer, part in zip(mixers, shapes, strict=True))
 
-    return Mixer(init, update, bytes_sent)
+    return Mixer(init, update, bytes_sent, shared_names(*mixers))

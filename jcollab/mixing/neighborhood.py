@@ -127,7 +127,7 @@ def neighborhood(
             )
         return new, s._replace(rule=kept, channel=channel_state)
 
-    return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
+    return Mixer(init, update, lambda x: topology.degrees * float(payload(x)), topology.names)
 
 
 def _channel_state(link: Channel, wide: PyTree, neighbors: np.ndarray) -> PyTree:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import optax
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire, widen
 from jcollab.mixing.common import check_n, payload, where
+from jcollab.topology.graph import ordered_nodes
 
 
 def one_peer_exponential(
@@ -98,7 +99,9 @@ class PushSumState(NamedTuple):
     channel: PyTree
 
 
-def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
+def push_sum(
+    graph: nx.DiGraph, channel: Channel | None = None, *, nodes: Sequence[Any] | None = None
+) -> Mixer:
     """Averages over a directed graph, in which senders do not know the weights of receivers.
 
     Client j splits its value evenly over itself and its successors, ``P_ij = 1/(1 + out_j)``:
@@ -109,13 +112,14 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
     With equal in- and out-degrees w stays 1. A lost message loses its value and its weight.
 
     Args:
-        graph: strongly connected networkx DiGraph; an edge (j, i) lets j send to i. Nodes are
-            numbered in the graph's own order.
+        graph: strongly connected networkx DiGraph; an edge (j, i) lets j send to i.
         channel: what happens to messages in transit; its inbox is the pair (value, weight).
+        nodes: the order of clients, as for :func:`jcollab.topology.from_networkx`.
 
     Raises:
         TypeError: if ``graph`` is no DiGraph, or ``channel`` no channel.
-        ValueError: if it is empty or not strongly connected; at ``init``, if n differs.
+        ValueError: if it is empty, not strongly connected or has edge weights, which push-sum does
+            not use, or nodes are others than those of the graph; at ``init``, if n differs.
 
     Source: Kempe et al. 2003; Assran et al. 2019, arXiv 1811.10792 (SGP).
     """
@@ -124,7 +128,10 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
     if graph.number_of_nodes() == 0 or not nx.is_strongly_connected(graph):
         parts = nx.number_strongly_connected_components(graph)
         raise ValueError(f"graph must be strongly connected, got {parts} components")
-    order = {node: i for i, node in enumerate(graph)}
+    if weighted := next((edge for edge in graph.edges(data="weight") if edge[2] is not None), None):
+        raise ValueError(f"graph must be without weights of edges, got {weighted}")
+    listed, names = ordered_nodes(graph, nodes)
+    order = {node: i for i, node in enumerate(listed)}
     n, link = len(order), channels.reliable() if channel is None else channel
     checks.parts(channel=link)
     in_neighbors = [
@@ -170,7 +177,7 @@ def push_sum(graph: nx.DiGraph, channel: Channel | None = None) -> Mixer:
         fresh = optax.tree.cast_like(last, x)
         return fresh, s._replace(weight=weight, last=last, channel=state)
 
-    return Mixer(init, update, lambda x: out * float(payload(x)))
+    return Mixer(init, update, lambda x: out * float(payload(x)), names)
 
 
 def _scale(leaf: Array, factor: Array) -> Array:

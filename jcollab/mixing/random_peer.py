@@ -88,7 +88,7 @@ def random_peer(
             asked[graph.neighbors[j, :degree]] += 1 / (degree + include_self)
         return asked * float(payload(x))
 
-    return Mixer(init, update, bytes_sent)
+    return Mixer(init, update, bytes_sent, None if graph is None else graph.names)
 
 
 def _inbox(x: PyTree, senders: Array) -> PyTree:

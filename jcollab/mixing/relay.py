@@ -153,7 +153,7 @@ def relay_sum(
             channel=link_state,
         )
 
-    return Mixer(init, update, lambda x: topology.degrees * float(payload(x)))
+    return Mixer(init, update, lambda x: topology.degrees * float(payload(x)), topology.names)
 
 
 def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
 
 from jcollab import checks
+from jcollab.core import Names
 from jcollab.topology.graph import Topology, as_topology, from_networkx
 from jcollab.topology.weights import (
     check_mixing_matrix,
@@ -148,9 +150,7 @@ def malicious_ring(
     graph.add_edges_from((i, k * honest + i) for k in (1, 2) for i in range(honest))
     if not honest_majority:
         graph.add_edge(0, 3 * honest)
-    order: nx.Graph = nx.empty_graph(3 * honest + (not honest_majority))
-    order.add_edges_from(graph.edges)
-    topology = from_networkx(order, "malicious ring")
+    topology = from_networkx(graph, "malicious ring")
     if lazy:
         matrix = mixing_matrix(topology)
         extra = 1 - np.diag(matrix)[:honest].min()
@@ -162,22 +162,33 @@ def malicious_ring(
 def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopology:
     """Adds a byzantine leaf to each of the given honest clients; leaves are numbered last.
 
-    Weights are Metropolis-Hastings on the graph with its leaves.
+    Weights are Metropolis-Hastings on the graph with its leaves. Where clients have names, so have
+    leaves: ``"byzantine 0"`` and on, or the integers after the largest one.
 
     Args:
         topology: of the honest clients.
-        hosts: int ``[b]``, the client that each leaf is joined to; a client may have several.
+        hosts: ``[b]``, the client that each leaf is joined to, by name where clients have names and
+            else by number; a client may have several.
 
     Raises:
-        TypeError: if hosts are no integers.
-        ValueError: if a host is none of 0..n-1.
+        TypeError: if a host is given by number and is no integer.
+        ValueError: if a host is no client.
     """
     topology = as_topology(topology)
     n, graph = topology.n, topology.graph.copy()
-    checks.integers("hosts", hosts, ("b",), at_least=0, at_most=n - 1)
-    for i, host in enumerate(hosts):
-        graph.add_edge(int(host), n + i)
-    return _byzantine_topology(from_networkx(graph, topology.name), n, n)
+    numbers = topology.numbers(hosts, "hosts")
+    graph.add_edges_from((int(host), n + i) for i, host in enumerate(numbers))
+    names = topology.names
+    if names is not None:
+        of_texts = isinstance(names[0], str)
+        free: Any = (
+            (f"byzantine {i}" for i in itertools.count())
+            if of_texts
+            else itertools.count(max(names) + 1)
+        )
+        unused = (name for name in free if name not in names)
+        names = Names([*names, *itertools.islice(unused, len(numbers))])
+    return _byzantine_topology(Topology(graph, topology.name, names=names), n, n)
 
 
 def choose_byzantine(

@@ -17,7 +17,7 @@ def draw(
     positions: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """Draws the graph.
+    """Draws the graph, with the names of clients or else their numbers.
 
     Args:
         topology: a topology.
@@ -43,6 +43,8 @@ def draw(
     style |= {"node_size": 180, "font_size": 7, "font_color": "white", "linewidths": 0}
     places = layout_positions(topology) if positions is None else positions
     where = dict(enumerate(places))
+    labels = dict(enumerate(range(topology.n) if topology.names is None else topology.names))
+    style |= {"nodelist": range(topology.n), "labels": labels}  # values are by number
     nx.draw_networkx(topology.graph, where, ax=ax, **(style | kwargs))
     ax.set_axis_off()
     return ax

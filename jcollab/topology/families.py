@@ -30,7 +30,7 @@ def torus(rows: int, columns: int) -> Topology:
     """A ``rows`` x ``columns`` grid that is closed in both directions, numbered row by row."""
     checks.counts(rows=rows, columns=columns)
     graph = nx.grid_2d_graph(rows, columns, periodic=(rows > 2, columns > 2))
-    return from_networkx(graph, "torus")
+    return from_networkx(nx.convert_node_labels_to_integers(graph), "torus")
 
 
 def star(n: int) -> Topology:
@@ -75,7 +75,7 @@ def hypercube(n: int) -> Topology:
     if n & (n - 1):
         raise ValueError(f"n must be a power of two, got {n}")
     graph = nx.hypercube_graph(n.bit_length() - 1) if n > 1 else nx.empty_graph(1)
-    return from_networkx(graph, "hypercube")
+    return from_networkx(nx.convert_node_labels_to_integers(graph), "hypercube")
 
 
 def exponential(n: int) -> Topology:
@@ -87,7 +87,8 @@ def exponential(n: int) -> Topology:
 
 def social_network() -> Topology:
     """The Davis Southern Women graph: 32 clients, 89 edges (18 women, then 14 events)."""
-    return from_networkx(nx.davis_southern_women_graph(), "social network")
+    graph = nx.convert_node_labels_to_integers(nx.davis_southern_women_graph())
+    return from_networkx(graph, "social network")
 
 
 def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
@@ -109,7 +110,7 @@ def spanning_tree(topology: Topology | nx.Graph, root: int = 0) -> Topology:
     tree = nx.empty_graph(topology.n)
     # ascending neighbors at every node make the path lexicographically smallest
     tree.add_edges_from(nx.bfs_edges(topology.graph, root, sort_neighbors=sorted))
-    return Topology(tree, f"{topology.name} tree")
+    return Topology(tree, f"{topology.name} tree", names=topology.names)
 
 
 def cubic_tree(n: int) -> Topology:
@@ -169,6 +170,4 @@ def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
     while True:  # a random regular graph is connected with probability near 1
         graph = nx.random_regular_graph(degree, n, seed=rng)
         if nx.is_connected(graph):
-            order = nx.empty_graph(n)
-            order.add_edges_from(graph.edges)
-            return from_networkx(order, "random regular")
+            return from_networkx(graph, "random regular")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
+
+from jcollab import checks
+from jcollab.core import Names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,15 +19,29 @@ class Topology:
     """A communication graph.
 
     Attributes:
-        graph: networkx graph with nodes 0..n-1.
+        graph: connected, undirected networkx graph with nodes 0..n-1.
         name: its name in plots and tables.
         matrix: mixing matrix W, float64 ``[n, n]``, see :func:`jcollab.topology.with_weights`;
             None for Metropolis-Hastings weights. May be traced.
+        names: of the clients, by number; None where they have none. A run whose data have other
+            names is refused.
     """
 
     graph: nx.Graph
     name: str = "graph"
     matrix: Any = None
+    names: Names | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a graph that is no communication graph; see :func:`from_networkx`."""
+        _check_graph(self.graph)
+        if set(self.graph) != set(range(self.n)):
+            raise ValueError(
+                f"graph must have the nodes 0..{self.n - 1}, got {list(self.graph)[:10]}; "
+                "from_networkx numbers others and keeps their names"
+            )
+        if self.names is not None and len(self.names) != self.n:
+            raise ValueError(f"names must be of n={self.n} clients, got {len(self.names)}")
 
     @property
     def n(self) -> int:
@@ -89,18 +107,90 @@ class Topology:
         adjacency = nx.to_scipy_sparse_array(self.graph, nodelist=range(self.n), weight=None)
         return scipy.sparse.csgraph.shortest_path(adjacency, unweighted=True).astype(np.int64)
 
+    def numbers(self, clients: Any, argument: str = "clients") -> np.ndarray:
+        """Numbers of clients, int ``[b]``: given by name where they have names, else by number.
+
+        Args:
+            clients: a list of them, or one.
+            argument: name of the argument in errors.
+
+        Raises:
+            TypeError: if they are given by number and are no integers.
+            ValueError: if one is none of the topology.
+        """
+        given = [clients] if isinstance(clients, str) else np.asarray(clients).reshape(-1).tolist()
+        if self.names is not None:
+            known = {name: i for i, name in enumerate(self.names)}
+            if unknown := [client for client in given if client not in known]:
+                raise ValueError(f"{argument} must be among {self.names!r}, got {unknown[0]!r}")
+            return np.array([known[client] for client in given], int)
+        checks.integers(argument, given, ("b",), at_least=0, at_most=self.n - 1)
+        return np.array(given, int)
+
     @property
     def _slots(self) -> int:
         return max(1, int(self.degrees.max()))
 
 
-def from_networkx(graph: nx.Graph, name: str = "graph") -> Topology:
-    """Any connected, undirected networkx graph; nodes are numbered in the graph's own order.
+def from_networkx(
+    graph: nx.Graph,
+    name: str = "graph",
+    *,
+    nodes: Sequence[Any] | None = None,
+    weights: Literal["edges", "metropolis"] | None = None,
+) -> Topology:
+    """Any connected, undirected networkx graph.
+
+    Nodes 0..n-1 are the clients of those numbers, in whatever order they were added. Others are
+    numbered in the graph's own order, and are the names of the clients.
+
+    Args:
+        graph: networkx graph; its nodes are integers, texts, or what ``str`` names.
+        name: in plots and tables.
+        nodes: all nodes in the order of the clients' numbers, for example ``data.names``.
+        weights: what the edge attribute ``weight`` is: ``"edges"`` for mixing weights ``W_ij``, of
+            which a client keeps what is left to 1; ``"metropolis"`` to mix with
+            Metropolis-Hastings weights all the same. None is for graphs without the attribute.
 
     Raises:
         TypeError: if ``graph`` is no networkx graph.
-        ValueError: if it is empty, directed, has parallel edges or self loops, or is unconnected.
+        ValueError: if it is empty, directed, has parallel edges or self loops, or is unconnected;
+            if nodes are others than those of the graph; if edges have weights and ``weights`` is
+            None, or not all of them do, or they are negative or sum to more than 1 at a node.
+
+    Example:
+        >>> graph = nx.Graph([("bob", "ann"), ("ann", "eve")])
+        >>> list(jc.topology.from_networkx(graph).names)
+        ['bob', 'ann', 'eve']
+        >>> jc.topology.from_networkx(graph, nodes=["ann", "bob", "eve"]).neighbors.tolist()
+        [[1, 2], [0, 1], [0, 2]]
     """
+    _check_graph(graph)
+    order, names = ordered_nodes(graph, nodes)
+    matrix = _edge_weights(graph, order, weights)
+    plain: nx.Graph = nx.Graph()
+    plain.add_nodes_from(range(len(order)))
+    number = {node: i for i, node in enumerate(order)}
+    plain.add_edges_from((number[u], number[v]) for u, v in graph.edges)
+    return Topology(plain, name, matrix, names)
+
+
+def ordered_nodes(graph: nx.Graph, nodes: Sequence[Any] | None) -> tuple[list, Names | None]:
+    """Nodes by the number of their client, and their names; none for nodes 0..n-1 in order."""
+    natural = list(range(graph.number_of_nodes()))
+    if nodes is None:
+        order = natural if set(graph) == set(natural) else list(graph)
+    else:
+        order = list(nodes)
+        if len(order) != len(natural) or set(order) != set(graph):
+            raise ValueError(f"nodes must be those of the graph, {list(graph)}, got {order}")
+    if order == natural:
+        return natural, None
+    one_kind = any(all(isinstance(node, kind) for node in order) for kind in (str, int, np.integer))
+    return order, Names(order if one_kind else [str(node) for node in order])
+
+
+def _check_graph(graph: Any) -> None:
     if not isinstance(graph, nx.Graph):
         raise TypeError(f"graph must be a networkx graph, got {type(graph).__name__}")
     if graph.number_of_nodes() == 0:
@@ -115,11 +205,33 @@ def from_networkx(graph: nx.Graph, name: str = "graph") -> Topology:
         raise ValueError(
             f"graph must be connected, got {nx.number_connected_components(graph)} components"
         )
-    plain: nx.Graph = nx.Graph()
-    plain.add_nodes_from(range(graph.number_of_nodes()))
-    number = {node: i for i, node in enumerate(graph)}
-    plain.add_edges_from((number[u], number[v]) for u, v in graph.edges)
-    return Topology(plain, name)
+
+
+def _edge_weights(graph: nx.Graph, order: list, weights: str | None) -> np.ndarray | None:
+    """The mixing matrix of the edges' weights, ``[n, n]``; None for Metropolis-Hastings."""
+    checks.one_of("weights", weights, ("edges", "metropolis", None))
+    edges = list(graph.edges(data="weight"))
+    given = [edge for edge in edges if edge[2] is not None]
+    if weights is None and given:
+        raise ValueError(
+            f"weights must be 'edges' (mixing weights W_ij) or 'metropolis' (which ignores them), "
+            f"since edges have the attribute weight, for example {given[0]}, got None"
+        )
+    if weights != "edges":
+        return None
+    for u, v, weight in edges:
+        if weight is None:
+            raise ValueError(f"weights must be on every edge, got none on {(u, v)}")
+        checks.number(f"weight of the edge {(u, v)}", weight, at_least=0, finite=True)
+    matrix = nx.to_numpy_array(graph, nodelist=order, weight="weight")
+    sums = matrix.sum(1)
+    if sums.max() > 1 + 1e-9:
+        worst = order[int(sums.argmax())]
+        raise ValueError(
+            f"weights of edges must sum to at most 1 at each node, got {sums.max():g} at {worst!r}"
+        )
+    np.fill_diagonal(matrix, np.maximum(1 - sums, 0))
+    return matrix
 
 
 def as_topology(topology: Any, argument: str = "topology") -> Topology:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import networkx as nx
@@ -130,7 +131,7 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
         raise ValueError(
             f"W[{i}, {j}] must be 0, since {i} and {j} are not joined, got {matrix[i, j]:g}"
         )
-    return Topology(topology.graph, topology.name, matrix)
+    return dataclasses.replace(topology, matrix=matrix)
 
 
 def constant_weights(topology: Topology | nx.Graph, weight: Any) -> Any:

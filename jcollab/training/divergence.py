@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab.core import Array, State
+from jcollab.core import Array, Names, State
 
 ADVICE = (
     "; a smaller learning rate or gradient clipping may help, and where it begins in the first "
@@ -22,6 +22,7 @@ def what_diverged(
     done: int,
     num_rounds: int,
     replicas: bool,
+    names: Names | None = None,
 ) -> str | None:
     """The metric, or the clients' models, that are infinite or NaN; None if there are none.
 
@@ -31,14 +32,15 @@ def what_diverged(
         done: rounds so far.
         num_rounds: how many there will be.
         replicas: whether everything leads with ``[S]``.
+        names: of the clients.
     """
     clients = clients_with_bad_models(state, replicas)
     if bad := _first_bad(log, replicas):
         name, before_last = bad
         at = done - before_last
-        return f"{name} is not finite in round {at} of {num_rounds}{_named(clients)}"
+        return f"{name} is not finite in round {at} of {num_rounds}{_named(clients, names)}"
     if clients is not None:
-        return f"models are not finite after round {done} of {num_rounds}{_named(clients)}"
+        return f"models are not finite after round {done} of {num_rounds}{_named(clients, names)}"
     return None
 
 
@@ -72,10 +74,12 @@ def _finite(leaves: list[Array], axis: int) -> list[Array]:
     return [jnp.isfinite(leaf).all(tuple(range(axis + 1, leaf.ndim))) for leaf in leaves]
 
 
-def _named(clients: list[int] | None) -> str:
+def _named(clients: list[int] | None, names: Names | None) -> str:
     if not clients:
         return ""
-    some = ", ".join(map(str, clients[:10])) + (", ..." if len(clients) > 10 else "")
+    some = ", ".join(str(i) if names is None else f"{i} {names[i]!r}" for i in clients[:10]) + (
+        ", ..." if len(clients) > 10 else ""
+    )
     return f" (client {some})" if len(clients) == 1 else f" (clients {some})"
 
 

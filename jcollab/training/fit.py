@@ -12,7 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks
-from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, check_batches
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Batches,
+    Metrics,
+    PyTree,
+    State,
+    check_batches,
+    client_names,
+)
 from jcollab.training import checkpoints, divergence, history
 from jcollab.training.checkpoints import Checkpoint, Saved, Store
 from jcollab.training.history import History
@@ -79,12 +88,14 @@ def fit(
     Raises:
         TypeError: if ``algorithm`` is none, or no function of the settings where there are some.
         ValueError: if a number is not positive, the state or the checkpoint is past ``num_rounds``
-            already, the checkpoints are of another run (with the field that differs) or all
-            damaged, or ``offload`` does not fit the algorithm.
+            already, names of clients in the data and in the topology differ, the checkpoints are
+            of another run (with the field that differs) or all damaged, or ``offload`` does not
+            fit the algorithm.
         Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
     _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
+    names = client_names(algorithm, batches)
     advance: Any
     if isinstance(algorithm, Algorithm) and algorithm.cohort and offload:
         state, advance = to_host(state), in_host_memory(algorithm.cohort, key)
@@ -101,18 +112,20 @@ def fit(
         interrupted = stack.enter_context(interruptible())
         done, saved_at = _rounds(state), time.monotonic()
         identity = dict((checkpoint.identity if checkpoint else None) or {})
-        run = RunInfo(num_rounds, done, tuple(past.records), identity)
+        run = RunInfo(num_rounds, done, tuple(past.records), identity, names)
         pass_on = stack.enter_context(listening(listeners, run))
         if evaluate and done == 0 and not past.records:
             pass_on(_measure(past, state, 0, {}, evaluate))
         while done < num_rounds and not interrupted.is_set():
             length = min(every - done % every, num_rounds - done)
             own = batches if hasattr(batches, "draw") else batches(state)
+            names = client_names(algorithm, own)
             state, log = advance(state, own, length)
             done += length
             past.logs.append(log)
             recent = past.last((done - 1) % every + 1)
-            wrong = divergence.what_diverged(recent, state, done, num_rounds, past.axis == 1)
+            replicated = past.axis == 1
+            wrong = divergence.what_diverged(recent, state, done, num_rounds, replicated, names)
             pass_on(_measure(past, state, done, recent, evaluate, bool(wrong)))
             if wrong and on_divergence == "stop":
                 good = f"; checkpoints until then: {store.folder}" if store else ""

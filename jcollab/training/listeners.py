@@ -31,12 +31,14 @@ class RunInfo(NamedTuple):
         done: rounds that are done already.
         records: those of the rounds before, which come from a checkpoint.
         identity: of the checkpoint, for example the configuration; empty without one.
+        names: of the clients, by number; None where they have none.
     """
 
     num_rounds: int
     done: int
     records: Sequence[Record]
     identity: Mapping[str, Any]
+    names: Sequence[Any] | None = None
 
 
 class Listener(Protocol):

@@ -92,7 +92,7 @@ def d2(
         clients = Corrected(params, model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mixer.names)
 
 
 def exact_diffusion(

@@ -99,7 +99,7 @@ def decentralized(
         clients = Clients(params, model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mixer.names)
 
 
 def _scale(params: PyTree, factor: Any) -> PyTree:

@@ -73,4 +73,4 @@ def gradient_tracking(
         )
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mixer.names)

@@ -121,4 +121,4 @@ def quasi_global_momentum(
         clients = QuasiGlobal(params, model_state, buffer, mixed)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mixer.names)

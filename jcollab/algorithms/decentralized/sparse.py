@@ -127,7 +127,7 @@ def sparse_decentralized(
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mix.names)
 
 
 def _look_up(params: Tables, asked: Tables) -> tuple[dict[str, Rows], Tables]:

@@ -154,7 +154,7 @@ def apfl(
         clients = clients._replace(common=common, model_state=model_state, mixer=mixer_state)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update)
+    return Algorithm(init, update, names=mixer.names)
 
 
 def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:

@@ -147,7 +147,7 @@ def ditto(
         return State(clients, after.shared, after.step), mean_over_clients(metrics) | log
 
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
-    return Algorithm(init, update, cohort)
+    return algorithm._replace(init=init, update=update, cohort=cohort)
 
 
 def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:

@@ -17,6 +17,7 @@ from jcollab.algorithms.representations import sharing_round
 from jcollab.algorithms.representations.groups import Group, check_groups, per_group
 from jcollab.algorithms.representations.sharing_round import Settings, SharingClients
 from jcollab.core import Algorithm, Mixer, PyTree, State
+from jcollab.mixing.common import shared_names
 from jcollab.objectives.prototypes import WEIGHTINGS, Prototypes
 from jcollab.objectives.representation import SharingObjective
 from jcollab.privacy import Release
@@ -143,7 +144,9 @@ def representation_sharing(
         reporting=checks.members(honest, n, "honest"),
     )
     return Algorithm(
-        functools.partial(_init, settings), functools.partial(sharing_round.update, settings)
+        functools.partial(_init, settings),
+        functools.partial(sharing_round.update, settings),
+        names=shared_names(*filter(None, optional.values())),
     )
 
 
