@@ -1,6 +1,6 @@
 """8 learning rates x 3 seeds: one program of :func:`jcollab.sweep` beside 24 runs of their own.
 
-Decentralised SGD on a ring of 8, an MLP 64-32-10 on digits, 100 rounds of 32 examples.
+Decentralized SGD on a ring of 8, an MLP 64-32-10 on digits, 100 rounds of 32 examples.
 """
 
 from __future__ import annotations

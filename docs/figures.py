@@ -89,7 +89,7 @@ def one_round() -> Any:
     ):
         ax.text(x, 3.12, title, ha="center", family="monospace", fontsize=10)
     for x, title in (
-        (1.8, "loss, optimiser,\none client each"),
+        (1.8, "loss, optimizer,\none client each"),
         (3.8, "topology, channel,\nattack"),
         (6.7, "rule, one\nreceiver each"),
     ):

@@ -15,7 +15,7 @@ except ImportError as error:
         'jcollab.plots needs matplotlib: pip install "jax-collab[experiments]"'
     ) from error
 
-# distinguishable with any colour vision (Okabe and Ito)
+# distinguishable with any color vision (Okabe and Ito)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 # where lines cover one another
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))

@@ -80,7 +80,7 @@ PRESETS = {
 }
 SMOKE = dict.fromkeys(PRESETS, TINY | {"rounds": (2, 2)})
 # means over seeds, with the standard deviation of the headline
-shown = averaged("unlabelled method member", "shortcut_broken")
+shown = averaged("unlabeled method member", "shortcut_broken")
 
 
 def run(config: Config, context: Context) -> Rows:
@@ -104,7 +104,7 @@ def run(config: Config, context: Context) -> Rows:
         for k, (method, alpha, name) in enumerate(conditions):
             # without agreement, the unlabeled set matters only where it comes with its own data
             pool = name if alpha or len(names) == 1 else "none"
-            yield from problem.rows(later, k, "member", members, unlabelled=pool, method=method)
+            yield from problem.rows(later, k, "member", members, unlabeled=pool, method=method)
             label = label_of(method, alpha, name) + (f", {name}" if len(names) == 1 else "")
             context.kept[label] = later.log(k)["agreement"]
 
@@ -149,7 +149,7 @@ def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
 def claims(config: Config, rows: list[Row]) -> Claims:
     """Later members cannot use the shortcut; means over seeds."""
     means = {
-        (line["method"], line["member"], line["unlabelled"]): line["shortcut_broken"]
+        (line["method"], line["member"], line["unlabeled"]): line["shortcut_broken"]
         for line in shown(config, rows)
     }
     erm, *least = BOUNDS[config.problem]
@@ -158,7 +158,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
     second = {pool: means["D-BAT", "2", pool] for pool in config.pools}
     for pool, (bound, note) in zip(("test", "different"), least, strict=True):
         if pool in second:
-            sentence = f"the second member does not go by the shortcut (unlabelled: {pool})"
+            sentence = f"the second member does not go by the shortcut (unlabeled: {pool})"
             yield at_least(sentence, second[pool], bound, note=note)
     plain = [value for key, value in means.items() if key[:2] == ("deep ensemble", "2")]
     if plain:

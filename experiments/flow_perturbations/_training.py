@@ -311,7 +311,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
                 )
                 yield Claim(text, "95 % interval above 0", measured, low > 0)
             else:
-                text = "adversarial ones are not below randomised ones (points)"
+                text = "adversarial ones are not below randomized ones (points)"
                 yield Claim(text, ">= 0", measured, mean >= 0)
 
 

@@ -180,7 +180,7 @@ def _claims_of_a_line(name: str, line: list[list[Row]]) -> Claims:
     ends = f"test accuracy rises from c = {line[0][0]['c']:g} to {line[-1][0]['c']:g}"
     ends = f"{name}: {ends} (mean paired difference)"
     smallest = f"{name}: test accuracy rises at every step of c (smallest mean paired difference)"
-    yield below(f"{name}: {falls} (largest ratio of neighbours)", ratio, 1)
+    yield below(f"{name}: {falls} (largest ratio of neighbors)", ratio, 1)
     yield Claim(f"{name}: it does so in every seed (exceptions)", "0", seeds, not rises.any())
     yield above(smallest, step, 0)
     yield Claim(ends, "> 2 standard errors", measured, mean > 2 * error)

@@ -91,7 +91,7 @@ def shown(config: Config, rows: list[Row]) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What negative weights and cancelling biases are worth."""
+    """What negative weights and canceling biases are worth."""
     off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in METHODS)
     ordered = all(
         row["optimal"] <= row["simplex"] + 1e-12

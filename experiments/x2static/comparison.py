@@ -25,7 +25,7 @@ from experiments.x2static._vectors import SMALL
 from jcollab import plots, text
 
 TEACHER = ("X2Static", "ASE")  # use contexts of sentences
-METHODS = ("X2Static", "X2Static paragraph", *_vectors.BAGS, "ASE", "decontextualised")
+METHODS = ("X2Static", "X2Static paragraph", *_vectors.BAGS, "ASE", "decontextualized")
 
 
 class Config(_vectors.Config):
@@ -55,7 +55,7 @@ PRESETS = {
 }
 SMOKE = {
     "smoke": SMALL
-    | {"shares": (), "methods": ("X2Static paragraph", "sent2vec", "decontextualised")},
+    | {"shares": (), "methods": ("X2Static paragraph", "sent2vec", "decontextualized")},
     "imdb": SMALL | {"shares": (), "methods": ("X2Static", "CBOW", "ASE")},
 }
 
@@ -78,7 +78,7 @@ def run(config: Config, context: Context) -> Rows:
             given = config, context, method, corpora, vocabulary
             if method == "ASE":
                 vectors = text.aggregated(statistics, vocabulary.words, teacher)
-            elif method == "decontextualised":
+            elif method == "decontextualized":
                 vectors = text.decontextualized(teacher, vocabulary.words)
             elif method in _vectors.BAGS:
                 (vectors,) = _vectors.train(*given, width=config.width or teacher.width)

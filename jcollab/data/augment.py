@@ -1,4 +1,4 @@
-"""Augmentation and normalisation of images on the device: pure functions that can be compiled."""
+"""Augmentation and normalization of images on the device: pure functions that can be compiled."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
 def cutout(images: Array, key: Array, size: int = 16) -> Array:
     """A square of zeros at a random place of each image, cut off at the border.
 
-    Its centre is uniform over all pixels: rows from ``y - size // 2`` on, ``size`` of them.
+    Its center is uniform over all pixels: rows from ``y - size // 2`` on, ``size`` of them.
 
     Args:
-        images: ``[b, height, width, channels]`` of any dtype, normalised, so that 0 is the mean.
+        images: ``[b, height, width, channels]`` of any dtype, normalized, so that 0 is the mean.
         key: random key of the batch.
         size: side of the square, at least 0; 16 for CIFAR-10 and 8 for CIFAR-100.
 

@@ -1,4 +1,4 @@
-"""Labelled image sets as NumPy arrays: TFDS directories (array_record) and scikit-learn's digits.
+"""Labeled image sets as NumPy arrays: TFDS directories (array_record) and scikit-learn's digits.
 
 TensorFlow is never imported: TFDS reads its own format through ``as_data_source``.
 """
@@ -63,7 +63,7 @@ def digits(split: str = "train") -> Dataset:
 def load(
     name: str, split: str = "train", *, directory: str | None = None, scale: bool = True
 ) -> Dataset:
-    """A whole split of a labelled image set in memory.
+    """A whole split of a labeled image set in memory.
 
     The first call decodes all images (seconds); later ones map a cached copy.
 

@@ -132,7 +132,7 @@ def glow(
 
         return {"levels": visit_levels(to_logits(x, noise)[0], levels, fit)}
 
-    # of x -> y the determinant lacks the step from grey levels to [0, 1], of q -> y it does not
+    # of x -> y the determinant lacks the step from gray levels to [0, 1], of q -> y it does not
     cells = gray_levels if decoding == "released" else gray_levels - 1
     offset = float(np.log(cells))
     return Flow(init, encode, decode, bijector, dequantization_noise, offset, num_classes, refit)

@@ -1,4 +1,4 @@
-"""From pixels to what a flow sees, and back: dequantisation and logits."""
+"""From pixels to what a flow sees, and back: dequantization and logits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BoundedLogit(distrax.Block):
 
 
 def dequantize(x: Array, noise: Any, levels: int = 256) -> Array:
-    """``q = ((levels - 1) x + noise) / levels``: grey level k of ``levels`` fills a cell of [0, 1].
+    """``q = ((levels - 1) x + noise) / levels``: gray level k of ``levels`` fills a cell of [0, 1].
 
     Args:
         x: in [0, 1].
@@ -74,7 +74,7 @@ def from_logits(y: Array, noise: Any, decoding: Decoding, levels: int) -> Array:
     """Images of logits.
 
     As released, ``sigmoid(y)``, which leaves the contrast at .9: images in (.05, .95). Corrected,
-    everything is undone: ``from_logits(to_logits(x)) = x`` with the same noise, within half a grey
+    everything is undone: ``from_logits(to_logits(x)) = x`` with the same noise, within half a gray
     level with its mean. Values then may leave [0, 1] by 1/18.
     """
     if decoding == "released":

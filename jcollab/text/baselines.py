@@ -1,4 +1,4 @@
-"""Static vectors that are read off a teacher without training: aggregated and decontextualised."""
+"""Static vectors that are read off a teacher without training: aggregated and decontextualized."""
 
 from __future__ import annotations
 

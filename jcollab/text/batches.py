@@ -242,7 +242,7 @@ def bag_batches(
         negatives: N.
         window: words on each side of the target; sent2vec takes as many as a sentence can have.
         skip_gram: takes one of the window at random in place of all.
-        buckets: rows after the V of the words to which pairs of neighbouring words are hashed;
+        buckets: rows after the V of the words to which pairs of neighboring words are hashed;
             0 for no pairs. Pairs that contain the target are left out.
         shrink: draws the size of each window from 1..window.
 

@@ -26,7 +26,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Runs ``fn`` for every point of a grid and every seed, all of them in one compiled program.
 
-    Runs are vectorised (in chunks) and spread over the devices, see
+    Runs are vectorized (in chunks) and spread over the devices, see
     :func:`jcollab.layout.per_replica`.
 
     Args:

@@ -87,7 +87,7 @@ def test_bounds_are_checked_from_types():
 
     class Config(Base):
         sampled: Annotated[int, Bound(at_most="n")] = 3
-        delays: Annotated[tuple[int, ...], Bound(holding=0)] = (0, 1)
+        delays: Annotated[tuple[int, ...], Bound(containing=0)] = (0, 1)
         optional: Annotated[tuple[int, ...], EMPTY] = (1,)
         nothing: tuple[int, ...] = ()
 

@@ -59,7 +59,7 @@ def test_claims_are_computed_from_rows():
     def rows(first, second):
         values = {("D-BAT", "1"): first, ("D-BAT", "2"): second, ("deep ensemble", "2"): first}
         return [
-            {"method": m, "member": k, "unlabelled": pool, "seed": 0, "shortcut_broken": v}
+            {"method": m, "member": k, "unlabeled": pool, "seed": 0, "shortcut_broken": v}
             for (m, k), v in values.items()
             for pool in config.pools
         ]

@@ -29,14 +29,14 @@ COLORS = np.array(
     ],
     np.float32,
 )
-INK = 0.1  # pixels above it are coloured
+INK = 0.1  # pixels above it are colored
 
 
 class Cells(NamedTuple):
-    """Labelled and unlabelled cells of a table.
+    """Labeled and unlabeled cells of a table.
 
     Attributes:
-        x: float32 ``[2, 2]``, labelled cells (c, s).
+        x: float32 ``[2, 2]``, labeled cells (c, s).
         y: int32 ``[2]``.
         unlabeled: float32 ``[2, 2]``.
         all: float32 ``[4, 2]``, every cell, in the order 00, 01, 10, 11.
@@ -147,7 +147,7 @@ def permute_half(
 
 
 def colored(x: np.ndarray, color: Any) -> np.ndarray:
-    """Grey images in colours: pixels above .1 are multiplied by a colour's three factors.
+    """Gray images in colors: pixels above .1 are multiplied by a colour's three factors.
 
     Args:
         x: ``[N, height, width, 1]`` in [0, 1].
@@ -157,13 +157,13 @@ def colored(x: np.ndarray, color: Any) -> np.ndarray:
         float32 ``[N, height, width, 3]``.
 
     Raises:
-        ValueError: if x is not grey or outside [0, 1], or color does not fit.
+        ValueError: if x is not gray or outside [0, 1], or color does not fit.
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414.
     """
     x, color = np.asarray(x, np.float32), np.asarray(color)
     if x.ndim != 4 or x.shape[-1] != 1:
-        raise ValueError(f"x must be grey, [N, height, width, 1], got {list(x.shape)}")
+        raise ValueError(f"x must be gray, [N, height, width, 1], got {list(x.shape)}")
     if x.size and (x.min() < 0 or x.max() > 1):
         raise ValueError(f"x must be in [0, 1], got {x.min()} to {x.max()}")
     if color.shape != (len(x),) or not np.issubdtype(color.dtype, np.integer):
@@ -202,7 +202,7 @@ def slabs(n: int, rng: np.random.Generator) -> Dataset:
 
 
 def theorem_cells() -> Cells:
-    """Cells (c, s) of which c = s = label in training, and the two others are unlabelled.
+    """Cells (c, s) of which c = s = label in training, and the two others are unlabeled.
 
     Source: theorem 3.1 of Pagliardini et al. 2022, arXiv 2202.04414.
     """
