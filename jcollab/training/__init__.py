@@ -4,7 +4,7 @@ from jcollab.training.checkpoints import Checkpoint
 from jcollab.training.fit import fit
 from jcollab.training.listeners import JsonLines, Listener, ProgressBar, RunInfo
 from jcollab.training.replicas import Replicas
-from jcollab.training.results import Diverged, Result
+from jcollab.training.results import Diverged, NotSaved, Result
 from jcollab.training.sweeps import best, summarize, sweep
 from jcollab.training.tensorboard import TensorBoard
 
@@ -13,6 +13,7 @@ __all__ = [
     "Diverged",
     "JsonLines",
     "Listener",
+    "NotSaved",
     "ProgressBar",
     "Replicas",
     "Result",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
+import shutil
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -16,14 +19,19 @@ import numpy as np
 
 from jcollab import checks
 from jcollab.core import Array, PyTree, State
+from jcollab.training.locks import locked
 from jcollab.training.records import Record, plain
 
 KEPT = 2  # the newest, and the one before in case that is damaged
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that orbax has not completed
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """Where and how often a run is saved.
+
+    One process at a time uses a folder; the lock of one that was killed is gone. What is read is
+    compared with the checksums of what was written.
 
     Attributes:
         folder: for this run alone; made if it does not exist.
@@ -33,7 +41,9 @@ class Checkpoint:
             key, the pieces, and the form of the state are always compared.
 
     Raises:
-        ValueError: if every_seconds is negative.
+        TypeError: if folder is no path, or identity holds something that JSON does not have.
+        ValueError: if every_seconds is negative, or identity has one of the names that are always
+            compared, ``key`` and ``eval_every``.
     """
 
     folder: str | os.PathLike
@@ -41,7 +51,19 @@ class Checkpoint:
     identity: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.folder, (str, os.PathLike)):
+            raise TypeError(f"folder must be a path, got {type(self.folder).__name__}")
         checks.number("every_seconds", self.every_seconds, at_least=0)
+        identity = {} if self.identity is None else self.identity
+        try:
+            json.dumps(plain(dict(identity)))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"identity must be a dictionary of JSON values, got {error}") from None
+        if names := {"key", "eval_every"} & set(identity):
+            raise ValueError(
+                f"identity must not have {sorted(names)}, which are always compared, got "
+                f"{dict(identity)!r}"
+            )
 
 
 class Saved(NamedTuple):
@@ -76,6 +98,7 @@ class Store:
         import orbax.checkpoint as ocp  # slow to import
 
         self.folder = pathlib.Path(folder).absolute()
+        self._clear()
         self.identity = plain(dict(identity))
         self._ocp = ocp
         self._manager = ocp.CheckpointManager(
@@ -88,16 +111,25 @@ class Store:
     def save(self, number: int, saved: Saved) -> None:
         """Writes what the run is after ``number`` rounds."""
         args = self._ocp.args
-        history = {"log": saved.log, "evaluations": _no_containers(saved.evaluations)}
-        self._manager.save(
-            number,
-            args=args.Composite(
-                state=args.StandardSave(saved.state),
-                history=args.StandardSave(history),
-                about=args.JsonSave({"identity": self.identity, "records": saved.records}),
-            ),
-            force=True,
+        history = {"log": saved.log, "evaluations": nested_arrays(saved.evaluations)}
+        arrays = _checksum((saved.state, history))
+        about = {"identity": self.identity, "records": saved.records, "arrays": arrays}
+        items = args.Composite(
+            state=args.StandardSave(saved.state),
+            history=args.StandardSave(history),
+            about=args.JsonSave(_with_checksum(about)),
         )
+        try:
+            self._manager.save(number, args=items, force=True)
+        except Exception:
+            self._clear()
+            raise
+
+    def _clear(self) -> None:
+        """Deletes what was written of checkpoints that are not complete."""
+        if jax.process_count() == 1:
+            for part in self.folder.glob(f"*{UNFINISHED}*"):
+                shutil.rmtree(part, ignore_errors=True)
 
     def newest(self, state: State) -> Saved | None:
         """The newest checkpoint that can be read, None if there is none at all.
@@ -115,23 +147,24 @@ class Store:
         args = self._ocp.args
         for number in numbers:
             try:
-                about = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))
-                self._compare(about["about"]["identity"])
+                read = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))
+                about = _without_checksum(read["about"])
+                self._compare(about["identity"])
                 loaded = self._manager.restore(
                     number,
                     args=args.Composite(
                         state=args.StandardRestore(state), history=args.StandardRestore()
                     ),
                 )
+                if _checksum((loaded["state"], loaded["history"])) != about["arrays"]:
+                    raise ValueError("the checksum of its arrays is another")
             except _AnotherRun as error:
                 raise ValueError(str(error)) from None
             except Exception as error:  # whatever a damaged file makes orbax raise
                 self._put_aside(number, error)
                 continue
             history, restored = loaded["history"], jax.tree.map(_free, loaded["state"], state)
-            return Saved(
-                restored, history["log"], history["evaluations"], about["about"]["records"]
-            )
+            return Saved(restored, history["log"], history["evaluations"], about["records"])
         if numbers:
             raise ValueError(
                 f"checkpoint {self.folder} must have one that can be read; the damaged ones are "
@@ -178,11 +211,13 @@ def opened(
         return
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     run = {"key": np.asarray(jax.random.key_data(key) if typed else key), "eval_every": eval_every}
-    store = Store(checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state)})
-    try:
-        yield store
-    finally:
-        store.close()
+    alone = jax.process_count() == 1  # several processes of one run write together
+    with locked("checkpoint", checkpoint.folder) if alone else contextlib.nullcontext():
+        store = Store(checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state)})
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
@@ -218,13 +253,39 @@ def form(tree: PyTree) -> dict[str, str]:
     }
 
 
-def _no_containers(tree: Any) -> Any:
+def nested_arrays(tree: Any, name: str = "") -> Any:
     """The tree, if it is nested dicts of arrays, which alone come back as what they were."""
     if isinstance(tree, dict):
-        return {name: _no_containers(item) for name, item in tree.items()}
-    if isinstance(tree, (list, tuple)) or tree is None:
+        for key in tree:
+            if not isinstance(key, str):
+                raise TypeError(f"evaluate must return dicts with names, got the key {key!r}")
+        return {key: nested_arrays(item, f"{name}[{key!r}]") for key, item in tree.items()}
+    kind = None if isinstance(tree, (list, tuple)) else np.asarray(tree).dtype
+    if kind is None or not any(jnp.issubdtype(kind, k) for k in (np.number, bool)):
         raise TypeError(
-            f"evaluate must return nested dicts of arrays for checkpoints, got a "
-            f"{type(tree).__name__} inside"
+            f"evaluate must return nested dicts of arrays of numbers, got a {type(tree).__name__}"
+            f"{f' as {name}' if name else ''}"
         )
     return np.asarray(tree)
+
+
+def _checksum(tree: PyTree) -> int:
+    """Of the arrays that this process has all of, in order."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        if getattr(leaf, "is_fully_addressable", True):
+            key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            array = np.ascontiguousarray(jax.random.key_data(leaf) if key else leaf)
+            total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
+    return total
+
+
+def _with_checksum(about: dict[str, Any]) -> dict[str, Any]:
+    return about | {"checksum": zlib.crc32(json.dumps(about, sort_keys=True).encode())}
+
+
+def _without_checksum(about: dict[str, Any]) -> dict[str, Any]:
+    content = {name: value for name, value in about.items() if name != "checksum"}
+    if about != _with_checksum(content):
+        raise ValueError("the checksum of its records is another")
+    return content

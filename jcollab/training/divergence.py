@@ -39,16 +39,16 @@ def what_diverged(
         name, before_last = bad
         at = done - before_last
         return f"{name} is not finite in round {at} of {num_rounds}{_named(clients, names)}"
-    if clients is not None:
-        return f"models are not finite after round {done} of {num_rounds}{_named(clients, names)}"
+    what = "models" if clients is not None else _other_bad_part(state)
+    if what:
+        return f"{what} are not finite after round {done} of {num_rounds}{_named(clients, names)}"
     return None
 
 
 def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] | None:
     """Clients whose parameters are not all finite, None if they all are.
 
-    Only ``state.clients.params`` is looked at: other parts of a state may have infinities. Models
-    of different forms, in groups, are not numbered: the list is then empty.
+    Models of different forms, in groups, are not numbered: the list is then empty.
     """
     lift = jax.vmap if replicas and jax.tree.leaves(state.clients) else lambda fn: fn
     params = lift(lambda clients: getattr(clients, "params", ()))(state.clients)
@@ -66,6 +66,27 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
         return []
     fine = np.all(flags, axis=0)
     return np.flatnonzero(~(fine.all(0) if replicas else fine)).tolist()
+
+
+def _other_bad_part(state: State) -> str | None:
+    """The first of the other parts that must have numbers, and has not.
+
+    In the state of a model an infinity may be a first value, for example of a minimum. Other parts
+    of a state (of optimizers, mixers) may have both.
+    """
+    parts = {
+        "parameters of the server's model": (getattr(state.shared, "params", ()), False),
+        "values of the server's model_state": (getattr(state.shared, "model_state", ()), True),
+        "values of the clients' model_state": (getattr(state.clients, "model_state", ()), True),
+    }
+    for name, (tree, infinite) in parts.items():
+        for leaf in jax.tree.leaves(tree):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                module = np if isinstance(leaf, np.ndarray) else jnp
+                good = ~module.isnan(leaf) if infinite else module.isfinite(leaf)
+                if not good.all():
+                    return name
+    return None
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,22 +18,22 @@ from jcollab.core import (
     Algorithm,
     Array,
     Batches,
-    Metrics,
     PyTree,
     State,
     check_batches,
     client_names,
+    named_metric,
 )
 from jcollab.training import checkpoints, divergence, history
 from jcollab.training.checkpoints import Checkpoint, Saved, Store
 from jcollab.training.history import History
 from jcollab.training.host_memory import check_offload, in_host_memory, to_host
 from jcollab.training.interrupts import interruptible
-from jcollab.training.listeners import Listener, ProgressBar, RunInfo, listening
+from jcollab.training.listeners import Listener, ProgressBar, RunInfo, check_listeners, listening
 from jcollab.training.pieces import compile_evaluation, on_devices
 from jcollab.training.records import Record, plain
 from jcollab.training.replicas import Replicas
-from jcollab.training.results import Diverged, Result
+from jcollab.training.results import Diverged, NotSaved, Result
 
 EVALUATIONS_BY_DEFAULT = 20
 
@@ -43,7 +45,7 @@ def fit(
     key: Array,
     *,
     num_rounds: int,
-    evaluate: Callable[[State], Metrics] | None = None,
+    evaluate: Callable[[State], Any] | None = None,
     eval_every: int | None = None,
     listeners: Sequence[Listener] = (ProgressBar(),),
     checkpoint: Checkpoint | None = None,
@@ -65,8 +67,9 @@ def fit(
             before each piece, whose result depends on the state alone.
         key: random key.
         num_rounds: T, counted from the very first round.
-        evaluate: ``evaluate(state) -> dict``, called before the first round, after each piece and
-            at the end; with replicas it is compiled, for one of them.
+        evaluate: ``evaluate(state)``, an array (reported under the function's name) or nested
+            dicts of arrays, called before the first round, after each piece and at the end; with
+            replicas it is compiled, for one of them.
         eval_every: rounds between evaluations; None for a twentieth of T (or that of the
             checkpoint).
         listeners: get each evaluation, with the means of the metrics over the rounds since
@@ -86,16 +89,25 @@ def fit(
         Then it is saved as well. A second signal ends it at once.
 
     Raises:
-        TypeError: if ``algorithm`` is none, or no function of the settings where there are some.
+        TypeError: if ``algorithm`` is none, or no function of the settings where there are some, a
+            listener or the checkpoint is none, or ``evaluate`` returns something else than numbers.
         ValueError: if a number is not positive, the state or the checkpoint is past ``num_rounds``
-            already, names of clients in the data and in the topology differ, the checkpoints are
-            of another run (with the field that differs) or all damaged, or ``offload`` does not
-            fit the algorithm.
+            already, names of clients in the data and in the topology differ, the folder of the
+            checkpoint is a file or another process is using it, the checkpoints are of another run
+            (with the field that differs) or all damaged, or ``offload`` does not fit the algorithm.
+        NotSaved: if the last checkpoint cannot be written; its ``result`` is that of the run. Where
+            one before cannot, a warning is given, and the run goes on.
         Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
     _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
     names = client_names(algorithm, batches)
+    check_listeners(listeners)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}")
+    if evaluate is not None:
+        checks.functions(evaluate=evaluate)
+        evaluate = functools.partial(named_metric, evaluate)
     advance: Any
     if isinstance(algorithm, Algorithm) and algorithm.cohort and offload:
         state, advance = to_host(state), in_host_memory(algorithm.cohort, key)
@@ -110,7 +122,7 @@ def fit(
             store, state, 0 if replicas is None else 1, eval_every, num_rounds
         )
         interrupted = stack.enter_context(interruptible())
-        done, saved_at = _rounds(state), time.monotonic()
+        done, saved_at, failed = _rounds(state), time.monotonic(), None
         identity = dict((checkpoint.identity if checkpoint else None) or {})
         run = RunInfo(num_rounds, done, tuple(past.records), identity, names)
         pass_on = stack.enter_context(listening(listeners, run))
@@ -136,10 +148,29 @@ def fit(
                 due = time.monotonic() - saved_at >= checkpoint.every_seconds
                 ended = done >= num_rounds or interrupted.is_set()
                 if due or ended or jax.process_count() > 1:
-                    store.save(done, Saved(state, past.log(), past.stacked(), past.records))
+                    failed = _save(store, done, state, past, last=ended)
                     saved_at = time.monotonic()
     stopped: Any = "finished" if done >= num_rounds else "interrupted"
-    return Result(state, past.log(), past.stacked(), stopped)
+    result = Result(state, past.log(), past.stacked(), stopped)
+    if failed:
+        raise NotSaved(failed, result)
+    return result
+
+
+def _save(store: Store, done: int, state: State, past: History, last: bool) -> str | None:
+    """Saves a run; where that fails (a full disk), returns why, of which a warning tells."""
+    try:
+        store.save(done, Saved(state, past.log(), past.stacked(), past.records))
+    except Exception as error:  # what orbax raises differs by file system
+        first = (str(error).splitlines() or [""])[0]
+        failed = (
+            f"round {done} could not be saved in checkpoint {store.folder} "
+            f"({type(error).__name__}: {first})"
+        )
+        if not last:
+            warnings.warn(f"{failed}; the run goes on", stacklevel=3)
+        return failed
+    return None
 
 
 def _check(
@@ -208,14 +239,16 @@ def _measure(
     state: State,
     done: int,
     log: dict[str, np.ndarray],
-    evaluate: Callable[[State], Metrics] | None,
+    evaluate: Callable[[State], Any] | None,
     diverged: bool = False,
 ) -> Record:
     """The record of a round, which becomes part of the history."""
     record: Record = {"round": done}
     record |= {name: np.mean(values, past.axis) for name, values in log.items()}
     if evaluate:
-        evaluation = jax.device_get(evaluate(state))
+        evaluation = checkpoints.nested_arrays(jax.device_get(evaluate(state)))
+        if "round" in evaluation:
+            raise ValueError("evaluate must not return 'round', which is a name of its own, got it")
         past.evaluations.append({"round": np.asarray(done), **evaluation})
         record |= evaluation
     record = plain(record | ({"diverged": True} if diverged else {}))

@@ -59,6 +59,19 @@ class Listener(Protocol):
         """The run has ended: finished, interrupted, diverged, or failed with an error."""
 
 
+def check_listeners(listeners: Any) -> None:
+    """TypeError unless it is a sequence of objects with the methods of a :class:`Listener`."""
+    if not isinstance(listeners, Sequence) or isinstance(listeners, str):
+        raise TypeError(f"listeners must be a list of them, got {type(listeners).__name__}")
+    for i, listener in enumerate(listeners):
+        methods = (getattr(listener, name, None) for name in ("start", "record", "stop"))
+        if isinstance(listener, type) or not all(map(callable, methods)):
+            kind = getattr(listener, "__name__", type(listener).__name__)
+            raise TypeError(
+                f"listeners[{i}] must be an object with start, record and stop, got {kind}"
+            )
+
+
 @contextlib.contextmanager
 def listening(listeners: Sequence[Listener], run: RunInfo) -> Iterator[Callable[[Record], None]]:
     """Starts listeners, yields the function that passes a record to all of them, and stops them."""

@@ -27,6 +27,14 @@ class Result(NamedTuple):
     stopped: Literal["finished", "interrupted", "diverged"]
 
 
+class NotSaved(OSError):
+    """The last checkpoint could not be written; ``result`` is that of the run all the same."""
+
+    def __init__(self, message: str, result: Result):
+        super().__init__(message)
+        self.result = result
+
+
 class Diverged(FloatingPointError):
     """A metric or a model is infinite or NaN; ``result`` is what was measured until then."""
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab.training import Checkpoint, Diverged, JsonLines, Replicas
+from jcollab.training import Checkpoint, Diverged, JsonLines, NotSaved, Replicas
 from jcollab.training.checkpoints import Saved, Store
 from tests import REFERENCE, ROOT
 from tests.contract import KEY, make, problem
@@ -145,8 +146,126 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_field(tmp_path):
 
 
 def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="evaluate must return nested dicts of arrays.*got a tuple"):
-        fit(tmp_path / "run", evaluate=lambda s: {"pair": (s.step, s.step)})
+    for value, named in (
+        ((1, 2), "tuple as .'pair'."),
+        ("good", "str as .'pair'."),
+        (None, "None"),
+    ):
+        with pytest.raises(TypeError, match=f"nested dicts of arrays of numbers, got a {named}"):
+            fit(tmp_path / "run", evaluate=lambda s, value=value: {"pair": value})
+    with pytest.raises(ValueError, match="evaluate must not return 'round'"):
+        fit(tmp_path / "run", evaluate=lambda s: {"round": s.step})
+
+
+def never(state, batch, key):
+    raise AssertionError("a round was traced")
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        (
+            lambda f: {"checkpoint": Checkpoint(f / "file")},
+            "checkpoint must be a folder, got the f",
+        ),
+        (lambda f: {"checkpoint": Checkpoint(f / "file/in")}, "Not a directory"),
+        (lambda f: {"checkpoint": f}, "checkpoint must be a Checkpoint, got PosixPath"),
+        (lambda f: {"checkpoint": Checkpoint(3)}, "folder must be a path, got int"),
+        (
+            lambda f: {"checkpoint": Checkpoint(f, identity={"net": len})},
+            "identity must be a dictionary of JSON values, got Object of type builtin_function",
+        ),
+        (
+            lambda f: {"checkpoint": Checkpoint(f, identity={"key": 1})},
+            "identity must not have .'key'",
+        ),
+        (lambda f: {"listeners": [JsonLines(f)]}, "Is a directory"),
+        (lambda f: {"listeners": [JsonLines(f, append=True)]}, "Is a directory"),
+        (lambda f: {"listeners": [JsonLines(f / "none/log")]}, "No such file"),
+        (
+            lambda f: {"listeners": [JsonLines]},
+            r"listeners\[0\] must be an object .* got JsonLines",
+        ),
+        (lambda f: {"listeners": ["log"]}, r"listeners\[0\] must be an object .* got str"),
+        (
+            lambda f: {"listeners": JsonLines(f / "log")},
+            "listeners must be a list of them, got Json",
+        ),
+        (lambda f: {"evaluate": "accuracy"}, "evaluate must be a function, got str"),
+    ],
+)
+def test_what_can_be_known_is_checked_before_the_first_round(argument, error, tmp_path):
+    (tmp_path / "file").write_text("")
+    algorithm = jc.Algorithm(ALGORITHM.init, never)
+    state = algorithm.init(jnp.zeros((4, 1)))
+    with pytest.raises((TypeError, ValueError, OSError), match=error):
+        options = {"listeners": ()} | argument(tmp_path)
+        jc.fit(algorithm, state, DATA, KEY, num_rounds=7, **options)
+
+
+def test_one_process_uses_a_folder_and_a_killed_one_leaves_no_lock(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print(1, flush=True)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; input()", folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    other.stdout.readline()
+    with pytest.raises(ValueError, match="checkpoint must be a folder that no other process is us"):
+        fit(folder)
+    other.kill()
+    other.wait()
+    fit(folder, num_rounds=2)
+    fit(folder, num_rounds=3)
+
+
+def test_a_full_disk_costs_checkpoints_but_no_result(tmp_path, monkeypatch):
+    write = Store.save
+
+    def save(store, number, saved):
+        if number >= full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(store, number, saved)
+
+    monkeypatch.setattr(Store, "save", save)
+    full, expected = 4, fit()
+    with (
+        pytest.warns(
+            UserWarning, match=r"round 4 could not be saved .*No space.*; the run goes on"
+        ),
+        pytest.raises(NotSaved, match="round 7 could not be saved") as caught,
+    ):
+        fit(tmp_path / "run")
+    equal(caught.value.result, expected)
+    full = 99
+    equal(fit(tmp_path / "run"), expected)
+
+
+def test_one_byte_that_changed_is_found(tmp_path):
+    """Of the records, and of an array."""
+    folder = tmp_path / "run"
+    expected = fit(folder)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    about = folder / "7" / "about" / "metadata"
+    about.write_text(about.read_text().replace('"distance"', '"distancf"', 1))
+    with pytest.warns(UserWarning, match="7 is damaged .*checksum of its records"):
+        equal(fit(folder), expected)
+    arrays = max((copy / "7").rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
+    data = bytearray(arrays.read_bytes())
+    data[len(data) // 2] ^= 1
+    arrays.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match="7 is damaged"):
+        equal(fit(copy), expected)
+
+
+def test_a_metric_is_an_evaluation(tmp_path):
+    """An array has the name of its function, as in ``with_metrics``; with replicas, one each."""
+    options = {"num_rounds": 2, "eval_every": 1, "evaluate": jc.metrics.consensus_distance}
+    got = fit(tmp_path / "run", **options)
+    assert got.evaluations.keys() == {"round", "consensus_distance"}
+    assert got.evaluations["consensus_distance"].shape == (3,)
 
 
 def test_replicas_and_settings_go_on_too(tmp_path):

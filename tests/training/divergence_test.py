@@ -42,3 +42,19 @@ def test_models_in_host_memory_are_looked_at_row_by_row():
     rows[2, 1] = np.inf
     assert clients_with_bad_models(state_of({"w": rows, "n": np.zeros(4, int)})) == [2]
     assert clients_with_bad_models(state_of({"w": rows[:2]})) is None
+
+
+def test_the_server_and_the_states_of_models_are_looked_at():
+    """In a model_state, only NaN is wrong: a running minimum begins with infinity."""
+
+    def message(params=1.0, shared_state=1.0, own=1.0):
+        shared = jc.core.Clients(jnp.array([1, params]), {"v": jnp.array(shared_state)}, (), ())
+        clients = shared._replace(params=(), model_state=jnp.array([own]))
+        return what_diverged({"loss": np.ones(2)}, jc.State(clients, shared, 6), 6, 9, False)
+
+    assert message(shared_state=np.inf, own=-np.inf) is None
+    assert message(params=np.inf) == (
+        "parameters of the server's model are not finite after round 6 of 9"
+    )
+    assert message(shared_state=np.nan).startswith("values of the server's model_state are not")
+    assert message(own=np.nan).startswith("values of the clients' model_state are not finite")
