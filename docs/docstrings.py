@@ -8,7 +8,7 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`~?([\w.]+)`")
-# loaded at first use, and so no members of the package that its source would tell
+# loaded at first use, and so no members of the package that its source shows
 LAZY = {
     "jcollab.fit": "jcollab.training.fit",
     "jcollab.sweep": "jcollab.training.sweeps.sweep",

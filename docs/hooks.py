@@ -1,4 +1,4 @@
-"""What mkdocs is told beside its configuration: files of other folders are pages of the site, too.
+"""Files of other folders, which become pages of the site as well.
 
 Links between files of the repository, as they work in its own view, become links between pages.
 """

@@ -93,7 +93,7 @@ Claims = Iterable[Claim]
 
 def _compared(relation: str, holds: Callable[[Any, float], bool]) -> Callable[..., Claim]:
     def compare(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-        """A number against a bound, behind which a note, say the paper's number, may stand."""
+        """A number against a bound, with a note behind it, for example the paper's number."""
         return Claim(
             claim, f"{relation} {bound:g}{_behind(note)}", measured, holds(measured, bound)
         )

@@ -154,8 +154,8 @@ def read_presets(path: pathlib.Path) -> list[Preset]:
         match = PRESET.fullmatch(block)
         if not match or at != paper:
             raise ValueError(
-                f"{path}: below 'python -m experiments {paper} {name}' the docstring must say what "
-                f"it runs, then 'Cost: ...' and 'Expected: ...', got {block.strip()!r}"
+                f"{path}: below 'python -m experiments {paper} {name}' the docstring must describe "
+                f"what it runs, then 'Cost: ...' and 'Expected: ...', got {block.strip()!r}"
             )
         about, cost, expected = (" ".join(part.split()).rstrip(".") for part in match.groups())
         presets.append(Preset(*module, name, about, cost, expected))

@@ -147,7 +147,7 @@ def train_replicas(
         data_axes: 0 or None for each leaf of ``batches.data``, as for ``jax.vmap``; None shares
             all of it.
         evaluate: ``evaluate(state) -> dict`` of one run.
-        evaluations: about how many there are; 20 if the configuration does not tell.
+        evaluations: about how many there are; 20 if the configuration has no number.
         tune: how the best of several settings is chosen; the choice gets into the log.
         tolerant: whether runs that diverge go on; those that are tuned always do.
         fold: the key of a run is ``fold_in(key of its seed, fold)``; None for the key itself.

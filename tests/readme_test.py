@@ -1,4 +1,4 @@
-"""What the README says is run, word for word."""
+"""The programs and commands of the README are run, word for word."""
 
 import json
 import re

@@ -16,7 +16,7 @@ Expected: MNIST shuffled: ERM 52.9 %, D-BAT 94.8 % (same set) and 89.0 % (differ
 
     python -m experiments dbat colored_mnist
 
-MNIST in colors that tell the digit, and then do not.
+MNIST in colors that show the digit, and then do not.
 Cost: 50 minutes on 2 cores, MNIST in JCOLLAB_DATA.
 Expected: random colors: ERM 12.3 % and 27.1 %, D-BAT 90.2 % and 90.1 %.
 
@@ -124,7 +124,7 @@ def make(config: Config) -> list[Problem]:
 
 
 def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
-    """Colors that tell the digit in training; with a different pool, of digits 0 to 4 only."""
+    """Colors that show the digit in training; with a different pool, of digits 0 to 4 only."""
     classes = 10 if pool == "test" else 5
     known, seen = (jc.data.load("mnist", part) for part in ("train", "test"))
     known = select(known, rng.permutation(len(known.y))[: config.examples])

@@ -48,7 +48,7 @@ def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cells, key = jc.data.synthetic.theorem_cells(), jax.random.key(config.seed)
     own = {"alpha": config.alpha, "member_rounds": config.rounds}
     algorithm = jc.dbat(cross_entropy(predict), predict, optax.adam(config.learning_rate), **own)
-    first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can tell
+    first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can be
     state = algorithm.init(jnp.asarray(np.stack([first, start]), jnp.float32))
     state = state._replace(step=jnp.int32(config.rounds))
     batch = {"x": cells.x, "y": cells.y, "unlabeled": cells.unlabeled}

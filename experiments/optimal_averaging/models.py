@@ -216,7 +216,7 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
 
     grid = np.linspace(0, 1, config.num_weights)
     levels, losses, _ = zip(*(share(personal(a)) for a in grid), strict=True)
-    # the spread of models of two halves of a client's data tells that of the model of all
+    # the spread of models of two halves of a client's data gives that of the model of all
     halves = (jax.tree.map(lambda leaf, i=i: leaf[i::2], models["halves"]) for i in (0, 1))
     variance = np.asarray(jax.vmap(averaging.squared_distance)(*halves)) / 4
     same = groups.minority[:, None] == groups.minority

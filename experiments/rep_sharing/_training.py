@@ -79,18 +79,18 @@ def methods(config: Config, n: int) -> dict[str, dict[str, Any]]:
     of what it learns from. ``FD`` is that of the released code, ``FD others`` that of Jeong et al.
     2018 (the other clients' logits, cross-entropy). ``FedProto`` is distillation alone, weight 1.
     """
-    pull, tell = config.distillation, config.discrimination
+    pull, separate = config.distillation, config.discrimination
     ours = {
         "mixer": jc.server(),
         "observer": jc.mixing.random_peer(),
         "weighting": "samples",
         "samples_per_class": config.samples_per_class,
-        "objective": objectives.representation_sharing(pull, tell),
+        "objective": objectives.representation_sharing(pull, separate),
     }
     alone = {"mixer": None, "objective": objectives.independent()}
     logits = {"mixer": jc.server(), "message": "logits", "weighting": "samples"}
     others = {"weighting": "clients", "own_share": 1 / n}
-    paper = objectives.representation_sharing(pull, tell, constants="paper")
+    paper = objectives.representation_sharing(pull, separate, constants="paper")
     entropy = objectives.federated_distillation(1.0, form="cross_entropy")
     proto = {"observer": None, "objective": objectives.representation_sharing(1.0, 0.0)}
     return {

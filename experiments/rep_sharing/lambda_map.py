@@ -40,15 +40,15 @@ SMOKE = {"lambda_map": TINY | {"n": 3, "weights": (0.0, 1.0)}}
 def run(config: Config, context: Context) -> list[Row]:
     """Trains with every pair of weights; (0, 0) is independent learning."""
     pairs = list(itertools.product(config.weights, repeat=2))
-    pull, tell = zip(*pairs, strict=True)
-    settings = {"distillation_weight": pull, "discrimination_weight": tell}
+    pull, separate = zip(*pairs, strict=True)
+    settings = {"distillation_weight": pull, "discrimination_weight": separate}
     clients = {config.model: np.arange(config.n)}
     ours = _training.methods(config, config.n)["ours"]
     accuracies, _ = train(config, context, clients, ours, settings, method="ours")
     means = accuracies.mean(-1)  # [K, S]
     gains = means - means[pairs.index((0, 0))]
     names = ("distillation", "discrimination", "accuracy", "gain")
-    columns = (pull, tell, means.mean(1), gains.mean(1))
+    columns = (pull, separate, means.mean(1), gains.mean(1))
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

@@ -78,7 +78,7 @@ def _panel(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _telling_tags(curves: Sequence[Curve]) -> list[str]:
-    """As few tags as tell all curves apart, apart from what tuning chose; the first ones stay."""
+    """As few tags as distinguish all curves, without what tuning chose; the first ones stay."""
     tuned = {tag for curve in curves for tag in curve.tuned}
     tags = [tag for tag in dict.fromkeys(t for c in curves for t in c.tags) if tag not in tuned]
 

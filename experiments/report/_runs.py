@@ -36,7 +36,7 @@ class Run:
 
     Attributes:
         name: distinct name; paper, preset, and the folder where several runs are of one preset.
-        short: the part of the name that tells runs of one preset apart; empty for the only one.
+        short: the part of the name that distinguishes runs of one preset; empty for the only one.
         group: paper and preset.
         folder: folder of the run.
         about: what the preset runs; empty if the preset is unknown.
@@ -104,7 +104,7 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
 
 
 def short_names(folders: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """The parts of the paths that tell folders apart; empty for one folder alone.
+    """The parts of the paths that distinguish folders; empty for one folder alone.
 
     Args:
         folders: distinct absolute paths.

@@ -6,7 +6,7 @@ X2Static, arXiv 2106.04302, the question of its tables on word similarity.
 
 synthetic text about topics, a tiny teacher that knows them; all methods.
 Cost: 1 minute on 2 cores, no download.
-Expected: X2Static tells topics apart.
+Expected: X2Static separates topics.
 
     python -m experiments x2static imdb
 
@@ -105,7 +105,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
     if "X2Static" not in whole:
         return
     if "MEN" not in rows[-1]:
-        yield at_least("X2Static tells topics apart", whole["X2Static"]["topics"], 0.6)
+        yield at_least("X2Static separates topics", whole["X2Static"]["topics"], 0.6)
         return
     if "CBOW" in whole:
         for name, bound in (("SimLex", 0.15), ("MEN", 0.3)):

@@ -82,7 +82,7 @@ def test_a_preset_in_smoke_mode(paper, preset, tmp_path):
 
 
 def test_a_claim_that_does_not_hold_is_an_error(tmp_path, capsys):
-    """One round teaches nobody anything, and the run says so."""
+    """After one round nobody has learned anything, and the run reports it."""
     arguments = ["--rounds", "1", "--n", "4", "--num_seeds", "1", "--hidden", "8"]
     status = main(["relaysgd", "quickstart", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -60,8 +60,8 @@ def test_a_header_is_read(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Cost: 1 minute.\n", "", "paper first' the docstring must say what it runs"),
-        ("paper first", "other first", "paper first' the docstring must say what it runs"),
+        ("Cost: 1 minute.\n", "", "paper first' the docstring must describe what it runs"),
+        ("paper first", "other first", "paper first' the docstring must describe what it runs"),
         ("python -m experiments", "python -m", "must have a command of each preset"),
         ("paper second", "paper first", r"names of their own, got \['first'\] twice"),
     ],

@@ -52,7 +52,7 @@ def test_delays_shift_updates():
         np.testing.assert_allclose(delayed, shift(np.asarray(updates), delays), atol=1e-6)
         assert len({str(d) for d in delays}) > 1
     never = pushed(jc.local.random_delays(KEY, 0, 5, draw=lambda *_: 9), updates)
-    np.testing.assert_array_equal(never[5:], updates[:5])  # held to the maximum
+    np.testing.assert_array_equal(never[5:], updates[:5])  # clipped to the maximum
 
 
 def test_smaller_steps_for_later_gradients():

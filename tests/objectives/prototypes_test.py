@@ -81,7 +81,7 @@ def test_a_class_that_one_client_alone_has_is_unknown_to_it_without_its_own_part
 def test_few_samples_are_drawn_without_replacement():
     rng = np.random.default_rng(0)
     labels, mask = jnp.asarray(rng.integers(0, 3, 30)), jnp.arange(30) < 25
-    values = jnp.asarray(2.0 ** jnp.arange(30))[:, None]  # a sum tells which ones are in it
+    values = jnp.asarray(2.0 ** jnp.arange(30))[:, None]  # a sum shows which ones are in it
     means, counts = prototypes.few_sample_means(KEY, values, labels, 4, 3, mask)
     whole, sizes = prototypes.class_means(values, labels, 4, mask)
     np.testing.assert_array_equal(counts, np.minimum(sizes, 3))

@@ -87,7 +87,7 @@ def test_properties_of_the_match(x64):
     )(sure)
     np.testing.assert_allclose(cost, 10 * (100 + 100) / 10)  # two logarithms cut off at -100
     assert np.isfinite(grads).all()
-    # a classifier that cannot tell
+    # a classifier that is undecided
     flat = objectives.discrimination(jnp.zeros((1, 10)), jnp.zeros((10, 10)), jnp.zeros(1, int))
     np.testing.assert_allclose(flat, 0.3250830, atol=5e-8)
 

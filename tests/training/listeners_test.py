@@ -1,4 +1,4 @@
-"""What listeners are told, and what they write."""
+"""What listeners get, and what they write."""
 
 import io
 import json
@@ -27,22 +27,22 @@ ARRAYS = jnp.arange(24.0).reshape(6, 4, 1) / 24
 
 
 class Book:
-    """Remembers what it was told."""
+    """Remembers what it got."""
 
     def __init__(self):
-        self.told = []
+        self.got = []
 
     def start(self, run):
-        self.told.append(("start", run))
+        self.got.append(("start", run))
 
     def record(self, record):
-        self.told.append(("record", record))
+        self.got.append(("record", record))
 
     def stop(self, reason):
-        self.told.append(("stop", reason))
+        self.got.append(("stop", reason))
 
     def records(self):
-        return [what for kind, what in self.told if kind == "record"]
+        return [what for kind, what in self.got if kind == "record"]
 
 
 def fit(*listeners, arrays=ARRAYS, state=None, **options):
@@ -58,8 +58,8 @@ def lines(path):
 def test_listeners_are_told_of_start_records_and_end():
     book, other = Book(), Book()
     result = fit(book, other, evaluate=lambda s: {"each": s.clients.params[:, 0]})
-    assert book.told[0] == ("start", RunInfo(6, 0, (), {}))
-    assert book.told[-1] == ("stop", "finished") and other.told == book.told
+    assert book.got[0] == ("start", RunInfo(6, 0, (), {}))
+    assert book.got[-1] == ("stop", "finished") and other.got == book.got
     records = book.records()
     assert [record["round"] for record in records] == [0, 2, 4, 6]
     assert "loss" not in records[0] and len(records[0]["each"]) == 4
@@ -72,7 +72,7 @@ def test_a_run_that_goes_on_tells_what_was_before(tmp_path):
     checkpoint = Checkpoint(tmp_path, 0, {"rate": 0.1})
     fit(first, num_rounds=4, checkpoint=checkpoint)
     fit(second, checkpoint=checkpoint)
-    assert second.told[0] == ("start", RunInfo(6, 4, tuple(first.records()), {"rate": 0.1}))
+    assert second.got[0] == ("start", RunInfo(6, 4, tuple(first.records()), {"rate": 0.1}))
     assert [record["round"] for record in second.records()] == [6]
 
 
@@ -84,7 +84,7 @@ def test_what_a_listener_raises_ends_the_run():
     before, after = Book(), Book()
     with pytest.raises(OSError, match="no space left"):
         fit(before, Broken(), after)
-    assert before.told[-1] == ("stop", "failed") and after.told[-1] == ("stop", "failed")
+    assert before.got[-1] == ("stop", "failed") and after.got[-1] == ("stop", "failed")
     assert len(before.records()) == 1 and not after.records()
 
     class Closed(Book):
@@ -93,14 +93,14 @@ def test_what_a_listener_raises_ends_the_run():
 
     with pytest.raises(OSError, match="closed already"):
         fit(before, Closed())
-    assert before.told[-1] == ("stop", "finished")  # the others are stopped all the same
+    assert before.got[-1] == ("stop", "finished")  # the others are stopped all the same
 
 
 def test_a_run_that_diverges_is_recorded_and_stopped(tmp_path):
     book = Book()
     with pytest.raises(Diverged):
         fit(book, JsonLines(tmp_path / "log"), arrays=ARRAYS.at[3].set(jnp.nan))
-    assert book.told[-1] == ("stop", "diverged")
+    assert book.got[-1] == ("stop", "diverged")
     assert book.records()[-1] == {"round": 4, "loss": None, "diverged": True}
     assert lines(tmp_path / "log") == book.records()
 

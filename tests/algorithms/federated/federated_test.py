@@ -46,7 +46,7 @@ def train(algorithm, data, x, rounds=ROUNDS):
 
 
 def cohorts(num_sampled):
-    """Whom the rounds of ``train`` sample."""
+    """The clients that the rounds of ``train`` sample."""
     sampled = []
     for t in range(ROUNDS):
         _, key = jax.random.split(jax.random.fold_in(KEY, t))

@@ -6,7 +6,7 @@ from jcollab import data
 def images(seed, classes, n=40):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, classes, n).astype(np.int32)
-    # the first pixel says which class, the second which image it is
+    # the first pixel is the class, the second the number of the image
     x = np.zeros((n, 2, 3, 1), np.float32)
     x[:, 0, 0, 0], x[:, 0, 1, 0] = y, np.arange(n)
     return data.Dataset(x, y)
