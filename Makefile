@@ -19,6 +19,7 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell --dictionary=- --dictionary=.ci/words.txt
 
 docs: .venv/tested
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --quiet

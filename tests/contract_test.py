@@ -43,8 +43,8 @@ def run(algorithm, data=None, key=KEY):
 
 def parameters(function):
     """Names of the parameters, and the defaults of those that have one."""
-    found = inspect.signature(function).parameters.values()
-    return [p.name for p in found], {p.name: p.default for p in found if p.default is not p.empty}
+    listed = inspect.signature(function).parameters.values()
+    return [p.name for p in listed], {p.name: p.default for p in listed if p.default is not p.empty}
 
 
 def assert_same_run(got, name):

@@ -42,8 +42,8 @@ def test_arrows_are_the_imports_of_packages():
     """Each import of the library is a path of arrows, and each arrow is an import."""
     texts, arrows = texts_and_arrows(ROOT / "docs/images/house.svg")
     edges = {tuple(arrow.split("-imports-")) for arrow in arrows}
-    found = [(part(p), other) for p in LIBRARY for other in own_parts(p) - {part(p)}]
-    imported = {edge for edge in found if edge[0] != "__init__"}
+    pairs = [(part(p), other) for p in LIBRARY for other in own_parts(p) - {part(p)}]
+    imported = {edge for edge in pairs if edge[0] != "__init__"}
     paths = nx.transitive_closure(nx.DiGraph(edges))
     assert edges <= imported and imported <= set(paths.edges), STALE
     assert {part(p) for p in LIBRARY} - {"__init__"} <= set(texts), STALE

@@ -61,7 +61,7 @@ HOST = (
 
 def public():
     """The functions of all public namespaces, by name."""
-    found, spaces = {}, [jc]
+    builders, spaces = {}, [jc]
     while spaces:
         space = spaces.pop()
         names = getattr(space, "__all__", None)
@@ -73,8 +73,8 @@ def public():
             if isinstance(value, types.ModuleType) and value.__name__.startswith("jcollab"):
                 spaces.append(value)
             elif inspect.isfunction(value) and not name.startswith("_"):
-                found[name_of(value)] = value
-    return found
+                builders[name_of(value)] = value
+    return builders
 
 
 def numbers(function):

@@ -125,6 +125,8 @@ def test_wrong_parts_are_errors(tmp_path):
     path.write_text(PROGRAM)
     command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
-    found = {int(line) for line in re.findall(r"program\.py:(\d+): error", printed)}
+    lines_with_errors = {int(line) for line in re.findall(r"program\.py:(\d+): error", printed)}
     lines = PROGRAM.splitlines()
-    assert found == {i + 1 for i, line in enumerate(lines) if line.endswith("# wrong")}, printed
+    assert lines_with_errors == {
+        i + 1 for i, line in enumerate(lines) if line.endswith("# wrong")
+    }, printed

@@ -81,7 +81,7 @@ class Problem(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """What tuning found."""
+    """The result of tuning."""
 
     steps: float  # to the target, by the mean over seeds
     learning_rate: float  # the fastest

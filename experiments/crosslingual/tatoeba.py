@@ -87,7 +87,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
     for lang in config.languages:
         for suffix, how in (("", "by cosine"), ("_margin", f"with a margin of {NEIGHBORS}")):
             worst = min(means["best", lang][f"{name}{suffix}"] for name in ("P@1", "P@1_back"))
-            claim = f"translations are found in both directions {how} ({lang})"
+            claim = f"translations are retrieved in both directions {how} ({lang})"
             yield at_least(claim, worst, BOUNDS[lang], note="P@1")
     for lang in config.languages:
         gain = means["best", lang]["among_many"] - means["bag", lang]["among_many"]

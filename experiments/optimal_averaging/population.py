@@ -96,7 +96,7 @@ def make_simulation(config: Config) -> Any:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The best weight, found and predicted, and what the rules make of it."""
+    """The best weight, measured and predicted, and what the rules make of it."""
     within = max(abs(row["a_mc"] - row["a*"]) for row in rows)
     names = ("local", "global", "best")
     off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in names)

@@ -56,7 +56,7 @@ class Config(Settings):
 
     figure: Literal["fig7", "fig8", "fig10"] = "fig7"
     zetas: tuple[NonNegative, ...] = (0.0, 0.1, 10.0)  # heterogeneities zeta^2
-    noise: NonNegative = 0.05  # sigma of the gradients once the learning rates are found
+    noise: NonNegative = 0.05  # sigma of the gradients once the learning rates are tuned
     rounds: Count = 2000  # length of the final runs
     n: Count = 32  # clients
     d: Count = 10  # dimension
@@ -75,7 +75,7 @@ SMOKE = {name: {"n": 4, "d": 3, "rounds": 20, "max_steps": 100} for name in PRES
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Tunes every method on every problem, then runs it with the learning rate found."""
+    """Tunes every method on every problem, then runs it with the tuned learning rate."""
     recorded = config.recorded_problems and (config.n, config.d) == (32, 10)
     stored = np.load(PROBLEMS) if recorded else {}
     drawn = functools.partial(

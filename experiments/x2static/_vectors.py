@@ -139,7 +139,7 @@ def _synthetic(config: Config, context: Context) -> Problem:
 
 
 def evaluate(problem: Problem, vectors: jc.text.WordVectors) -> Row:
-    """All scores of word vectors, with the numbers of pairs that were found."""
+    """All scores of word vectors, with the numbers of known pairs."""
     row: Row = {}
     for name, pairs in problem.similarity.items():
         score = text.word_similarity(vectors, pairs)

@@ -95,7 +95,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Rows without the numbers of pairs that were found, which all methods share."""
+    """Rows without the numbers of known pairs, which all methods share."""
     return [{k: v for k, v in row.items() if not k.endswith("_found")} for row in rows]
 
 

@@ -74,10 +74,10 @@ def by_column(
 
 
 def _column(frame: Any, name: str) -> np.ndarray:
-    found = [own for own in frame.columns if own == name]
-    if len(found) != 1:
+    matching = [own for own in frame.columns if own == name]
+    if len(matching) != 1:
         raise ValueError(
-            f"column {name!r} must be in the frame once, got {len(found)} times in "
+            f"column {name!r} must be in the frame once, got {len(matching)} times in "
             f"{list(frame.columns)}"
         )
     values = frame[name]

@@ -73,10 +73,10 @@ def _decoded(
             try:
                 rest += decoder.decode(piece, not piece)
             except UnicodeError as error:
-                found = getattr(error, "reason", error)
+                what = getattr(error, "reason", error)
                 if isinstance(error, UnicodeDecodeError):
-                    found = f"{error.object[error.start : error.end]!r} ({error.reason})"
-                raise _no_text(number, file, encoding, found) from error
+                    what = f"{error.object[error.start : error.end]!r} ({error.reason})"
+                raise _no_text(number, file, encoding, what) from error
             *lines, rest = rest.split("\n")
             for line in lines:
                 yield _checked(line, number, file, encoding)
@@ -93,8 +93,8 @@ def _checked(line: str, number: int, file: pathlib.Path, encoding: str) -> str:
     return (line.removeprefix("\ufeff") if number == 1 else line).removesuffix("\r")
 
 
-def _no_text(number: int, file: pathlib.Path, encoding: str, found: Any) -> ValueError:
+def _no_text(number: int, file: pathlib.Path, encoding: str, what: Any) -> ValueError:
     return ValueError(
-        f"line {number} of {file} must be text in {encoding}, got {found}; the argument encoding "
+        f"line {number} of {file} must be text in {encoding}, got {what}; the argument encoding "
         "names another"
     )

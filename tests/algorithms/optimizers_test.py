@@ -42,7 +42,7 @@ OTHERS = {"dpsgd"}  # takes the gradients of single examples
 
 def of_optax():
     """All optimizers that optax makes from a learning rate, with defaults for the rest."""
-    found = {}
+    known = {}
     for name, make in [*vars(optax).items(), *vars(optax.contrib).items()]:
         if not inspect.isfunction(make) or name.startswith(("_", "scale_by_")) or name in WRAPPED:
             continue
@@ -51,8 +51,8 @@ def of_optax():
         if rates and "GradientTransformation" in str(signature.return_annotation):
             needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
             if name not in OTHERS:
-                found[name] = make(**dict.fromkeys(needed, 0.05))
-    return found
+                known[name] = make(**dict.fromkeys(needed, 0.05))
+    return known
 
 
 OPTIMIZERS = of_optax() | WRAPPED

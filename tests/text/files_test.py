@@ -70,14 +70,14 @@ def test_what_is_no_text_is_named_with_file_and_line(tmp_path, name):
     read = READERS[name]
     good = b"category\ttext\n" + b"x\ty\n" * 5000 if name == "labeled_tsv" else b"a\tb\t1\n" * 5001
     good = b"a,b,c,d\n" * 5001 if name == "read_analogies" else good
-    for content, found in (
+    for content, bytes_shown in (
         (b"caf\xe9 x\n", r"b'\\xe9'"),
         (b"caf\xe9", r"b'\\xe9'"),
         (b"a\0", "NUL"),
     ):
         file.write_bytes(good + content)
         with pytest.raises(
-            ValueError, match=rf"line 5002 of .*a\.txt must be text in utf-8.*{found}"
+            ValueError, match=rf"line 5002 of .*a\.txt must be text in utf-8.*{bytes_shown}"
         ):
             read(file)
     with pytest.raises(FileNotFoundError, match=r"path must be a text file, got .*missing"):
@@ -149,7 +149,7 @@ def test_word_vectors_of_other_programs(tmp_path):
         ValueError, match=r"line 2 of .* must have a word in utf-8, got b'caf\\xe9'"
     ):
         load()
-    for content, found in {
+    for content, bytes_shown in {
         "2 1\na 1\n": "line 3 of .* must be a word and 1 numbers, got 1 parts",
         "1 1\na x\n": "line 2 of .* must be a word and 1 numbers: could not convert",
         "1 1\na 1\nb 2\n": "must have 1 words, as in its first line, got more",
@@ -158,7 +158,7 @@ def test_word_vectors_of_other_programs(tmp_path):
         "the 0.1 0.2\n": "must start with a line 'V d', got b'the 0.1 0.2'",
     }.items():
         file.write_text(content)
-        with pytest.raises(ValueError, match=found):
+        with pytest.raises(ValueError, match=bytes_shown):
             load()
     with pytest.raises(ValueError, match="words must be without blanks, got 'a b'"):
         text.WordVectors(("a b",), np.ones((1, 2))).save_word2vec(file)

@@ -212,7 +212,9 @@ case(
 case(objectives.agreement, uses.value, X, Y[None], epsilon=HALVES)
 case(objectives.binary_agreement, uses.value, 0.2, 0.7, epsilon=HALVES)
 case(objectives.pair_agreement, uses.value, X, Y, epsilon=HALVES)
-case(objectives.disagreement_points, uses.found, {"num_steps": 2}, radius=HALVES, step_size=HALVES)
+case(
+    objectives.disagreement_points, uses.searched, {"num_steps": 2}, radius=HALVES, step_size=HALVES
+)
 case(
     objectives.sign_ascent,
     uses.value,

@@ -145,7 +145,7 @@ def density(flow):
     return flow.encode(flow.init(KEY, x), x)
 
 
-def found(search):
+def searched(search):
     return search(lambda x: (x * Y[0]).sum(), X, KEY)
 
 
