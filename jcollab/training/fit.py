@@ -158,7 +158,7 @@ def fit(
 
 
 def _save(store: Store, done: int, state: State, past: History, last: bool) -> str | None:
-    """Saves a run; where that fails (a full disk), returns why, of which a warning tells."""
+    """Saves a run. Where that fails (for example on a full disk), warns and returns the reason."""
     try:
         store.save(done, Saved(state, past.log(), past.stacked(), past.records))
     except Exception as error:  # what orbax raises differs by file system
