@@ -140,8 +140,9 @@ COLUMNS = {
     **{"privacy": 0.59, "topology": 1.54, "core": 2.35, "local": 3.18},
     **{"checks": 1.4, "layout": 3.9},
 }
+LIFTED = "metrics"  # to the row below what imports it: its own one is full
 WIDE = {"checks": 2.3, "layout": 2.3}  # nearly every package imports them
-HEIGHT, FLOOR = 0.38, 0.86  # of a box, and from one row to the next
+HEIGHT, FLOOR, GAP = 0.38, 0.86, 0.12  # of a box, from row to row, and between boxes
 
 
 def imports() -> nx.DiGraph:
@@ -175,20 +176,23 @@ def house() -> Figure:
     arrows = nx.transitive_reduction(graph)
     alone = set(nx.isolates(graph))
     floors = nx.topological_generations(graph.reverse())
-    rows = [sorted(set(names) - alone) for names in floors][::-1]
+    rows = [sorted(set(names) - alone - {LIFTED}) for names in floors][::-1]
     rows[0] += sorted(alone)
+    rows[[sorted(graph.predecessors(LIFTED))[0] in row for row in rows].index(True) + 1] += [LIFTED]
     level = {name: 0.4 + FLOOR * i for i, names in enumerate(rows) for name in names}
+    place = {name: x for names in rows for name, x in _side_by_side(names).items()}
     card = Card(0.6 + FLOOR * len(rows))
     for name, y in level.items():
-        card.box(COLUMNS[name], y, _width(name), HEIGHT, name, COLORS[name], weight="bold")
+        card.box(place[name], y, _width(name), HEIGHT, name, COLORS[name], weight="bold")
     taken: set[Point] = set()
     for source, target in sorted(
         arrows.edges, key=lambda edge: (level[edge[1]] - level[edge[0]], edge)
     ):  # short ones first
         between = [names for names in rows if level[source] < level[names[0]] < level[target]]
-        start = (_port(source, target, arrows), level[source] + HEIGHT / 2)
-        end = (_port(target, source, arrows), level[target] - HEIGHT / 2)
-        lanes = _lanes(start[0], end[0], [(level[names[0]], names) for names in between], taken)
+        start = (_port(source, target, arrows, place), level[source] + HEIGHT / 2)
+        end = (_port(target, source, arrows, place), level[target] - HEIGHT / 2)
+        boxes = [(level[row[0]], {name: place[name] for name in row}) for row in between]
+        lanes = _lanes(start[0], end[0], boxes, taken)
         taken |= set(lanes)
         stops = [(x, y + side * HEIGHT / 2) for x, y in lanes for side in (-1, 1)]
         card.arrow(curved(start, *stops, end), COLORS[source][1], f"{source}-imports-{target}")
@@ -200,25 +204,38 @@ def _width(name: str) -> float:
     return WIDE.get(name, 0.26 + 0.083 * len(name))
 
 
-def _port(package: str, other: str, arrows: nx.DiGraph) -> float:
+def _side_by_side(row: list[str]) -> dict[str, float]:
+    """Where the boxes of a row lie: as COLUMNS asks for, moved apart where they would overlap."""
+    names, last = sorted(row, key=lambda name: COLUMNS[name]), 5.3 - 0.08
+    place = {name: COLUMNS[name] for name in names}
+    for left, right in itertools.pairwise(names):
+        apart = (_width(left) + _width(right)) / 2 + GAP
+        place[right] = max(place[right], place[left] + apart)
+    for name in reversed(names):  # back into the card
+        place[name] = min(place[name], last - _width(name) / 2)
+        last = place[name] - _width(name) / 2 - GAP
+    return place
+
+
+def _port(package: str, other: str, arrows: nx.DiGraph, place: dict[str, float]) -> float:
     """Where an arrow leaves or meets a box: side by side, in the order of the other ends."""
     down = arrows.has_edge(package, other)
     ends = arrows.successors(package) if down else arrows.predecessors(package)
-    ends = sorted(ends, key=lambda name: COLUMNS[name])
+    ends = sorted(ends, key=lambda name: place[name])
     space = min(0.4 if package in WIDE else 0.17, (_width(package) - 0.2) / max(1, len(ends) - 1))
-    return COLUMNS[package] + space * (ends.index(other) - (len(ends) - 1) / 2)
+    return place[package] + space * (ends.index(other) - (len(ends) - 1) / 2)
 
 
 def _lanes(
-    start: float, end: float, rows: list[tuple[float, list[str]]], taken: set[Point]
+    start: float, end: float, rows: list[tuple[float, dict[str, float]]], taken: set[Point]
 ) -> list[Point]:
     """Where an arrow passes the rows between its ends: beside boxes and other arrows."""
     best: dict[float, tuple[float, list[Point]]] = {start: (0.0, [])}
-    for y, names in rows:
+    for y, boxes in rows:
         free = [
             x / 100
             for x in range(14, 518, 2)
-            if all(abs(x / 100 - COLUMNS[name]) > _width(name) / 2 + 0.07 for name in names)
+            if all(abs(x / 100 - at) > _width(name) / 2 + 0.07 for name, at in boxes.items())
             if all(abs(x / 100 - other) > 0.08 for other, level in taken if level == y)
         ]
         best = {
