@@ -2,7 +2,8 @@
 
 Without a preset, lists papers and presets. Several values for a field that is one number are
 several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
-hold; 2 for bad input or a missing package; 3 when a run diverges; 130 when interrupted. ``python -m
+hold; 2 for bad input, a missing package, files or memory; 3 when a run diverges; 4 for an error of
+the program, with its traceback; 130 when interrupted. ``python -m
 experiments report DIR ...`` makes one page of the results of several runs, ``python -m experiments
 tables`` the tables of the documentation.
 """
@@ -14,6 +15,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import traceback
 from typing import Any
 
 from rich.console import Console
@@ -36,12 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         return _dispatch(arguments, console)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
     except FloatingPointError as error:
         console.print(f"[bold red]diverged:[/] {error}", highlight=False, soft_wrap=True)
         return 3
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # status 1 means that a claim does not hold
+        traceback.print_exc()
+        return 4
 
 
 def _dispatch(arguments: list[str], console: Console) -> int:

@@ -21,6 +21,7 @@ import operator
 import pathlib
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -280,7 +281,8 @@ class Context:
     ) -> Any:
         """:func:`jcollab.fit` with the log, the bar and the checkpoints of this run.
 
-        An interrupted training sets ``stop``.
+        An interrupted training sets ``stop``. One whose last checkpoint cannot be written gives its
+        result and a warning.
 
         Args:
             *arguments: algorithm, state, batches and key.
@@ -290,7 +292,11 @@ class Context:
             **options: the others of :func:`jcollab.fit`.
         """
         own = self.fit_options(description, tolerant=tolerant, **(tags or {}))
-        return jc.fit(*arguments, **own, **options)
+        try:
+            return jc.fit(*arguments, **own, **options)
+        except training.NotSaved as error:
+            warnings.warn(str(error), stacklevel=2)
+            return error.result
 
     def graph(self, name: str, topology: Any, positions: Any = None) -> None:
         """Puts a graph into ``graphs.json``, so that the report draws logs with the tag

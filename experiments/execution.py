@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import shutil
+import types
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jcollab import plots
 from jcollab.training.checkpoints import difference
 from jcollab.training.interrupts import interruptible
 from jcollab.training.listeners import progress_bar
+from jcollab.training.locks import locked
 from jcollab.training.records import plain
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -46,11 +48,28 @@ def execute(
         The contents of summary.json, with ``interrupted`` true if Ctrl-C ended the run early.
 
     Raises:
-        ValueError: if the folder's checkpoints are of a run of another configuration.
+        ValueError: if the folder is a file, another process is using it, or its checkpoints are of
+            a run of another configuration.
         jcollab.training.Diverged: if a run does; its checkpoints stay.
     """
     module, out = contract.load(paper, preset), options.out
-    out.mkdir(parents=True, exist_ok=True)
+    with locked("out", out):
+        try:
+            return _execute(module, paper, preset, config, options, console)
+        except BaseException:
+            _release_folder(out)
+            raise
+
+
+def _execute(
+    module: types.ModuleType,
+    paper: str,
+    preset: str,
+    config: Any,
+    options: Options,
+    console: Console,
+) -> dict[str, Any]:
+    out = options.out
     settings = plain(dataclasses.asdict(config))
     if not options.smoke:
         owner = {"experiment": paper, "preset": preset} | settings
@@ -100,7 +119,7 @@ def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> b
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     owner = folder / "run.json"
-    if owner.exists():
+    if owner.exists() and any(folder.glob("*/*")):
         if changed := difference(json.loads(owner.read_text()), settings):
             raise ValueError(
                 f"{out} holds an unfinished run of another configuration: {changed}; take another "
@@ -112,6 +131,13 @@ def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> b
     written.write_text(json.dumps(settings, indent=2))
     written.replace(owner)
     return False
+
+
+def _release_folder(out: pathlib.Path) -> None:
+    """A run that has failed before its first checkpoint leaves nothing that bars the next one."""
+    folder = out / CHECKPOINTS
+    if not any(folder.glob("*/*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def show(summary: dict[str, Any], console: Console) -> None:

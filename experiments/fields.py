@@ -17,6 +17,7 @@ import operator
 import pathlib
 import typing
 from collections.abc import Collection, Iterator
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -65,6 +66,8 @@ class Bound:
             raise ValueError(f"{name} must contain {self.containing}, got {value!r}")
         if not all(holds(one, end) for one in values for holds, end in rules.values()):
             raise ValueError(f"{name} must be {' and '.join(rules)}, got {value!r}")
+        if any(isinstance(one, float) and not isfinite(one) for one in values):
+            raise ValueError(f"{name} must be finite, got {value!r}")
 
 
 ENDS = ("at_least", "above", "at_most", "below", "multiple_of")

@@ -11,6 +11,7 @@ import pytest
 from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
 from jcollab.training.checkpoints import Store
+from jcollab.training.locks import locked
 from jcollab.training.records import plain
 from tests import ROOT
 
@@ -126,6 +127,55 @@ def test_bad_input_is_named(capsys):
     assert "rounds must be at least 1, got 0" in capsys.readouterr().err
     assert main(["relaysgd", "nothing"]) == 2
     assert "quickstart" in capsys.readouterr().out
+
+
+TAYLOR = ["grad_align", "taylor"]
+
+
+@pytest.mark.parametrize("values", [["nan"], ["inf"], ["x"], []])
+def test_numbers_that_are_none_are_refused(values, capsys):
+    with pytest.raises(SystemExit) as status:
+        main([*TAYLOR, "--betas", *values])
+    assert status.value.code == 2 and "betas" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_used_are_one_line_and_status_2(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "summary.json").write_text("[1]")
+    for arguments in (
+        [*TAYLOR, "--out", tmp_path / "file"],
+        [*TAYLOR, "--out", tmp_path / "file" / "in"],
+        [*TAYLOR, "--seed", "0", "1", "--out", tmp_path / "file"],
+        ["report", tmp_path / "none"],
+        ["report", tmp_path],
+        ["report", ROOT / "docs/results/relaysgd/fig2.json"],
+        ["tables", "--add", tmp_path],
+    ):
+        assert main([*map(str, arguments)]) == 2
+        error = capsys.readouterr().out.split("error:")
+        assert len(error) == 2 and len(error[1].splitlines()) == 1
+
+
+def test_a_start_that_fails_does_not_block_the_next(tmp_path, monkeypatch, capsys):
+    """Status 1 is for claims alone; an error of the program comes with its traceback."""
+
+    for failure, status, shown in (
+        (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left"),
+        (MemoryError("too large"), 2, "error: too large"),
+        (KeyError("x"), 4, "KeyError: 'x'"),
+    ):
+
+        def run(config, context, failure=failure):
+            raise failure
+
+        monkeypatch.setattr("experiments.grad_align.taylor.run", run)
+        assert main([*TAYLOR, "--out", str(tmp_path)]) == status
+        text = capsys.readouterr()
+        assert shown in text.out + text.err
+        assert not (tmp_path / "checkpoints").exists()
+    with locked("out", tmp_path):
+        assert main([*TAYLOR, "--out", str(tmp_path)]) == 2
+    assert "out must be a folder that no other process is using" in capsys.readouterr().out
 
 
 def test_fields_take_lists_and_either_spelling():
