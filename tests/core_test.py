@@ -27,15 +27,16 @@ def test_batches_of_a_function_equal_stacked_ones():
     whole, log = jc.run(ALGORITHM, start(), ROUNDS, KEY)
     drawn = jc.data.from_function(lambda data, key, step: data[step], BATCHES)
     same, same_log = jc.run(ALGORITHM, start(), drawn, KEY, num_rounds=6)
-    chex.assert_trees_all_equal((whole, log), (same, same_log))
+    chex.assert_trees_all_close((whole, log), (same, same_log), rtol=1e-6)
 
 
 def test_a_run_in_pieces_is_the_same_run():
     whole, log = jc.run(ALGORITHM, start(), ROUNDS, KEY)
     half, first = jc.run(ALGORITHM, start(), ROUNDS, KEY, num_rounds=2)
     end, last = jc.run(ALGORITHM, half, ROUNDS, KEY)  # all that are left
-    chex.assert_trees_all_equal(whole, end)
-    np.testing.assert_array_equal(log["loss"], np.concatenate([first["loss"], last["loss"]]))
+    chex.assert_trees_all_close(whole, end, rtol=1e-6)  # of loops of other lengths
+    parts = np.concatenate([first["loss"], last["loss"]])
+    np.testing.assert_allclose(log["loss"], parts, rtol=1e-6)
 
 
 def test_donation_spends_the_state_only_when_asked():

@@ -28,8 +28,8 @@ def test_the_experiments_use_the_recorded_problems(x64):
         for key, values in np.load(FOLDER / f"{name}.npz").items():
             np.testing.assert_array_equal(stored[key], values)
     mlp, quadratic = problems.mlp(), problems.quadratic()
-    np.testing.assert_allclose(mlp.mean_loss(mlp.start), REFS["mlp_loss0"], rtol=1e-13)
-    np.testing.assert_allclose(mlp.variance(mlp.start), REFS["mlp_var0"], rtol=1e-13)
+    np.testing.assert_allclose(mlp.mean_loss(mlp.start), REFS["mlp_loss0"], rtol=1e-12)
+    np.testing.assert_allclose(mlp.variance(mlp.start), REFS["mlp_var0"], rtol=1e-12)
     np.testing.assert_allclose(
         jax.grad(quadratic.variance)(quadratic.start), REFS["grad_of_variance_x0"], rtol=1e-12
     )

@@ -22,7 +22,7 @@ def test_schedule_reaches_milestones_at_their_first_step():
         schedule = jax.jit(warmup_step_decay(1.0, steps_per_epoch, 0, (3, 11), 0.5))
         steps = np.arange(12 * steps_per_epoch)
         expected = [0.5 ** sum(s >= m * steps_per_epoch for m in (3, 11)) for s in steps]
-        np.testing.assert_array_equal(schedule(steps), expected)
+        np.testing.assert_allclose(schedule(steps), expected, rtol=1e-6)
     part = warmup_step_decay(1.0, 30, 0, (0.1,), 0.5)  # 0.1 * 30 > 3 in floating point
     assert [part(2), part(3)] == [1, 0.5]
     assert warmup_step_decay(2.0, 10, 0, ())(0) == 2

@@ -115,7 +115,7 @@ def test_weights_of_edges_are_used_or_refused():
         [0.25, 0, 0.625, 0.125],
         [0, 0, 0.125, 0.875],
     ]
-    np.testing.assert_allclose(tp.mixing_matrix(weighted), expected, rtol=1e-15)
+    np.testing.assert_allclose(tp.mixing_matrix(weighted), expected, rtol=1e-12)
     plain = tp.from_networkx(graph, weights="metropolis")
     np.testing.assert_allclose(
         tp.mixing_matrix(plain), tp.mixing_matrix(friends("ann", "bob", "eve"))

