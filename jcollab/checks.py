@@ -125,7 +125,9 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
     try:
         whole = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        whole = None
+    if whole is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
     if at_most is not None and not at_least <= whole <= at_most:
         raise ValueError(f"{name} must be in {at_least}..{at_most}, got {value}")
     if whole < at_least:
@@ -154,7 +156,8 @@ def integers(
     Args:
         name: of the argument.
         values: array, or nested lists of numbers.
-        shape: lengths of its axes, or their names where any length will do; None for any shape.
+        shape: lengths of its axes, with a name (``"n=4"``) or without (``4``), or their names
+            where any length will do (``"N"``); None for any shape.
         at_least: lower bound, included.
         at_most: upper bound, included.
 
@@ -186,10 +189,11 @@ def integers(
 
 
 def _fits(got: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
-    return len(got) == len(shape) and all(
-        isinstance(wanted, str) or wanted == length
-        for wanted, length in zip(shape, got, strict=True)
-    )
+    def fits(wanted: int | str, length: int) -> bool:
+        known = str(wanted).rpartition("=")[2]
+        return not known.isdecimal() or int(known) == length
+
+    return len(got) == len(shape) and all(map(fits, shape, got))
 
 
 def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: Any = None) -> None:
@@ -201,6 +205,20 @@ def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: An
         ValueError: y must be in 0..2, got 1..3
     """
     integers(name, values, shape, at_least=0, at_most=num_classes and num_classes - 1)
+
+
+def floats(name: str, value: Any) -> None:
+    """TypeError unless an array is of floats, as images in [0, 1] are.
+
+    Example:
+        >>> floats("x", np.zeros((2, 8, 8, 1), np.uint8))
+        Traceback (most recent call last):
+        TypeError: x must be floating point, got uint8; bytes are divided by 255
+    """
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        fix = "; bytes are divided by 255" if dtype == np.uint8 else ""
+        raise TypeError(f"{name} must be floating point, got {dtype}{fix}")
 
 
 def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
@@ -231,6 +249,33 @@ def identities(name: str, values: Any) -> np.ndarray:
     return array
 
 
+def same_shapes(name: str, value: Any, like: Any) -> None:
+    """ValueError unless a pytree has the structure of another one, and its shapes.
+
+    Example:
+        >>> same_shapes("mixed", np.zeros(3), np.zeros((4, 3)))
+        Traceback (most recent call last):
+        ValueError: mixed must have the structure and shapes of (4, 3), got (3,)
+    """
+    got, wanted = (jax.tree.map(np.shape, tree) for tree in (value, like))
+    if got != wanted:
+        raise ValueError(f"{name} must have the structure and shapes of {wanted}, got {got}")
+
+
+def key(name: str, value: Any) -> None:
+    """TypeError unless it is a random key of JAX, or several.
+
+    Example:
+        >>> key("key", 0)
+        Traceback (most recent call last):
+        TypeError: key must be a random key such as jax.random.key(0), got 0
+    """
+    dtype = getattr(value, "dtype", None)
+    old = dtype == np.uint32 and np.ndim(value) > 0 and np.shape(value)[-1] in (2, 4)
+    if dtype is None or not (old or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
+        raise TypeError(f"{name} must be a random key such as jax.random.key(0), got {value!r}")
+
+
 def seed(name: str, value: Any) -> None:
     """:func:`count` from 0 to 2^32 - 1: beyond, two seeds may be one random key.
 
@@ -240,6 +285,26 @@ def seed(name: str, value: Any) -> None:
         ValueError: seed must be in 0..4294967295, got 4294967297
     """
     count(name, value, 0, LARGEST_SEED)
+
+
+def seeds(name: str, values: Any) -> np.ndarray:
+    """Which seeds, int ``[S]``, of how many or which.
+
+    Raises:
+        TypeError: if they are no integers.
+        ValueError: if there is none, one is out of the range of :func:`seed`, or two are equal.
+
+    Example:
+        >>> seeds("seeds", 3)
+        array([0, 1, 2])
+    """
+    if np.ndim(values) == 0:
+        count(name, values)
+        return np.arange(int(values))
+    integers(name, values, ("S",), at_least=0, at_most=LARGEST_SEED)
+    if not np.size(values) or len(np.unique(values)) < np.size(values):
+        raise ValueError(f"{name} must be at least one, and all different, got {values}")
+    return np.asarray(values)
 
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
@@ -286,12 +351,59 @@ def functions(**values: Any) -> None:
             raise TypeError(f"{name} must be a function, got {type(value).__name__}")
 
 
-def parts(**values: Any) -> None:
-    """TypeError for a part (optimizer, mixer, ...), by name, without ``init`` and ``update``."""
+def scalar_function(name: str, function: Any, *args: Any) -> None:
+    """TypeError unless a function, called so, returns a number; it is traced for that.
+
+    Example:
+        >>> scalar_function("weigh", lambda delay: lambda x: x, 3)
+        Traceback (most recent call last):
+        TypeError: weigh must return a number, got the function <lambda> itself
+    """
+    functions(**{name: function})
+
+    def check(*args: Any) -> None:
+        value = function(*args)
+        if np.shape(value) or callable(value) or value is None:
+            got = described(value) if not np.shape(value) else f"shape {list(np.shape(value))}"
+            raise TypeError(f"{name} must return a number, got {got}")
+
+    jax.eval_shape(check, *args)
+
+
+def kind(wanted: type, **values: Any) -> None:
+    """TypeError for a part, by name, of another kind, a factory that was not called included.
+
+    Example:
+        >>> kind(int, period=max)
+        Traceback (most recent call last):
+        TypeError: period must be an int, got the function max itself
+    """
     for name, value in values.items():
-        if not all(callable(getattr(value, field, None)) for field in ("init", "update")):
-            kind = type(value).__name__
-            raise TypeError(f"{name} must have functions init and update, got {kind}")
+        if not isinstance(value, wanted):
+            article = "an" if wanted.__name__[0] in "AEIOaeio" else "a"
+            raise TypeError(f"{name} must be {article} {wanted.__name__}, got {described(value)}")
+
+
+def described(value: Any) -> str:
+    """What an error calls a part of the wrong kind: its type, or the function that it is."""
+    named = callable(value) and not isinstance(value, type) and hasattr(value, "__name__")
+    return f"the function {value.__name__} itself" if named else type(value).__name__
+
+
+def optimizers(**values: Any) -> None:
+    """TypeError for an optimizer, by name, that is none of optax's kind, or another part.
+
+    Example:
+        >>> optimizers(optimizer=0.1)
+        Traceback (most recent call last):
+        TypeError: optimizer must be an optax.GradientTransformation, got float
+    """
+    for name, value in values.items():
+        fine = all(callable(getattr(value, field, None)) for field in ("init", "update"))
+        if not fine or type(value).__module__.startswith("jcollab."):
+            raise TypeError(
+                f"{name} must be an optax.GradientTransformation, got {described(value)}"
+            )
 
 
 def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> np.ndarray:

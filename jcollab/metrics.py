@@ -203,7 +203,7 @@ def gradient_variance(
         ``mean_loss``.
 
     Raises:
-        ValueError: if the leaves of batch have no common client axis.
+        ValueError: if the leaves of batch have no common client axis, or another than the models.
     """
     n = layout.num_clients(batch, "batch")
     key = jax.random.key(0) if key is None else key
@@ -215,6 +215,8 @@ def gradient_variance(
         return jax.value_and_grad(lambda p: objective(p, model_state, batch, key)[0])(params)
 
     def evaluate(state: State) -> Metrics:
+        if hasattr(state.clients, "params"):  # not one model of a server
+            layout.num_clients((params_of(state), batch), ("params", "batch"))
         each = layout.per_client(slope, in_axes=(None, 0, 0, 0))
         carried = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape[1:])), model_state_of(state)
@@ -241,6 +243,7 @@ def bytes_sent(mixer: Mixer, params: PyTree) -> np.ndarray:
         >>> jc.metrics.bytes_sent(jc.gossip(jc.topology.chain(3)), jnp.zeros((3, 10)))
         array([40., 80., 40.])
     """
+    checks.kind(Mixer, mixer=mixer)
     return np.asarray(mixer.bytes_sent(params), dtype=float)
 
 

@@ -70,7 +70,7 @@ def apply(
 
     Raises:
         TypeError: if ``rule`` is no rule.
-        ValueError: if there are fewer inputs than the rule needs.
+        ValueError: if there are fewer inputs than the rule needs, or shapes do not fit.
 
     Example:
         >>> rule = jc.aggregators.coordinate_median()
@@ -80,9 +80,21 @@ def apply(
     check_rule(rule)
     context = Receiver() if context is None else context
     slots = len(jax.tree.leaves(messages)[0])
+    stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (slots, *jnp.shape(leaf))), own)
+    checks.same_shapes("messages", messages, stacked)
     check_inputs(rule, slots + context.own_counts)
     weights = jnp.full(slots, 1 / (slots + 1)) if weights is None else jnp.asarray(weights)
-    return rule.update(own, messages, weights, rule.init(own), context)[0]
+    checks.same_shapes("weights", weights, jnp.ones(slots))
+    return combined(rule, own, messages, weights, rule.init(own), context)[0]
+
+
+def combined(
+    rule: Rule, own: PyTree, messages: PyTree, weights: Array, s: PyTree, context: Receiver
+) -> tuple[PyTree, PyTree]:
+    """``rule.update(...)``; ValueError unless the new value has the shapes of the own one."""
+    new, s = rule.update(own, messages, weights, s, context)
+    checks.same_shapes(f"the result of {rule.name}", new, own)
+    return new, s
 
 
 def check_rule(rule: Any, name: str = "rule") -> None:
@@ -90,7 +102,7 @@ def check_rule(rule: Any, name: str = "rule") -> None:
     if not isinstance(rule, Rule):
         raise TypeError(
             f"{name} must be a Rule (jcollab.aggregators.rule makes one of a function), got "
-            f"{type(rule).__name__}"
+            f"{checks.described(rule)}"
         )
 
 

@@ -18,7 +18,18 @@ from jcollab.algorithms.model_state import (
     to_exchange,
     with_model_state,
 )
-from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift, replicate
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Objective,
+    PyTree,
+    State,
+    clients_of,
+    lift,
+    replicate,
+)
 
 
 class Carried(NamedTuple):
@@ -62,12 +73,12 @@ def centralized(
         ValueError: if model_state is none of the three, or client axes differ between params,
             model_state and batch.
     """
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     objective, how = lift(with_model_state(loss, model_state)), model_state
     gradient = gradient_of(objective)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         start = to_exchange(params, model_state, how)
         start = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), start)
         model, common = from_exchange(start, model_state, how)
@@ -76,7 +87,8 @@ def centralized(
         return State(Carried(own), shared, jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
+        clients = clients_of(state, Carried)
+        n = layout.num_clients((clients.model_state, batch), ("model_state", "batch"))
         params = state.shared.params
         given = (model_states(state, n), batch, layout.client_keys(key, n))
         grads, model_state, metrics = layout.per_client(

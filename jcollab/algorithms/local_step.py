@@ -63,7 +63,7 @@ def local_step(
     take_one, how = step_of(lift(with_model_state(loss, model_state)), optimizer), model_state
 
     def take(clients: Any, batch: PyTree, key: Array, step: Array) -> Stepped:
-        n = layout.num_clients((clients.params, batch), "(params, batch)")
+        n = layout.num_clients((clients.params, batch), ("params", "batch"))
         rows = checks.members(learners, n, "learners")
         reporting = rows if honest is None else checks.members(honest, n, "honest")
         if idle := set(reporting) - set(rows):

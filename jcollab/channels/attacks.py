@@ -44,8 +44,12 @@ def dissensus(epsilon: Any = 1.5, *, uniform: bool = False) -> Attack:
         epsilon: factor, may be traced.
         uniform: whether to compute with equal weights, for rules that ignore weights.
 
+    Raises:
+        ValueError: if epsilon is no finite number.
+
     Source: He, Karimireddy and Jaggi 2022, arXiv 2202.01545.
     """
+    checks.finite(epsilon=epsilon)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -74,14 +78,17 @@ def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -
         byzantine: number of byzantine clients.
 
     Raises:
-        ValueError: if neither z nor both numbers are given.
+        ValueError: unless z or both numbers are given, and not all of them.
 
     Source: Baruch et al. 2019, arXiv 1902.06156.
     """
-    if z is None:
-        if n is None or byzantine is None:
-            raise ValueError("z must be given, or n and byzantine to compute it from")
+    if z is None and n is not None and byzantine is not None:
         z = alie_z(n, byzantine)
+    elif z is None or n is not None or byzantine is not None:
+        raise ValueError(
+            f"z, or both n and byzantine, must be given, got z={z}, n={n}, byzantine={byzantine}"
+        )
+    checks.finite(z=z)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -126,8 +133,12 @@ def alie_z(n: int, byzantine: int) -> float:
 def inner_product_manipulation(epsilon: Any = 0.1) -> Attack:
     """``-epsilon`` times the mean of the values of the receiver and its honest neighbors (IPM).
 
+    Raises:
+        ValueError: if epsilon is no finite number.
+
     Source: Xie et al. 2019, arXiv 1903.03936.
     """
+    checks.finite(epsilon=epsilon)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -152,7 +163,7 @@ def gaussian(scale: Any) -> Attack:
     Raises:
         ValueError: if the scale is negative or no number.
     """
-    checks.number("scale", scale, at_least=0)
+    checks.finite(at_least=0, scale=scale)
 
     def attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
@@ -178,7 +189,7 @@ def mimic(client: int | None = None) -> Attack:
             the mean of the values of the receiver and its honest neighbors.
 
     Raises:
-        ValueError: if ``client`` is negative.
+        ValueError: if ``client`` is negative; when it is used, if it is none of 0..n-1.
 
     Source: Karimireddy, He and Jaggi 2020, arXiv 2006.09365.
     """
@@ -190,6 +201,7 @@ def mimic(client: int | None = None) -> Attack:
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
         if client is not None:
+            checks.count("client", client, 0, layout.num_clients(context.sent) - 1)
             return jax.tree.map(lambda leaf, x: leaf[client].astype(x.dtype), context.sent, own)
         good = ~byzantine & (weights > 0)
 
@@ -268,10 +280,19 @@ def only(attack: Attack, *fields: str) -> Attack:
 
 
 def fill_slots(messages: PyTree, own: PyTree, slots: int) -> PyTree:
-    """Messages with leaves ``[K, ...]`` in the types of ``own``."""
+    """Messages with leaves ``[K, ...]`` in the types of ``own``.
+
+    Raises:
+        ValueError: if they are neither such nor ``[...]``.
+    """
 
     def each(message: Array, x: Array) -> Array:
         shape = (slots, *x.shape)
+        if jnp.shape(message) not in (shape, x.shape):
+            raise ValueError(
+                f"attack must return messages {list(shape)} or {list(x.shape)}, got "
+                f"{list(jnp.shape(message))}"
+            )
         return jnp.broadcast_to(message, shape).astype(x.dtype)
 
     return jax.tree.map(each, messages, own)

@@ -129,7 +129,7 @@ def chain(*parts: Channel) -> Channel:
     Raises:
         TypeError: if one of them is no channel.
     """
-    checks.parts(**{f"parts[{i}]": part for i, part in enumerate(parts)})
+    checks.kind(Channel, **{f"parts[{i}]": part for i, part in enumerate(parts)})
 
     def update(
         inbox: PyTree, arrived: Array, s: PyTree, context: Wire

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from jcollab import checks
 from jcollab.core.types import Array, Metrics, PyTree
 
@@ -89,7 +92,7 @@ def lift(loss: Loss) -> Objective:
                     f"got {_shown(returned)}"
                 )
             value, model_state, metrics = returned
-            return value, (model_state, metrics)
+            return _checked(value), (model_state, metrics)
         value, metrics = _call("loss", loss, "(params, batch, key)", params, batch, key), {}
         if isinstance(value, tuple):
             if len(value) != 2:
@@ -98,7 +101,7 @@ def lift(loss: Loss) -> Objective:
                     f"(value, model_state, metrics), got {_shown(value)}"
                 )
             value, metrics = value
-        return value, (model_state, metrics)
+        return _checked(value), (model_state, metrics)
 
     return lifted
 
@@ -158,6 +161,20 @@ def _call(name: str, function: Callable, form: str, *args: Any) -> Any:
                 "if, it takes model_state after params."
             )
         raise
+
+
+def _checked(value: Any) -> Any:
+    """The value of a loss; TypeError unless it is a number that has a gradient."""
+    dtype = getattr(value, "dtype", type(value))
+    if dtype is not float and not hasattr(value, "dtype"):
+        raise TypeError(
+            f"loss must return a float [] for one client, got {checks.described(value)}"
+        )
+    if np.shape(value) or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"loss must return a float [] for one client, got {dtype} {list(np.shape(value))}"
+        )
+    return value
 
 
 def _shown(returned: Any) -> str:

@@ -75,6 +75,7 @@ def with_metrics(algorithm: Algorithm, *metrics: Callable[[State], Any]) -> Algo
         TypeError: if a metric is not callable.
         ValueError: when it is used, if two metrics have one name.
     """
+    checks.kind(Algorithm, algorithm=algorithm)
     checks.functions(**{f"metrics[{i}]": metric for i, metric in enumerate(metrics)})
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
@@ -134,22 +135,33 @@ def run(
         The last state and the log: every metric stacked over rounds, ``[T, ...]``.
 
     Raises:
-        TypeError: if ``algorithm`` or ``batches`` is of another kind.
+        TypeError: if an argument is of another kind, or the state that of another algorithm.
         ValueError: if ``num_rounds`` is missing, not positive, or more than ``batches`` has left,
             or names of clients in the data and in the topology differ.
     """
-    check_run(algorithm, batches)
+    check_run(algorithm, state, batches, key)
     num_rounds = rounds_of(batches, state, num_rounds)
     compiled = _run_donating if donate else _run
     return compiled(algorithm, state, batches, key, num_rounds)
 
 
-def check_run(algorithm: Any, batches: Any) -> None:
-    """TypeError unless the two are an algorithm and batches; ValueError if names differ."""
-    if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm must be an Algorithm, got {type(algorithm).__name__}")
+def check_run(algorithm: Any, state: Any, batches: Any, key: Any) -> None:
+    """TypeError unless they are of these kinds; ValueError if names of clients differ."""
+    checks.kind(Algorithm, algorithm=algorithm)
+    checks.kind(State, state=state)
     check_batches(batches)
+    checks.key("key", key)
     client_names(algorithm, batches)
+
+
+def clients_of(state: State, wanted: type) -> Any:
+    """``state.clients``; TypeError unless it is of this type: the state of another algorithm."""
+    if not isinstance(state.clients, wanted):
+        raise TypeError(
+            f"state must be from init of this algorithm, with clients of type {wanted.__name__}, "
+            f"got {type(state.clients).__name__}"
+        )
+    return state.clients
 
 
 def client_names(algorithm: Any, batches: Any) -> Names | None:
@@ -168,24 +180,33 @@ def check_batches(batches: Any) -> None:
     if not hasattr(batches, "draw") or not hasattr(batches, "local"):
         raise TypeError(
             "batches must be made by jcollab.data (minibatches, epochs, full_batch, stacked for "
-            f"arrays [T, n, ...]), got {type(batches).__name__}"
+            f"arrays [T, n, ...]), got {checks.described(batches)}"
         )
 
 
 def rounds_of(batches: Batches, state: State, num_rounds: int | None) -> int:
     """The number of rounds to run from here; ValueError if there are not so many."""
-    length = getattr(batches, "length", None)
     done = 0 if checks.traced(state.step) else int(np.max(state.step))
+    length, what = length_of(batches, state)
     if num_rounds is None and length is not None:
         num_rounds = length - done
-    if num_rounds is None or num_rounds < 1:
-        raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
+    if num_rounds is None:
+        raise ValueError("num_rounds must be given for batches without an end, got None")
+    checks.count("num_rounds", num_rounds)
     if length is not None and done + num_rounds > length:
         raise ValueError(
-            f"num_rounds must be at most {length - done}, since batches has {length} rounds and "
-            f"the state is at round {done}, got {num_rounds}"
+            f"num_rounds must be at most {length - done}, since {what} {length} rounds and the "
+            f"state is at round {done}, got {num_rounds}"
         )
     return num_rounds
+
+
+def length_of(batches: Any, state: State) -> tuple[int | None, str]:
+    """How many rounds there are: of the batches, or arrivals in the state; None for any number."""
+    lengths = [(getattr(batches, "length", None), "batches has")]
+    lengths.append((getattr(state.shared, "length", None), "the state has arrivals for"))
+    known = [pair for pair in lengths if pair[0] is not None]
+    return min(known, default=(None, ""))
 
 
 def _scan(

@@ -105,7 +105,7 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Augment:
     Source: Zhang, Cisse, Dauphin and Lopez-Paz 2018, arXiv 1710.09412.
     """
     checks.count("num_classes", num_classes)
-    checks.number("alpha", alpha, above=0)
+    checks.finite(above=0, alpha=alpha)
 
     def augment(batch: Any, model: Model, key: Array) -> Any:
         weight_key, order_key = jax.random.split(key)
@@ -132,8 +132,7 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
         ValueError: if mean or std does not have one number per channel, or a std is not positive.
     """
     images = jnp.asarray(images)
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f"images must be floating point, got {images.dtype}")
+    checks.floats("images", images)
     for name, value in (("mean", mean), ("std", std)):
         if np.shape(value) != images.shape[-1:]:
             raise ValueError(

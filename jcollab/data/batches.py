@@ -329,12 +329,15 @@ def arriving(data: ClientData | ClientRanges, schedule: Any, batch_size: int) ->
         batch_size: b, examples of an arrival.
 
     Raises:
-        TypeError: if ``data`` is not the data of clients.
-        ValueError: if batch_size < 1.
+        TypeError: if ``data`` is not the data of clients, or the schedule has no integers.
+        ValueError: if batch_size < 1, or the schedule names clients that are missing.
     """
     check_clients(data)
     checks.count("batch_size", batch_size)
-    clients = jnp.asarray(getattr(schedule, "client", schedule))
+    clients = getattr(schedule, "client", schedule)
+    n = len(data.indices if isinstance(data, ClientData) else data.start)
+    checks.integers("schedule", clients, ("T",), at_least=-1, at_most=n - 1)
+    clients = jnp.asarray(clients)
     return from_function(_arriving, (data, clients), batch_size=batch_size)
 
 
@@ -348,6 +351,15 @@ def _arriving(data: tuple[Any, Array], key: Array, step: Array, batch_size: int)
 def as_local(batch: PyTree) -> Any:
     """What sampled clients take batches from: such an object, or arrays ``[n, H, ...]``."""
     return batch if hasattr(batch, "rows") else Given(batch)
+
+
+def check_clients_of(local: Any, n: int, num_steps: int) -> None:
+    """ValueError unless batches for sampled clients are those of n clients."""
+    own = jax.eval_shape(lambda: local.rows(None, num_steps).own)
+    if jax.tree.leaves(own):
+        got = layout.num_clients(own, "batches")
+        if got != n:
+            raise ValueError(f"batches must be of the n={n} clients of the state, got n={got}")
 
 
 def _places(data: Any, clients: Array | None) -> tuple[Array, Array]:

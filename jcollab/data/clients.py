@@ -102,7 +102,7 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
             other axes and dtypes may not.
 
     Raises:
-        TypeError: if names are neither all texts nor all integers.
+        TypeError: if ``clients`` is no mapping, or names are neither all texts nor all integers.
         ValueError: if there is no client, one has no data, or structures, shapes or dtypes differ.
 
     Example:
@@ -110,6 +110,7 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
         >>> list(data.names), data.mask.sum(1).tolist()
         (['ann', 'bob'], [2, 3])
     """
+    checks.kind(Mapping, clients=clients)
     if not clients:
         raise ValueError("clients must have at least one client, got none")
     first, arrays = next(iter(clients.items()))

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jcollab import checks
+
 DIGITS_TEST_FRACTION = 0.2
 
 
@@ -77,6 +79,7 @@ def load(
         ValueError: for another split or an unknown name.
         FileNotFoundError: if the set has not been prepared in the directory.
     """
+    checks.kind(str, name=name)
     _check_split(split)
     if name == "digits":
         return digits(split)

@@ -14,6 +14,7 @@ from jcollab import checks
 
 Parts = list[np.ndarray]
 MOST_TRIES = 10_000
+TRIES_BEFORE_DOUBT = 100
 
 
 def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
@@ -26,7 +27,8 @@ def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
         >>> [len(part) for part in jc.data.iid(10, 3)]
         [4, 3, 3]
     """
-    _check_enough(num_examples, n)
+    checks.count("n", n)
+    _check_enough(num_examples, n, seed)
     return _nonempty(np.array_split(np.random.default_rng(seed).permutation(num_examples), n))
 
 
@@ -49,8 +51,8 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
         [[1, 3], [0, 2]]
     """
     labels = _labels(labels)
-    checks.count("shards_per_client", shards_per_client)
-    _check_enough(len(labels), n * shards_per_client)
+    checks.counts(n=n, shards_per_client=shards_per_client)
+    _check_enough(len(labels), n * shards_per_client, seed)
     shards = np.array_split(np.argsort(labels, kind="stable"), n * shards_per_client)
     order = np.arange(len(shards))
     if shards_per_client > 1:
@@ -76,7 +78,7 @@ def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed:
     share = np.asarray(fractions, float)
     if share.ndim != 1 or not len(share) or not (np.isfinite(share) & (share > 0)).all():
         raise ValueError(f"fractions must be positive numbers, got {fractions}")
-    _check_enough(num_examples, len(share))
+    _check_enough(num_examples, len(share), seed)
     cuts = np.round(np.cumsum(share / share.sum()) * num_examples).astype(int)[:-1]
     return _nonempty(np.split(np.random.default_rng(seed).permutation(num_examples), cuts))
 
@@ -134,10 +136,9 @@ def dirichlet(
     Source: Yurochkin et al. 2019; in this form Lin et al. 2021 and Vogels et al. 2021.
     """
     labels = _labels(labels)
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha must be positive and finite, got {alpha}")
-    checks.count("group_size", group_size)
-    _check_enough(len(labels), n)
+    checks.finite(above=0, alpha=alpha)
+    checks.counts(n=n, group_size=group_size)
+    _check_enough(len(labels), n, seed)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
     starts = range(0, n, group_size)
@@ -152,7 +153,9 @@ def _dirichlet_group(
     labels: np.ndarray, group: np.ndarray, n: int, alpha: float, rng: np.random.Generator
 ) -> Parts:
     mean = len(group) / n
-    for _ in range(MOST_TRIES):
+    for tried in range(MOST_TRIES):
+        if tried == TRIES_BEFORE_DOUBT and not _can_succeed(labels[group], n, alpha):
+            break
         parts: list[list[np.ndarray]] = [[] for _ in range(n)]
         sizes = np.zeros(n)
         for label in np.unique(labels[group]):
@@ -173,14 +176,27 @@ def _dirichlet_group(
     )
 
 
+def _can_succeed(labels: np.ndarray, n: int, alpha: float) -> bool:
+    """Whether one of many draws of numbers alone, which are fast, gives each client enough."""
+    rng, mean = np.random.default_rng(0), len(labels) / n
+    held = np.zeros((MOST_TRIES, n))
+    for size in np.unique(labels, return_counts=True)[1]:
+        share = np.where(held < mean, rng.dirichlet(np.full(n, alpha), MOST_TRIES), 0)
+        share = np.where(share.sum(1, keepdims=True) > 0, share, held < mean)
+        cuts = (np.cumsum(share, 1) / share.sum(1, keepdims=True) * size).astype(int)
+        cuts[:, -1] = size
+        held += np.diff(cuts, prepend=0)
+    return bool((held.min(1) >= 0.5 * mean).any())
+
+
 def _labels(labels: Any) -> np.ndarray:
     checks.labels("labels", labels, ("N",))
     return np.asarray(labels)
 
 
-def _check_enough(num_examples: int, least: int) -> None:
-    if least < 1:
-        raise ValueError(f"n must be at least 1, got {least}")
+def _check_enough(num_examples: int, least: int, seed: int) -> None:
+    checks.seed("seed", seed)
+    checks.count("num_examples", num_examples, 0)
     if num_examples < least:
         raise ValueError(f"n: {least} parts of {num_examples} examples would leave one empty")
 

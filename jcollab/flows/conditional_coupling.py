@@ -167,6 +167,8 @@ def coupling_flow(
     checks.count("gray_levels", gray_levels, 2)
 
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
+        checks.floats("x", x)
+        check_condition(condition, num_classes)
         flat = jnp.reshape(x, (len(x), -1))[:1]
         halves = _halves(flat)
         given = None if condition is None else jnp.asarray(condition)[:1]
@@ -203,6 +205,8 @@ def coupling_flow(
     def encode(
         params: PyTree, x: Array, noise: Any = None, condition: Any = None
     ) -> tuple[Array, Array]:
+        checks.floats("x", x)
+        check_condition(condition, num_classes)
         return bijector(params, condition).forward_and_log_det(jnp.asarray(x))
 
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:

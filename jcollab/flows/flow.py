@@ -103,8 +103,9 @@ def likelihood(
         batch has a field ``x`` in [0, 1].
 
     Raises:
-        TypeError: if ``condition`` or ``jitter`` is given and not callable.
+        TypeError: if ``flow`` is none, or ``condition`` or ``jitter`` is given and not callable.
     """
+    check_flow(flow)
     for name, function in (("condition", condition), ("jitter", jitter)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} must be a function or None, got {type(function).__name__}")
@@ -128,6 +129,12 @@ def condition_of(
         return condition(batch)
     classes = getattr(flow, "num_classes", None)
     return None if classes is None else one_hot(batch.y, classes)
+
+
+def check_flow(flow: Any) -> None:
+    """TypeError unless it is a flow, or has its functions as :func:`jcollab.models.vae` does."""
+    if not all(callable(getattr(flow, name, None)) for name in ("init", "encode", "decode")):
+        raise TypeError(f"flow must be a Flow, got {checks.described(flow)}")
 
 
 def check_condition(condition: Any, num_classes: int | None) -> None:
@@ -166,7 +173,7 @@ def sample(
     Raises:
         ValueError: if the temperature is negative.
     """
-    _check_temperature(temperature)
+    checks.number("temperature", temperature, at_least=0)
     count, *latent = shape
     z = prior(tuple(latent), temperature).sample(seed=key, sample_shape=count)
     return flow.decode(params, z, None, condition)
@@ -192,13 +199,9 @@ def distribution(
         condition: ``[C]``, the same for all, for a flow with a condition.
 
     Raises:
-        ValueError: if the temperature is negative.
+        ValueError: if the temperature is not positive.
     """
-    _check_temperature(temperature)
+    checks.number("temperature", temperature, above=0)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     base = prior(shape, temperature, dtype)
     return distrax.Transformed(base, distrax.Inverse(flow.bijector(params, condition)))
-
-
-def _check_temperature(temperature: Any) -> None:
-    checks.number("temperature", temperature, at_least=0)

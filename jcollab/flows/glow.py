@@ -73,6 +73,7 @@ def glow(
     MNIST).
     """
     checks.counts(levels=levels, steps=steps, width=width)
+    checks.seed("seed", seed)
     if convolution not in get_args(Convolution):
         raise ValueError(f"convolution must be one of {get_args(Convolution)}, got {convolution!r}")
     preprocess.check_decoding(decoding, gray_levels)
@@ -109,6 +110,7 @@ def glow(
 
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
         _check_images(x, levels)
+        preprocess.check_values(x)
         check_condition(condition, num_classes)
         return draw(key, jnp.asarray(x), condition)
 
@@ -169,6 +171,7 @@ def visit_levels(
 
 def dequantization_noise(key: Array, x: Array) -> Array:
     """Uniform in [0, 1), of the shape of the images."""
+    checks.floats("x", x)
     return jax.random.uniform(key, x.shape, x.dtype)
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jcollab import checks
 from jcollab.core import Model, Predict, cross_entropy, lift_predict
 from jcollab.flows.ascent import Norm, ascend, check_norm, project, random_start
-from jcollab.flows.flow import condition_of
+from jcollab.flows.flow import check_flow, condition_of
 from jcollab.objectives import Augment
 
 PyTree = Any
@@ -159,11 +159,12 @@ def adversarial(
 
     Raises:
         ValueError: if a number or a name is out of its range.
-        TypeError: if ``predict`` is not callable.
+        TypeError: if ``predict`` is not callable or ``flow`` no flow.
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
     full_predict = lift_predict(predict)
+    check_flow(flow)
     _check_attack(radius, step_size, num_steps, norm, start, labels)
     finish = _finishing(norm, clamp, clip, ratio)
 
@@ -228,6 +229,7 @@ def pgd(
     finish = _finishing(norm, clamp, clip, ratio)
 
     def augment(batch: Any, model: Model, key: Array) -> Any:
+        checks.floats("x", batch.x)
         start_key, last_key = jax.random.split(key)
         target = _target(full_predict, model, batch, labels)
         delta = jnp.zeros_like(batch.x)
@@ -281,6 +283,7 @@ def _of_latents(
     finish: Callable[[Any, Array, Array], Any],
 ) -> Augment:
     """The augmentation of a perturbation that does not look at the classifier."""
+    check_flow(flow)
 
     def augment(batch: Any, model: Model, key: Array) -> Any:
         noise_key, delta_key, last_key = jax.random.split(key, 3)

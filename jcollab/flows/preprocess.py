@@ -51,6 +51,15 @@ def requantize(q: Array, noise: Any, levels: int = 256) -> Array:
     return (levels * q - noise) / (levels - 1)
 
 
+def check_values(x: Any) -> None:
+    """TypeError unless images are floating point; ValueError for known values outside of [0, 1]."""
+    checks.floats("x", x)
+    if not checks.traced(x):
+        low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"x must be in [0, 1], got values from {low:g} to {high:g}")
+
+
 def to_logits(x: Array, noise: Any, decoding: Decoding, levels: int) -> tuple[Array, Array]:
     """Images in [0, 1] as logits, and the log-determinant ``[b]``.
 
@@ -58,12 +67,10 @@ def to_logits(x: Array, noise: Any, decoding: Decoding, levels: int) -> tuple[Ar
     ``D log((levels - 1) / levels)`` more.
 
     Raises:
+        TypeError: if x is not floating point.
         ValueError: if values that are known are not in [0, 1].
     """
-    if not isinstance(x, jax.core.Tracer):
-        low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"x must be in [0, 1], got values from {low:g} to {high:g}")
+    check_values(x)
     y, log_det = BoundedLogit().forward_and_log_det(dequantize(x, noise, levels))
     if decoding == "corrected":
         log_det = log_det + x[0].size * np.log((levels - 1) / levels)

@@ -6,12 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jcollab import checks
 
 PyTree = Any
 
 
-def num_clients(tree: PyTree, name: str = "tree") -> int:
+def num_clients(tree: PyTree, name: str | tuple[str, ...] = "tree") -> int:
     """The length n of the client axis, which every leaf must lead with.
+
+    Args:
+        tree: a pytree, or several as a tuple.
+        name: what errors call it, or each of the several.
 
     Raises:
         ValueError: naming the leaf that has no client axis, or another length than the first.
@@ -21,17 +28,19 @@ def num_clients(tree: PyTree, name: str = "tree") -> int:
         4
     """
     n = None
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        where = name + jax.tree_util.keystr(path)
-        shape = jnp.shape(leaf)
-        if not shape:
-            raise ValueError(f"{where} is a scalar; every leaf must lead with the client axis [n]")
-        if n is None:
-            n, first = shape[0], where
-        if shape[0] != n:
-            raise ValueError(
-                f"{where} has a client axis of length {shape[0]}, but that of {first} is {n}"
-            )
+    parts = zip(name, tree, strict=True) if isinstance(name, tuple) else [(name, tree)]
+    for own_name, part in parts:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(part):
+            where = own_name + jax.tree_util.keystr(path)
+            shape = jnp.shape(leaf)
+            if not shape:
+                raise ValueError(f"{where} must lead with the client axis [n], got a scalar")
+            if n is None:
+                n, first = shape[0], where
+            if shape[0] != n:
+                raise ValueError(
+                    f"{where} must lead with n={n}, the clients of {first}, got {list(shape)}"
+                )
     if n is None:
         raise ValueError(f"{name} must have an array, which gives the number of clients, got none")
     return n
@@ -46,8 +55,10 @@ def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
         key: random key.
         n: number of clients, for i = 0..n-1, or their numbers, int ``[r]``.
     """
-    numbers = jnp.arange(n) if isinstance(n, int) else n
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+    if np.ndim(n) == 0:
+        checks.count("n", n)
+        n = jnp.arange(n)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(n)
 
 
 def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
@@ -64,8 +75,8 @@ def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
     Raises:
         ValueError: if m lies outside 1..n.
     """
-    if not 1 <= m <= n:
-        raise ValueError(f"num_sampled must be in 1..{n} (the number of clients), got {m}")
+    checks.count("n", n)
+    checks.count("num_sampled", m, 1, n)
     if n < 4 * m:
         return jax.lax.top_k(jax.random.uniform(key, (n,)), m)[1]
     draws = 2 * m

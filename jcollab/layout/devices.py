@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jcollab import checks
 from jcollab.layout.clients import num_clients
 
 PyTree = Any
@@ -35,9 +36,9 @@ def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
     """
     devices = jax.devices()
     count = len(devices) if num_devices is None else num_devices
-    if not 1 <= count <= len(devices):
-        raise ValueError(f"num_devices must be in 1..{len(devices)}, got {num_devices}")
-    if inner < 1 or count % inner:
+    checks.count("num_devices", count, 1, len(devices))
+    checks.count("inner", inner)
+    if count % inner:
         raise ValueError(f"inner must divide the {count} devices, got {inner}")
     if inner == 1:
         return Mesh(np.array(devices[:count]), (CLIENTS,), axis_types=(AxisType.Auto,))
@@ -47,7 +48,12 @@ def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
 
 @contextlib.contextmanager
 def use(mesh: Mesh) -> Iterator[Mesh]:
-    """Within this context the client axis is split over the devices of ``mesh``."""
+    """Within this context the client axis is split over the devices of ``mesh``.
+
+    Raises:
+        TypeError: if it is no mesh.
+    """
+    checks.kind(Mesh, mesh=mesh)
     with jax.set_mesh(mesh):
         yield mesh
 

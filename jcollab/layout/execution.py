@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jcollab import checks
 from jcollab.layout.clients import num_clients
 from jcollab.layout.devices import (
     CLIENTS,
@@ -65,8 +66,7 @@ def per_client(
     Raises:
         ValueError: if chunk < 1.
     """
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    checks.counts(chunk=chunk)
 
     if reads is not None:
         return _reading(fn, chunk, in_axes, bytes_each, only, reads)
@@ -154,8 +154,7 @@ def client_sum(
     Raises:
         ValueError: if chunk < 1.
     """
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    checks.counts(chunk=chunk)
 
     def mapped(*args: PyTree) -> PyTree:
         own, shared, merge = _split(args, in_axes)
@@ -255,7 +254,11 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
 
     Returns:
         A function whose results lead with the replica axis ``[S, ...]``.
+
+    Raises:
+        ValueError: if chunk < 1.
     """
+    checks.counts(chunk=chunk)
 
     def mapped(*args: PyTree) -> PyTree:
         own, shared, merge = _split(args, in_axes)
@@ -288,6 +291,8 @@ def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Cal
 def _split(args: tuple, in_axes: Any) -> tuple[list, list, Callable[[list, list], tuple]]:
     """Leaves that lead with the mapped axis, leaves that are shared, and how to merge them."""
     axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+    for axis in jax.tree.leaves(axes, is_leaf=_is_axis):
+        checks.one_of("in_axes", axis, (0, None))
     leaves, structure = jax.tree.flatten(args)
     mapped = jax.tree.map(lambda axis: axis is not None, axes, is_leaf=_is_axis)
     flags = jax.tree.leaves(jax.tree.broadcast(mapped, args))

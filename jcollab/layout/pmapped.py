@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jcollab import checks
 from jcollab.layout.clients import num_clients
 from jcollab.layout.devices import CLIENTS, PMAPPED, fill, gather_rows, mesh, own_rows
 
@@ -30,11 +31,12 @@ def pmap(algorithm: Any, num_devices: int | None = None) -> Any:
         ValueError: if there are fewer devices than asked for; in ``update``, if a client leaf has
             no client axis.
     """
+    checks.functions(**{f"algorithm.{f}": getattr(algorithm, f, None) for f in ("init", "update")})
     devices = list(mesh(num_devices).devices.flat)
     count = len(devices)
 
     def update(state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, dict]:
-        n = num_clients((state.clients, batch), "(state.clients, batch)")
+        n = num_clients((state.clients, batch), ("state.clients", "batch"))
 
         def split(leaf: jax.Array) -> jax.Array:
             filled = fill(leaf, count)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jcollab import checks
 from jcollab.layout.devices import CLIENTS
 
 PyTree = Any
@@ -70,6 +71,7 @@ def own_clients(n: int, mesh: Mesh) -> range:
     Raises:
         ValueError: if the devices do not divide n.
     """
+    checks.count("n", n)
     rows = mesh.devices.reshape(mesh.shape[CLIENTS], -1)
     if n % len(rows):
         raise ValueError(f"n={n} clients cannot be split evenly over {len(rows)} devices")

@@ -155,6 +155,7 @@ def _drawn(
     per_coordinate: bool,
 ) -> optax.GradientTransformation:
     delay, maximum = _checked(delay, maximum)
+    checks.key("key", key)
     if draw is not None:
         checks.functions(draw=draw)
     draw = draw or _uniform
@@ -207,7 +208,7 @@ def scale_by_delay(rule: Rule | None = None) -> optax.GradientTransformationExtr
     arXiv 2206.08307.
     """
     chosen = polynomial_staleness(1.0) if rule is None else rule
-    checks.functions(rule=chosen)
+    checks.scalar_function("rule", chosen, jnp.int32(0))
 
     def update(
         updates: PyTree, state: Any, params: PyTree = None, *, delay: Any = None, **extra: Any

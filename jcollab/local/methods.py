@@ -77,7 +77,7 @@ def fedprox(mu: Any) -> ClientMethod:
 
     Source: Li et al. 2018, arXiv 1812.06127.
     """
-    checks.number("mu", mu, at_least=0)
+    checks.finite(at_least=0, mu=mu)
     return ClientMethod(transform=proximal(mu))
 
 
@@ -127,7 +127,7 @@ def fedga(beta: Any) -> ClientMethod:
 
     Source: FedGA of Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
-    checks.number("beta", beta, at_least=0)
+    checks.finite(at_least=0, beta=beta)
 
     def start(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
         def displaced(p: Array, g: Array, mean: Array) -> Array:
@@ -152,7 +152,7 @@ def feddyn(alpha: Any) -> ClientMethod:
 
     Source: Acar et al. 2021, arXiv 2111.04263.
     """
-    checks.number("alpha", alpha, above=0)
+    checks.finite(above=0, alpha=alpha)
 
     def serve(update: PyTree, server: PyTree, moved: PyTree) -> tuple[PyTree, PyTree]:
         server = _plus(server, moved)
@@ -212,9 +212,7 @@ def combine(*methods: ClientMethod) -> ClientMethod:
     Example:
         >>> method = jc.local.combine(jc.local.fednova(), jc.local.scaffold())
     """
-    for i, method in enumerate(methods):
-        if not isinstance(method, ClientMethod):
-            raise TypeError(f"methods[{i}] must be a ClientMethod, got {type(method).__name__}")
+    checks.kind(ClientMethod, **{f"methods[{i}]": method for i, method in enumerate(methods)})
     lengths = [method.length for method in methods if method.length is not None]
     if len(lengths) > 1:
         raise ValueError(f"methods must have at most one length, got {len(lengths)}")

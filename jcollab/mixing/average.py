@@ -12,7 +12,13 @@ import numpy as np
 from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round, widen
 from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype
-from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
+from jcollab.topology import (
+    Topology,
+    as_topology,
+    check_connected,
+    check_mixing_matrix,
+    mixing_matrix,
+)
 
 DENSE_UP_TO = 64
 
@@ -56,8 +62,8 @@ def gossip(
         symmetric: whether a given W must be symmetric; False admits directed graphs.
 
     Raises:
-        ValueError: for a W that is not square, non-negative and doubly stochastic, or not
-            symmetric where it must be; at ``init``, if n differs between ``x`` and the topology.
+        ValueError: for a W that is not square, non-negative, doubly stochastic and connected, or
+            not symmetric where it must be; if n differs between ``x`` and the topology.
 
     Example:
         >>> mixer, x = jc.gossip(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
@@ -72,6 +78,7 @@ def gossip(
         n, degrees = topology.n, topology.degrees
     else:
         matrix = check_mixing_matrix(topology, symmetric=symmetric)
+        check_connected(matrix)
         n, off = len(matrix), matrix * (1 - np.eye(len(matrix)))
         traced = checks.traced(matrix)
         degrees = np.full(n, n - 1) if traced else np.count_nonzero(off, axis=0)
@@ -94,6 +101,7 @@ def gossip(
         return jnp.asarray(table), jnp.asarray(weights, weight_dtype(x))
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        check_n(x, n)
         if not sparse:
             return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
         average = layout.over_neighbors(_sparse_average, table)

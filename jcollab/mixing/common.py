@@ -30,6 +30,7 @@ def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
 
     Raises:
         TypeError: if ``mix`` is not callable.
+        ValueError: when it is used, if ``mix`` returns another structure or other shapes.
 
     Example:
         >>> half = jc.mixing.stateless(lambda x, context: jax.tree.map(lambda leaf: leaf / 2, x))
@@ -37,7 +38,9 @@ def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
     checks.functions(mix=mix)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
-        return mix(x, context), s
+        mixed = mix(x, context)
+        checks.same_shapes("the result of mix", mixed, x)
+        return mixed, s
 
     return Mixer(lambda x: (), update, lambda x: np.full(layout.num_clients(x), np.nan))
 

@@ -24,7 +24,7 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
         ValueError: if period < 1.
     """
     checks.count("period", period)
-    checks.parts(mixer=mixer)
+    checks.kind(Mixer, mixer=mixer)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         return jax.lax.cond(
@@ -53,7 +53,7 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         >>> body_only = mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
     """
     checks.functions(select=select)
-    checks.parts(mixer=mixer)
+    checks.kind(Mixer, mixer=mixer)
 
     def chosen(x: PyTree) -> list[bool]:
         leaves = jax.tree_util.tree_leaves_with_path(x)
@@ -95,7 +95,7 @@ def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
         ValueError: if weight lies outside (0, 1].
     """
     checks.number("weight", weight, above=0, at_most=1)
-    checks.parts(mixer=mixer)
+    checks.kind(Mixer, mixer=mixer)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         mixed, s = mixer.update(x, s, context)
@@ -127,7 +127,7 @@ def interleave(*mixers: Mixer) -> Mixer:
     """
     if not mixers:
         raise ValueError("mixers must be at least one, got none")
-    checks.parts(**{f"mixers[{i}]": mixer for i, mixer in enumerate(mixers)})
+    checks.kind(Mixer, **{f"mixers[{i}]": mixer for i, mixer in enumerate(mixers)})
     count = len(mixers)
 
     def split(x: PyTree) -> list[Array]:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jcollab import channels, checks, layout
-from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.aggregators.common import check_inputs, check_rule, combined
 from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
 from jcollab.mixing.common import check_n, payload, weight_dtype
 from jcollab.topology import Topology, as_topology
@@ -66,7 +66,7 @@ def neighborhood(
     topology = as_topology(topology)
     n, link = topology.n, channels.reliable() if channel is None else channel
     check_rule(rule)
-    checks.parts(channel=link)
+    checks.kind(Channel, channel=link)
     checks.counts(chunk=chunk)
     rows = checks.members(receivers, n, "receivers")
     check_inputs(rule, 1 + topology.degrees[rows])
@@ -83,6 +83,8 @@ def neighborhood(
         )
 
     def update(x: PyTree, s: NeighborhoodState, context: Round) -> tuple[PyTree, NeighborhoodState]:
+        check_n(x, n)
+        checks.kind(NeighborhoodState, **{"the mixer's state": s})
         rule_key = jax.random.fold_in(context.key, n)
 
         def receive(
@@ -107,7 +109,7 @@ def neighborhood(
             weights = jnp.where(arrived[0], s.weights, 0) / (1 - lost)
             own_key = jax.random.fold_in(rule_key, i)
             receiver = Receiver(own_key, context.step, i, s.neighbors, batch=batch)
-            new, kept = rule.update(own, inbox, weights, s.rule, receiver)
+            new, kept = combined(rule, own, inbox, weights, s.rule, receiver)
             return new, kept, channel_state
 
         each = layout.per_client(

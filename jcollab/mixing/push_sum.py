@@ -48,8 +48,8 @@ def one_peer_exponential(
     checks.count("rounds", rounds)
     if exponent is not None:
         checks.functions(exponent=exponent)
-    period, link = (n - 1).bit_length(), channels.reliable() if channel is None else channel
-    checks.parts(channel=link)
+    period, link = int(n - 1).bit_length(), channels.reliable() if channel is None else channel
+    checks.kind(Channel, channel=link)
 
     def init(x: PyTree) -> PyTree:
         check_n(x, n)
@@ -57,6 +57,7 @@ def one_peer_exponential(
         return tuple(link.init(inbox) for _ in range(rounds))
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        check_n(x, n)
         value, states = jax.tree.map(widen, x), []
         everyone = jnp.ones((n, 1), bool)
         step = context.step
@@ -133,7 +134,7 @@ def push_sum(
     listed, names = ordered_nodes(graph, nodes)
     order = {node: i for i, node in enumerate(listed)}
     n, link = len(order), channels.reliable() if channel is None else channel
-    checks.parts(channel=link)
+    checks.kind(Channel, channel=link)
     in_neighbors = [
         [order[j] for j in graph.predecessors(node) if order[j] != i] for node, i in order.items()
     ]
@@ -161,6 +162,9 @@ def push_sum(
         )
 
     def update(x: PyTree, s: PushSumState, context: Round) -> tuple[PyTree, Any]:
+        check_n(x, n)
+        checks.kind(PushSumState, **{"the mixer's state": s})
+
         def biased(leaf: Array, last: Array) -> Array:
             return _scale(last, s.weight) + (widen(leaf) - last)
 

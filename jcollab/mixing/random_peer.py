@@ -41,7 +41,7 @@ def random_peer(
     Source: the observations of Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
     link = channels.reliable() if channel is None else channel
-    checks.parts(channel=link)
+    checks.kind(Channel, channel=link)
     graph = None if topology is None else as_topology(topology)
 
     def init(x: PyTree) -> PyTree:

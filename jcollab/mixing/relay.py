@@ -10,7 +10,7 @@ import networkx as nx
 import optax
 
 from jcollab import channels, checks, layout
-from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.aggregators.common import check_inputs, check_rule, combined
 from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
 from jcollab.mixing.common import check_n, payload, weight_dtype, where
 from jcollab.topology import Topology, as_topology, require_tree
@@ -94,7 +94,7 @@ def relay_sum(
     require_tree(topology)
     checks.one_of("fill", fill, get_args(Fill))
     n, link = topology.n, channels.reliable() if channel is None else channel
-    checks.parts(channel=link)
+    checks.kind(Channel, channel=link)
     width = topology.neighbors.shape[1]
     links = topology.neighbors * width + topology.reverse
     carry = layout.over_neighbors(lambda pool, table: pool[table], links, rows_per_client=width)
@@ -120,6 +120,9 @@ def relay_sum(
         )
 
     def update(x: PyTree, s: RelayState, context: Round) -> tuple[PyTree, RelayState]:
+        check_n(x, n)
+        checks.kind(RelayState, **{"the mixer's state": s})
+
         def deliver(own: Array, inbox: Array) -> Array:
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
             messages = outgoing.reshape(-1, *outgoing.shape[2:])
@@ -210,7 +213,7 @@ def _apply_rule(
     ) -> tuple[PyTree, PyTree]:
         own_key = jax.random.fold_in(context.key, i)
         receiver = Receiver(own_key, context.step, i, senders, batch=batch)
-        return rule.update(own, means, weights, rule_state, receiver)
+        return combined(rule, own, means, weights, rule_state, receiver)
 
     numbers = jnp.arange(len(weights))
     return layout.per_client(each)(own, means, weights, numbers, s.neighbors, s.rule, context.batch)

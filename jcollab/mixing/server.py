@@ -11,7 +11,7 @@ import optax
 
 from jcollab import channels, checks, layout
 from jcollab.aggregators import weighted
-from jcollab.aggregators.common import check_inputs, check_rule
+from jcollab.aggregators.common import check_inputs, check_rule, combined
 from jcollab.core import (
     Array,
     Channel,
@@ -59,7 +59,7 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
     inner = weighted() if rule is None else rule
     link = channels.reliable() if channel is None else channel
     check_rule(inner)
-    checks.parts(channel=link)
+    checks.kind(Channel, channel=link)
 
     def init(x: PyTree) -> ServerState:
         n = layout.num_clients(x, "params")
@@ -72,6 +72,7 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
 
     def update(x: PyTree, s: ServerState, context: Round) -> tuple[PyTree, ServerState]:
         n = layout.num_clients(x)
+        checks.kind(ServerState, **{"the mixer's state": s})
         new, kept, channel_state = combine(
             inner,
             link,
@@ -133,7 +134,8 @@ def combine(
     )
     rule_key = jax.random.fold_in(context.key, n)
     receiver = Receiver(rule_key, context.step, number[0], senders, own_counts=False)
-    new, kept = rule.update(own, _first(box), _shares(weights, arrived[0]), states[0], receiver)
+    shares = _shares(weights, arrived[0])
+    new, kept = combined(rule, own, _first(box), shares, states[0], receiver)
     # where no message arrives the server keeps its value
     new = optax.tree.where(arrived.any(), new, own)
     return new, kept, _first(channel_state)

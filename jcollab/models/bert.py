@@ -123,6 +123,7 @@ class Bert(nn.Module):
         Raises:
             ValueError: for sequences that are too long or a layer that is not there.
         """
+        checks.integers("ids", ids)
         c = self.config
         if ids.shape[1] > c.max_length:
             raise ValueError(f"ids must be at most {c.max_length} pieces long, got {ids.shape[1]}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from jcollab import checks
 from jcollab.models.kernels.convolution import Conv, max_pool
 
 
@@ -30,6 +31,11 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits ``[b, C]`` of images ``[b, height, width, channels]``."""
+        checks.counts(num_classes=self.num_classes, kernel=self.kernel)
+        checks.integers("channels", self.channels, at_least=1)
+        checks.integers("hidden", self.hidden, at_least=1)
+        if x.ndim != 4:
+            raise ValueError(f"x must be [b, height, width, channels], got {list(x.shape)}")
         for width in self.channels:
             # pooling first is the same, and leaves a quarter of the ReLUs
             convolved = Conv(width, (self.kernel, self.kernel), padding=self.padding)(x)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from jcollab import checks
+
 
 class MLP(nn.Module):
     """Dense layers with an activation between them; the input ``[b, ...]`` is flattened.
@@ -22,6 +24,8 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits ``[b, C]``."""
+        checks.counts(num_classes=self.num_classes)
+        checks.integers("hidden", self.hidden, at_least=1)
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = self.activation(nn.Dense(width)(x))

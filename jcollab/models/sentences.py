@@ -94,6 +94,7 @@ class SharedEncoder(nn.Module):
         """Sentence vectors ``[b, d]``, before the head, of pieces ``[b, L]`` with L <= max_len."""
         if ids.shape[-1] > self.max_len:
             raise ValueError(f"ids must be [b, L <= max_len={self.max_len}], got {ids.shape}")
+        checks.integers("ids", ids)
         there = ids > 0
         places = jnp.where(there, jnp.arange(1, ids.shape[-1] + 1), 0)
         h = _frozen_padding(self.embedding)[ids] + _frozen_padding(self.position)[places]
@@ -171,6 +172,7 @@ class BagEncoder(nn.Module):
 
     def sentence(self, ids: Array, train: bool = False) -> Array:
         """Sentence vectors ``[b, d]`` of pieces ``[b, L]``."""
+        checks.integers("ids", ids)
         there = ids > 0
         total = jnp.where(there[..., None], self.embedding[ids], 0).sum(1)
         if self.buckets:

@@ -109,11 +109,13 @@ def vae(
     Hein and Schiele 2019, arXiv 1812.00740.
     """
     checks.count("latents", latents)
+    checks.integers("shape", shape, ("3",), at_least=1)
     checks.number("weight", weight, at_least=0)
     encoder = Encoder(latents, tuple(hidden))
     decoder = Decoder(tuple(shape), tuple(hidden)[::-1])
 
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
+        checks.floats("x", x)
         first, second = jax.random.split(key)
         return {
             "encoder": encoder.init(first, jnp.asarray(x)[:1]),
@@ -121,6 +123,7 @@ def vae(
         }
 
     def encode(params: PyTree, x: Array, noise: Any = None, condition: Any = None) -> Any:
+        checks.floats("x", x)
         return encoder.apply(params["encoder"], x)
 
     def logits(params: PyTree, z: Array) -> Any:

@@ -308,6 +308,7 @@ def crosslingual(
     checks.number("margin", margin, at_least=0)
     checks.one_of("align", align, ALIGNMENTS)
     checks.one_of("sim", sim, SIMILARITIES)
+    checks.number("temperature", temperature, above=0)
     may = jnp.arange(vocab_size) > MASK if maskable is None else jnp.asarray(maskable)
     if may.shape != (vocab_size,) or may.dtype != bool:
         raise ValueError(f"maskable must be bool [V={vocab_size}], got {may.dtype} {may.shape}")

@@ -33,11 +33,13 @@ def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
         ``[...]``.
 
     Raises:
-        ValueError: if epsilon < 0.
+        ValueError: if epsilon < 0, or a probability is outside of [0, 1].
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414.
     """
     checks.number("epsilon", epsilon, at_least=0)
+    for name, value in (("p", p), ("q", q)):
+        checks.number(name, value, at_least=0, at_most=1)
     p, q = jnp.asarray(p), jnp.asarray(q)
     return -jnp.log(p * (1 - q) + (1 - p) * q + epsilon)
 

@@ -74,6 +74,7 @@ def class_means(
         ([[0.0], [2.0]], [0.0, 2.0])
     """
     checks.count("num_classes", num_classes)
+    checks.labels("labels", labels, (f"b={len(values)}",), num_classes)
     member = one_hot(labels, num_classes, values.dtype, "labels")
     if mask is not None:
         checks.mask("mask", mask, labels.shape)
@@ -112,7 +113,7 @@ def few_sample_means(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
     checks.count("num_samples", num_samples)
-    checks.labels("labels", labels, ("b",), num_classes)
+    checks.labels("labels", labels, (f"b={len(values)}",), num_classes)
     own = labels if mask is None else jnp.where(mask, labels, num_classes)
     order = jnp.lexsort((jax.random.uniform(key, own.shape), own))
     ordered = own[order]

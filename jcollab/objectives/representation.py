@@ -52,13 +52,18 @@ def distillation(
         ``[b]``.
 
     Raises:
-        ValueError: for another form.
+        TypeError: if labels are no integers.
+        ValueError: for another form, or a shape that does not fit.
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; of logits, Jeong et al. 2018,
     arXiv 1811.11479.
     """
     checks.one_of("form", form, DISTILLATIONS)
-    checks.labels("labels", labels, ("b",), len(targets))
+    checks.labels("labels", labels, (f"b={len(values)}",), len(targets))
+    if targets.shape[1:] != values.shape[1:]:
+        raise ValueError(
+            f"targets must be [C, d={values.shape[-1]}], as values are, got {list(targets.shape)}"
+        )
     wanted = jax.lax.stop_gradient(targets)[labels]
     there = None if known is None else known[labels]
     if there is not None:
@@ -119,12 +124,18 @@ def discrimination(
         ``[b]``.
 
     Raises:
-        ValueError: for another form.
+        TypeError: if labels are no integers.
+        ValueError: for another form, or a shape that does not fit.
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
     checks.one_of("form", form, CONSTANTS)
-    checks.labels("labels", labels, ("b",), other.shape[-2])
+    checks.labels("labels", labels, (f"b={len(logits)}",), other.shape[-2])
+    if other.shape[-2:] != 2 * logits.shape[-1:]:
+        raise ValueError(
+            f"other must be [C={logits.shape[-1]}, C], as logits are [b, C], got "
+            f"{list(other.shape)}"
+        )
     if other.ndim == 3:
         log_h, log_rest = (x[:, 0] for x in match_logs(logits[:, None], other))
     else:
@@ -171,8 +182,8 @@ def representation_sharing(
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; Tan et al. 2022 (FedProto),
     arXiv 2105.00243.
     """
-    checks.number("distillation_weight", distillation_weight, at_least=0)
-    checks.number("discrimination_weight", discrimination_weight, at_least=0)
+    given = {"distillation_weight": distillation_weight}
+    checks.finite(at_least=0, **given, discrimination_weight=discrimination_weight)
     checks.one_of("constants", constants, CONSTANTS)
     form = constants if distillation_form is None else distillation_form
     checks.one_of("distillation_form", form, DISTILLATIONS)
@@ -223,7 +234,7 @@ def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Sharing
 
     Source: Jeong et al. 2018, arXiv 1811.11479.
     """
-    checks.number("weight", weight, at_least=0)
+    checks.finite(at_least=0, weight=weight)
     checks.one_of("form", form, DISTILLATIONS)
 
     def objective(

@@ -49,8 +49,7 @@ def gaussian_mechanism(noise_multiplier: float, norm_bound: float) -> Release:
 
     Source: Dwork and Roth 2014, appendix A.
     """
-    checks.number("noise_multiplier", noise_multiplier, above=0)
-    checks.number("norm_bound", norm_bound, above=0)
+    checks.finite(above=0, noise_multiplier=noise_multiplier, norm_bound=norm_bound)
 
     def bound(values: Array) -> Array:
         square = jnp.sum(jnp.square(values), axis=-1, keepdims=True)

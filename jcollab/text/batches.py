@@ -146,6 +146,7 @@ def client_texts(
                     f"contexts[{i}] must have a row for each of {corpus.sentences.max() + 1} "
                     f"sentences, got {len(own)}"
                 )
+    checks.seed("seed", seed)
     drop = drop_probability(vocabulary.counts, threshold)
     plans = [
         schedule(

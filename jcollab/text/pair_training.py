@@ -17,7 +17,7 @@ from jcollab.algorithms import centralized
 from jcollab.core import Batches, Loss, State, replicate
 from jcollab.objectives.bilingual import PairBatch, crosslingual
 from jcollab.text.pairs import Pairs
-from jcollab.text.sentences import SentenceEncoder
+from jcollab.text.sentences import SentenceEncoder, check_table
 from jcollab.text.subwords import Subwords
 from jcollab.text.translations import PieceData, epochs, in_order, neighbor_epoch, piece_data
 from jcollab.training.checkpoints import Checkpoint
@@ -82,6 +82,7 @@ def dual_encoder(
         >>> encoder.similarity(["Open a file"], ["Ouvrir un fichier"])  # doctest: +SKIP
     """
     checks.counts(num_epochs=num_epochs)
+    checks.seed("seed", seed)
     data = piece_data(vocabulary, pairs, max_len)
     checks.count("batch_size", batch_size, 1, len(data.x))
     rounds = len(data.x) // batch_size
@@ -175,6 +176,7 @@ def pair_loss(
         margin: of ``"contrastive"``.
         drop: probability that a piece is left out of a sentence.
     """
+    check_table(model, vocabulary)
     project = None
     if getattr(model, "projection", 0):
         project = functools.partial(model.apply, method="project")

@@ -23,6 +23,16 @@ from jcollab.text.subwords import Subwords
 MODELS = {"bag": models.BagEncoder, "shared": models.SharedEncoder}
 
 
+def check_table(model: Any, vocabulary: Subwords) -> None:
+    """ValueError if a model has fewer embeddings than there are pieces."""
+    most = getattr(model, "vocab_size", vocabulary.size)
+    if most < vocabulary.size:
+        raise ValueError(
+            f"model must have an embedding for each of {vocabulary.size} pieces of vocabulary, got "
+            f"vocab_size={most}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class SentenceEncoder:
     """A vocabulary, a model and its weights.
@@ -38,6 +48,10 @@ class SentenceEncoder:
     model: nn.Module
     params: PyTree
     max_len: int = 64
+
+    def __post_init__(self) -> None:
+        """ValueError if the model has fewer embeddings than there are pieces."""
+        check_table(self.model, self.vocabulary)
 
     def encode(self, texts: Sequence[str], batch_size: int = 1024) -> np.ndarray:
         """Sentence vectors, float32 ``[N, d]``, of sentences of any of the languages.

@@ -47,6 +47,7 @@ def random_teacher(
     except ImportError as error:
         raise ImportError(f"random_teacher needs tokenizers: {EXTRA}") from error
     own = checks.texts("words", words)
+    checks.seed("seed", seed)
     letters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
     known = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *own])
     vocabulary = {piece: i for i, piece in enumerate(known)}

@@ -128,8 +128,14 @@ class Alias(NamedTuple):
 def alias(shares: np.ndarray) -> Alias:
     """The alias table of a distribution ``[V]``.
 
+    Raises:
+        ValueError: if shares are negative or do not sum to 1.
+
     Source: Walker 1977; Vose 1991.
     """
+    checks.finite(at_least=0, shares=shares)
+    if abs(np.sum(shares) - 1) > 1e-5:
+        raise ValueError(f"shares must sum to 1, got {np.sum(shares):g}")
     scaled = np.asarray(shares, float) * len(shares)
     other = np.arange(len(scaled), dtype=np.int32)
     threshold = np.ones(len(scaled), np.float32)

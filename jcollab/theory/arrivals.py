@@ -93,6 +93,7 @@ def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
     """
     checks.count("n", n)
     checks.finite(above=0, mean=mean)
+    checks.key("key", key)
     return mean * jax.vmap(draw)(layout.client_keys(key, n))
 
 
@@ -151,6 +152,7 @@ def simulate(
             ``num_arrivals`` have come.
     """
     checks.count("num_arrivals", num_arrivals)
+    checks.key("key", key)
     if draw is not None:
         checks.functions(draw=draw)
     compute_time, link_time, joins, leaves = map(as_array, (compute_time, link_time, joins, leaves))

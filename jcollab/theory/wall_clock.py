@@ -85,8 +85,9 @@ def compare(
         raise ValueError(f"link_time must be a number or [n={n}], got {link.shape}")
     link = np.broadcast_to(link, (n,))
     checks.number("target", target, above=0, below=1)
-    checks.number("local_steps", local_steps, at_least=1)
+    checks.integers("local_steps", local_steps, at_least=1)
     checks.count("max_steps", max_steps)
+    checks.seed("seed", seed)
     values = np.asarray(eigenvalues, float)
     key = jax.random.key(seed)
     goal = target * values.sum()
@@ -151,7 +152,11 @@ def crossing(curve: Any, target: float) -> float:
 
     Returns:
         A real number of steps; infinity if it does not.
+
+    Raises:
+        ValueError: if the target is not positive.
     """
+    checks.finite(above=0, target=target)
     curve = np.asarray(curve, float)
     below = curve <= target
     if not below.any():

@@ -80,6 +80,7 @@ def dumbbell(
     checks.count("clique", clique)
     checks.count("byzantine", byzantine, 0)
     checks.count("random_edges", random_edges, 0)
+    checks.seed("seed", seed)
     q, b, r = clique, byzantine, random_edges
     graph = nx.disjoint_union(nx.complete_graph(q), nx.complete_graph(q))
     graph.add_edge(0, 2 * q - 1)
@@ -210,6 +211,7 @@ def choose_byzantine(
     topology = as_topology(topology)
     n = topology.n
     checks.count("count", count, 0, n - 1)
+    checks.seed("seed", seed)
     rng, honest = np.random.default_rng(seed), topology.graph.copy()
     for _ in range(count):
         cuts = set(nx.articulation_points(honest))

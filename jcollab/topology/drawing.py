@@ -31,6 +31,7 @@ def draw(
 
     Raises:
         ImportError: without matplotlib.
+        ValueError: if there are not n values.
     """
     try:
         import matplotlib.pyplot as plt
@@ -38,6 +39,10 @@ def draw(
         raise ImportError('draw needs matplotlib: pip install "jax-collab[experiments]"') from error
 
     topology = as_topology(topology)
+    if values is not None and not isinstance(values, str) and len(values) != topology.n:
+        raise ValueError(
+            f"values must be one for each of n={topology.n} clients, got {len(values)}"
+        )
     ax = ax or plt.gca()
     style = {"node_color": "#4c78a8" if values is None else values, "edge_color": "#9aa0a6"}
     style |= {"node_size": 180, "font_size": 7, "font_color": "white", "linewidths": 0}

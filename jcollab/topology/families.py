@@ -74,14 +74,14 @@ def hypercube(n: int) -> Topology:
     checks.count("n", n)
     if n & (n - 1):
         raise ValueError(f"n must be a power of two, got {n}")
-    graph = nx.hypercube_graph(n.bit_length() - 1) if n > 1 else nx.empty_graph(1)
+    graph = nx.hypercube_graph(int(n).bit_length() - 1) if n > 1 else nx.empty_graph(1)
     return from_networkx(nx.convert_node_labels_to_integers(graph), "hypercube")
 
 
 def exponential(n: int) -> Topology:
     """Static, undirected exponential graph: i is joined to i +- 2^k (mod n) for all 2^k < n."""
     checks.count("n", n)
-    graph = nx.circulant_graph(n, [1 << k for k in range((n - 1).bit_length())])
+    graph = nx.circulant_graph(n, [1 << k for k in range(int(n - 1).bit_length())])
     return from_networkx(graph, "exponential")
 
 
@@ -143,9 +143,11 @@ def small_world(n: int, degree: int = 4, rewire: float = 0.1, *, seed: int = 0) 
     Source: Watts and Strogatz 1998.
     """
     checks.count("n", n, 3)
-    if degree % 2 or not 2 <= degree < n:
-        raise ValueError(f"degree must be even and in 2..{n - 1}, got {degree}")
+    checks.count("degree", degree, 2, n - 1)
+    if degree % 2:
+        raise ValueError(f"degree must be even, got {degree}")
     checks.number("rewire", rewire, at_least=0, at_most=1)
+    checks.seed("seed", seed)
     graph = nx.connected_watts_strogatz_graph(n, degree, rewire, tries=1000, seed=seed)
     return from_networkx(graph, "small world")
 
@@ -162,10 +164,10 @@ def random_regular(n: int, degree: int, *, seed: int = 0) -> Topology:
         ValueError: if there is no such graph.
     """
     checks.count("n", n, 3)
-    if not 2 <= degree < n or n * degree % 2:
-        raise ValueError(
-            f"degree must be in 2..{n - 1} with n * degree even, got {degree} for n={n}"
-        )
+    checks.count("degree", degree, 2, n - 1)
+    if n * degree % 2:
+        raise ValueError(f"degree must be even for n={n}, got {degree}")
+    checks.seed("seed", seed)
     rng = np.random.RandomState(seed)
     while True:  # a random regular graph is connected with probability near 1
         graph = nx.random_regular_graph(degree, n, seed=rng)

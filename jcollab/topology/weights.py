@@ -109,6 +109,21 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
     return matrix
 
 
+def check_connected(matrix: np.ndarray, argument: str = "W") -> None:
+    """ValueError unless a doubly stochastic W, where known, leads from each client to all others."""
+    if checks.traced(matrix):
+        return
+    seen = np.arange(len(matrix)) == 0
+    fresh = seen
+    while fresh.any():  # in a doubly stochastic matrix, ways there are ways back
+        fresh = (matrix[:, fresh] != 0).any(1) & ~seen
+        seen = seen | fresh
+    if not seen.all():
+        raise ValueError(
+            f"{argument} must be connected, got no way from client 0 to client {seen.argmin()}"
+        )
+
+
 def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
     """The same graph with the mixing matrix W instead of Metropolis-Hastings weights.
 

@@ -22,6 +22,7 @@ from jcollab.core import (
     State,
     check_batches,
     client_names,
+    length_of,
     named_metric,
 )
 from jcollab.training import checkpoints, divergence, history
@@ -100,6 +101,7 @@ def fit(
         Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
     """
+    checks.key("key", key)
     _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
     names = client_names(algorithm, batches)
     check_listeners(listeners)
@@ -183,6 +185,7 @@ def _check(
     offload: bool,
     replicas: Replicas | None,
 ) -> None:
+    checks.kind(State, state=state)
     checks.count("num_rounds", num_rounds)
     checks.counts(eval_every=eval_every)
     checks.one_of("on_divergence", on_divergence, ("stop", "continue"))
@@ -196,10 +199,10 @@ def _check(
         )
     if not callable(batches):
         check_batches(batches)
-    length = getattr(batches, "length", None)
+    length, what = length_of(batches, state)
     if length is not None and num_rounds > length:
         raise ValueError(
-            f"num_rounds must be at most {length}, the rounds of batches, got {num_rounds}"
+            f"num_rounds must be at most {length}, since {what} so many rounds, got {num_rounds}"
         )
     if _rounds(state) >= num_rounds:
         raise ValueError(

@@ -21,7 +21,7 @@ from jcollab.core import (
     State,
     round_keys,
 )
-from jcollab.data.batches import Drawn
+from jcollab.data.batches import Drawn, check_clients_of
 
 
 def check_offload(algorithm: Any) -> None:
@@ -75,8 +75,9 @@ def in_host_memory(
         return fetched
 
     def prepare(state: State, batches: Batches, step: int) -> tuple:
-        n = layout.num_clients(state.clients, "state.clients")
-        at = jnp.int32(step)
+        n, at = layout.num_clients(state.clients, "state.clients"), jnp.int32(step)
+        if batches is not given:
+            check_clients_of(batches.local(key, at), n, cohort.local_steps)
         round_key, numbers = _choose(cohort, n, key, at)
         numbers = np.asarray(numbers)
         rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)

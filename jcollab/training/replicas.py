@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
 from jcollab.core import Array, PyTree
 
 
@@ -40,13 +41,14 @@ def cross(settings: PyTree, seeds: np.ndarray) -> tuple[PyTree, np.ndarray, Arra
 
     Args:
         settings: leaves ``[K, ...]``; None for one setting without any.
-        seeds: int ``[S]``.
+        seeds: int ``[S]``, all different and in 0..2^32 - 1.
 
     Returns:
         Settings with leaves ``[K S, ...]`` in the precision that JAX computes in, seeds ``[K S]``,
         and the keys ``jax.random.key(seed)``.
     """
     leaves = jax.tree.leaves(settings)
+    checks.seeds("seeds", seeds)
     count = len(leaves[0]) if leaves else 1
 
     def repeat(leaf: Any) -> np.ndarray:

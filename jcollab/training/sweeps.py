@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.core import Array
 from jcollab.training.replicas import cross
 
@@ -33,7 +33,8 @@ def sweep(
         fn: ``fn(settings, key) -> dict`` of one run, traceable: ``settings`` has a scalar for
             each name of the grid; the results are scalars, or arrays ``[T]`` of one length.
         grid: numbers to try by name; whole numbers stay int32, others are float32.
-        seeds: how many, or which; the key is ``jax.random.key(seed)``.
+        seeds: how many, or which, all different and in 0..2^32 - 1; the key is
+            ``jax.random.key(seed)``.
         chunk: runs at a time on a device; None for all. Large models on a CPU want 1.
 
     Returns:
@@ -44,8 +45,9 @@ def sweep(
     Raises:
         ImportError: without pandas.
         TypeError: if ``fn`` is no function, or returns no dict.
-        ValueError: if the grid or the seeds are empty, a value is no finite number, a name is
-            ``seed`` or ``step``, chunk < 1, or results have other shapes.
+        ValueError: if the grid or the seeds are empty, seeds are equal or out of range, a value is
+            no finite number, a name is ``seed`` or ``step``, chunk < 1, or results have other
+            shapes.
 
     Example:
         >>> import jax.numpy as jnp, jcollab as jc
@@ -60,16 +62,13 @@ def sweep(
 
     if not callable(fn):
         raise TypeError(f"fn must be a function, got {type(fn).__name__}")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    checks.counts(chunk=chunk)
     columns = {name: np.asarray(values) for name, values in grid.items()}
     for name, column in columns.items():
         _check_numbers(name, column)
     if not columns:
         raise ValueError("grid must have at least one name, got none")
-    chosen = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
-    if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
-        raise ValueError(f"seeds must be a positive number or a list of them, got {seeds!r}")
+    chosen = checks.seeds("seeds", seeds)
     points = list(itertools.product(*columns.values()))
     tried = {name: np.array([point[i] for point in points]) for i, name in enumerate(columns)}
     given = {name: np.repeat(values, len(chosen)) for name, values in tried.items()}
@@ -97,7 +96,12 @@ def summarize(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         A row for each point, columns ``RESULT_mean`` and ``RESULT_std``.
+
+    Raises:
+        ValueError: if a name is none of the table's.
     """
+    for name in by:
+        checks.one_of("by", name, table.columns)
     results = [name for name in table.columns if name not in (*by, "seed", "step")]
     grouped = table.groupby(list(by), sort=False)[results].agg(["mean", "std"])
     grouped.columns = [f"{name}_{kind}" for name, kind in grouped.columns]

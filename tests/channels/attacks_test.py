@@ -50,7 +50,7 @@ def test_alie_z():
     assert attacks.alie_z(50, 24) == pytest.approx(scipy.stats.norm.ppf(24 / 26))
     with pytest.raises(ValueError, match=r"byzantine must be in 0..7, got 8"):
         attacks.alie_z(16, 8)
-    with pytest.raises(ValueError, match="z must be given"):
+    with pytest.raises(ValueError, match="z, or both n and byzantine, must be given"):
         attacks.alie()
 
 

@@ -42,9 +42,9 @@ def test_by_size_and_by_label_sizes():
 
 
 def test_wrong_partitions_are_named():
-    with pytest.raises(ValueError, match="alpha must be positive and finite, got 0"):
+    with pytest.raises(ValueError, match="alpha must be finite and positive, got 0"):
         jd.dirichlet(LABELS, 4, 0)
-    with pytest.raises(ValueError, match="alpha must be positive and finite, got nan"):
+    with pytest.raises(ValueError, match="alpha must be finite and positive, got nan"):
         jd.dirichlet(LABELS, 4, float("nan"))
     with pytest.raises(ValueError, match="n: 5 parts of 3 examples would leave one empty"):
         jd.iid(3, 5)

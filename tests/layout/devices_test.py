@@ -11,11 +11,13 @@ from jcollab.core import State
 def test_devices_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"num_devices must be in 1\.\.4, got 9"):
         layout.mesh(9)
-    with pytest.raises(ValueError, match=r"tree\['a'\] is a scalar"):
+    with pytest.raises(
+        ValueError, match=r"tree\['a'\] must lead with the client axis .*, got a scalar"
+    ):
         layout.num_clients({"a": jnp.zeros(())})
     with pytest.raises(ValueError, match="must have an array"):
         layout.num_clients(())
-    with pytest.raises(ValueError, match=r"state.clients\['b'\] has a client axis of length 3"):
+    with pytest.raises(ValueError, match=r"state.clients\['b'\] must lead with n="):
         state = State({"a": jnp.zeros(4), "b": jnp.zeros(3)}, (), jnp.int32(0))
         layout.place(state, layout.mesh(4))
     with pytest.raises(ValueError, match="n=6 clients cannot be split evenly over 4 devices"):

@@ -72,7 +72,7 @@ def test_random_graphs():
     world = tp.small_world(12, 4, 0.3, seed=1)
     assert world.degrees.sum() == 48 and nx.is_connected(world.graph)
     assert sorted(world.graph.edges) == sorted(tp.small_world(12, 4, 0.3, seed=1).graph.edges)
-    with pytest.raises(ValueError, match="degree must be in"):
+    with pytest.raises(ValueError, match="degree must be even for n=5, got 3"):
         tp.random_regular(5, 3)
     with pytest.raises(ValueError, match="degree must be even"):
         tp.small_world(10, 3)

@@ -156,7 +156,7 @@ def test_wrong_options_are_named():
         fit(eval_every=0)
     with pytest.raises(ValueError, match=r"on_divergence must be one of .*, got 'panic'"):
         fit(on_divergence="panic")
-    with pytest.raises(ValueError, match="num_rounds must be at most 7, the rounds of batches"):
+    with pytest.raises(ValueError, match="num_rounds must be at most 7, since batches has"):
         fit(num_rounds=8)
     with pytest.raises(TypeError, match="batches must be made by jcollab.data"):
         jc.fit(ALGORITHM, start(), ARRAYS, KEY, num_rounds=7)

@@ -90,8 +90,8 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             jc.sweep(scalar, grid, 2)
-    for seeds in (0, [], [0.5]):
-        with pytest.raises(ValueError, match="seeds must be a positive number or a list"):
+    for seeds in (0, [], [0.5], 2.5, [-1], [1, 2**32 + 1], [1, 1]):
+        with pytest.raises((ValueError, TypeError), match="seeds must be"):
             jc.sweep(scalar, GRID, seeds)
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         jc.sweep(scalar, GRID, 2, chunk=0)

@@ -13,10 +13,11 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import local_step
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, clients_of
 from jcollab.mixing import lazy_mixing
 
 CHECKED_UP_TO = 2000
+TOLERANCE = 1e-4
 LEAST_EIGENVALUE = -1 / 3
 
 
@@ -62,24 +63,26 @@ def d2(
         An algorithm like :func:`jcollab.decentralized`.
 
     Raises:
-        TypeError: if ``loss`` is not callable.
-        ValueError: if client axes differ between params, model_state, batch and mixer.
+        TypeError: if ``loss`` is not callable, or another part is none.
+        ValueError: if client axes differ between params, model_state, batch and mixer, or the
+            mixer is no symmetric matrix.
 
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
-    checks.parts(optimizer=optimizer, mixer=mixer)
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, mixer=mixer)
     how, take = model_state, local_step(loss, optimizer, model_state=model_state)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        n = layout.num_clients((params, model_state), "(params, model_state)")
-        _warn_of_small_eigenvalues(mixer, n)
+        n = layout.num_clients((params, model_state), ("params", "model_state"))
+        _check_matrix(mixer, n)
         own = to_exchange(params, model_state, how)
         opt_state, zeros = jax.vmap(optimizer.init)(params), optax.tree.zeros_like(own)
         clients = Corrected(params, model_state, opt_state, mixer.init(own), zeros)
         return State(clients, (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
+        clients = clients_of(state, Corrected)
         local_key, mix_key = jax.random.split(key)
         stepped = take(clients, batch, local_key, state.step)
         own = to_exchange(clients.params, clients.model_state, how)
@@ -115,17 +118,26 @@ def exact_diffusion(
 
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
-    checks.parts(optimizer=optimizer, mixer=mixer)
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, mixer=mixer)
     return d2(loss, optimizer, lazy_mixing(mixer), model_state=model_state)
 
 
-def _warn_of_small_eigenvalues(mixer: Mixer, n: int) -> None:
+def _check_matrix(mixer: Mixer, n: int) -> None:
+    """ValueError unless the mixer is a symmetric matrix; a warning if an eigenvalue is small."""
     if n > CHECKED_UP_TO:
         return
     with jax.ensure_compile_time_eval():
         identity, zero = jnp.eye(n), jnp.int32(0)
         rows, _ = mixer.update(identity, mixer.init(identity), Round(jax.random.key(0), zero))
-        matrix = np.asarray(rows, float)
+    if checks.traced(rows):
+        return
+    matrix = np.asarray(rows, float)
+    if np.abs(matrix - matrix.T).max() > TOLERANCE or np.abs(matrix.sum(1) - 1).max() > TOLERANCE:
+        raise ValueError(
+            "mixer must average with a symmetric matrix whose rows sum to 1, such as "
+            f"gossip(topology), got one with {matrix[0]} for client 0"
+        )
     smallest = np.linalg.eigvalsh((matrix + matrix.T) / 2)[0]
     if smallest < LEAST_EIGENVALUE + 1e-6:
         warnings.warn(

@@ -11,7 +11,18 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import local_step
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
-from jcollab.core import Algorithm, Array, Clients, Loss, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Clients,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    clients_of,
+)
 
 
 def decentralized(
@@ -66,7 +77,8 @@ def decentralized(
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
-    checks.parts(optimizer=optimizer, mixer=mixer)
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, mixer=mixer)
     checks.number("mixing_weight", mixing_weight, at_least=0, at_most=1)
 
     def share(params: PyTree, updates: PyTree) -> PyTree:
@@ -78,13 +90,13 @@ def decentralized(
     )
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         opt_state = jax.vmap(optimizer.init)(params)
         mixed = mixer.init(_scale(to_exchange(params, model_state, how), mixing_weight))
         return State(Clients(params, model_state, opt_state, mixed), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
+        clients = clients_of(state, Clients)
         local_key, mix_key = jax.random.split(key)
         stepped = take(clients, batch, local_key, state.step)
         own = to_exchange(clients.params, clients.model_state, how)

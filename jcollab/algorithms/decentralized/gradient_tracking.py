@@ -10,7 +10,7 @@ from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
 from jcollab.algorithms.local_step import local_step
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State
+from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, clients_of
 
 
 def gradient_tracking(
@@ -42,18 +42,19 @@ def gradient_tracking(
 
     Source: Lorenzo and Scutari 2016; Pu and Nedic 2018, arXiv 1805.11454.
     """
-    checks.parts(optimizer=optimizer, mixer=mixer)
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, mixer=mixer)
     how, take = model_state, local_step(loss, optimizer, model_state=model_state)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         own = to_exchange(params, model_state, how)
         opt_state, zeros = jax.vmap(optimizer.init)(params), optax.tree.zeros_like(own)
         both = (mixer.init(own), mixer.init(zeros))
         return State(Corrected(params, model_state, opt_state, both, zeros), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
+        clients = clients_of(state, Corrected)
         local_key, mix_key, correction_key = jax.random.split(key, 3)
         stepped = take(clients, batch, local_key, state.step)
         of_params, of_correction = clients.mixer

@@ -11,7 +11,18 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange, with_model_state
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    clients_of,
+    lift,
+)
 
 SMALLEST_RATE = 1e-8
 
@@ -67,7 +78,7 @@ def quasi_global_momentum(
 
     Source: Lin et al. 2021, arXiv 2102.04761.
     """
-    checks.parts(mixer=mixer)
+    checks.kind(Mixer, mixer=mixer)
     if not callable(learning_rate):
         checks.number("learning_rate", learning_rate, at_least=0)
     checks.number("momentum", momentum, at_least=0, below=1)
@@ -75,7 +86,7 @@ def quasi_global_momentum(
     how = model_state
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         zeros = optax.tree.zeros_like(params)
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
         clients = QuasiGlobal(
@@ -84,8 +95,8 @@ def quasi_global_momentum(
         return State(clients, rate, jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
-        n = layout.num_clients((clients.params, batch), "(params, batch)")
+        clients = clients_of(state, QuasiGlobal)
+        n = layout.num_clients((clients.params, batch), ("params", "batch"))
         local_key, mix_key = jax.random.split(key)
         rate = learning_rate(state.step) if callable(learning_rate) else state.shared
 

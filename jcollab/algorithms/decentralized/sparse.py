@@ -20,6 +20,7 @@ from jcollab.core import (
     PyTree,
     Round,
     State,
+    clients_of,
     lift,
 )
 from jcollab.local import row_sparse
@@ -79,10 +80,11 @@ def sparse_decentralized(
     """
     checks.functions(rows=rows)
     if not isinstance(optimizer, RowOptimizer):  # one of optax would take the step for parameters
-        kind = type(optimizer).__name__
+        kind = checks.described(optimizer)
         raise TypeError(f"optimizer must be a RowOptimizer (jcollab.local.row_sparse), got {kind}")
     objective = lift(loss)
     mix = identity() if mixer is None else mixer
+    checks.kind(Mixer, mixer=mix)
 
     def init(params: Tables, model_state: PyTree = ()) -> State:
         if jax.tree.leaves(model_state):
@@ -98,8 +100,8 @@ def sparse_decentralized(
         return State(Clients(params, (), opt_state, mix.init(params)), (), jnp.int32(0))
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
-        n = layout.num_clients((clients.params, batch), "(params, batch)")
+        clients = clients_of(state, Clients)
+        n = layout.num_clients((clients.params, batch), ("params", "batch"))
         if distinct and not isinstance(batch, dict):
             raise TypeError(f"batch must be a dictionary, got {type(batch).__name__}")
         local_key, mix_key = jax.random.split(key)

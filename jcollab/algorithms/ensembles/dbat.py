@@ -23,6 +23,7 @@ from jcollab.core import (
     PyTree,
     State,
     Train,
+    clients_of,
     lift,
     lift_predict,
     lift_train,
@@ -40,7 +41,12 @@ Search = Callable[[Callable[[Array], Array], Array, Array], Array]
 
 def unlabeled_of(batch: Any) -> PyTree:
     """The unlabeled points of a batch: its field, or its entry, ``unlabeled``."""
-    return batch["unlabeled"] if isinstance(batch, dict) else batch.unlabeled
+    if isinstance(batch, dict) and "unlabeled" in batch:
+        return batch["unlabeled"]
+    if not hasattr(batch, "unlabeled"):
+        kind = type(batch).__name__
+        raise TypeError(f"batch must have a field unlabeled, or unlabeled=... be given, got {kind}")
+    return batch.unlabeled
 
 
 def dbat(
@@ -101,7 +107,7 @@ def dbat(
 
     Source: Pagliardini, Jaggi, Fleuret and Karimireddy 2022, arXiv 2202.04414.
     """
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     checks.functions(unlabeled=unlabeled, **({} if search is None else {"search": search}))
     checks.number("alpha", alpha, at_least=0)
     checks.count("member_rounds", member_rounds)
@@ -110,8 +116,8 @@ def dbat(
     full_train = lift_train(predict, train)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
-        total = layout.num_clients((clients.params, batch), "(params, batch)")
+        clients = clients_of(state, Clients)
+        total = layout.num_clients((clients.params, batch), ("params", "batch"))
         member = jnp.minimum(state.step // member_rounds, total - 1)
         before = jnp.arange(total) < member
         local_key, search_key = jax.random.split(key)
@@ -215,7 +221,7 @@ def collaborative_dbat(
 
     Source: after Pagliardini et al. 2022, arXiv 2202.04414.
     """
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     checks.functions(public=public)
     checks.number("alpha", alpha, at_least=0)
     checks.count("warmup", warmup, at_least=0)
@@ -224,8 +230,8 @@ def collaborative_dbat(
     task, full_predict, full_train = lift(loss), lift_predict(predict), lift_train(predict)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        params, model_state, opt_state, _ = state.clients
-        n = layout.num_clients((params, batch), "(params, batch)")
+        params, model_state, opt_state, _ = clients_of(state, Clients)
+        n = layout.num_clients((params, batch), ("params", "batch"))
         weights = _weights(against, n)
         x = public(batch)
         public_logits = layout.per_client(full_predict, in_axes=(0, 0, None))(
@@ -271,7 +277,7 @@ def starting(optimizer: optax.GradientTransformation) -> Init:
     """``init(params, model_state=())`` of members that each have an optimizer of their own."""
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         return State(
             Clients(params, model_state, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0)
         )

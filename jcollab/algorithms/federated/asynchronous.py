@@ -19,7 +19,18 @@ from jcollab.algorithms.model_state import (
     to_exchange,
     with_model_state,
 )
-from jcollab.core import Algorithm, Array, Loss, Metrics, Objective, PyTree, State, lift, replicate
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Objective,
+    PyTree,
+    State,
+    clients_of,
+    lift,
+    replicate,
+)
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
 
@@ -60,6 +71,11 @@ class Server(NamedTuple):
     version: Array
     arrivals: Arrivals
 
+    @property
+    def length(self) -> int:
+        """T, the number of arrivals, and of rounds."""
+        return jnp.shape(self.arrivals.client)[-1]
+
 
 def asynchronous(
     loss: Loss,
@@ -86,7 +102,7 @@ def asynchronous(
             ``value`` is the loss that is reported, it gets ``delay``, the mean over the updates of
             a step, for :func:`jcollab.local.scale_by_delay`.
         arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
-            ``[T]``. It becomes part of the state and starts over after T rounds; may be traced.
+            ``[T]``. It becomes part of the state; a run has at most T rounds. May be traced.
         buffer_size: K >= 1; may be traced.
         weigh: ``weigh(delay) -> w``, the weight of each update; None for 1. FedBuff's is
             ``polynomial_staleness(0.5)``.
@@ -113,16 +129,16 @@ def asynchronous(
     Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
     arXiv 2106.06639 (FedBuff).
     """
-    checks.parts(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
+    checks.optimizers(optimizer=optimizer, local_optimizer=local_optimizer or optimizer)
     checks.count("buffer_size", buffer_size)
     if weigh is not None:
-        checks.functions(weigh=weigh)
+        checks.scalar_function("weigh", weigh, jnp.int32(0))
     schedule = _schedule(arrivals)
     objective, how = lift(with_model_state(loss, model_state)), model_state
     work = _work(objective, local_optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        n = layout.num_clients((params, model_state), "(params, model_state)")
+        n = layout.num_clients((params, model_state), ("params", "model_state"))
         check(schedule.client, n, "arrivals", lowest=-1)
         start = to_exchange(params, model_state, how)
         start = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), start)
@@ -136,8 +152,8 @@ def asynchronous(
         return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        fetched, shared = state.clients, state.shared
-        n = layout.num_clients((fetched.model, fetched.model_state), "(params, model_state)")
+        fetched, shared = clients_of(state, FetchedModels), state.shared
+        n = layout.num_clients((fetched.model, fetched.model_state), ("params", "model_state"))
         if (given := layout.num_clients(batch, "batch")) not in (1, n):
             raise ValueError(
                 f"batch must lead with n={n}, or 1 for the arriving client, got {given}"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.core import Array, Cohort, Metrics, PyTree, State
-from jcollab.data.batches import as_local
+from jcollab.data.batches import as_local, check_clients_of
 
 
 def update_of(cohort: Cohort) -> Callable[[State, PyTree, Array], tuple[State, Metrics]]:
@@ -25,7 +25,9 @@ def update_of(cohort: Cohort) -> Callable[[State, PyTree, Array], tuple[State, M
         numbers = jnp.arange(n) if chosen is None else chosen
         clients = state.clients
         rows = clients if chosen is None else jax.tree.map(lambda leaf: leaf[chosen], clients)
-        drawn = as_local(batch).rows(chosen, cohort.local_steps)
+        local = as_local(batch)
+        check_clients_of(local, n, cohort.local_steps)
+        drawn = local.rows(chosen, cohort.local_steps)
         fresh, shared, metrics = one_round(
             rows, state.shared, drawn, numbers, round_key, state.step, n
         )

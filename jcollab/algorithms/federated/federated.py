@@ -120,10 +120,9 @@ def federated(
         local_steps=local_steps, num_sampled=num_sampled, num_clients=num_clients, chunk=chunk
     )
     checks.number("dropout", dropout, at_least=0, below=1)
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     method = fedavg() if method is None else method
-    if not isinstance(method, ClientMethod):
-        raise TypeError(f"method must be a ClientMethod, got {type(method).__name__}")
+    checks.kind(ClientMethod, method=method)
     if rule is not None:
         check_rule(rule)
     settings = Settings(
@@ -145,7 +144,8 @@ def federated(
         num_clients=num_clients,
         chunk=chunk,
     )
-    checks.parts(server_optimizer=settings.server_optimizer, channel=settings.channel)
+    checks.optimizers(server_optimizer=settings.server_optimizer)
+    checks.kind(Channel, channel=settings.channel)
 
     def choose(key: Array, n: int) -> Array | None:
         if num_sampled is None or num_sampled == n:
@@ -161,16 +161,14 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
     how, n = settings.model_state, settings.num_clients
     start = to_exchange(params, model_state, how)
     if n is None:
-        n = layout.num_clients((params, model_state), "(params, model_state)")
+        n = layout.num_clients((params, model_state), ("params", "model_state"))
         start = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), start)
     elif how != "average":
         model_state = replicate(model_state, n)
     model, common = from_exchange(start, model_state, how)
     common, model_state = place(common, model_state, how)
-    if settings.num_sampled is not None and settings.num_sampled > n:
-        raise ValueError(
-            f"num_sampled must be in 1..{n} (the number of clients), got {settings.num_sampled}"
-        )
+    if settings.num_sampled is not None:
+        checks.count("num_sampled", settings.num_sampled, 1, n)
     weights = _weights(settings.weights, n)
     own, memory = settings.method.init(model)
     zero = jax.tree.map(_wide_zeros, start)
@@ -218,13 +216,7 @@ def _weights(weights: Any, n: int) -> Array:
 def _num_steps(num_steps: Any, n: int, most: int) -> Array | tuple[()]:
     if num_steps is None:
         return ()
-    if np.shape(num_steps) != (n,):
-        raise ValueError(f"num_steps must have shape [n={n}], got {list(np.shape(num_steps))}")
-    values = np.zeros(0) if checks.traced(num_steps) else np.asarray(num_steps)
-    if (values < 1).any() or (values > most).any():
-        raise ValueError(
-            f"num_steps must be in 1..{most} (local_steps), got {values.min()}..{values.max()}"
-        )
+    checks.integers("num_steps", num_steps, (f"n={n}",), at_least=1, at_most=most)
     return jnp.asarray(num_steps, jnp.int32)
 
 

@@ -10,6 +10,7 @@ import optax
 
 from jcollab import checks, layout
 from jcollab.algorithms.centralized import (
+    Carried,
     after,
     centralized,
     mean_loss,
@@ -18,7 +19,7 @@ from jcollab.algorithms.centralized import (
 )
 from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.algorithms.model_state import ModelState, with_model_state
-from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, clients_of, lift
 
 
 def grad_align(
@@ -55,13 +56,14 @@ def grad_align(
 
     Source: Dandi, Barba and Jaggi 2021, arXiv 2106.13897.
     """
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     checks.number("beta", beta, at_least=0)
     objective = lift(with_model_state(loss, model_state))
     gradient = gradient_of(objective)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        n = layout.num_clients((state.clients.model_state, batch), "(model_state, batch)")
+        clients = clients_of(state, Carried)
+        n = layout.num_clients((clients.model_state, batch), ("model_state", "batch"))
         params = state.shared.params
         keys, given = layout.client_keys(key, n), model_states(state, n)
         own, model_state, metrics = layout.per_client(gradient, in_axes=(None, 0, 0, 0))(

@@ -131,6 +131,7 @@ def one_round(settings: Settings) -> CohortRound:
         step: Array,
         n: int,
     ) -> tuple[PyTree, PyTree, Metrics]:
+        checks.kind(FederatedClients, **{"state.clients": clients})
         drop_key, local_key, server_key = jax.random.split(key, 3)
         keys = layout.client_keys(local_key, numbers)
         present = jax.vmap(jax.random.uniform)(layout.client_keys(drop_key, numbers))

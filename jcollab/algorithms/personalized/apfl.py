@@ -17,7 +17,18 @@ from jcollab.algorithms.local_step import (
     step_of,
 )
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange, with_model_state
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, lift
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    clients_of,
+    lift,
+)
 
 
 class Interpolated(NamedTuple):
@@ -87,14 +98,15 @@ def apfl(
 
     Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
     """
-    checks.parts(optimizer=optimizer, mixer=mixer)
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, mixer=mixer)
     checks.number("weight", weight, at_least=0, at_most=1)
     checks.finite(at_least=0, weight_rate=weight_rate)
     objective, how = lift(with_model_state(loss, model_state)), model_state
     gradient, take = gradient_of(objective), step_of(objective, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        n = layout.num_clients((params, model_state), "(params, model_state)")
+        n = layout.num_clients((params, model_state), ("params", "model_state"))
         if np.shape(weight) not in ((), (n,)):
             raise ValueError(f"weight must be a number or [n={n}], got shape {np.shape(weight)}")
         dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
@@ -140,8 +152,8 @@ def apfl(
         return fresh, metrics | {"collaboration": fresh.weight}
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
-        n = layout.num_clients((clients.local, batch), "(params, batch)")
+        clients = clients_of(state, Interpolated)
+        n = layout.num_clients((clients.local, batch), ("params", "batch"))
         local_key, mix_key = jax.random.split(key)
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)

@@ -20,6 +20,7 @@ from jcollab.core import (
     Objective,
     PyTree,
     State,
+    clients_of,
     lift,
     params_of,
 )
@@ -79,13 +80,14 @@ def ditto(
 
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
-    checks.parts(algorithm=algorithm, optimizer=optimizer)
+    checks.kind(Algorithm, algorithm=algorithm)
+    checks.optimizers(optimizer=optimizer)
     checks.finite(at_least=0, attraction=attraction)
     checks.count("local_steps", local_steps)
     objective = lift(loss)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
-        layout.num_clients((params, model_state), "(params, model_state)")
+        layout.num_clients((params, model_state), ("params", "model_state"))
         opt_state = jax.vmap(optimizer.init)(params)
         common = algorithm.init(params, model_state)
         clients = Personal(params, model_state, opt_state, common.clients)
@@ -119,11 +121,11 @@ def ditto(
         return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-        clients = state.clients
+        clients = clients_of(state, Personal)
         # an algorithm of all clients gets one batch, in which every local step is taken
         batches = FullBatch(batch) if algorithm.cohort is None else as_local(batch)
         drawn = batches.rows(None, local_steps)
-        n = layout.num_clients((clients.params, drawn.own), "(params, batch)")
+        n = layout.num_clients((clients.params, drawn.own), ("params", "batch"))
         common_key, local_key = jax.random.split(key)
         before = State(clients.common, state.shared, state.step)
         after, common_log = algorithm.update(before, batch, common_key)

@@ -45,7 +45,7 @@ def fine_tuning(
         ValueError: if n < 1, model_state is none of the two, or at ``init``, if n is not the
             number of models and there are several.
     """
-    checks.parts(optimizer=optimizer)
+    checks.optimizers(optimizer=optimizer)
     checks.counts(n=n)
     checks.one_of("model_state", model_state, ("keep", "freeze"))
     alone = decentralized(loss, optimizer, identity(), model_state=model_state)

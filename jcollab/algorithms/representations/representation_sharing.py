@@ -100,9 +100,8 @@ def representation_sharing(
     al. 2018, arXiv 1811.11479. Class means alone: Tan et al. 2022, arXiv 2105.00243.
     """
     optional = {"mixer": mixer, "observer": observer, "model_mixer": model_mixer}
-    checks.parts(
-        optimizer=optimizer, **{name: part for name, part in optional.items() if part is not None}
-    )
+    checks.optimizers(optimizer=optimizer)
+    checks.kind(Mixer, **{name: part for name, part in optional.items() if part is not None})
     several = not isinstance(groups, Group)
     kinds = (groups,) if isinstance(groups, Group) else tuple(groups)
     check_groups(kinds)

@@ -22,6 +22,7 @@ from jcollab.core import (
     PyTree,
     Round,
     State,
+    clients_of,
     lift_predict,
     lift_train,
 )
@@ -92,7 +93,12 @@ class Settings(NamedTuple):
 
 def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
     """One round of all clients."""
-    clients, n, kinds, several = state.clients, settings.n, settings.groups, settings.several
+    clients, n, kinds, several = (
+        clients_of(state, SharingClients),
+        settings.n,
+        settings.groups,
+        settings.several,
+    )
     local_key, publish_key, mix_key, model_key = jax.random.split(key, 4)
     own, common, stacked, size = rows_of(batch)
     if stacked != n:

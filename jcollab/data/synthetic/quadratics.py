@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcollab import checks
 from jcollab.core import Array, State, params_of
 
 TOLERANCE = 1e-5
@@ -57,12 +58,13 @@ def random_quadratics(
 
     Source: Vogels et al. 2021, arXiv 2110.04175.
     """
-    if n < 2 or d < 1:
-        raise ValueError(f"n must be at least 2 and d at least 1, got n={n}, d={d}")
-    if zeta2 < 0 or r0 < 0:
-        raise ValueError(f"zeta2 and r0 must not be negative, got {zeta2} and {r0}")
-    if largest <= 0 or (smallest is not None and not 0 < smallest <= largest):
-        raise ValueError(f"0 < smallest <= largest is needed, got {smallest} and {largest}")
+    checks.count("n", n, 2)
+    checks.count("d", d)
+    checks.finite(at_least=0, zeta2=zeta2, r0=r0)
+    checks.finite(above=0, largest=largest)
+    if smallest is not None:
+        checks.number("smallest", smallest, above=0, at_most=largest)
+    checks.seed("seed", seed)
     rng = np.random.default_rng(seed)
     u, values, vt = np.linalg.svd(rng.normal(size=(n, d, d)))
     if smallest is None:
@@ -127,7 +129,11 @@ def quadratic_loss(noise: Any = 0.0) -> Callable[[Array, Quadratics, Array], Arr
 
     Returns:
         ``loss(params [d], batch, key)``; the batch is a :class:`Quadratics`, the same each round.
+
+    Raises:
+        ValueError: if sigma is negative or not finite.
     """
+    checks.finite(at_least=0, noise=noise)
 
     def loss(params: Array, batch: Quadratics, key: Array) -> Array:
         value = 0.5 * jnp.sum((batch.A @ params - batch.b) ** 2)

@@ -194,6 +194,7 @@ def slabs(n: int, rng: np.random.Generator) -> Dataset:
     Source: figure 1 of Pagliardini et al. 2022, arXiv 2202.04414; slabs after Shah et al. 2020.
     """
     checks.count("n", n)
+    checks.kind(np.random.Generator, rng=rng)
     y = (rng.random(n) < 0.5).astype(np.int32)
     height = np.where(y == 1, rng.choice([-2, 0, 2], n), rng.choice([-1, 1], n))
     across = np.where(y == 1, 1, -1) + rng.uniform(-0.8, 0.8, n)

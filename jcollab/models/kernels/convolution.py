@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from jcollab import layout
+from jcollab import checks, layout
 from jcollab.models.kernels import planes, products
 from jcollab.models.kernels.bilinear import bilinear
 from jcollab.models.kernels.shifts import Pads
@@ -150,7 +150,11 @@ def max_pool(x: Array, size: int = 2) -> Array:
     Args:
         x: height and width on axes 1 and 2.
         size: height, width and step of a window.
+
+    Raises:
+        ValueError: if size < 1.
     """
+    checks.count("size", size)
     for axis in (1, 2):
         whole = x.shape[axis] // size * size
         parts = (jax.lax.slice_in_dim(x, i, whole, size, axis) for i in range(size))

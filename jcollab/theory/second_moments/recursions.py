@@ -218,4 +218,6 @@ def delays_over(delay: Any, steps: int) -> np.ndarray:
 def check(**values: Any) -> None:
     """ValueError for a number that is negative, or a batch below 1."""
     for name, value in values.items():
+        if name in ("steps", "rounds"):
+            checks.count(name, value, 0)
         checks.number(name, value, at_least=1 if name == "batch_size" else 0)

@@ -20,9 +20,9 @@ def test_random_quadratics_have_what_was_asked_for(zeta2, smallest):
     np.testing.assert_allclose(values[:, 0], 1.0)
     if smallest:
         np.testing.assert_allclose(values, np.linspace(1, 0.5, 5)[None].repeat(6, 0))
-    with pytest.raises(ValueError, match="0 < smallest <= largest"):
+    with pytest.raises(ValueError, match=r"smallest must be in \(0, 1\], got 2.0"):
         jc.data.synthetic.random_quadratics(6, 5, smallest=2.0)
-    with pytest.raises(ValueError, match="zeta2 and r0 must not be negative"):
+    with pytest.raises(ValueError, match="zeta2 must be finite and at least 0, got -1.0"):
         jc.data.synthetic.random_quadratics(6, 5, zeta2=-1.0)
 
 
