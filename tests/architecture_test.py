@@ -24,8 +24,8 @@ FLOORS = [
     {"training"},
     {"text"},
 ]
-MODULES = {"checks", "metrics", "plots"}  # the others are packages
-MOST = {"packages": 16, "public names": 45, "lines of a file": 400, "lines of a function": 80}
+MODULES = {"metrics", "plots"}  # the others are packages
+MOST = {"packages": 17, "public names": 45, "lines of a file": 400, "lines of a function": 80}
 
 
 def part(path):

@@ -133,7 +133,7 @@ def condition_of(
 
 def check_flow(flow: Any) -> None:
     """TypeError unless it is a flow, or has its functions as :func:`jcollab.models.vae` does."""
-    if not all(callable(getattr(flow, name, None)) for name in ("init", "encode", "decode")):
+    if not all(callable(getattr(flow, name, None)) for name in ("encode", "decode")):
         raise TypeError(f"flow must be a Flow, got {checks.described(flow)}")
 
 

@@ -12,13 +12,8 @@ import numpy as np
 from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round, widen
 from jcollab.mixing.common import check_n, no_bytes, payload, weight_dtype
-from jcollab.topology import (
-    Topology,
-    as_topology,
-    check_connected,
-    check_mixing_matrix,
-    mixing_matrix,
-)
+from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
+from jcollab.topology.weights import check_connected
 
 DENSE_UP_TO = 64
 

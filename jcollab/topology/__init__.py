@@ -30,7 +30,6 @@ from jcollab.topology.families import (
 )
 from jcollab.topology.graph import Topology, as_topology, from_networkx, require_tree
 from jcollab.topology.weights import (
-    check_connected,
     check_mixing_matrix,
     constant_weights,
     learning_rate_correction,
@@ -49,7 +48,6 @@ __all__ = [
     "byzantine_mask",
     "byzantine_weight",
     "chain",
-    "check_connected",
     "check_mixing_matrix",
     "choose_byzantine",
     "complete",

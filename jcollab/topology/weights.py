@@ -110,7 +110,7 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
 
 
 def check_connected(matrix: np.ndarray, argument: str = "W") -> None:
-    """ValueError unless a doubly stochastic W, where known, leads from each client to all others."""
+    """ValueError unless a doubly stochastic W, where known, joins all clients."""
     if checks.traced(matrix):
         return
     seen = np.arange(len(matrix)) == 0

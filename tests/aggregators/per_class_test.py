@@ -22,5 +22,5 @@ def test_a_class_is_aggregated_over_those_that_have_it():
     np.testing.assert_array_equal(middle.values[2], 0)
     with pytest.raises(TypeError, match="messages must be Prototypes, got"):
         apply(per_class(weighted()), jnp.zeros(3), jnp.zeros((2, 3)))
-    with pytest.raises(TypeError, match="rule must be a Rule .*got function"):
+    with pytest.raises(TypeError, match="rule must be a Rule .*got the function <lambda>"):
         per_class(lambda own, messages, weights, context: own)

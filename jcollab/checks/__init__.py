@@ -1,0 +1,59 @@
+"""Checks of arguments. Each raises an error of one form, ``NAME must be ..., got ...``.
+
+Values that are being traced have no number yet and pass: what is known when a function is called
+is checked, and nothing else.
+"""
+
+from jcollab.checks.arrays import (
+    floats,
+    identities,
+    integers,
+    labels,
+    mask,
+    members,
+    same_shapes,
+    seeds,
+    texts,
+)
+from jcollab.checks.numbers import (
+    count,
+    counts,
+    finite,
+    number,
+    one_of,
+    seed,
+    traced,
+)
+from jcollab.checks.parts import (
+    described,
+    functions,
+    key,
+    kind,
+    optimizers,
+    scalar_function,
+)
+
+__all__ = [
+    "count",
+    "counts",
+    "described",
+    "finite",
+    "floats",
+    "functions",
+    "identities",
+    "integers",
+    "key",
+    "kind",
+    "labels",
+    "mask",
+    "members",
+    "number",
+    "one_of",
+    "optimizers",
+    "same_shapes",
+    "scalar_function",
+    "seed",
+    "seeds",
+    "texts",
+    "traced",
+]

@@ -1,0 +1,215 @@
+"""Checks of arrays: labels, indices, masks, clients, texts and shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcollab.checks.numbers import LARGEST_SEED, count, traced
+
+
+def integers(
+    name: str,
+    values: Any,
+    shape: tuple[int | str, ...] | None = None,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+) -> None:
+    """TypeError unless an array is of integers; ValueError unless its shape and range fit.
+
+    Type and shape are checked also where the array is traced.
+
+    Args:
+        name: of the argument.
+        values: array, or nested lists of numbers.
+        shape: lengths of its axes, with a name (``"n=4"``) or without (``4``), or their names
+            where any length will do (``"N"``); None for any shape.
+        at_least: lower bound, included.
+        at_most: upper bound, included.
+
+    Example:
+        >>> integers("y", [[0], [2], [1]], ("N",))
+        Traceback (most recent call last):
+        ValueError: y must have shape [N], got [3, 1]; use y[:, 0]
+        >>> integers("y", [0.5, 1.0])
+        Traceback (most recent call last):
+        TypeError: y must be integers, got float...
+    """
+    array = values if hasattr(values, "dtype") else np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.integer) and array.size:
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    got = array.shape
+    if shape is not None and not _fits(got, shape):
+        column = got[-1:] == (1,) and _fits(got[:-1], shape)
+        fix = f"; use {name}[{':, ' * len(shape)}0]" if column else ""
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(got)}{fix}")
+    if traced(array) or not array.size:
+        return
+    array = np.asarray(array)  # inside of jit, operations of jax would trace what is known
+    low, high = int(array.min()), int(array.max())
+    if not (at_least is None or at_least <= low) or not (at_most is None or high <= at_most):
+        allowed = f"at least {at_least}" if at_most is None else f"in {at_least}..{at_most}"
+        shown = low if at_most is None or low == high else f"{low}..{high}"
+        raise ValueError(f"{name} must be {allowed}, got {shown}")
+
+
+def _fits(got: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
+    def fits(wanted: int | str, length: int) -> bool:
+        known = str(wanted).rpartition("=")[2]
+        return not known.isdecimal() or int(known) == length
+
+    return len(got) == len(shape) and all(map(fits, shape, got))
+
+
+def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: Any = None) -> None:
+    """:func:`integers` for labels of classes: in 0..C-1, or at least 0 where C is not known.
+
+    Example:
+        >>> labels("y", [1, 2, 3], ("N",), num_classes=3)
+        Traceback (most recent call last):
+        ValueError: y must be in 0..2, got 1..3
+    """
+    integers(name, values, shape, at_least=0, at_most=num_classes and num_classes - 1)
+
+
+def floats(name: str, value: Any) -> None:
+    """TypeError unless an array is of floats, as images in [0, 1] are.
+
+    Example:
+        >>> floats("x", np.zeros((2, 8, 8, 1), np.uint8))
+        Traceback (most recent call last):
+        TypeError: x must be floating point, got uint8; bytes are divided by 255
+    """
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        fix = "; bytes are divided by 255" if dtype == np.uint8 else ""
+        raise TypeError(f"{name} must be floating point, got {dtype}{fix}")
+
+
+def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
+    """TypeError unless an array is of bool, ValueError unless it has this shape."""
+    array = value if hasattr(value, "dtype") else np.asarray(value)
+    wanted = ", ".join(map(str, shape))
+    if array.dtype != bool:
+        raise TypeError(f"{name} must be a mask, bool [{wanted}], got {array.dtype}")
+    if not _fits(array.shape, shape):
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
+
+
+def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> np.ndarray:
+    """Numbers of some of n clients in ascending order, int ``[r]``; None is all of them.
+
+    Args:
+        mask: bool ``[n]``.
+        n: number of clients.
+        name: of the argument.
+        numbers: whether a list of clients, int ``[r]``, is allowed as well; it may be empty. A
+            mask of zeros and ones is no such list, since clients in a list differ.
+
+    Raises:
+        TypeError: if it has another type.
+        ValueError: if it has another shape, no client is in it, or clients in a list are none of
+            0..n-1 or occur twice.
+    """
+    if mask is None:
+        return np.arange(n)
+    given = np.asarray(mask)
+    if numbers and given.dtype != bool:
+        if given.dtype.kind not in "iu" and given.size:
+            raise TypeError(
+                f"{name} must be a mask, bool [n={n}], or numbers of clients, got {mask!r}"
+            )
+        integers(name, given, ("r",), at_least=0, at_most=n - 1)
+        if len(np.unique(given)) < len(given):
+            raise ValueError(
+                f"{name} must be a mask, bool [n={n}], or numbers of clients that differ, got "
+                f"{given.tolist()}"
+            )
+        return np.sort(given).astype(int)
+    if given.dtype != bool or given.shape != (n,):
+        raise ValueError(
+            f"{name} must be a mask, bool [n={n}], got {given.dtype} of shape {given.shape}"
+        )
+    if not numbers and not given.any():
+        raise ValueError(f"{name} must have at least one client, got none")
+    return np.flatnonzero(given)
+
+
+def identities(name: str, values: Any) -> np.ndarray:
+    """An array of texts or integers, which identify clients; TypeError for other values.
+
+    Example:
+        >>> identities("owners", [0.5, float("nan")])
+        Traceback (most recent call last):
+        TypeError: owners must be all texts or all integers, got float64
+    """
+    array = np.asarray(values)
+    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
+        array = array.astype(str)  # a column of a table
+    mixed = not isinstance(values, np.ndarray) and len({isinstance(v, str) for v in values}) > 1
+    if array.size and (array.dtype.kind not in "iuUS" or mixed):
+        got = "both" if mixed else array.dtype
+        raise TypeError(f"{name} must be all texts or all integers, got {got}")
+    return array
+
+
+def texts(name: str, values: Any) -> list[str]:
+    """The values as a list of strings.
+
+    Raises:
+        TypeError: if it is one string, no list, or another value is in it, with its place.
+
+    Example:
+        >>> texts("texts", ["a cat", None])
+        Traceback (most recent call last):
+        TypeError: texts must be a list of strings, got None at [1]
+    """
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} must be a list of strings, got the string {values[:40]!r}")
+    try:
+        listed = list(values)
+    except TypeError:
+        kind = type(values).__name__
+        raise TypeError(f"{name} must be a list of strings, got {kind}") from None
+    for i, value in enumerate(listed):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a list of strings, got {value!r} at [{i}]")
+    return listed
+
+
+def same_shapes(name: str, value: Any, like: Any) -> None:
+    """ValueError unless a pytree has the structure of another one, and its shapes.
+
+    Example:
+        >>> same_shapes("mixed", np.zeros(3), np.zeros((4, 3)))
+        Traceback (most recent call last):
+        ValueError: mixed must have the structure and shapes of (4, 3), got (3,)
+    """
+    got, wanted = (jax.tree.map(np.shape, tree) for tree in (value, like))
+    if got != wanted:
+        raise ValueError(f"{name} must have the structure and shapes of {wanted}, got {got}")
+
+
+def seeds(name: str, values: Any) -> np.ndarray:
+    """Which seeds, int ``[S]``, of how many or which.
+
+    Raises:
+        TypeError: if they are no integers.
+        ValueError: if there is none, one is out of the range of :func:`seed`, or two are equal.
+
+    Example:
+        >>> seeds("seeds", 3)
+        array([0, 1, 2])
+    """
+    if np.ndim(values) == 0:
+        count(name, values)
+        return np.arange(int(values))
+    integers(name, values, ("S",), at_least=0, at_most=LARGEST_SEED)
+    if not np.size(values) or len(np.unique(values)) < np.size(values):
+        raise ValueError(f"{name} must be at least one, and all different, got {values}")
+    return np.asarray(values)
