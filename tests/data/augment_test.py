@@ -103,7 +103,7 @@ def test_mixup_mixes_images_and_labels_alike():
     np.testing.assert_allclose(mixed.x, weight * IMAGES + (1 - weight) * IMAGES[order], rtol=1e-5)
     eye = np.eye(3)[np.asarray(y)]
     np.testing.assert_allclose(mixed.y, weight * eye + (1 - weight) * eye[order], atol=1e-6)
-    with pytest.raises(ValueError, match="alpha must be positive, got 0"):
+    with pytest.raises(ValueError, match="alpha must be finite and positive, got 0"):
         mixup(3, 0)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         mixup(0)
