@@ -35,6 +35,9 @@ class Topology:
     def __post_init__(self) -> None:
         """Refuses a graph that is no communication graph; see :func:`from_networkx`."""
         _check_graph(self.graph)
+        if not nx.is_connected(self.graph):
+            parts = nx.number_connected_components(self.graph)
+            raise ValueError(f"graph must be connected, got {parts} components")
         if set(self.graph) != set(range(self.n)):
             raise ValueError(
                 f"graph must have the nodes 0..{self.n - 1}, got {list(self.graph)[:10]}; "
@@ -201,10 +204,6 @@ def _check_graph(graph: Any) -> None:
     if nx.number_of_selfloops(graph):
         loops = list(nx.nodes_with_selfloops(graph))
         raise ValueError(f"graph must have no self loops, got them at {loops}")
-    if not nx.is_connected(graph):
-        raise ValueError(
-            f"graph must be connected, got {nx.number_connected_components(graph)} components"
-        )
 
 
 def _edge_weights(graph: nx.Graph, order: list, weights: str | None) -> np.ndarray | None:
@@ -214,8 +213,8 @@ def _edge_weights(graph: nx.Graph, order: list, weights: str | None) -> np.ndarr
     given = [edge for edge in edges if edge[2] is not None]
     if weights is None and given:
         raise ValueError(
-            f"weights must be 'edges' (mixing weights W_ij) or 'metropolis' (which ignores them), "
-            f"since edges have the attribute weight, for example {given[0]}, got None"
+            f"graph must be without weights of edges, got {given[0]}; from_networkx(graph, "
+            "weights='edges') takes them as mixing weights W_ij, weights='metropolis' ignores them"
         )
     if weights != "edges":
         return None
