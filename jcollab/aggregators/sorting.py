@@ -30,10 +30,12 @@ def order_statistics(rows: Sequence[Array], ranks: Sequence[int]) -> list[Array]
     if len(rows) > NETWORK_UP_TO:
         ranked = jnp.sort(jnp.stack(rows), axis=0)
         return [ranked[r] for r in ranks]
+    # A sort along an axis moves every coordinate by itself. A network compares whole rows: each
+    # comparator is one minimum and one maximum of [d], which run at the speed of memory.
     values: dict[int, Array] = dict(enumerate(rows))
     for layer in _prune(_merge_exchange(len(rows)), ranks):
         fresh = {}
-        for (i, j), low, high in layer:
+        for (i, j), low, high in layer:  # outputs that no rank depends on are not computed
             if low:
                 fresh[i] = jnp.minimum(values[i], values[j])
             if high:
@@ -83,6 +85,7 @@ def _prune(
     layers: list[list[Comparator]], ranks: Sequence[int]
 ) -> list[list[tuple[Comparator, bool, bool]]]:
     """The comparators that the ranks depend on, and which of their two outputs is needed."""
+    # From the last layer back: a comparator counts if a later one, or a rank, reads its output.
     needed, kept = set(ranks), []
     for layer in reversed(layers):
         used = [((i, j), i in needed, j in needed) for i, j in layer if {i, j} & needed]

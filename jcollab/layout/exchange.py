@@ -33,6 +33,8 @@ def over_neighbors(fn: Callable, table: np.ndarray, rows_per_client: int = 1) ->
 
     def mapped(x: jax.Array, index_table: jax.Array, *args: PyTree) -> PyTree:
         devices, n = active_devices(), len(table)
+        # Under pmap everything is gathered already; where devices do not divide n, blocks of
+        # clients differ in size, and the compiler's own all-gather takes over.
         if devices == 1 or n % devices or pmapped():
             return fn(x, index_table, *args)
         shifts, rows, local = route(table, devices, rows_per_client)
@@ -73,9 +75,12 @@ def route(
     owner, reader = table // size, np.arange(len(table))[:, None] // clients
     local, start = (table % size).astype(np.int32), size
     shifts, sends = [], []
+    # A ppermute moves one block of one shape from each device to the one ``shift`` further. So
+    # readers are served shift by shift, and the widest block of a shift sets the width of all.
     for shift in range(1, devices):
         crosses = owner == (reader - shift) % devices
         blocks = [slice(p * clients, (p + 1) * clients) for p in range(devices)]
+        # a row that several clients of a device read crosses once
         needed = [np.unique(table[block][crosses[block]]) for block in blocks]
         width = max(map(len, needed))
         if not width:
@@ -84,6 +89,7 @@ def route(
         for p, (block, wanted) in enumerate(zip(blocks, needed, strict=True)):
             source = (p - shift) % devices
             rows[source, : len(wanted)] = wanted - source * size
+            # the pool of the reader: its own rows, then the blocks in the order of the shifts
             places = start + np.searchsorted(wanted, table[block])
             local[block] = np.where(crosses[block], places, local[block])
         shifts.append(shift)

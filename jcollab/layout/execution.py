@@ -83,8 +83,12 @@ def per_client(
         devices = over or active_devices()
         if devices == 1:
             return local(own, shared)
+        # Every device must get equally many clients: the first ones are computed once more, and
+        # the copies are cut off at the end.
         own = [fill(leaf, devices) for leaf in own]
         if over:
+            # pmap has no global arrays: each device has all rows, works on its own part, and
+            # gathers the results, so that what follows has all clients again
             part = [own_rows(leaf, devices) for leaf in own]
             results = jax.tree.map(gather_rows, local(part, shared))
         else:
@@ -118,6 +122,7 @@ def _reading(
             pool = exchange_rows(x, rows, shifts, devices)
 
             def one(places: jax.Array, own: list) -> PyTree:
+                # the pool is closed over, not mapped: stacked, it would exist once a client
                 return fn(pool, places, *merge(own, shared))
 
             return _in_chunks(one, (table, own), chunk, bytes_each)

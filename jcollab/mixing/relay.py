@@ -96,6 +96,8 @@ def relay_sum(
     n, link = topology.n, channels.reliable() if channel is None else channel
     checks.kind(Channel, channel=link)
     width = topology.neighbors.shape[1]
+    # Messages of all clients are rows [n K, ...]: slot k of client i reads the slot that its k-th
+    # neighbor addressed to i. The table is known at trace time, so that a mesh moves these rows only.
     links = topology.neighbors * width + topology.reverse
     carry = layout.over_neighbors(lambda pool, table: pool[table], links, rows_per_client=width)
     keeps_reference = fill in ("initial", "previous")
@@ -124,12 +126,16 @@ def relay_sum(
         checks.kind(RelayState, **{"the mixer's state": s})
 
         def deliver(own: Array, inbox: Array) -> Array:
+            # Each neighbor gets everything except what came from it, or its own values would come
+            # back. One total minus each slot costs K additions in place of K (K - 1).
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
             messages = outgoing.reshape(-1, *outgoing.shape[2:])
             return where(s.mask, carry(messages, s.neighbors * width + s.reverse), 0)
 
+        # Sums over up to n values lose their last digits in half precision: they travel as float32.
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)
+        # Counts follow the same paths as values, so that a lost message is lost in both.
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
         wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, s.mask / n)
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
@@ -143,7 +149,7 @@ def relay_sum(
         else:
             own, means, weights = _rule_inputs(fill, wide, inbox, present, references)
             weights = weights.astype(weight_dtype(x))
-            rule_key = jax.random.fold_in(context.key, n)
+            rule_key = jax.random.fold_in(context.key, n)  # the channel folds in 0..n-1
             mixed, rule_state = _apply_rule(
                 rule, own, means, weights, s, context._replace(key=rule_key)
             )
