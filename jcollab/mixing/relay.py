@@ -97,7 +97,7 @@ def relay_sum(
     checks.kind(Channel, channel=link)
     width = topology.neighbors.shape[1]
     # Messages of all clients are rows [n K, ...]: slot k of client i reads the slot that its k-th
-    # neighbor addressed to i. The table is known at trace time, so that a mesh moves these rows only.
+    # neighbor addressed to i. The table is known at trace time, so a mesh moves these rows only.
     links = topology.neighbors * width + topology.reverse
     carry = layout.over_neighbors(lambda pool, table: pool[table], links, rows_per_client=width)
     keeps_reference = fill in ("initial", "previous")
