@@ -8,8 +8,9 @@ import numpy as np
 def check_derivatives(function, *arguments, rtol=1e-9):
     """``function(*arguments)`` is any pytree of floats; the arguments are pytrees of float64.
 
-    The slope along a direction is what the gradient gives, and the product of the Hessian with the
-    direction is the same forward over reverse and reverse over forward.
+    Slopes along several directions at once (as ``jax.jacfwd`` takes them) are what the gradient
+    gives, and the product of the Hessian with a direction is the same forward over reverse and
+    reverse over forward.
     """
     rng = np.random.default_rng(0)
     arguments = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), arguments)
@@ -24,14 +25,16 @@ def check_derivatives(function, *arguments, rtol=1e-9):
     @jax.jit
     def everything(arguments):
         gradient, product = jax.jvp(jax.grad(scalar), (arguments,), (direction,))
-        slope, linear = jax.linearize(lambda a: jax.jvp(scalar, (a,), (direction,))[1], arguments)
-        return gradient, slope, product, jax.linear_transpose(linear, arguments)(1.0)[0]
+        _, linear = jax.linearize(lambda a: jax.jvp(scalar, (a,), (direction,))[1], arguments)
+        some = jax.tree.map(lambda leaf: jnp.stack([leaf, -2 * leaf]), direction)
+        slopes = jax.vmap(lambda d: jax.jvp(scalar, (arguments,), (d,))[1])(some)
+        return gradient, slopes, product, jax.linear_transpose(linear, arguments)(1.0)[0]
 
-    gradient, slope, *products = everything(arguments)
+    gradient, slopes, *products = everything(arguments)
     pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
     expected = sum(float(jnp.vdot(a, b)) for a, b in pairs)
     assert expected != 0
-    np.testing.assert_allclose(slope, expected, rtol=rtol)
+    np.testing.assert_allclose(slopes, [expected, -2 * expected], rtol=rtol)
     forward, backward = (
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(p)]) for p in products
     )

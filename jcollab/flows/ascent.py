@@ -26,8 +26,9 @@ def project(delta: Array, radius: Any, norm: Norm | None) -> Array:
         ValueError: for another norm.
 
     Example:
-        >>> project(jnp.array([[3.0, 4.0], [0.3, 0.4]]), 1.0, "l2").tolist()
-        [[0.6000000238418579, 0.800000011920929], [0.30000001192092896, 0.4000000059604645]]
+        >>> print(project(jnp.array([[3.0, 4.0], [0.3, 0.4]]), 1.0, "l2").round(3))
+        [[0.6 0.8]
+         [0.3 0.4]]
     """
     check_norm(norm, optional=True)
     if norm is None:

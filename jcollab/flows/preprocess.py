@@ -40,8 +40,8 @@ def dequantize(x: Array, noise: Any, levels: int = 256) -> Array:
         levels: at least 2.
 
     Example:
-        >>> float(dequantize(jnp.float32(1.0), 0.5))
-        0.998046875
+        >>> round(float(dequantize(jnp.float32(1.0), 0.5)), 4)
+        0.998
     """
     return ((levels - 1) * x + noise) / levels
 

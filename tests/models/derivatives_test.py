@@ -78,6 +78,7 @@ def test_max_pool(x64):
     check_derivatives(models.max_pool, np.random.default_rng(0).normal(size=(2, 4, 4, 3)))
 
 
+@pytest.mark.slow
 def test_vae(x64):
     model = models.vae((2, 2, 1), latents=2, hidden=(3,))
     x = np.random.default_rng(0).uniform(size=(3, 2, 2, 1))
