@@ -123,7 +123,7 @@ def run(config: Config, context: Context) -> Rows:
 
 def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndarray:
     """Values of the honest clients after each round, ``[cases, T + 1, 4]``."""
-    chain = jc.topology.from_networkx(nx.compose(nx.empty_graph(6), nx.Graph(EDGES)))
+    chain = jc.topology.from_networkx(nx.Graph(EDGES))
     weights = np.stack([jc.topology.with_weights(chain, matrix).weights for matrix in matrices])
     mixer = jc.neighborhood(
         chain,
