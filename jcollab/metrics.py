@@ -25,6 +25,7 @@ from jcollab.core import (
     model_state_of,
     named_metric,
     params_of,
+    program,
     widen,
 )
 
@@ -59,7 +60,7 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
     Args:
         predict: ``predict(params, x) -> logits [N, C]`` of one model; of a model with state (batch
             statistics), ``jc.stateful(predict)`` of ``predict(params, model_state, x)``.
-        x: inputs ``[N, ...]``.
+        x: inputs ``[N, ...]``; may be traced, and so may the labels.
         y: labels, int ``[N]``.
         batch_size: examples that a model sees at a time, which bounds the memory.
 
@@ -78,46 +79,57 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
         ValueError: if x and y differ in length or are empty, y has another shape, or batch_size
             < 1; when it is used, if a label is outside of 0..C-1.
     """
-    look = lift_predict(predict)
+    lift_predict(predict)
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x and y must have one length of at least 1, got {len(x)} and {len(y)}")
     checks.labels("y", y, (len(x),))
     checks.count("batch_size", batch_size)
-    total, y = len(y), np.asarray(y)
+    total, xp = len(y), jnp if checks.traced(x, y) else np
     whole = -(-total // batch_size) if total > batch_size else 1
     size = -(-total // whole)
     rest = whole * size - total  # the first examples once more, with a label that is never right
     rows = np.resize(np.arange(total), whole * size)
-    labels = np.where(np.arange(whole * size) < total, y[rows], -1) if rest else y
-    x = jnp.asarray(np.asarray(x)[rows] if rest else x)
+    labels = xp.where(np.arange(whole * size) < total, xp.asarray(y)[rows], -1) if rest else y
+    x = jnp.asarray(xp.asarray(x)[rows] if rest else x)
     x, labels = x.reshape(whole, size, *x.shape[1:]), jnp.asarray(labels).reshape(whole, size)
-
-    @jax.jit
-    def measure(models: PyTree, x: Array, labels: Array) -> Metrics:
-        def correct(params: PyTree, model_state: PyTree) -> Array:
-            def right(part: tuple[Array, Array]) -> Array:
-                logits = look(params, model_state, part[0])
-                checks.labels("y", y, (total,), logits.shape[-1])
-                return is_right(logits, part[1]).sum()
-
-            if whole == 1:
-                return right((x[0], labels[0])) / total
-            return jax.lax.map(right, (x, labels)).sum() / total
-
-        each = per_model(correct)(*models)
-        return {
-            "mean_accuracy": each.mean(),
-            "worst_accuracy": each.min(),
-            "averaged_model_accuracy": correct(*averaged_model(models)),
-            "client_accuracy": each,
-        }
 
     def evaluate(state: State | PyTree) -> Metrics:
         carried = model_state_of(state) if isinstance(state, State) else ()
+        measure = program(predict, ("accuracy", total), lambda get: _accuracy(get, total))
         # the test data is an argument of the compiled function, not a constant inside it
-        return measure((_models(state), carried), x, labels)
+        metrics, no_logits = measure((_models(state), carried), x, labels)
+        checks.labels("y", y, (total,), no_logits.shape[-1])
+        return metrics
 
     return evaluate
+
+
+def _accuracy(get: Callable[[], Predict], total: int) -> Callable:
+    """``measure((params, model_state), x, labels)``: metrics, and logits of no example [0, C]."""
+
+    def measure(models: PyTree, x: Array, labels: Array) -> tuple[Metrics, Array]:
+        look = lift_predict(get())
+
+        def correct(params: PyTree, model_state: PyTree) -> tuple[Array, Array]:
+            def right(part: tuple[Array, Array]) -> tuple[Array, Array]:
+                logits = look(params, model_state, part[0])
+                return is_right(logits, part[1]).sum(), logits[:0]
+
+            if len(x) == 1:
+                count, none = right((x[0], labels[0]))
+                return count / total, none
+            counts, none = jax.lax.map(right, (x, labels))
+            return counts.sum() / total, none
+
+        each, none = per_model(correct)(*models)
+        return {
+            "mean_accuracy": each.mean(),
+            "worst_accuracy": each.min(),
+            "averaged_model_accuracy": correct(*averaged_model(models))[0],
+            "client_accuracy": each,
+        }, none
+
+    return jax.jit(measure)
 
 
 def per_model(fn: Callable) -> Callable:

@@ -13,6 +13,7 @@ from jcollab.core.losses import (
     stateful,
 )
 from jcollab.core.names import Names
+from jcollab.core.programs import program
 from jcollab.core.run import (
     check_batches,
     check_run,
@@ -26,6 +27,7 @@ from jcollab.core.run import (
     round_keys,
     rounds_of,
     run,
+    scan,
     widen,
     with_metrics,
 )
@@ -94,10 +96,12 @@ __all__ = [
     "named_metric",
     "one_hot",
     "params_of",
+    "program",
     "replicate",
     "round_keys",
     "rounds_of",
     "run",
+    "scan",
     "stateful",
     "widen",
     "with_metrics",

@@ -12,6 +12,7 @@ import numpy as np
 
 from jcollab import checks
 from jcollab.core.names import Names, agreed
+from jcollab.core.programs import program
 from jcollab.core.types import Algorithm, Array, Batches, Metrics, PyTree, State
 
 
@@ -123,7 +124,8 @@ def run(
     Round t uses ``fold_in(key, state.step)``, so a run in pieces equals one in a single call.
 
     Args:
-        algorithm: the algorithm; it is compiled once for each (algorithm, shapes, T).
+        algorithm: the algorithm. It is compiled once for each (algorithm, shapes, T), so build it
+            outside of a loop over runs; its programs are dropped with it.
         state: from ``algorithm.init`` or an earlier ``run``.
         batches: the data and how rounds draw from it, see :mod:`jcollab.data.batches`; batches are
             gathered on the device.
@@ -141,8 +143,16 @@ def run(
     """
     check_run(algorithm, state, batches, key)
     num_rounds = rounds_of(batches, state, num_rounds)
-    compiled = _run_donating if donate else _run
-    return compiled(algorithm, state, batches, key, num_rounds)
+    sampled = algorithm.cohort is not None
+
+    def build(get: Callable[[], Callable]) -> Callable:
+        def scanned(state: State, batches: Batches, key: Array, num_rounds: int) -> tuple:
+            return scan(get(), sampled, state, batches, key, num_rounds)
+
+        return jax.jit(scanned, static_argnums=3, donate_argnums=(0,) if donate else ())
+
+    compiled = program(algorithm.update, ("run", sampled, donate), build)
+    return compiled(state, batches, key, num_rounds)
 
 
 def check_run(algorithm: Any, state: Any, batches: Any, key: Any) -> None:
@@ -209,17 +219,19 @@ def length_of(batches: Any, state: State) -> tuple[int | None, str]:
     return min(known, default=(None, ""))
 
 
-def _scan(
-    algorithm: Algorithm, state: State, batches: Batches, key: Array, num_rounds: int
+def scan(
+    update: Callable[[State, PyTree, Array], tuple[State, Metrics]],
+    sampled: bool,
+    state: State,
+    batches: Batches,
+    key: Array,
+    num_rounds: int,
 ) -> tuple[State, Metrics]:
-    draw = batches.draw if algorithm.cohort is None else batches.local
+    """:func:`run`, for use in a program: ``update`` is the algorithm's, ``sampled`` its kind."""
+    draw = batches.local if sampled else batches.draw
 
     def one_round(state: State, _: None) -> tuple[State, Metrics]:
         update_key = round_keys(key, state.step)[1]
-        return algorithm.update(state, draw(key, state.step), update_key)
+        return update(state, draw(key, state.step), update_key)
 
     return jax.lax.scan(one_round, state, None, length=num_rounds)
-
-
-_run = jax.jit(_scan, static_argnums=(0, 4))
-_run_donating = jax.jit(_scan, static_argnums=(0, 4), donate_argnums=(1,))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
+from jcollab.core import program
 
 PyTree = Any
 Array = jax.Array
@@ -171,7 +172,8 @@ def simulate(
     kind = jnp.result_type(float)
     link, begin, end = (jnp.broadcast_to(jnp.asarray(v, kind), (n,)) for v in given.values())
     compute = jnp.asarray(compute_time, kind)
-    client, time = _simulate(key, compute, link, begin, end, num_arrivals, draw or fixed())
+    compiled = program(draw or _SAME, ("simulate", num_arrivals), _compiled(num_arrivals))
+    client, time = compiled(key, compute, link, begin, end)
     if not checks.traced(client) and (left := int((client >= 0).sum())) < num_arrivals:
         raise ValueError(
             f"num_arrivals must be at most {left}, since everybody has left by then, "
@@ -180,14 +182,24 @@ def simulate(
     return Arrivals(client, time)
 
 
+_SAME = fixed()
+
+
+def _compiled(num_arrivals: int) -> Callable:
+    def build(get: Callable[[], Draw]) -> Callable:
+        return jax.jit(lambda *given: _simulate(num_arrivals, get(), *given))
+
+    return build
+
+
 def _simulate(
+    num_arrivals: int,
+    draw: Draw,
     key: Array,
     compute: Array,
     link: Array,
     joins: Array,
     leaves: Array,
-    num_arrivals: int,
-    draw: Draw,
 ) -> tuple[Array, Array]:
     n = compute.shape[0]
 

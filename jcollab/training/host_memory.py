@@ -15,10 +15,12 @@ from jcollab.core import (
     Array,
     Batches,
     Cohort,
+    CohortRound,
     LocalBatches,
     Metrics,
     PyTree,
     State,
+    program,
     round_keys,
 )
 from jcollab.data.batches import Drawn, check_clients_of
@@ -64,6 +66,9 @@ def in_host_memory(
     that device memory depends on m alone.
     """
 
+    assert cohort.round is not None
+    choose = program(cohort.choose, "choose", _choosing)
+    one_round = program(cohort.round, "round", _one_round)
     given, fetched = None, None
 
     def in_host(batches: Batches) -> Any:
@@ -78,7 +83,7 @@ def in_host_memory(
         n, at = layout.num_clients(state.clients, "state.clients"), jnp.int32(step)
         if batches is not given:
             check_clients_of(batches.local(key, at), n, cohort.local_steps)
-        round_key, numbers = _choose(cohort, n, key, at)
+        round_key, numbers = choose(n, key, at)
         numbers = np.asarray(numbers)
         rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)
         return at, n, round_key, numbers, rows, in_host(batches).local(key, at).gather(numbers)
@@ -89,7 +94,9 @@ def in_host_memory(
         coming = prepare(state, batches, first)
         for step in range(first, first + length):
             at, n, round_key, numbers, rows, batch = coming
-            fresh, shared, metrics = _round(cohort, n, rows, shared, batch, numbers, round_key, at)
+            fresh, shared, metrics = one_round(
+                n, rows, shared, batch, numbers, round_key, at, cohort.local_steps
+            )
             if step + 1 < first + length:
                 coming = prepare(state, batches, step + 1)  # while the device is at work
             fetched = jax.device_get(fresh)
@@ -102,28 +109,32 @@ def in_host_memory(
     return advance
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _choose(cohort: Cohort, n: int, key: Array, step: Array) -> tuple[Array, Array]:
+def _choosing(get: Callable[[], Callable]) -> Callable:
     """The key of a round and the clients that it samples, as in :func:`jcollab.run`."""
-    choose_key, round_key = jax.random.split(round_keys(key, step)[1])
-    chosen = cohort.choose(choose_key, n)
-    return round_key, jnp.arange(n) if chosen is None else chosen
+
+    def choose(n: int, key: Array, step: Array) -> tuple[Array, Array]:
+        choose_key, round_key = jax.random.split(round_keys(key, step)[1])
+        chosen = get()(choose_key, n)
+        return round_key, jnp.arange(n) if chosen is None else chosen
+
+    return jax.jit(choose, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _round(
-    cohort: Cohort,
-    n: int,
-    rows: PyTree,
-    shared: PyTree,
-    batch: LocalBatches,
-    numbers: Array,
-    key: Array,
-    step: Array,
-) -> tuple[PyTree, PyTree, Metrics]:
-    assert cohort.round is not None
-    drawn = batch.rows(None, cohort.local_steps)
-    return cohort.round(rows, shared, drawn, numbers, key, step, n)
+def _one_round(get: Callable[[], CohortRound]) -> Callable:
+    def one_round(
+        n: int,
+        rows: PyTree,
+        shared: PyTree,
+        batch: LocalBatches,
+        numbers: Array,
+        key: Array,
+        step: Array,
+        local_steps: int,
+    ) -> tuple[PyTree, PyTree, Metrics]:
+        drawn = batch.rows(None, local_steps)
+        return get()(rows, shared, drawn, numbers, key, step, n)
+
+    return jax.jit(one_round, static_argnums=(0, 7))
 
 
 def _fetch(batches: Batches) -> Batches:

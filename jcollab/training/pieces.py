@@ -1,7 +1,8 @@
-"""A piece of a run on the devices, compiled once for each length."""
+"""A piece of a run on the devices, compiled once for each algorithm and length."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jcollab import layout
-from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, run
+from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, program, run, scan
 from jcollab.training.replicas import Replicas
 
 REPORT_MEMORY_FROM = 1 << 30  # bytes of memory from which on the need of a run is logged
@@ -28,27 +29,38 @@ def on_devices(
     """
     programs: dict[Any, Any] = {}
     settings = replicas.settings if replicas else None
+    sides = replicas and dataclasses.replace(replicas, settings=None)  # which it must not keep
+    known = isinstance(algorithm, Algorithm)
+    function = algorithm.update if isinstance(algorithm, Algorithm) else algorithm
+    sampled = isinstance(algorithm, Algorithm) and algorithm.cohort is not None
 
-    def advance(state: State, batches: Batches, key: Array, length: int) -> tuple[State, Metrics]:
-        def go(state: State, batches: Batches, key: Array, own: PyTree) -> tuple[State, Metrics]:
-            built = algorithm if isinstance(algorithm, Algorithm) else algorithm(own)
-            return run(built, state, batches, key, num_rounds=length)
+    def build(get: Callable[[], Callable]) -> Any:
+        def advance(
+            state: State, batches: Batches, key: Array, settings: PyTree, length: int
+        ) -> tuple[State, Metrics]:
+            def go(state: State, batches: Batches, key: Array, own: PyTree) -> tuple:
+                if known:
+                    return scan(get(), sampled, state, batches, key, length)
+                return run(get()(own), state, batches, key, num_rounds=length)
 
-        if replicas is None:
-            return go(state, batches, key, None)
-        axes = (0, replicas.axes(batches), 0, None if settings is None else 0)
-        return layout.per_replica(go, axes)(state, batches, key, settings)
+            if sides is None:
+                return go(state, batches, key, None)
+            axes = (0, sides.axes(batches), 0, None if settings is None else 0)
+            return layout.per_replica(go, axes)(state, batches, key, settings)
 
-    compiled = jax.jit(advance, static_argnums=3, donate_argnums=0)
+        return jax.jit(advance, static_argnums=4, donate_argnums=0)
+
+    shown = jax.tree.flatten(sides and sides.data_axes, is_leaf=lambda leaf: leaf is None)
+    compiled = program(function, ("piece", known, sampled, sides is None, str(shown)), build)
 
     def piece(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
         form = (length, _placement(state), _form(batches))
         if form not in programs:
-            programs[form] = compiled.lower(state, batches, key, length).compile()
+            programs[form] = compiled.lower(state, batches, key, settings, length).compile()
             need = layout.check_memory(programs[form], _size((state, batches)))
             if need and need >= REPORT_MEMORY_FROM and len(programs) == 1:
                 logging.getLogger(__name__).info("needs about %.1f GiB of memory", need / 2**30)
-        state, log = programs[form](state, batches, key)
+        state, log = programs[form](state, batches, key, settings)
         return state, jax.device_get(log)
 
     return piece

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array
+from jcollab.core import Array, program
 from jcollab.training.replicas import cross
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def sweep(
     settings, every_seed, keys = cross(tried, chosen)
     shapes = jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], (settings, keys)))
     length = _length(shapes)
-    results = jax.device_get(jax.jit(layout.per_replica(fn, 0, chunk))(settings, keys))
+    compiled = program(
+        fn,
+        ("sweep", chunk),
+        lambda get: jax.jit(layout.per_replica(lambda *own: get()(*own), 0, chunk)),
+    )
+    results = jax.device_get(compiled(settings, keys))
     times = length or 1
     table = {name: np.repeat(values, times) for name, values in given.items()}
     table["seed"] = np.repeat(every_seed, times)

@@ -22,6 +22,7 @@ from jcollab.core import (
     lift_predict,
     model_state_of,
     params_of,
+    program,
 )
 from jcollab.metrics import per_model
 
@@ -46,22 +47,24 @@ def member_logits(
         TypeError: if ``predict`` is not callable.
         ValueError: if batch_size < 1.
     """
-    look = lift_predict(predict)
+    lift_predict(predict)
     checks.count("batch_size", batch_size)
 
-    def one(params: PyTree, model_state: PyTree, x: Any) -> Array:
-        total = len(x)
-        parts = -(-total // batch_size)
-        if parts == 1:
-            return look(params, model_state, x)
-        size = -(-total // parts)
-        x = x[jnp.arange(parts * size) % total].reshape(parts, size, *x.shape[1:])
-        logits = jax.lax.map(lambda part: look(params, model_state, part), x)
-        return logits.reshape(parts * size, -1)[:total]
+    def build(get: Callable[[], Predict]) -> Callable:
+        def one(params: PyTree, model_state: PyTree, x: Any) -> Array:
+            look, total = lift_predict(get()), len(x)
+            parts = -(-total // batch_size)
+            if parts == 1:
+                return look(params, model_state, x)
+            size = -(-total // parts)
+            x = x[jnp.arange(parts * size) % total].reshape(parts, size, *x.shape[1:])
+            logits = jax.lax.map(lambda part: look(params, model_state, part), x)
+            return logits.reshape(parts * size, -1)[:total]
 
-    each = jax.jit(per_model(one))
+        return jax.jit(per_model(one))
 
     def logits(state: State | PyTree, x: Any) -> Array:
+        each = program(predict, ("member_logits", batch_size), build)
         if not isinstance(state, State):
             return each(state, (), x)
         return each(params_of(state), model_state_of(state), x)

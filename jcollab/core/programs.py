@@ -1,0 +1,44 @@
+"""Compiled programs of functions, which are kept as long as the functions are, and no longer."""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+_PROGRAMS: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
+
+
+def program(
+    function: Callable, form: Hashable, build: Callable[[Callable[[], Callable]], Any]
+) -> Any:
+    """What ``build`` has made for a function, for example by ``jax.jit``.
+
+    A function that were a static argument of ``jax.jit``, or closed over, would stay in memory with
+    all that it closes over. Here it goes, and its programs with it, when its last user does.
+
+    Args:
+        function: the function; its programs are found again by its identity, those of a method by
+            the object.
+        form: which of the programs of the function.
+        build: ``build(get) -> program``, where ``get()`` gives the function while it is alive. It
+            must not hold the function in another way.
+
+    Example:
+        >>> half = lambda x: x / 2
+        >>> build = lambda get: jax.jit(lambda x: get()(x))
+        >>> program(half, "plain", build) is program(half, "plain", build)
+        True
+    """
+    owner: Any = function
+    refer: Callable[[Any], Any] = weakref.ref
+    if isinstance(function, types.MethodType):
+        owner, form, refer = function.__self__, (function.__func__, form), weakref.WeakMethod
+    try:
+        known = _PROGRAMS.setdefault(owner, {})
+    except TypeError:  # without a hash, or without weak references
+        return build(lambda: function)
+    if form not in known:
+        known[form] = build(refer(function))
+    return known[form]
