@@ -43,6 +43,26 @@ def test_accuracy_does_not_depend_on_the_batch():
         jc.metrics.accuracy(lambda m, x: x, x, y, batch_size=0)
 
 
+def test_test_sets_can_be_traced():
+    """Accuracy as a function of the data, for example of test sets of several tasks."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 7, 3)).astype(np.float32), rng.integers(0, 3, (4, 7))
+    models = jnp.asarray(rng.normal(size=(2, 3, 3)), jnp.float32)
+
+    def of_task(x, y):
+        return jc.metrics.accuracy(predict, x, y, batch_size=3)(models)["client_accuracy"]
+
+    expected = (np.einsum("tbi,nij->tnbj", x, models).argmax(-1) == y[:, None]).mean(-1)
+    np.testing.assert_allclose(jax.vmap(of_task)(x, y), expected, rtol=1e-6)
+    np.testing.assert_allclose(of_task(x[0], y[0]), expected[0], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"y must be in 0..2, got"):
+        of_task(x[0], y[0] + 1)
+
+
+def predict(model, x):
+    return x @ model
+
+
 def test_metrics_among_some_clients():
     params = jnp.array([[0.0], [2.0], [100.0]])
     state = jc.State(jc.core.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))

@@ -24,6 +24,7 @@ from jcollab.objectives import Augment
 PyTree = Any
 Array = jax.Array
 Labels = Literal["own", "true"]
+Start = Literal["random", "zero"] | Callable[[Array, Array], Array]
 Range = tuple[float, float]
 
 
@@ -121,7 +122,7 @@ def adversarial(
     step_size: Any,
     num_steps: int = 3,
     norm: Norm = "l2",
-    start: Literal["random", "zero"] = "random",
+    start: Start = "random",
     labels: Labels = "own",
     condition: Callable[[Any], Any] | None = None,
     clamp: Range | None = (0.0, 1.0),
@@ -146,7 +147,8 @@ def adversarial(
         step_size: of a step, at least 0.
         num_steps: S, at least 0.
         norm: ``"l2"`` or ``"linf"``.
-        start: ``"random"``, uniform and then projected, or ``"zero"``.
+        start: ``"random"``, uniform in the cube of side 2 radius, ``"zero"``, or a function
+            ``start(z, key) -> delta`` of the latents; all are projected onto the ball.
         labels: ``"own"`` attacks the classifier's prediction at the clean image, so that no label
             leaks; ``"true"`` the label.
         condition: ``condition(batch)``; None for one-hot labels where the flow has a condition.
@@ -172,12 +174,9 @@ def adversarial(
         noise_key, start_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
         target = _target(full_predict, model, batch, labels)
-        delta = jnp.zeros_like(z)
-        if start == "random":
-            delta = random_start(start_key, z.shape, radius, norm, z.dtype)
         delta = ascend(
             lambda delta: _loss(full_predict(*model, decode(z + delta)), target),
-            delta,
+            _begin(start, start_key, z, radius, norm),
             radius=radius,
             step_size=step_size,
             num_steps=num_steps,
@@ -195,7 +194,7 @@ def pgd(
     step_size: Any,
     num_steps: int = 3,
     norm: Norm = "linf",
-    start: Literal["random", "zero"] = "random",
+    start: Start = "random",
     labels: Labels = "own",
     clamp: Range | None = (0.0, 1.0),
     clip: float | None = None,
@@ -209,7 +208,7 @@ def pgd(
         step_size: of a step.
         num_steps: S.
         norm: ``"l2"`` or ``"linf"``.
-        start: ``"random"`` or ``"zero"``.
+        start: as for :func:`adversarial`, of the images in place of latents.
         labels: ``"own"`` or ``"true"``.
         clamp: range of pixels, or None.
         clip: largest distance from x in the norm, or None.
@@ -232,12 +231,9 @@ def pgd(
         checks.floats("x", batch.x)
         start_key, last_key = jax.random.split(key)
         target = _target(full_predict, model, batch, labels)
-        delta = jnp.zeros_like(batch.x)
-        if start == "random":
-            delta = random_start(start_key, batch.x.shape, radius, norm, batch.x.dtype)
         delta = ascend(
             lambda delta: _loss(full_predict(*model, batch.x + delta), target),
-            delta,
+            _begin(start, start_key, batch.x, radius, norm),
             radius=radius,
             step_size=step_size,
             num_steps=num_steps,
@@ -304,6 +300,15 @@ def _opened(
     return z, lambda z: flow.decode(fixed, z, noise, given)
 
 
+def _begin(start: Start, key: Array, z: Array, radius: Any, norm: Norm) -> Array:
+    """Where the ascent begins, in the form of z."""
+    if callable(start):
+        return jnp.broadcast_to(start(z, key), z.shape).astype(z.dtype)
+    if start == "random":
+        return random_start(key, z.shape, radius, norm, z.dtype)
+    return jnp.zeros_like(z)
+
+
 def _target(full_predict: Callable, model: Model, batch: Any, labels: Labels) -> Array:
     if labels == "true":
         return batch.y
@@ -322,5 +327,6 @@ def _check_attack(
     checks.number("radius", radius, at_least=0)
     checks.number("step_size", step_size, at_least=0)
     checks.count("num_steps", num_steps, at_least=0)
-    checks.one_of("start", start, ("random", "zero"))
+    if not callable(start):
+        checks.one_of("start", start, ("random", "zero"))
     checks.one_of("labels", labels, get_args(Labels))

@@ -134,6 +134,18 @@ def test_hooks_keep_labels_and_radius(name):
     assert inside.x.min() >= 0 and inside.x.max() <= 1
 
 
+def test_a_function_gives_the_start_of_attacks():
+    batch, params = example()
+    options = {"radius": 0.1, "step_size": 0.1, "num_steps": 0, "norm": "linf", "clamp": None}
+    options["start"] = lambda z, key: jnp.where(z > 0, 0.05, 7.0)
+    moved = perturb.pgd(predict, **options)(batch, Model(params), KEY)
+    expected = batch.x + np.where(batch.x > 0, 0.05, 0.1)  # 7 lies outside of the ball
+    np.testing.assert_allclose(moved.x, expected, rtol=1e-6)
+    moved = perturb.adversarial(predict, FLOW, TWO, **options)(batch, Model(params), KEY)
+    latent = np.asarray(2 * (moved.x - batch.x))  # latents are twice the image and positive
+    np.testing.assert_allclose(latent, np.full_like(latent, 0.05), atol=1e-5)
+
+
 def test_samples_do_not_interact():
     """Perturbing a batch in another order perturbs it alike, up to the random draws."""
     batch, params = example()
