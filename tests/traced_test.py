@@ -16,9 +16,9 @@ from tests.traced.uses import RING, SGD, loss, trained
 # parameters of these names are data, parts or settings of other kinds
 NO_NUMBERS = {
     "algorithm", "arrivals", "ax", "batch", "byzantine", "cache", "client", "clients", "color",
-    "compiled", "condition", "curve", "data_dir", "dtype", "encoder", "figsize", "flow", "grid",
-    "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners", "logits", "mask",
-    "maskable", "model", "names", "options", "outside", "owners", "p", "params", "parts",
+    "compiled", "condition", "curve", "data_dir", "dtype", "encoder", "figsize", "flow", "frame",
+    "grid", "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners", "logits", "mask",
+    "maskable", "model", "names", "nodes", "options", "outside", "owners", "p", "params", "parts",
     "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "sizes",
     "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
 }  # fmt: skip
