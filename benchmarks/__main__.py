@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pathlib
+import sys
 
 import jax
 import rich.box
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -69,5 +70,9 @@ def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = 
 
 
 if __name__ == "__main__":
+    if importlib.util.find_spec("tyro") is None:
+        sys.exit('benchmarks need tyro: pip install "jax-collab[experiments]"')
+    import tyro
+
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # the cores are the devices
     tyro.cli(main)

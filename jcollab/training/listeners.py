@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console
@@ -184,7 +185,11 @@ def make_progress(shown: bool = True) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)
+    console = Console(stderr=True)
+    if console.is_jupyter and find_spec("ipywidgets") is None:
+        # a bar that moves in a notebook needs ipywidgets; without, it is printed at its end
+        console = Console(stderr=True, force_jupyter=False, force_terminal=False)
+    return Progress(*columns, console=console, disable=not shown)
 
 
 @contextlib.contextmanager
