@@ -201,6 +201,7 @@ def optimizer_update(
 
     Raises:
         TypeError: if the optimizer takes some extra arguments, but not all.
+        ValueError: if updates have other shapes than the parameters.
     """
 
     # the line searches of optax pass extra arguments that they do not use on to the function
@@ -218,7 +219,7 @@ def optimizer_update(
         return value_fn(params)
 
     try:
-        return optax.with_extra_args_support(optimizer).update(
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(
             grads,
             opt_state,
             params,
@@ -238,6 +239,13 @@ def optimizer_update(
         raise TypeError(
             f"optimizer must take every extra argument (**extra_args), got one whose {error}"
         ) from error
+    got, shapes = jax.tree.map(jnp.shape, (updates, params))
+    if got != shapes:
+        raise ValueError(
+            "optimizer must return updates of the shapes of the parameters, from the gradient of a "
+            f"client's mean loss, got {got} for {shapes}"
+        )
+    return updates, opt_state
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:

@@ -64,9 +64,14 @@ def by_round(
         optimizer = optax.with_extra_args_support(build(jnp.asarray(step, int)))
         return optimizer.update(updates, state, params, step=step, **extra)
 
-    return optax.GradientTransformationExtraArgs(
-        lambda params: build(jnp.asarray(0)).init(params), update
-    )
+    def init(params: PyTree) -> PyTree:
+        first = build(jnp.asarray(0))
+        if not isinstance(first, optax.GradientTransformation):
+            kind = type(first).__name__
+            raise TypeError(f"build must return an optax.GradientTransformation, got {kind}")
+        return first.init(params)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:

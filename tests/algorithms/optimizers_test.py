@@ -144,6 +144,15 @@ def test_optimizers_with_extra_arguments_at_servers(name, x64):
         close(state.shared.params, expected)
 
 
+def test_updates_of_another_shape_are_named():
+    """This optimizer takes the first axis of the gradient for one of examples."""
+    dpsgd = optax.contrib.dpsgd(0.1, 1.0, 1.0, 0)
+    algorithm = jc.decentralized(lambda p, b, key: jnp.sum(p * b), dpsgd, jc.identity())
+    state = algorithm.init(jnp.ones((N, 2)))
+    with pytest.raises(ValueError, match=r"updates of the shapes .* got \(\) for \(2,\)"):
+        jax.eval_shape(algorithm.update, state, jnp.ones((N, 2)), KEY)
+
+
 def test_an_optimizer_that_takes_only_some_extra_arguments_is_named():
     algorithm = jc.centralized(loss, optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)))
     params, batches = problem()

@@ -55,5 +55,7 @@ def test_it_is_an_optax_optimizer_that_needs_the_round():
     np.testing.assert_allclose(updates, [-3.0, 1.5])  # min(3, 9 / 1.25) times the clipped gradient
     with pytest.raises(ValueError, match="step must be given to by_round"):
         optimizer.update(grads, state, jnp.zeros(2), value=9.0)
+    with pytest.raises(TypeError, match="build must return an optax.GradientTransformation"):
+        jc.local.by_round(optax.linear_schedule(0.1, 0.0, 9)).init(jnp.zeros(2))
     with pytest.raises(TypeError, match="build must be a function"):
         jc.local.by_round(optax.sgd(0.1))
