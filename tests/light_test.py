@@ -20,7 +20,7 @@ HEAVY = {
     *("matplotlib", "pandas", "scipy.stats", "sklearn"),
 }
 EXTRAS = {
-    *("experiments", "text", "teacher", "privacy", "tracking"),
+    *("experiments", "text", "teacher", "tracking"),
     *("test", "docs", "notebooks", "dev"),
 }
 
