@@ -97,15 +97,15 @@ def accuracy(predict: Predict, x: Any, y: Any, *, batch_size: int = 128) -> Call
         carried = model_state_of(state) if isinstance(state, State) else ()
         measure = program(predict, ("accuracy", total), lambda get: _accuracy(get, total))
         # the test data is an argument of the compiled function, not a constant inside it
-        metrics, no_logits = measure((_models(state), carried), x, labels)
-        checks.labels("y", y, (total,), no_logits.shape[-1])
+        metrics, classes = measure((_models(state), carried), x, labels)
+        checks.labels("y", y, (total,), classes.shape[-1])
         return metrics
 
     return evaluate
 
 
 def _accuracy(get: Callable[[], Predict], total: int) -> Callable:
-    """``measure((params, model_state), x, labels)``: metrics, and logits of no example [0, C]."""
+    """``measure((params, model_state), x, labels)``: metrics, and zeros whose last axis is C."""
 
     def measure(models: PyTree, x: Array, labels: Array) -> tuple[Metrics, Array]:
         look = lift_predict(get())
@@ -113,21 +113,21 @@ def _accuracy(get: Callable[[], Predict], total: int) -> Callable:
         def correct(params: PyTree, model_state: PyTree) -> tuple[Array, Array]:
             def right(part: tuple[Array, Array]) -> tuple[Array, Array]:
                 logits = look(params, model_state, part[0])
-                return is_right(logits, part[1]).sum(), logits[:0]
+                return is_right(logits, part[1]).sum(), jnp.zeros(logits.shape[-1:])
 
             if len(x) == 1:
-                count, none = right((x[0], labels[0]))
-                return count / total, none
-            counts, none = jax.lax.map(right, (x, labels))
-            return counts.sum() / total, none
+                count, classes = right((x[0], labels[0]))
+                return count / total, classes
+            counts, classes = jax.lax.map(right, (x, labels))
+            return counts.sum() / total, classes[0]
 
-        each, none = per_model(correct)(*models)
+        each, classes = per_model(correct)(*models)
         return {
             "mean_accuracy": each.mean(),
             "worst_accuracy": each.min(),
             "averaged_model_accuracy": correct(*averaged_model(models))[0],
             "client_accuracy": each,
-        }, none
+        }, classes
 
     return jax.jit(measure)
 

@@ -63,6 +63,14 @@ def predict(model, x):
     return x @ model
 
 
+def test_accuracy_of_large_models_one_after_the_other():
+    models = jnp.zeros((5, 300, 300)) + jnp.eye(300)  # too large to be vectorized on a CPU
+    for rows in (3, 200):
+        x, y = jnp.eye(300)[:rows], np.arange(rows)
+        result = jc.metrics.accuracy(predict, x, y)(models)
+        assert result["client_accuracy"].tolist() == [1] * 5
+
+
 def test_metrics_among_some_clients():
     params = jnp.array([[0.0], [2.0], [100.0]])
     state = jc.State(jc.core.Clients(params, (), (), jnp.arange(3)), (), jnp.int32(0))
