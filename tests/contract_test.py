@@ -29,6 +29,7 @@ from tests.contract import (
     loss,
     make,
     problem,
+    strict,
 )
 
 each = pytest.mark.parametrize("name", ALGORITHMS)
@@ -74,14 +75,35 @@ def test_arguments_and_the_form_of_a_state(name):
 
 
 @each
+def test_no_leaf_of_a_state_shares_its_memory(name):
+    """Neither with another one, nor with the caller's params or the state of a second ``init``."""
+    again = baseline(name).algorithm.init(baseline(name).params)
+    leaves = jax.tree.leaves((baseline(name).params, baseline(name).start, again))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
+@each
+def test_params_that_are_not_real_floats_are_refused_by_name(name):
+    init, params = baseline(name).algorithm.init, baseline(name).params
+    keys = jax.random.split(KEY, N)
+    for leaf in (jnp.zeros(N, int), np.ones(N, bool), keys, jnp.zeros(N, complex)):
+        with pytest.raises(TypeError, match=r"params\['b'\] must be .*, got " + str(leaf.dtype)):
+            init({**params, "b": leaf})
+
+
+@each
 def test_rounds_one_by_one_equal_a_run_and_eager_equals_compiled(name):
-    algorithm, state = baseline(name).algorithm, baseline(name).start
-    batches, logs = problem()[1], []
+    """Each with the memory of the round before, which it is given."""
+    algorithm, (params, batches), logs = baseline(name).algorithm, problem(), []
+    state = algorithm.init(params)
     for t in range(T):
-        state, log = jc.run(algorithm, state, jc.data.stacked(batches), KEY, num_rounds=1)
+        state, log = jc.run(
+            algorithm, state, jc.data.stacked(batches), KEY, num_rounds=1, donate=True
+        )
         logs.append(log)
         if t == 0:
-            first = state, log
+            first = jax.device_get((state, log))
+    chex.assert_trees_all_equal(params, problem()[0])  # the caller's arrays are still there
     whole = jax.tree.map(lambda *rounds: jnp.concatenate(rounds), *logs)
     assert_same_run((state, whole), name)
     _, key = jax.random.split(jax.random.fold_in(KEY, 0))  # as a run draws it
@@ -90,6 +112,77 @@ def test_rounds_one_by_one_equal_a_run_and_eager_equals_compiled(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(eager, first[0])
     log = jax.tree.map(lambda value: value[None], log)
     chex.assert_trees_all_close((eager, log), first, **ROUNDING)
+
+
+@each
+def test_types_are_kept_beside_float64(name):
+    """With 64 bits enabled, where one leaf has them and the other one has not."""
+    with jax.enable_x64(True):
+        params, batches = problem()
+        params["w"] = params["w"].astype(jnp.float64)
+        state = make(name).init(params)
+        batch = jax.tree.map(lambda leaf: leaf[0], batches)
+        after, _ = jax.eval_shape(make(name).update, state, batch, KEY)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
+@pytest.mark.slow
+@each
+def test_64_bits_change_no_draw(name):
+    with jax.enable_x64(True):
+        got = jax.device_get(run(make(name)))
+    expected = jax.device_get((baseline(name).states[0], baseline(name).logs[0]))
+    chex.assert_trees_all_close(*jax.tree.map(np.float64, (got, expected)), **ROUNDING)
+
+
+# these settings make a round slow, so that few of them are tested each time
+some = [
+    pytest.param(name, marks=() if name in ("FedAvg", "RelaySGD") else pytest.mark.slow)
+    for name in ALGORITHMS
+]
+
+
+@pytest.mark.parametrize("name", some)
+def test_no_tracer_leaks(name):
+    batch = jax.tree.map(lambda leaf: leaf[0], problem()[1])
+    with jax.checking_leaks():
+        jax.eval_shape(make(name).update, baseline(name).start, batch, KEY)
+
+
+@pytest.mark.parametrize("name", some)
+def test_a_round_without_jit_equals_a_compiled_one(name):
+    algorithm, batches = baseline(name).algorithm, problem()[1]
+    _, key = jax.random.split(jax.random.fold_in(KEY, 0))  # as a run draws it
+    batch = jax.tree.map(lambda leaf: leaf[0], batches)
+    expected = jax.jit(algorithm.update)(baseline(name).start, batch, key)
+    with jax.disable_jit():
+        chex.assert_trees_all_close(
+            algorithm.update(baseline(name).start, batch, key), expected, **ROUNDING
+        )
+
+
+SERVERS = ["centralized", "GradAlign", "FedBuff", "FedAvg", "SCAFFOLD of some", "robust FedAvg"]
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_mean_of_many_equal_clients_is_their_value(dtype):
+    """In half precision a sum of 1000 values would be percents off, or infinite."""
+    value = {"w": jnp.array([0.1, 1.1, 2.7], dtype), "b": jnp.array(100, dtype)}
+    x = jc.replicate(value, 1000)
+    for name in SERVERS:
+        chex.assert_trees_all_equal(make(name).init(x).shared.params, value)
+    equal = jnp.full((1000, 1000), 1e-3)
+    for mixer in (
+        jc.all_reduce(),
+        jc.server(),
+        jc.personal_average(0.3),
+        jc.mixing.collaboration(equal),
+    ):
+        mixed, _ = mixer.update(x, mixer.init(x), Round(KEY, jnp.int32(0)))
+        chex.assert_trees_all_equal(mixed, x)
+    chex.assert_trees_all_equal(jc.metrics.averaged_model(x), value)
+    mean = aggregators.apply(aggregators.weighted(), value, x)
+    chex.assert_trees_all_equal(mean, value)
 
 
 @each
@@ -164,15 +257,23 @@ def test_a_mixer(name):
     mixer = MIXERS[name][0](lambda topology: topology)
     assert isinstance(mixer, jc.Mixer)
     assert parameters(mixer.update) == (["x", "s", "context"], {})
-    for dtype in (jnp.float32, jnp.bfloat16):
-        x = jax.tree.map(lambda leaf: leaf.astype(dtype), problem()[0])  # noqa: B023
-        state = mixer.init(x)
-        chex.assert_tree_shape_prefix(state, (N,))
-        mixed = jax.eval_shape(mixer.update, x, state, Round(KEY, jnp.int32(0)))
-        chex.assert_trees_all_equal_shapes_and_dtypes((x, state), mixed)
-        sent = jc.metrics.bytes_sent(mixer, jax.eval_shape(lambda: x))  # noqa: B023
-        assert sent.shape == (N,) and (sent >= 0).all()
-    np.testing.assert_array_equal(2 * sent, jc.metrics.bytes_sent(mixer, problem()[0]))
+    sent = []
+    for dtype, twice in ((jnp.float32, 1), (jnp.bfloat16, 2)):  # as many bytes
+        x = jax.tree.map(
+            lambda leaf: jnp.stack([leaf] * twice, -1).astype(dtype),  # noqa: B023
+            problem()[0],
+        )
+        with strict():
+            state = mixer.init(x)
+            chex.assert_tree_shape_prefix(state, (N,))
+            for step in (jnp.int32(0), np.int64(0)):
+                mixed = jax.eval_shape(mixer.update, x, state, Round(KEY, step))
+                chex.assert_trees_all_equal_shapes_and_dtypes((x, state), mixed)
+        sent.append(jc.metrics.bytes_sent(mixer, jax.eval_shape(lambda: x)))  # noqa: B023
+        assert sent[-1].shape == (N,) and (sent[-1] >= 0).all()
+    np.testing.assert_array_equal(*sent)
+    with pytest.raises(TypeError, match=r"params.* must be floating point, got int32"):
+        mixer.init({"b": x["b"], "w": jnp.zeros((N, 2), int)})
 
 
 def messages_of(slots):
@@ -193,9 +294,15 @@ def test_a_rule(name):
     batch = jax.tree.map(lambda leaf: leaf[0, 0], problem()[1])
     context = Receiver(KEY, jnp.int32(0), jnp.int32(0), jnp.arange(len(weights)), batch=batch)
     state = rule.init(own)
-    new, kept = rule.update(own, messages, weights, state, context)
-    chex.assert_trees_all_equal_shapes_and_dtypes((new, kept), (own, state))
-    chex.assert_tree_all_finite(new)
+    with strict():
+        new, kept = rule.update(own, messages, weights, state, context)
+        chex.assert_trees_all_equal_shapes_and_dtypes((new, kept), (own, state))
+        chex.assert_tree_all_finite(new)
+        # no message has arrived at a client, or at a server
+        alone, _ = rule.update(own, messages, 0 * weights, state, context)
+        chex.assert_trees_all_close(alone, own, rtol=1e-6)
+        server = context._replace(own_counts=False)
+        rule.update(own, messages, 0 * weights, state, server)  # whose result it does not use
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if RULES[name].min_inputs > 2])
@@ -225,7 +332,8 @@ def test_an_attack(name):
     weights = jnp.asarray(topology.weights, jnp.float32)
     wire = Wire(KEY, jnp.int32(0), x, x, jnp.arange(N), senders, weights)
     channel = jc.channels.byzantine(attack, LIARS)
-    inbox, arrived, _ = jax.jit(channel.update)(honest, mask, (), wire)
+    with strict():
+        inbox, arrived, _ = jax.jit(channel.update)(honest, mask, (), wire)
     chex.assert_trees_all_equal_shapes_and_dtypes(inbox, honest)
     np.testing.assert_array_equal(arrived, mask)
     wrong = np.asarray(mask) & LIARS[np.asarray(senders)]

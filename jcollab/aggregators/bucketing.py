@@ -37,7 +37,7 @@ def bucketing(size: int, rule: Rule) -> Rule:
         present = jnp.concatenate([jnp.array([context.own_counts]), weights > 0])
         slots = len(present)
         copies = jnp.tile(jnp.arange(slots), size)
-        draws = jax.random.uniform(shuffle_key, copies.shape)
+        draws = jax.random.uniform(shuffle_key, copies.shape, jnp.float32)
         order = copies[jnp.argsort(jnp.where(present[copies], draws, jnp.inf))]
         # bucket r replaces the r-th input that is present
         place = jnp.cumsum(present) - 1

@@ -91,7 +91,7 @@ def second_largest_distance() -> Radius:
 
     def radius(distances: Array, weights: Array, context: Receiver) -> Array:
         present = weights > 0
-        ranked = jnp.sort(jnp.where(present, distances, -jnp.inf))
+        ranked = jnp.sort(jnp.where(present, distances, 0))
         if len(ranked) == 1:
             return ranked[-1]
         return jnp.where(present.sum() > 1, ranked[-2], ranked[-1])
@@ -123,7 +123,7 @@ def centered_clip(radius: Any, iterations: int = 1) -> Rule:
     ) -> tuple[PyTree, PyTree]:
         own_counts = context.own_counts
         present = (weights > 0).astype(weights.dtype)
-        count = jnp.maximum(present.sum() + own_counts, 1)
+        count = jnp.maximum(present.sum() + int(own_counts), 1)
         first = jax.tree.map(lambda leaf: leaf[None], own)
         for _ in range(iterations):
             center = s
@@ -141,4 +141,5 @@ def centered_clip(radius: Any, iterations: int = 1) -> Rule:
 def _shrinkage(distances: Array, radius: Any) -> Array:
     """``min(1, tau / d)``; 0 for a distance that is NaN."""
     far = distances > radius
-    return jnp.where(far, radius / distances, jnp.where(jnp.isnan(distances), 0.0, 1.0))
+    share = radius / jnp.where(far, distances, 1)
+    return jnp.where(far, share, jnp.where(jnp.isnan(distances), 0.0, 1.0))

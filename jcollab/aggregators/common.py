@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jcollab import checks
-from jcollab.core import Array, PyTree, Receiver, Rule
+from jcollab.core import Array, PyTree, Receiver, Rule, widen
 from jcollab.theory.averaging import squared_distance
 
 UNROLLED_UP_TO = 128
@@ -69,7 +70,7 @@ def apply(
         The new value, ``[...]``.
 
     Raises:
-        TypeError: if ``rule`` is no rule.
+        TypeError: if ``rule`` is no rule, or a leaf is not real and floating point.
         ValueError: if there are fewer inputs than the rule needs, or shapes do not fit.
 
     Example:
@@ -78,6 +79,8 @@ def apply(
         Array([1., 0.], dtype=float32)
     """
     check_rule(rule)
+    checks.floats("own", own)
+    checks.floats("messages", messages)
     context = Receiver() if context is None else context
     slots = len(jax.tree.leaves(messages)[0])
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (slots, *jnp.shape(leaf))), own)
@@ -85,7 +88,9 @@ def apply(
     check_inputs(rule, slots + context.own_counts)
     weights = jnp.full(slots, 1 / (slots + 1)) if weights is None else jnp.asarray(weights)
     checks.same_shapes("weights", weights, jnp.ones(slots))
-    return combined(rule, own, messages, weights, rule.init(own), context)[0]
+    wide, messages = jax.tree.map(lambda leaf: widen(jnp.asarray(leaf)), (own, messages))
+    new, _ = combined(rule, wide, messages, weights, rule.init(wide), context)
+    return optax.tree.cast_like(new, own)
 
 
 def combined(

@@ -67,7 +67,7 @@ def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
 
     def means(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         absent = weights == 0
-        count = context.own_counts + jnp.sum(~absent)
+        count = int(context.own_counts) + jnp.sum(~absent)
         cut = jnp.minimum(trim, (count - 1) // 2)
 
         def mean(rows: Sequence[Array]) -> Array:

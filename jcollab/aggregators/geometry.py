@@ -51,7 +51,7 @@ def multi_krum(byzantine: int, chosen: int, *, power: int = 2) -> Rule:
         near = jnp.arange(len(norms)) < closest
         scores = jnp.where(present, jnp.sum(jnp.where(near, ranked, 0), axis=1), jnp.inf)
         best = jnp.zeros(len(norms), bool).at[jnp.argsort(scores)[:chosen]].set(True) & present
-        share = best / jnp.maximum(best.sum(), 1)
+        share = best.astype(gram.dtype) / jnp.maximum(best.sum(), 1).astype(gram.dtype)
         return combine(share[0], own, messages, share[1:])
 
     least = max(2 * byzantine + 3, chosen)
@@ -88,7 +88,8 @@ def geometric_median(iterations: int = 8, smoothing: float = 0.1) -> Rule:
             squared = coefficients @ inner + norms - 2 * inner
             pull = 1 / jnp.maximum(jnp.sqrt(jnp.maximum(squared, 0)), smoothing)
             pull = jnp.where(present, pull, 0)
-            return pull / pull.sum(), None
+            total = pull.sum()
+            return pull / jnp.where(total > 0, total, 1), None
 
         start = jnp.zeros(len(norms), gram.dtype).at[-1].set(1)
         coefficients, _ = jax.lax.scan(step, start, None, length=iterations)
@@ -106,7 +107,6 @@ def _gram(
     that lie close together are precise where they lie close to the own value as well. A message
     that is not finite counts as absent.
     """
-    dtype = jax.tree.leaves(own)[0].dtype
     slots = len(weights)
 
     def part(x: Array, messages: Array) -> Array:
@@ -114,7 +114,7 @@ def _gram(
 
     inner = jax.tree.reduce(jnp.add, jax.tree.map(part, own, messages))
     size = slots + 1 + origin
-    gram = jnp.zeros((size, size), dtype).at[1:, 1:].set(inner)
+    gram = jnp.zeros((size, size), inner.dtype).at[1:, 1:].set(inner)
     present = jnp.ones(size, bool).at[0].set(own_counts).at[1 : slots + 1].set(weights > 0)
     present = present & jnp.isfinite(jnp.diagonal(gram))
     usable = present.at[0].set(True)
@@ -126,7 +126,7 @@ def _inner(x: Array, messages: Array, origin: bool) -> Array:
     """Inner products of the rows ``x_k - x`` (and ``-x``), a block of coordinates at a time."""
 
     def product(x: Array, messages: Array, counted: Any = True) -> Array:
-        rows = messages - x
+        rows = messages - x[None]
         if origin:
             rows = jnp.concatenate([rows, -x[None]])
         rows = jnp.where(counted, rows, 0)

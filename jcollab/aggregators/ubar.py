@@ -55,7 +55,8 @@ def ubar(
         order = jnp.argsort(distances)
         rank = jnp.zeros(len(order), int).at[order].set(jnp.arange(len(order)))
         # 1e-4 more, since 0.3 * 10 is a little less than 3 in floating point
-        near = present & (rank < jnp.floor(ratio * present.sum() + 1e-4))
+        many = (ratio * present.sum().astype(float) + 1e-4).astype(int)
+        near = present & (rank < many)
         losses = layout.vectorized(lambda params: score(params, batch, key))(messages)
         if descends:
             loss, grads = jax.value_and_grad(score)(own, batch, key)
@@ -63,6 +64,7 @@ def ubar(
             loss = score(own, batch, key)
         kept = near & (losses <= loss)
         kept = jnp.where(kept.any(), kept, present & (rank == 0))
+        kept = kept.astype(float)
         share = (1 - own_weight) * kept / jnp.maximum(kept.sum(), 1)
 
         mixed = combine(1 - share.sum(), own, messages, share)

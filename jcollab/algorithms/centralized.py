@@ -28,6 +28,7 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
     replicate,
 )
 
@@ -80,7 +81,7 @@ def centralized(
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), ("params", "model_state"))
         start = to_exchange(params, model_state, how)
-        start = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), start)
+        start = mean_over_clients(start)
         model, common = from_exchange(start, model_state, how)
         common, own = place(common, model_state, how)
         shared = SharedModel(model, optimizer.init(model), common)
@@ -99,7 +100,7 @@ def centralized(
         shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn, state.step)
         return after(state, shared, model_state), metrics
 
-    return Algorithm(init, update)
+    return Algorithm(own_arrays(init), update)
 
 
 def model_states(state: State, n: int) -> PyTree:

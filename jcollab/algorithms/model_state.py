@@ -53,7 +53,7 @@ def to_exchange(params: PyTree, state: PyTree, model_state: ModelState = "averag
     if model_state != "average" or not jax.tree.leaves(state):
         return params
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise TypeError(
                 f"model_state{jax.tree_util.keystr(path)} must be an array of floats to be "
                 f"averaged, got {jax.typeof(leaf).str_short()}; builders take model_state='keep' "

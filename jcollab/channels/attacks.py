@@ -97,7 +97,7 @@ def alie(z: Any = None, *, n: int | None = None, byzantine: int | None = None) -
 
         def message(x: Array, messages: Array) -> Array:
             mean = _honest_mean(x, messages, good)
-            squares = jnp.square(x - mean) + weighted_sum(good, jnp.square(messages - mean))
+            squares = jnp.square(x - mean) + weighted_sum(good, jnp.square(messages - mean[None]))
             spread = squares / jnp.maximum(good.sum(), 1).astype(x.dtype)
             return mean - z * jnp.sqrt(spread)
 

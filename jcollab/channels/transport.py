@@ -34,7 +34,7 @@ def drop(probability: Any) -> Channel:
     ) -> tuple[PyTree, Array, PyTree]:
         slots = arrived.shape[1]
         keys = layout.client_keys(context.key, context.receiver)
-        uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots,)))(keys)
+        uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots,), jnp.float32))(keys)
         return inbox, arrived & (uniform >= probability), s
 
     return Channel(lambda inbox: (), update)

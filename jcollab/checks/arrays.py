@@ -77,18 +77,30 @@ def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: An
     integers(name, values, shape, at_least=0, at_most=num_classes and num_classes - 1)
 
 
-def floats(name: str, value: Any) -> None:
-    """TypeError unless an array is of floats, as images in [0, 1] are.
+def floats(name: str, value: Any, fix: str = "") -> None:
+    """TypeError unless an array, or every leaf of a pytree, is real and floating point.
+
+    Args:
+        name: of the argument.
+        value: array or pytree, for example images in [0, 1].
+        fix: what to do about a leaf that is not.
 
     Example:
         >>> floats("x", np.zeros((2, 8, 8, 1), np.uint8))
         Traceback (most recent call last):
         TypeError: x must be floating point, got uint8; bytes are divided by 255
     """
-    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-        fix = "; bytes are divided by 255" if dtype == np.uint8 else ""
-        raise TypeError(f"{name} must be floating point, got {dtype}{fix}")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if jnp.issubdtype(dtype, jnp.floating):
+            continue
+        if dtype == np.uint8:
+            fix = "bytes are divided by 255"
+        elif jnp.issubdtype(dtype, jnp.complexfloating):
+            fix = "real and imaginary parts are two arrays"
+        got = dtype if hasattr(leaf, "dtype") else type(leaf).__name__
+        where = name + jax.tree_util.keystr(path)
+        raise TypeError(f"{where} must be floating point, got {got}" + (f"; {fix}" if fix else ""))
 
 
 def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from jcollab import checks
 from jcollab.core.names import Names, agreed
 from jcollab.core.programs import program
-from jcollab.core.types import Algorithm, Array, Batches, Metrics, PyTree, State
+from jcollab.core.types import Algorithm, Array, Batches, Init, Metrics, PyTree, State
 
 
 def params_of(state: State) -> PyTree:
@@ -37,7 +37,44 @@ def model_state_of(state: State) -> PyTree:
 
 def widen(leaf: Array) -> Array:
     """The leaf in float32 or wider, in which averages are taken."""
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return leaf.astype(wide_dtype(leaf))
+
+
+def wide_dtype(*leaves: Any) -> Any:
+    """The type of averages of these arrays: that of the widest, float32 at least."""
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(jnp.float32, *leaves)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"values must be real to be averaged, got {dtype}")
+    return dtype
+
+
+def weighed(weight: Array, tree: PyTree) -> PyTree:
+    """``weight * x``, each leaf in the type of its averages."""
+    return jax.tree.map(lambda leaf: weight.astype(wide_dtype(leaf)) * widen(leaf), tree)
+
+
+def own_arrays(init: Init) -> Init:
+    """``init`` with checked params, whose state has memory of its own.
+
+    No leaf shares its memory with another one, with an argument, or with an array that the
+    algorithm was built of, so that a run may reuse all of it (``run(..., donate=True)``).
+
+    Args:
+        init: ``init(params, model_state=()) -> State``.
+
+    Raises:
+        TypeError: in ``init``, naming a leaf of params that is not real and floating point.
+    """
+
+    def checked(params: PyTree, model_state: PyTree = ()) -> State:
+        checks.floats("params", params, "keep what is not trained in model_state")
+        leaves, structure = jax.tree.flatten(init(params, model_state))
+        for i, leaf in enumerate(leaves):  # one at a time, so that memory for one more is enough
+            leaves[i] = jnp.copy(leaf)
+        return jax.tree.unflatten(structure, leaves)
+
+    return checked
 
 
 def replicate(tree: PyTree, n: int) -> PyTree:

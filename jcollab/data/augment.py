@@ -76,7 +76,7 @@ def cutout(images: Array, key: Array, size: int = 16) -> Array:
     b, *sides, _ = jnp.shape(images)
     hidden = []
     for side, own in zip(sides, jax.random.split(key), strict=True):
-        start = jax.random.randint(own, (b, 1), 0, side) - size // 2
+        start = jax.random.randint(own, (b, 1), 0, side, jnp.int32) - size // 2
         place = jnp.arange(side)
         hidden.append((place >= start) & (place < start + size))
     rows, columns = hidden
@@ -109,7 +109,7 @@ def mixup(num_classes: int, alpha: float = 1.0) -> Augment:
 
     def augment(batch: Any, model: Model, key: Array) -> Any:
         weight_key, order_key = jax.random.split(key)
-        weight = jax.random.beta(weight_key, alpha, alpha)
+        weight = jax.random.beta(weight_key, alpha, alpha, dtype=jnp.float32)
         order = jax.random.permutation(order_key, len(batch.x))
         y = one_hot(batch.y, num_classes)
         x, y = (weight * leaf + (1 - weight) * leaf[order] for leaf in (batch.x, y))
@@ -152,5 +152,5 @@ def _check_images(images: Array) -> None:
 def _draws(key: Array, b: int, padding: int) -> tuple[Array, Array]:
     """Corners ``[b, 2]`` of the crops and whether to mirror ``[b]``."""
     corner, mirror = jax.random.split(key)
-    corners = jax.random.randint(corner, (b, 2), 0, 2 * padding + 1)
-    return corners, jax.random.bernoulli(mirror, shape=(b,))
+    corners = jax.random.randint(corner, (b, 2), 0, 2 * padding + 1, jnp.int32)
+    return corners, jax.random.bernoulli(mirror, jnp.float32(0.5), (b,))

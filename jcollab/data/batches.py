@@ -63,7 +63,7 @@ class Minibatches:
 
     def _choose(self, own: tuple[Array, Array], key: Array) -> Array:
         where, count = own
-        draw = jax.random.randint(key, (self.batch_size,), 0, count)
+        draw = jax.random.randint(key, (self.batch_size,), 0, count, jnp.int32)
         return where[draw] if where.ndim else where + draw
 
 
@@ -371,7 +371,9 @@ def _places(data: Any, clients: Array | None) -> tuple[Array, Array]:
 
 
 def _shuffled(where: Array, count: Array, key: Array) -> Array:
-    rank = jnp.where(jnp.arange(len(where)) < count, jax.random.uniform(key, where.shape), 2)
+    rank = jnp.where(
+        jnp.arange(len(where)) < count, jax.random.uniform(key, where.shape, jnp.float32), 2
+    )
     return where[jnp.argsort(rank)]
 
 

@@ -264,7 +264,7 @@ def _finishing(
         if clamp is not None:
             x = jnp.clip(x, *clamp)
         if not (isinstance(ratio, (int, float)) and ratio == 1):
-            chosen = jax.random.uniform(key, (len(x),) + (1,) * (x.ndim - 1)) < ratio
+            chosen = jax.random.uniform(key, (len(x),) + (1,) * (x.ndim - 1), jnp.float32) < ratio
             x = jnp.where(chosen, x, batch.x)
         return batch._replace(x=x)
 

@@ -49,7 +49,9 @@ def num_clients(tree: PyTree, name: str | tuple[str, ...] = "tree") -> int:
 def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
     """One random key per client, drawn by identity: ``fold_in(key, i)``.
 
-    A client's draws are the same whatever the number of devices or the chunk it is executed in.
+    A client's draws are the same whatever the number of devices or the chunk it is executed in,
+    but for keys of the kinds ``"rbg"`` and ``"unsafe_rbg"``, whose draws JAX lets depend on the
+    other clients of a ``vmap``.
 
     Args:
         key: random key.
@@ -78,7 +80,7 @@ def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
     checks.count("n", n)
     checks.count("num_sampled", m, 1, n)
     if n < 4 * m:
-        return jax.lax.top_k(jax.random.uniform(key, (n,)), m)[1]
+        return jax.lax.top_k(jax.random.uniform(key, (n,), jnp.float32), m)[1]
     draws = 2 * m
 
     def first_ones(numbers: jax.Array) -> jax.Array:
@@ -88,7 +90,7 @@ def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
 
     def attempt(carry: tuple) -> tuple:
         tries, numbers, _ = carry
-        numbers = jax.random.randint(jax.random.fold_in(key, tries), (draws,), 0, n)
+        numbers = jax.random.randint(jax.random.fold_in(key, tries), (draws,), 0, n, jnp.int32)
         return tries + 1, numbers, first_ones(numbers)
 
     # too few different ones among the draws are rare, and as likely for all sets of clients

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jcollab import checks
 from jcollab.layout.clients import num_clients
@@ -21,32 +23,38 @@ def pmap(algorithm: Any, num_devices: int | None = None) -> Any:
     choice where it is available.
 
     Args:
-        algorithm: a pair ``init``, ``update``.
+        algorithm: any algorithm.
         num_devices: how many devices to use; None for all.
 
     Returns:
-        An algorithm with states and batches of the same form.
+        An algorithm with states and batches of the same form. Data from which sampled clients draw
+        (:mod:`jcollab.data.batches`) lie on every device.
 
     Raises:
         ValueError: if there are fewer devices than asked for; in ``update``, if a client leaf has
             no client axis.
     """
     checks.functions(**{f"algorithm.{f}": getattr(algorithm, f, None) for f in ("init", "update")})
-    devices = list(mesh(num_devices).devices.flat)
-    count = len(devices)
+    over = mesh(num_devices)
+    devices = list(over.devices.flat)
+    count, split_rows = len(devices), NamedSharding(over, P(CLIENTS))
 
     def update(state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, dict]:
-        n = num_clients((state.clients, batch), ("state.clients", "batch"))
+        draws = hasattr(batch, "rows")
+        own_batch, drawn = ((), batch) if draws else (batch, ())
+        n = num_clients((state.clients, own_batch), ("state.clients", "batch"))
 
         def split(leaf: jax.Array) -> jax.Array:
             filled = fill(leaf, count)
             return filled.reshape(count, -1, *filled.shape[1:])
 
-        def body(clients: PyTree, batch: PyTree, shared: PyTree, step: Any, key: Any) -> tuple:
-            clients, batch = jax.tree.map(lambda leaf: gather_rows(leaf)[:n], (clients, batch))
+        def body(rows: tuple[PyTree, PyTree], common: tuple) -> tuple:
+            clients, own = jax.tree.map(lambda leaf: gather_rows(leaf)[:n], rows)
+            drawn, shared, step, key = common
             token = PMAPPED.set(count)
             try:
-                new, metrics = algorithm.update(type(state)(clients, shared, step), batch, key)
+                before = type(state)(clients, shared, step)
+                new, metrics = algorithm.update(before, drawn if draws else own, key)
             finally:
                 PMAPPED.reset(token)
             own = jax.tree.map(lambda leaf: own_rows(fill(leaf, count), count), new.clients)
@@ -55,13 +63,16 @@ def pmap(algorithm: Any, num_devices: int | None = None) -> Any:
         mapped = jax.pmap(
             body,
             axis_name=CLIENTS,
-            in_axes=(0, 0, None, None, None),
+            in_axes=(0, None),
             out_axes=(0, None, None, None),
             devices=devices,
         )
-        parts = jax.tree.map(split, (state.clients, batch))
-        own, shared, step, metrics = mapped(*parts, state.shared, state.step, key)
+        parts = jax.tree.map(split, (state.clients, own_batch))
+        if not checks.traced(parts):  # rows of an earlier round may lie on every device
+            parts = jax.device_put(parts, split_rows)
+        own, shared, step, metrics = mapped(parts, (drawn, state.shared, state.step, key))
         clients = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], own)
         return type(state)(clients, shared, step), metrics
 
-    return algorithm._replace(update=update, cohort=None)
+    cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
+    return algorithm._replace(update=update, cohort=cohort)

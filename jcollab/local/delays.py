@@ -231,7 +231,7 @@ def polynomial_staleness(power: float = 0.5) -> Rule:
     Source: Xie et al. 2019, arXiv 1903.03934; Nguyen et al. 2022, arXiv 2106.06639.
     """
     checks.number("power", power, at_least=0)
-    return lambda delay: (1.0 + delay) ** -power
+    return lambda delay: (1.0 + jnp.asarray(delay, float)) ** -power
 
 
 def critical_staleness(noise_ratio: float | Array) -> Rule:
@@ -244,7 +244,7 @@ def critical_staleness(noise_ratio: float | Array) -> Rule:
         ValueError: if noise_ratio < 0.
     """
     checks.number("noise_ratio", noise_ratio, at_least=0)
-    return lambda delay: 1 / (1 + 2 * delay / (1 + noise_ratio))
+    return lambda delay: 1 / (1 + 2 * jnp.asarray(delay, float) / (1 + noise_ratio))
 
 
 def drop_stale(largest: int | Array) -> Rule:
@@ -258,7 +258,7 @@ def drop_stale(largest: int | Array) -> Rule:
 
 
 def _uniform(key: Array, delay: int | Array, shape: tuple) -> Array:
-    return jax.random.randint(key, shape, 0, delay + 1)
+    return jax.random.randint(key, shape, 0, delay + 1, jnp.int32)
 
 
 def _empty(params: PyTree, length: int) -> DelayState:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks
+from jcollab.core import widen
 from jcollab.local.transforms import control_variate, proximal
 
 PyTree = Any
@@ -131,7 +132,7 @@ def fedga(beta: Any) -> ClientMethod:
 
     def start(x: PyTree, own: PyTree, server: PyTree, g: PyTree, mean: PyTree) -> tuple:
         def displaced(p: Array, g: Array, mean: Array) -> Array:
-            return (p + beta * (g - mean)).astype(p.dtype)
+            return (widen(p) + beta * (widen(g) - widen(mean))).astype(p.dtype)
 
         return jax.tree.map(displaced, x, g, mean), None
 
@@ -280,8 +281,8 @@ def _each_corrected(
 
 
 def _minus(left: PyTree, right: PyTree) -> PyTree:
-    return optax.tree.cast_like(optax.tree.sub(left, right), left)
+    return jax.tree.map(lambda a, b: (widen(a) - widen(b)).astype(a.dtype), left, right)
 
 
 def _plus(left: PyTree, right: PyTree) -> PyTree:
-    return optax.tree.cast_like(optax.tree.add(left, right), left)
+    return jax.tree.map(lambda a, b: (widen(a) + widen(b)).astype(a.dtype), left, right)

@@ -184,7 +184,7 @@ def _flat(tables: Array, rows: Array) -> tuple[Array, Array] | None:
     if active_devices() > 1 or n * size > jnp.iinfo(jnp.int32).max:
         return None
     inside = (rows >= 0) & (rows < size)
-    places = jnp.where(inside, rows + size * jnp.arange(n)[:, None], n * size)
+    places = jnp.where(inside, rows + size * jnp.arange(n, dtype=rows.dtype)[:, None], n * size)
     return tables.reshape(n * size, *tables.shape[2:]), places.ravel()
 
 

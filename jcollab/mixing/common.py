@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
-from jcollab.core import Array, Mixer, Names, PyTree, Round
+from jcollab.core import Array, Mixer, Names, PyTree, Round, wide_dtype
 from jcollab.core.names import agreed
 
 
@@ -52,7 +52,7 @@ def no_bytes(x: PyTree) -> np.ndarray:
 
 def weight_dtype(x: PyTree) -> Any:
     """The type of mixing weights: that of the widest leaf, float32 at least."""
-    return jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(x)))
+    return wide_dtype(*(leaf.dtype for leaf in jax.tree.leaves(x)))
 
 
 def where(mask: Array, leaf: Array, other: Any) -> Array:
@@ -68,10 +68,15 @@ def shared_names(*mixers: Mixer) -> Names | None:
     return names
 
 
+def num_mixed(x: PyTree) -> int:
+    """The number n of clients; TypeError or ValueError for what cannot be mixed."""
+    checks.floats("params", x)
+    return layout.num_clients(x, "params")
+
+
 def check_n(x: PyTree, n: int) -> None:
     """ValueError unless ``x`` is stacked for n clients."""
-    got = layout.num_clients(x, "params")
-    if got != n:
+    if (got := num_mixed(x)) != n:
         raise ValueError(
             f"params must be stacked for the n={n} clients of the topology, got n={got}"
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jcollab import checks
 from jcollab.core import Array, Mixer, PyTree, Round, widen
-from jcollab.mixing.common import shared_names
+from jcollab.mixing.common import num_mixed, shared_names
 
 
 def mix_every(period: int, mixer: Mixer) -> Mixer:
@@ -152,6 +152,7 @@ def interleave(*mixers: Mixer) -> Mixer:
         return jax.tree.unflatten(jax.tree.structure(x), fresh)
 
     def init(x: PyTree) -> PyTree:
+        num_mixed(x)
         return tuple(mixer.init(part) for mixer, part in zip(mixers, split(x), strict=True))
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:

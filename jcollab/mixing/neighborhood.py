@@ -12,7 +12,18 @@ import optax
 
 from jcollab import channels, checks, layout
 from jcollab.aggregators.common import check_inputs, check_rule, combined
-from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
+from jcollab.core import (
+    Array,
+    Channel,
+    Mixer,
+    PyTree,
+    Receiver,
+    Round,
+    Rule,
+    Wire,
+    wide_dtype,
+    widen,
+)
 from jcollab.mixing.common import check_n, payload, weight_dtype
 from jcollab.topology import Topology, as_topology
 
@@ -149,4 +160,4 @@ def _inbox_bytes(x: PyTree, slots: int) -> int:
 
 def widen_size(leaf: Array) -> int:
     """Bytes of one number of the leaf in the type of its average."""
-    return jnp.promote_types(leaf.dtype, jnp.float32).itemsize
+    return wide_dtype(leaf).itemsize

@@ -11,7 +11,7 @@ import numpy as np
 from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round, widen
 from jcollab.mixing.average import dense_average
-from jcollab.mixing.common import payload, weight_dtype
+from jcollab.mixing.common import num_mixed, payload, weight_dtype
 from jcollab.theory import averaging
 from jcollab.theory.averaging.estimates import check_client_counts
 from jcollab.theory.averaging.rules import PlugIn
@@ -88,7 +88,7 @@ def personal_average(
     estimated = rule is not None and variance is None
 
     def init(x: PyTree) -> PersonalState:
-        n, dtype = layout.num_clients(x, "params"), weight_dtype(x)
+        n, dtype = num_mixed(x), weight_dtype(x)
 
         def each(name: str, value: Any) -> Array:
             if np.shape(value) not in ((), (n,)):
@@ -161,7 +161,7 @@ def collaboration(matrix: Any) -> Mixer:
             raise ValueError(f"matrix must have rows that sum to 1, got {sums[row]:g} in row {row}")
 
     def init(x: PyTree) -> Array:
-        n = layout.num_clients(x, "params")
+        n = num_mixed(x)
         if n != shape[0]:
             raise ValueError(f"matrix must be [n={n}, n], since params are stacked so, got {shape}")
         return jnp.asarray(matrix, weight_dtype(x))

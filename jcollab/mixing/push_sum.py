@@ -13,7 +13,7 @@ import optax
 
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire, widen
-from jcollab.mixing.common import check_n, payload, where
+from jcollab.mixing.common import check_n, payload, weight_dtype, where
 from jcollab.topology.graph import ordered_nodes
 
 
@@ -63,10 +63,12 @@ def one_peer_exponential(
         step = context.step
         for j in range(rounds):
             power = step * rounds + j if exponent is None else exponent(step, j)
-            sender = (jnp.arange(n)[:, None] - 2 ** (power % period)) % n
+            sender = (jnp.arange(n)[:, None] - 2 ** jnp.asarray(power % period, int)) % n
             inbox = jax.tree.map(lambda leaf: leaf[sender], value)  # noqa: B023
             own_key = jax.random.fold_in(context.key, j)
-            wire = Wire(own_key, step, value, value, jnp.arange(n), sender, everyone / 2)
+            wire = Wire(
+                own_key, step, value, value, jnp.arange(n), sender, everyone.astype(float) / 2
+            )
             inbox, arrived, state = link.update(inbox, everyone, s[j], wire)
             states.append(state)
 
@@ -150,7 +152,7 @@ def push_sum(
     def init(x: PyTree) -> PushSumState:
         check_n(x, n)
         wide = jax.tree.map(widen, x)
-        dtype = jnp.result_type(*jax.tree.leaves(wide))
+        dtype = weight_dtype(x)
         inbox = (jax.tree.map(lambda leaf: leaf[senders], wide), jnp.zeros((n, width), dtype))
         return PushSumState(
             weight=jnp.ones(n, dtype),
@@ -181,8 +183,14 @@ def push_sum(
         fresh = optax.tree.cast_like(last, x)
         return fresh, s._replace(weight=weight, last=last, channel=state)
 
-    return Mixer(init, update, lambda x: out * float(payload(x)), names)
+    def bytes_sent(x: PyTree) -> np.ndarray:
+        weight = weight_dtype(x).itemsize  # goes with every message
+        return out * float(payload(x) + weight)
+
+    return Mixer(init, update, bytes_sent, names)
 
 
 def _scale(leaf: Array, factor: Array) -> Array:
-    return leaf * factor.reshape(*factor.shape, *(1,) * (leaf.ndim - factor.ndim))
+    return leaf * factor.astype(leaf.dtype).reshape(
+        *factor.shape, *(1,) * (leaf.ndim - factor.ndim)
+    )

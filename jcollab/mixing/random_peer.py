@@ -11,7 +11,7 @@ import numpy as np
 
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
-from jcollab.mixing.common import check_n, no_bytes, payload, where
+from jcollab.mixing.common import check_n, no_bytes, num_mixed, payload, where
 from jcollab.topology import Topology, as_topology
 
 
@@ -45,7 +45,7 @@ def random_peer(
     graph = None if topology is None else as_topology(topology)
 
     def init(x: PyTree) -> PyTree:
-        n = layout.num_clients(x, "params")
+        n = num_mixed(x)
         if graph is not None:
             check_n(x, graph.n)
         elif n == 1 and not include_self:
@@ -56,17 +56,17 @@ def random_peer(
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         table, channel_state = s
         n = layout.num_clients(x)
-        own = jnp.arange(n)
+        own = jnp.arange(n, dtype=jnp.int32)
         draw_key, wire_key = jax.random.split(context.key)
         keys = layout.client_keys(draw_key, n)
 
         def draw(key: Array, i: Array, row: tuple) -> Array:
             if graph is None:
                 if include_self:
-                    return jax.random.randint(key, (), 0, n)
-                return (i + jax.random.randint(key, (), 1, n)) % n
+                    return jax.random.randint(key, (), 0, n, jnp.int32)
+                return (i + jax.random.randint(key, (), 1, n, jnp.int32)) % n
             neighbors, degree = row
-            place = jax.random.randint(key, (), 0, degree + include_self)
+            place = jax.random.randint(key, (), 0, degree + int(include_self), jnp.int32)
             return jnp.where(place < degree, neighbors[jnp.minimum(place, len(neighbors) - 1)], i)
 
         peers = jax.vmap(draw)(keys, own, table)

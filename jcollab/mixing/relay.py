@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import networkx as nx
+import numpy as np
 import optax
 
 from jcollab import channels, checks, layout
@@ -137,7 +138,9 @@ def relay_sum(
         received = jax.tree.map(deliver, wide, s.inbox)
         # Counts follow the same paths as values, so that a lost message is lost in both.
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, s.mask / n)
+        wire = Wire(
+            context.key, context.step, x, wide, jnp.arange(n), s.neighbors, s.mask.astype(float) / n
+        )
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)
@@ -162,7 +165,11 @@ def relay_sum(
             channel=link_state,
         )
 
-    return Mixer(init, update, lambda x: topology.degrees * float(payload(x)), topology.names)
+    def bytes_sent(x: PyTree) -> np.ndarray:
+        count = np.dtype(np.int32).itemsize  # goes with every message
+        return topology.degrees * float(payload(x) + count)
+
+    return Mixer(init, update, bytes_sent, topology.names)
 
 
 def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:
@@ -189,7 +196,8 @@ def _rule_inputs(
         return (own + missing * _stand_in(fill, own, reference)) / (1 + missing)
 
     def mean(box: Array) -> Array:
-        return box / jnp.maximum(counts, 1).reshape(*counts.shape, *(1,) * (box.ndim - 2))
+        count = jnp.maximum(counts, 1).reshape(*counts.shape, *(1,) * (box.ndim - 2))
+        return box / count.astype(box.dtype)
 
     means = jax.tree.map(mean, inbox)
     if fill == "counts":
@@ -198,7 +206,7 @@ def _rule_inputs(
 
 
 def _stand_in(fill: Fill, own: Array, reference: Array) -> Array:
-    return {"own": own, "zero": jnp.zeros_like(own)}.get(fill, reference)
+    return {"own": own, "zero": jnp.zeros_like(own)}.get(fill, widen(reference))
 
 
 def _column(total: Array, like: Array) -> Array:

@@ -24,7 +24,7 @@ from jcollab.core import (
     replicate,
     widen,
 )
-from jcollab.mixing.common import payload, weight_dtype
+from jcollab.mixing.common import num_mixed, payload, weight_dtype
 
 
 class ServerState(NamedTuple):
@@ -62,7 +62,7 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
     checks.kind(Channel, channel=link)
 
     def init(x: PyTree) -> ServerState:
-        n = layout.num_clients(x, "params")
+        n = num_mixed(x)
         check_inputs(inner, n)
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
         channel_state = link.init(_lead(jax.tree.map(widen, x)))

@@ -68,7 +68,7 @@ def mask_one(key: Array, batch: PairBatch, maskable: Array) -> Masked:
     Source: Mao et al. 2021, arXiv 2105.13856.
     """
     side_key, x_key, y_key = jax.random.split(key, 3)
-    wish = jax.random.bernoulli(side_key, 0.5, batch.x.shape[:1])
+    wish = jax.random.bernoulli(side_key, jnp.float32(0.5), batch.x.shape[:1])
     may_x, may_y = ((maskable[ids] & (ids > 0)).any(1) for ids in (batch.x, batch.y))
     in_x = jnp.where(wish, may_x | ~may_y, may_x & ~may_y)
     new_x, from_x = mask_sentence(x_key, batch.x, maskable)
@@ -85,7 +85,7 @@ def mask_sentence(key: Array, ids: Array, maskable: Array) -> tuple[Array, Array
     """
     may = maskable[ids] & (ids > 0)
     may = jnp.where(may.any(1, keepdims=True), may, ids > 0)
-    place = jnp.argmax(jnp.where(may, jax.random.uniform(key, ids.shape), -1), 1)
+    place = jnp.argmax(jnp.where(may, jax.random.uniform(key, ids.shape, jnp.float32), -1), 1)
     rows = jnp.arange(len(ids))
     word = ids[rows, place]
     return ids.at[rows, place].set(jnp.where(word > 0, MASK, 0)), word
@@ -96,7 +96,7 @@ def drop_pieces(key: Array, ids: Array, chance: float) -> Array:
 
     Source: Iyyer et al. 2015, ACL (word dropout of bags).
     """
-    kept = jnp.where(jax.random.bernoulli(key, chance, ids.shape), 0, ids)
+    kept = jnp.where(jax.random.bernoulli(key, jnp.float32(chance), ids.shape), 0, ids)
     return jnp.where((kept > 0).any(1, keepdims=True), kept, ids)
 
 

@@ -79,10 +79,10 @@ def pair_agreement(
             "logits and frozen must have one last axis, of classes, got "
             f"{list(logits.shape)} and {list(frozen.shape)}"
         )
+    logits, frozen = jnp.broadcast_arrays(logits, frozen)
     if logits.shape[-1] == 1:
         q, r = (_binary(z[..., 0], epsilon is None) for z in (frozen, logits))
     else:
-        logits, frozen = jnp.broadcast_arrays(logits, frozen)
         chosen = jnp.argmax(frozen if anchor == "frozen" else logits, -1, keepdims=True)
         q, r = (_one_of_many(z, chosen, epsilon is None) for z in (frozen, logits))
     if epsilon is None:
@@ -127,6 +127,7 @@ def agreement(
     each = pair_agreement(logits, frozen, anchor=anchor, epsilon=epsilon).mean(1)
     if weights is None:
         return each.mean()
+    weights = jnp.asarray(weights, each.dtype)
     total = jnp.sum(weights)
     return jnp.sum(weights * each) / jnp.where(total > 0, total, 1)
 

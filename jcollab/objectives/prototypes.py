@@ -115,9 +115,11 @@ def few_sample_means(
     checks.count("num_samples", num_samples)
     checks.labels("labels", labels, (f"b={len(values)}",), num_classes)
     own = labels if mask is None else jnp.where(mask, labels, num_classes)
-    order = jnp.lexsort((jax.random.uniform(key, own.shape), own))
+    order = jnp.lexsort((jax.random.uniform(key, own.shape, jnp.float32), own))
     ordered = own[order]
-    rank = jnp.arange(len(own)) - jnp.searchsorted(ordered, ordered)  # place within the class
+    rank = jnp.arange(len(own), dtype=jnp.int32) - jnp.searchsorted(
+        ordered, ordered
+    )  # place within the class
     chosen = jnp.zeros(own.shape, bool).at[order].set(rank < num_samples)
     chosen = chosen if mask is None else chosen & mask
     return class_means(values, labels, num_classes, chosen)

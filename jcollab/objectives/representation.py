@@ -204,7 +204,7 @@ def representation_sharing(
                 )
             other = head(seen.reshape(-1, seen.shape[-1])).reshape(*seen.shape[:2], -1)
             if len(seen) > 1:  # every example compares with one of them
-                which = jax.random.randint(key, labels.shape, 0, len(seen))
+                which = jax.random.randint(key, labels.shape, 0, len(seen), jnp.int32)
                 other, there = other[which], there[which]
             else:
                 other, there = other[0], there[0]

@@ -272,7 +272,7 @@ def _bag_batch(
     places = data.positions[step % len(data.positions)]
     size = jnp.full(len(places), window)
     if shrink:
-        size = jax.random.randint(sizes, size.shape, 1, window + 1)
+        size = jax.random.randint(sizes, size.shape, 1, window + 1, jnp.int32)
 
     def at(shift: np.ndarray) -> tuple[Array, Array]:
         where = places[:, None] + shift
@@ -284,7 +284,7 @@ def _bag_batch(
     words, there = at(offsets)
     bags = jnp.where(there, words, -1)
     if skip_gram:
-        noise = jax.random.uniform(picks, bags.shape)
+        noise = jax.random.uniform(picks, bags.shape, jnp.float32)
         pick = jnp.argmax(jnp.where(there, noise, -1.0), -1)
         bags = jnp.take_along_axis(bags, pick[:, None], -1)
     elif buckets:

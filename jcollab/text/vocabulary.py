@@ -154,7 +154,7 @@ def draw(table: Alias, key: Array, shape: tuple[int, ...]) -> Array:
     """Independent draws, with replacement, int32 of a shape."""
     slot_key, stay_key = jax.random.split(key)
     slot = jax.random.randint(slot_key, shape, 0, len(table.other), jnp.int32)
-    stay = jax.random.uniform(stay_key, shape) < table.threshold[slot]
+    stay = jax.random.uniform(stay_key, shape, jnp.float32) < table.threshold[slot]
     return jnp.where(stay, slot, table.other[slot])
 
 

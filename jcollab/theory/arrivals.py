@@ -41,7 +41,7 @@ def fixed() -> Draw:
 
 def exponential() -> Draw:
     """A memoryless factor with mean 1."""
-    return lambda key: jax.random.exponential(key)
+    return lambda key: jax.random.exponential(key, dtype=jnp.float32)
 
 
 def gamma(shape: Chance) -> Draw:
@@ -51,7 +51,7 @@ def gamma(shape: Chance) -> Draw:
         ValueError: if shape is not positive.
     """
     checks.finite(above=0, shape=shape)
-    return lambda key: jax.random.gamma(key, shape) / shape
+    return lambda key: jax.random.gamma(key, shape, dtype=jnp.float32) / shape
 
 
 def lognormal(sigma: Chance) -> Draw:
@@ -61,7 +61,7 @@ def lognormal(sigma: Chance) -> Draw:
         ValueError: if sigma < 0.
     """
     checks.finite(at_least=0, sigma=sigma)
-    return lambda key: jnp.exp(sigma * jax.random.normal(key) - sigma**2 / 2)
+    return lambda key: jnp.exp(sigma * jax.random.normal(key, dtype=jnp.float32) - sigma**2 / 2)
 
 
 def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) -> Draw:
@@ -81,7 +81,9 @@ def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) ->
 
     def drawn(key: Array) -> Array:
         late, own = jax.random.split(key)
-        return usual(own) * jnp.where(jax.random.bernoulli(late, probability), factor, 1.0)
+        return usual(own) * jnp.where(
+            jax.random.bernoulli(late, jnp.float32(probability)), factor, 1.0
+        )
 
     return drawn
 

@@ -8,6 +8,8 @@ import jcollab as jc
 from jcollab import layout
 from jcollab.core import State
 
+SGD = optax.sgd(0.1)
+
 
 @pytest.mark.parametrize("n", [8, 6])
 @pytest.mark.parametrize("mixer", ["gossip", "relay", "all-reduce"])
@@ -43,3 +45,20 @@ def test_pmap_names_a_leaf_without_client_axis():
     state = State({"w": jnp.zeros((4, 2)), "count": jnp.zeros(())}, (), jnp.int32(0))
     with pytest.raises(ValueError, match=r"state.clients.*\['count'\] is a scalar"):
         spread.update(state, jnp.zeros(4), None)
+
+
+def test_pmap_goes_on_with_data_that_clients_draw_from():
+    """Six clients on four devices, two of them sampled, two rounds."""
+
+    def loss(w, batch, key):
+        return jnp.sum((w - batch) ** 2)
+
+    data = jc.data.by_client(np.arange(24.0, dtype=np.float32)[:, None], jc.data.iid(24, 6))
+    batches, algorithm = jc.data.minibatches(data, 2), jc.federated(loss, SGD, num_sampled=2)
+    spread, states = layout.pmap(algorithm), [algorithm.init(jnp.zeros((6, 1)))] * 2
+    for t in range(2):
+        key = jax.random.key(t)
+        states = [
+            a.update(s, batches, key)[0] for a, s in zip((algorithm, spread), states, strict=True)
+        ]
+    np.testing.assert_allclose(*(jc.params_of(state) for state in states), rtol=1e-6)

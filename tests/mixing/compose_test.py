@@ -41,9 +41,9 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
         np.testing.assert_allclose(mixed["b"][:, 0], parts[1][t][:, 0], atol=1e-10)
         np.testing.assert_allclose(mixed["b"][:, 1], parts[0][t][:, 1], atol=1e-10)
         np.testing.assert_allclose(mixed["b"][:, 2], parts[1][t][:, 1], atol=1e-10)
-    size = 8 * 4
-    degrees = (trees[0].degrees + trees[1].degrees) / 2
-    np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * size)
+    half = 2 * 8 + 4  # two coordinates, and the number of values in their sum
+    degrees = trees[0].degrees + trees[1].degrees
+    np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * half)
     with pytest.raises(ValueError, match="mixers must be at most 4, one a coordinate, got 7"):
         jc.mixing.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
 

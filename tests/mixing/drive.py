@@ -30,7 +30,7 @@ def draws(step_key, topology, p):
     _, key = None, step_key
     keys = jc.layout.client_keys(key, topology.n)
     width = topology.neighbors.shape[1]
-    u = np.stack([jax.random.uniform(k, (width,)) for k in keys])
+    u = np.stack([jax.random.uniform(k, (width,), jnp.float32) for k in keys])
     return {
         (i, int(topology.neighbors[i, k])): u[i, k] >= p
         for i in range(topology.n)

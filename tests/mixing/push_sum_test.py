@@ -38,7 +38,8 @@ def test_push_sum_finds_the_mean_over_a_directed_graph(x64):
         np.testing.assert_allclose(z, y / w[:, None], atol=1e-10)
     total = (x + moves.sum(0)).mean(0)
     np.testing.assert_allclose(z, np.broadcast_to(total, z.shape), atol=1e-6)
-    assert jc.metrics.bytes_sent(mixer, jnp.asarray(x)).tolist() == [32, 16, 32, 16, 16, 16]
+    # two coordinates and a weight, to each successor
+    assert jc.metrics.bytes_sent(mixer, jnp.asarray(x)).tolist() == [48, 24, 48, 24, 24, 24]
     with pytest.raises(ValueError, match="strongly connected"):
         jc.mixing.push_sum(nx.DiGraph([(0, 1)]))
     with pytest.raises(TypeError, match="graph must be a networkx DiGraph, got Graph"):

@@ -104,7 +104,7 @@ def test_attack_loss_and_delay_against_a_loop_over_clients(x64):
         x, state = mixer.update(x, state, jc.core.Round(key, jnp.int32(step)))
         sent.append(np.where(BYZANTINE[:, None], -expected, expected))
         keys = jc.layout.client_keys(jax.random.fold_in(key, 2), N)
-        kept = jax.vmap(lambda k: jax.random.uniform(k, (width,)))(keys) >= loss
+        kept = jax.vmap(lambda k: jax.random.uniform(k, (width,), jnp.float32))(keys) >= loss
         fresh = expected.copy()
         if step >= delay:
             for i in range(N):

@@ -8,7 +8,7 @@ import jcollab as jc
 def prototypes_over_a_ring(g, optimizer, n=8, d=3):
     """Of a model that is linear in two parts; signs of the targets are the classes."""
     group = jc.algorithms.Group(
-        lambda p, x: jnp.tanh(x * p["w"]), lambda p, s: s[:, :2] * p["b"], clients=n
+        lambda p, x: jnp.tanh(x * p["w"][None]), lambda p, s: s[:, :2] * p["b"], clients=n
     )
     algorithm = jc.representation_sharing(
         group,

@@ -13,7 +13,18 @@ import optax
 from jcollab import checks, layout
 from jcollab.algorithms.local_step import local_step
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, clients_of
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    clients_of,
+    own_arrays,
+)
 from jcollab.mixing import lazy_mixing
 
 CHECKED_UP_TO = 2000
@@ -95,7 +106,7 @@ def d2(
         clients = Corrected(params, model_state, stepped.opt_state, mixed, correction)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update, names=mixer.names)
+    return Algorithm(own_arrays(init), update, names=mixer.names)
 
 
 def exact_diffusion(

@@ -22,6 +22,7 @@ from jcollab.core import (
     Round,
     State,
     clients_of,
+    own_arrays,
 )
 
 
@@ -111,7 +112,7 @@ def decentralized(
         clients = Clients(params, model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update, names=mixer.names)
+    return Algorithm(own_arrays(init), update, names=mixer.names)
 
 
 def _scale(params: PyTree, factor: Any) -> PyTree:

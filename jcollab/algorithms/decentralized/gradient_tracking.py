@@ -10,7 +10,18 @@ from jcollab import checks, layout
 from jcollab.algorithms.decentralized.d2 import Corrected
 from jcollab.algorithms.local_step import local_step
 from jcollab.algorithms.model_state import ModelState, from_exchange, to_exchange
-from jcollab.core import Algorithm, Array, Loss, Metrics, Mixer, PyTree, Round, State, clients_of
+from jcollab.core import (
+    Algorithm,
+    Array,
+    Loss,
+    Metrics,
+    Mixer,
+    PyTree,
+    Round,
+    State,
+    clients_of,
+    own_arrays,
+)
 
 
 def gradient_tracking(
@@ -74,4 +85,4 @@ def gradient_tracking(
         )
         return State(clients, state.shared, state.step + 1), stepped.metrics
 
-    return Algorithm(init, update, names=mixer.names)
+    return Algorithm(own_arrays(init), update, names=mixer.names)

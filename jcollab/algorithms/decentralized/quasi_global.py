@@ -22,6 +22,9 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
+    weighed,
+    widen,
 )
 
 SMALLEST_RATE = 1e-8
@@ -98,7 +101,7 @@ def quasi_global_momentum(
         clients = clients_of(state, QuasiGlobal)
         n = layout.num_clients((clients.params, batch), ("params", "batch"))
         local_key, mix_key = jax.random.split(key)
-        rate = learning_rate(state.step) if callable(learning_rate) else state.shared
+        rate = jnp.asarray(learning_rate(state.step) if callable(learning_rate) else state.shared)
 
         def direction(m: Array, g: Array) -> Array:
             heavy = momentum * m + g
@@ -108,10 +111,11 @@ def quasi_global_momentum(
             params: PyTree, model_state: PyTree, m: PyTree, batch: PyTree, key: Array
         ) -> tuple:
             grads, model_state, metrics = gradient(params, model_state, batch, key)
-            moved = jax.tree.map(
-                lambda x, m, g: (x - rate * direction(m, g)).astype(x.dtype), params, m, grads
-            )
-            return moved, model_state, metrics
+
+            def move(x: Array, m: Array, g: Array) -> Array:
+                return (widen(x) - weighed(rate, direction(m, g))).astype(x.dtype)
+
+            return jax.tree.map(move, params, m, grads), model_state, metrics
 
         half, model_state, metrics = layout.per_client(local)(
             clients.params,
@@ -125,11 +129,14 @@ def quasi_global_momentum(
         params, model_state = from_exchange(new, model_state, how)
 
         def smooth(m: Array, before: Array, after: Array) -> Array:
-            movement = (before - after) / jnp.maximum(rate, SMALLEST_RATE)
+            moved = widen(before) - widen(after)
+            movement = (moved / jnp.maximum(rate, SMALLEST_RATE).astype(moved.dtype)).astype(
+                m.dtype
+            )
             return (momentum * m + (1 - momentum) * movement).astype(m.dtype)
 
         buffer = jax.tree.map(smooth, clients.momentum, clients.params, params)
         clients = QuasiGlobal(params, model_state, buffer, mixed)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update, names=mixer.names)
+    return Algorithm(own_arrays(init), update, names=mixer.names)

@@ -22,6 +22,7 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
 )
 from jcollab.local import row_sparse
 from jcollab.local.row_sparse import RowOptimizer, Rows
@@ -129,7 +130,7 @@ def sparse_decentralized(
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update, names=mix.names)
+    return Algorithm(own_arrays(init), update, names=mix.names)
 
 
 def _look_up(params: Tables, asked: Tables) -> tuple[dict[str, Rows], Tables]:

@@ -27,6 +27,7 @@ from jcollab.core import (
     lift,
     lift_predict,
     lift_train,
+    own_arrays,
 )
 from jcollab.objectives.disagreement import (
     EPSILON,
@@ -119,7 +120,7 @@ def dbat(
         clients = clients_of(state, Clients)
         total = layout.num_clients((clients.params, batch), ("params", "batch"))
         member = jnp.minimum(state.step // member_rounds, total - 1)
-        before = jnp.arange(total) < member
+        before = jnp.arange(total, dtype=member.dtype) < member
         local_key, search_key = jax.random.split(key)
         mine = jax.random.fold_in(local_key, member)  # as if all members were clients
         own, batch = (
@@ -148,13 +149,14 @@ def dbat(
             def disagreement(x: Array) -> Array:
                 logits = full_predict(params, model_state, x)
                 each = -pair_agreement(logits, frozen(x), anchor=anchor, epsilon=None).mean(1)
-                return jnp.sum(before * each) / jnp.maximum(member, 1)
+                return jnp.where(before, each, 0).sum() / jnp.maximum(member, 1).astype(each.dtype)
 
             x = jax.lax.cond(
                 member > 0, lambda x: search(disagreement, x, search_key), lambda x: x, x
             )
 
-        objective = _against(task, full_train, x, frozen(x), before, alpha, anchor, epsilon)
+        weights = before.astype(float)
+        objective = _against(task, full_train, x, frozen(x), weights, alpha, anchor, epsilon)
         take = step_of(objective, optimizer)
         stepped = take(params, model_state, opt_state, batch, mine, anchor=params, step=state.step)
         new = (
@@ -282,7 +284,7 @@ def starting(optimizer: optax.GradientTransformation) -> Init:
             Clients(params, model_state, jax.vmap(optimizer.init)(params), ()), (), jnp.int32(0)
         )
 
-    return init
+    return own_arrays(init)
 
 
 def _against(

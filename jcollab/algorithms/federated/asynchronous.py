@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import checks, layout
-from jcollab.algorithms.local_step import gradient_of, optimizer_update, step_of
+from jcollab.algorithms.local_step import gradient_of, mean_over_clients, optimizer_update, step_of
 from jcollab.algorithms.model_state import (
     ModelState,
     change,
@@ -29,7 +29,10 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
     replicate,
+    weighed,
+    widen,
 )
 from jcollab.theory.arrivals import Arrivals, as_array, check
 
@@ -141,12 +144,12 @@ def asynchronous(
         n = layout.num_clients((params, model_state), ("params", "model_state"))
         check(schedule.client, n, "arrivals", lowest=-1)
         start = to_exchange(params, model_state, how)
-        start = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0, dtype=leaf.dtype), start)
+        start = mean_over_clients(start)
         model, common = from_exchange(start, model_state, how)
         common, _ = place(common, model_state, how)
         models, fetched = from_exchange(replicate(start, n), model_state, how)
         single = not checks.traced(buffer_size) and buffer_size == 1
-        buffer = () if single else optax.tree.zeros_like(start)
+        buffer = () if single else optax.tree.zeros_like(jax.tree.map(widen, start))
         none, opt_state = jnp.int32(0), optimizer.init(model)
         shared = Server(model, common, opt_state, buffer, none, jnp.zeros(()), none, schedule)
         return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
@@ -173,8 +176,8 @@ def asynchronous(
             handed = to_exchange(handed, change(model_state, new_model_state))
         delay = shared.version - fetched.since[i]
         if weigh is not None:
-            factor = weigh(delay)
-            handed = optax.tree.cast_like(optax.tree.scale(factor, handed), handed)
+            factor = jnp.asarray(weigh(delay))
+            handed = optax.tree.cast_like(weighed(factor, handed), handed)
 
         def loss_at(params: PyTree) -> Array:
             batch, key = own, own_key
@@ -196,7 +199,7 @@ def asynchronous(
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
         return State(clients, shared, state.step + 1), log
 
-    return Algorithm(init, update)
+    return Algorithm(own_arrays(init), update)
 
 
 def _work(
@@ -239,12 +242,12 @@ def _receive(
     extra: dict[str, Any],
 ) -> Server:
     """The server after an update arrives, with a step where the buffer is full."""
-    waiting, delays = shared.waiting + 1, shared.delays + delay
+    waiting, delays = shared.waiting + 1, shared.delays + delay.astype(shared.delays.dtype)
     mean, buffer = handed, shared.buffer
     single = not jax.tree.leaves(buffer)
     if not single:
-        buffer = optax.tree.add(buffer, handed)
-        mean = jax.tree.map(lambda leaf: (leaf / buffer_size).astype(leaf.dtype), buffer)
+        buffer = optax.tree.add(buffer, jax.tree.map(widen, handed))
+        mean = jax.tree.map(lambda b, h: (b / buffer_size).astype(h.dtype), buffer, handed)
     mean, moved = from_exchange(mean, shared.model_state)
     old, mean_delay = shared.params, delays / buffer_size
     updates, opt_state = optimizer_update(

@@ -15,6 +15,7 @@ from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
 from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
+from jcollab.algorithms.local_step import mean_over_clients
 from jcollab.algorithms.model_state import (
     ModelState,
     from_exchange,
@@ -32,7 +33,9 @@ from jcollab.core import (
     Rule,
     State,
     lift,
+    own_arrays,
     replicate,
+    wide_dtype,
 )
 from jcollab.local import ClientMethod, fedavg
 
@@ -88,7 +91,8 @@ def federated(
             None for equal ones.
         num_steps: local steps of each client, int ``[n]`` in 1..H, may be traced; None for H.
         dropout: probability that a sampled client drops out of the round: nothing of it is used,
-            and what it keeps stays as it was. Where all drop out, the server keeps its model.
+            and what it keeps stays as it was. Where all drop out, the server keeps its model, and
+            the round reports 0 as its loss and metrics.
         honest: bool ``[n]``, whose metrics are averaged; None for all.
         keep_opt_state: whether local optimizers go on in a client's next round.
         model_state: what becomes of the state of the model, see
@@ -153,7 +157,8 @@ def federated(
         return layout.sample_clients(key, n, num_sampled)
 
     cohort = Cohort(choose, one_round(settings), local_steps)
-    return Algorithm(functools.partial(_init, settings), update_of(cohort), cohort)
+    init = own_arrays(functools.partial(_init, settings))
+    return Algorithm(init, update_of(cohort), cohort)
 
 
 def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State:
@@ -162,7 +167,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
     start = to_exchange(params, model_state, how)
     if n is None:
         n = layout.num_clients((params, model_state), ("params", "model_state"))
-        start = jax.tree.map(lambda leaf: jnp.mean(leaf, 0, dtype=leaf.dtype), start)
+        start = mean_over_clients(start)
     elif how != "average":
         model_state = replicate(model_state, n)
     model, common = from_exchange(start, model_state, how)
@@ -221,7 +226,7 @@ def _num_steps(num_steps: Any, n: int, most: int) -> Array | tuple[()]:
 
 
 def _wide_zeros(leaf: Array) -> Array:
-    return jnp.zeros(jnp.shape(leaf), jnp.promote_types(leaf.dtype, jnp.float32))
+    return jnp.zeros(jnp.shape(leaf), wide_dtype(leaf))
 
 
 def _channel_state(settings: Settings, zero: PyTree, n: int) -> PyTree:

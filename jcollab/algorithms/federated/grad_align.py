@@ -19,7 +19,7 @@ from jcollab.algorithms.centralized import (
 )
 from jcollab.algorithms.local_step import gradient_of, mean_over_clients
 from jcollab.algorithms.model_state import ModelState, with_model_state
-from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, clients_of, lift
+from jcollab.core import Algorithm, Array, Loss, Metrics, PyTree, State, clients_of, lift, widen
 
 
 def grad_align(
@@ -99,5 +99,7 @@ def grad_align(
 
 
 def _spread(own: PyTree, mean: PyTree) -> Array:
-    squares = jax.tree.map(lambda g, m: jnp.sum((g - m) ** 2) / len(g), own, mean)
+    squares = jax.tree.map(
+        lambda g, m: jnp.sum((widen(g) - widen(m)[None]) ** 2) / len(g), own, mean
+    )
     return jax.tree.reduce(jnp.add, squares)

@@ -24,6 +24,7 @@ from jcollab.core import (
     Round,
     Rule,
     replicate,
+    weighed,
     widen,
 )
 from jcollab.local import ClientMethod
@@ -133,8 +134,9 @@ def one_round(settings: Settings) -> CohortRound:
     ) -> tuple[PyTree, PyTree, Metrics]:
         checks.kind(FederatedClients, **{"state.clients": clients})
         drop_key, local_key, server_key = jax.random.split(key, 3)
+        keys = layout.client_keys(drop_key, numbers)
+        present = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys)
         keys = layout.client_keys(local_key, numbers)
-        present = jax.vmap(jax.random.uniform)(layout.client_keys(drop_key, numbers))
         weights = jnp.where(present >= settings.dropout, clients.weights, 0)
         honest = jnp.ones(len(numbers))
         if settings.honest is not None:
@@ -161,12 +163,12 @@ def one_round(settings: Settings) -> CohortRound:
                 settings, shared, clients, updates, weights, numbers, context, n
             )
         else:
-            update = jax.tree.map(lambda leaf: leaf / _positive(sums.weight), sums.update)
+            update = _share(sums.update, sums.weight)
         fresh = _server_step(settings, shared, update, sums, value_fn, step)
         fresh = fresh._replace(rule=rule_state)
         # where no client takes part, nothing changes at the server either
         fresh = jax.tree.map(lambda a, b: jnp.where(sums.weight > 0, a, b), fresh, shared)
-        metrics = jax.tree.map(lambda leaf: leaf / sums.honest, sums.metrics)
+        metrics = _share(sums.metrics, sums.honest)
         return clients, fresh, metrics | {"participants": sums.participants}
 
     return round_
@@ -196,7 +198,7 @@ def _gradients(
 
         total, _ = jax.lax.scan(add, optax.tree.zeros_like(x), jnp.arange(steps))
         g = jax.tree.map(lambda leaf: leaf / steps, total)
-        return jax.tree.map(lambda leaf: weight * leaf, g), g
+        return weighed(weight, g), g
 
     total, g = layout.client_sum(
         probe,
@@ -205,7 +207,7 @@ def _gradients(
         bytes_each=2 * sum(leaf.nbytes for leaf in jax.tree.leaves(x)),
         keep=True,
     )(x, batch.common, weights, clients, batch.own, keys)
-    return g, jax.tree.map(lambda leaf: leaf / _positive(weights.sum()), total)
+    return g, _share(total, weights.sum())
 
 
 def _loss_at(
@@ -219,13 +221,13 @@ def _loss_at(
         pick_key, loss_key = jax.random.split(key)
         data = batch.pick(own, common, pick_key, jnp.int32(0))
         loss_key = jax.random.fold_in(loss_key, 0)
-        return weight * settings.objective(x, row.model_state, data, loss_key)[0]
+        return weighed(weight, settings.objective(x, row.model_state, data, loss_key)[0])
 
     each = layout.client_sum(loss, settings.chunk, in_axes=(None, None, 0, 0, 0, 0))
 
     def mean(x: PyTree) -> Array:
         total = each(x, batch.common, weights, clients, batch.own, keys)
-        return total / _positive(weights.sum())
+        return _share(total, weights.sum())
 
     return mean
 
@@ -254,23 +256,20 @@ def _one_client(
     )
     update = jax.tree.map(lambda a, b: widen(a) - widen(b), y, x)
     memory = method.finish(row.memory, update, slope)
-    moved = jax.tree.map(lambda a, b: weight * (a - b), memory, row.memory)
+    moved = weighed(weight, optax.tree.sub(memory, row.memory))
     length = jnp.ones(()) if method.length is None else method.length(_steps_of(row, settings))
     update = jax.tree.map(lambda leaf: leaf / length.astype(leaf.dtype), update)
     if jax.tree.leaves(shared.model_state):
         moved_state = jax.tree.map(lambda a, b: widen(a) - widen(b), model_state, row.model_state)
         update = to_exchange(update, moved_state)
-    weighed: PyTree = ()
-    if not settings.stacks:
-        weighed = jax.tree.map(lambda leaf: weight.astype(leaf.dtype) * leaf, update)
     sums = RoundSums(
         weight,
-        weighed,
-        weight * length,
+        () if settings.stacks else weighed(weight, update),
+        weighed(weight, length),
         moved,
-        jax.tree.map(lambda leaf: weight * honest * leaf, metrics),
+        weighed(weight * honest, metrics),
         weight * honest,
-        weight * value,
+        weighed(weight, value),
         (weight > 0).astype(jnp.float32),
     )
     fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
@@ -320,9 +319,9 @@ def _server_step(
     update, moved_state = from_exchange(update, shared.model_state)
     model_state = optax.apply_updates(shared.model_state, moved_state)
     if method.length is not None:
-        mean_length = sums.length / _positive(sums.weight)
+        mean_length = _share(sums.length, sums.weight)
         update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
-    moved = jax.tree.map(lambda leaf: leaf / shared.total, sums.moved)
+    moved = _share(sums.moved, shared.total)
     update, memory = method.serve(update, shared.memory, moved)
     grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
     steps, opt_state = optimizer_update(
@@ -330,7 +329,7 @@ def _server_step(
         grads,
         shared.opt_state,
         x,
-        value=sums.value / _positive(sums.weight),
+        value=_share(sums.value, sums.weight),
         value_fn=value_fn,
         anchor=x,
         step=step,
@@ -384,17 +383,18 @@ def _local_run(
         step, start, jnp.arange(most), unroll=unroll
     )
     steps = _steps_of(row, settings)
-    slope = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), slope)
+    slope = _share(slope, steps)
     value = metrics["loss"][0]
-    metrics = jax.tree.map(lambda leaf: leaf.sum(0) / steps, metrics)
+    metrics = _share(jax.tree.map(lambda leaf: widen(leaf.sum(0)), metrics), steps)
     return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics, value
 
 
 def _steps_of(row: FederatedClients, settings: Settings) -> Array:
-    if isinstance(row.num_steps, tuple):
-        return jnp.int32(settings.local_steps)
-    return row.num_steps
+    steps = row.num_steps
+    return jnp.int32(settings.local_steps) if isinstance(steps, tuple) else steps
 
 
-def _positive(value: Array) -> Array:
-    return jnp.where(value > 0, value, 1)
+def _share(sums: PyTree, weight: Array) -> PyTree:
+    """Sums over their weight; where that is 0, so are they."""
+    weight = jnp.where(weight > 0, weight, 1)
+    return jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), sums)

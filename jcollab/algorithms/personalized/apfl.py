@@ -28,6 +28,9 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
+    weighed,
+    wide_dtype,
 )
 
 
@@ -109,7 +112,7 @@ def apfl(
         n = layout.num_clients((params, model_state), ("params", "model_state"))
         if np.shape(weight) not in ((), (n,)):
             raise ValueError(f"weight must be a number or [n={n}], got shape {np.shape(weight)}")
-        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+        dtype = wide_dtype(*jax.tree.leaves(params))
         clients = Interpolated(
             local=params,
             common=params,
@@ -131,7 +134,7 @@ def apfl(
         at_personal, model_state, metrics = gradient(_blend(local, common, a), *given)
         updates, local_state = optimizer_update(
             optimizer,
-            optax.tree.cast_like(optax.tree.scale(1 - a, at_personal), at_personal),
+            optax.tree.cast_like(weighed(1 - a, at_personal), at_personal),
             clients.local_opt_state,
             local,
             value=metrics["loss"],
@@ -166,8 +169,9 @@ def apfl(
         clients = clients._replace(common=common, model_state=model_state, mixer=mixer_state)
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
-    return Algorithm(init, update, names=mixer.names)
+    return Algorithm(own_arrays(init), update, names=mixer.names)
 
 
 def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:
-    return optax.tree.cast_like(optax.incremental_update(common, local, a), local)
+    both = optax.tree.add(weighed(1 - a, local), weighed(a, common))
+    return optax.tree.cast_like(both, local)

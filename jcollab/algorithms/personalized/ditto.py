@@ -22,6 +22,7 @@ from jcollab.core import (
     State,
     clients_of,
     lift,
+    own_arrays,
     params_of,
 )
 from jcollab.data.batches import FullBatch, as_local
@@ -149,7 +150,7 @@ def ditto(
         return State(clients, after.shared, after.step), mean_over_clients(metrics) | log
 
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
-    return algorithm._replace(init=init, update=update, cohort=cohort)
+    return algorithm._replace(init=own_arrays(init), update=update, cohort=cohort)
 
 
 def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
@@ -160,6 +161,6 @@ def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         value, (model_state, metrics) = objective(params, model_state, batch, key)
         pull = 0.5 * attraction * squared_distance(params, center)
-        return (value + pull).astype(value.dtype), (model_state, {"loss": value, **metrics})
+        return value + pull.astype(value.dtype), (model_state, {"loss": value, **metrics})
 
     return near

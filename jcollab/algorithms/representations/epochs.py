@@ -93,7 +93,7 @@ def epochs(
         there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
 
         def order(key: Array) -> tuple[Array, Array]:
-            rank = jnp.where(there, jax.random.uniform(key, (size,)), 2)
+            rank = jnp.where(there, jax.random.uniform(key, (size,), jnp.float32), 2)
             turn = jnp.arange(steps * width)
             places = jnp.argsort(rank)[turn % jnp.maximum(there.sum(), 1)]
             return places.reshape(steps, width), (turn < there.sum()).reshape(steps, width)
@@ -110,7 +110,7 @@ def epochs(
 
             def mean(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
                 values, carried, metrics = step_loss(params, model_state, x, y, key)
-                value = jnp.where(counts, values, 0).sum() / number
+                value = jnp.where(counts, values, 0).sum() / number.astype(values.dtype)
                 sums = jax.tree.map(
                     lambda v: jnp.where(counts, v, 0).sum(), {"loss": values, **metrics}
                 )
@@ -135,8 +135,8 @@ def epochs(
 
         keys = jax.random.split(loss_key, count * steps)
         new, sums = jax.lax.scan(step, (params, model_state, opt_state), (places, counts, keys))
-        total = count * there.sum()
-        return *new, jax.tree.map(lambda v: v.sum() / total, sums)
+        total = jnp.maximum(count * there.sum(), 1)  # a client may have no example
+        return *new, jax.tree.map(lambda v: v.sum() / total.astype(v.dtype), sums)
 
     return train
 

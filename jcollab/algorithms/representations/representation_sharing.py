@@ -16,7 +16,7 @@ from jcollab.algorithms.model_state import to_exchange
 from jcollab.algorithms.representations import sharing_round
 from jcollab.algorithms.representations.groups import Group, check_groups, per_group
 from jcollab.algorithms.representations.sharing_round import Settings, SharingClients
-from jcollab.core import Algorithm, Mixer, PyTree, State
+from jcollab.core import Algorithm, Mixer, PyTree, State, own_arrays, wide_dtype
 from jcollab.mixing.common import shared_names
 from jcollab.objectives.prototypes import WEIGHTINGS, Prototypes
 from jcollab.objectives.representation import SharingObjective
@@ -143,7 +143,7 @@ def representation_sharing(
         reporting=checks.members(honest, n, "honest"),
     )
     return Algorithm(
-        functools.partial(_init, settings),
+        own_arrays(functools.partial(_init, settings)),
         functools.partial(sharing_round.update, settings),
         names=shared_names(*filter(None, optional.values())),
     )
@@ -156,7 +156,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         model_state = ((),) * len(kinds)
     per_group(model_state, kinds, several, "model_state", optional=True)
     opt_state = [jax.vmap(settings.optimizer.init)(tree) for tree in each]
-    kind = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
+    kind = wide_dtype(*jax.tree.leaves(params))
     shape = (settings.n, settings.num_classes, settings.width)
     empty = Prototypes(jnp.zeros(shape, kind), jnp.zeros(shape[:2], kind))
     mixer, observer, models = settings.mixer, settings.observer, settings.model_mixer

@@ -107,7 +107,7 @@ def regression_samples(
         d = problem.eigenvalues.shape[0]
         feature_key, label_key = jax.random.split(key)
         gaussian = jnp.sqrt(problem.eigenvalues) * jax.random.normal(feature_key, (d,))
-        place = jax.random.randint(feature_key, (), 0, d)
+        place = jax.random.randint(feature_key, (), 0, d, jnp.int32)
         unit = (jnp.arange(d) == place) * jnp.sqrt(d * problem.eigenvalues)
         a = jnp.where(problem.one_hot, unit, gaussian)
         return a, jnp.sqrt(problem.label_noise) * jax.random.normal(label_key)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jcollab import checks, layout
+from jcollab.core import widen
 from jcollab.theory.averaging.common import Number, floats, library
 
 PyTree = Any
@@ -75,11 +77,10 @@ def others_mean(values: PyTree, counts: Any = None) -> PyTree:
     rest = counts.sum() - counts
 
     def mean(leaf: Any) -> Any:
-        wide = xp.asarray(leaf)
-        wide = wide.astype(xp.promote_types(wide.dtype, np.float64 if xp is np else np.float32))
+        wide = np.asarray(leaf, float) if xp is np else widen(jnp.asarray(leaf))
         share = xp.asarray(counts, wide.dtype).reshape(-1, *(1,) * (wide.ndim - 1))
         others = xp.asarray(rest, wide.dtype).reshape(share.shape)
-        return ((share * wide).sum(0) - share * wide) / others
+        return ((share * wide).sum(0, keepdims=True) - share * wide) / others
 
     return jax.tree.map(mean, values)
 
