@@ -272,6 +272,8 @@ def test_a_mixer(name):
         sent.append(jc.metrics.bytes_sent(mixer, jax.eval_shape(lambda: x)))  # noqa: B023
         assert sent[-1].shape == (N,) and (sent[-1] >= 0).all()
     np.testing.assert_array_equal(*sent)
+    if name in ("independent", "random peers"):  # which take no average
+        return
     with pytest.raises(TypeError, match=r"params.* must be floating point, got int32"):
         mixer.init({"b": x["b"], "w": jnp.zeros((N, 2), int)})
 

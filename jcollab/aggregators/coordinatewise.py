@@ -28,6 +28,8 @@ def coordinate_median() -> Rule:
         number = jnp.cumsum(absent)
         fill = jnp.where(number % 2 == 1, jnp.inf, -jnp.inf)
         odd = number[-1] % 2 == 1
+        if not context.own_counts:  # where nothing has arrived, there is no middle
+            fill = jnp.where(absent.all(), 0.0, fill)
 
         def median(rows: Sequence[Array]) -> Array:
             middle = (len(rows) - 1) // 2

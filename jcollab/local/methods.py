@@ -190,7 +190,7 @@ def fednova(momentum: float = 0.0) -> ClientMethod:
     checks.number("momentum", momentum, at_least=0, below=1)
 
     def length(steps: Array) -> Array:
-        tau = steps.astype(jnp.float32)
+        tau = steps.astype(float)
         return (tau - momentum * (1 - momentum**tau) / (1 - momentum)) / (1 - momentum)
 
     return ClientMethod(length=length)

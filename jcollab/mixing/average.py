@@ -20,7 +20,7 @@ DENSE_UP_TO = 64
 
 def identity() -> Mixer:
     """No exchange: ``x_i' = x_i``."""
-    return Mixer(_no_state, lambda x, s, context: (x, s), no_bytes)
+    return Mixer(lambda x: (), lambda x, s, context: (x, s), no_bytes)
 
 
 def all_reduce() -> Mixer:
@@ -37,7 +37,11 @@ def all_reduce() -> Mixer:
 
         return jax.tree.map(mean, x), s
 
-    return Mixer(_no_state, update, lambda x: np.full(layout.num_clients(x), payload(x)))
+    def init(x: PyTree) -> PyTree:
+        num_mixed(x)
+        return ()
+
+    return Mixer(init, update, lambda x: np.full(layout.num_clients(x), payload(x)))
 
 
 def gossip(
@@ -112,11 +116,6 @@ def dense_average(leaf: Array, matrix: Array) -> Array:
     # accelerators would otherwise multiply in a shorter format and let the mean drift
     product = jnp.einsum("ij,j...->i...", matrix.astype(wide.dtype), wide, precision="highest")
     return product.astype(leaf.dtype)
-
-
-def _no_state(x: PyTree) -> PyTree:
-    num_mixed(x)
-    return ()
 
 
 def _sparse_average(pool: Array, neighbors: Array, weights: Array) -> Array:

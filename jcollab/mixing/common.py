@@ -74,9 +74,10 @@ def num_mixed(x: PyTree) -> int:
     return layout.num_clients(x, "params")
 
 
-def check_n(x: PyTree, n: int) -> None:
+def check_n(x: PyTree, n: int, *, averaged: bool = True) -> None:
     """ValueError unless ``x`` is stacked for n clients."""
-    if (got := num_mixed(x)) != n:
+    got = num_mixed(x) if averaged else layout.num_clients(x, "params")
+    if got != n:
         raise ValueError(
             f"params must be stacked for the n={n} clients of the topology, got n={got}"
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire
-from jcollab.mixing.common import check_n, no_bytes, num_mixed, payload, where
+from jcollab.mixing.common import check_n, no_bytes, payload, where
 from jcollab.topology import Topology, as_topology
 
 
@@ -45,9 +45,9 @@ def random_peer(
     graph = None if topology is None else as_topology(topology)
 
     def init(x: PyTree) -> PyTree:
-        n = num_mixed(x)
+        n = layout.num_clients(x, "params")
         if graph is not None:
-            check_n(x, graph.n)
+            check_n(x, graph.n, averaged=False)
         elif n == 1 and not include_self:
             raise ValueError("include_self must be True for a single client, got False")
         table = () if graph is None else (jnp.asarray(graph.neighbors), jnp.asarray(graph.degrees))
