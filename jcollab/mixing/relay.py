@@ -138,9 +138,8 @@ def relay_sum(
         received = jax.tree.map(deliver, wide, s.inbox)
         # Counts follow the same paths as values, so that a lost message is lost in both.
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        wire = Wire(
-            context.key, context.step, x, wide, jnp.arange(n), s.neighbors, s.mask.astype(float) / n
-        )
+        shares = s.mask.astype(float) / n
+        wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, shares)
         received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)
@@ -151,11 +150,7 @@ def relay_sum(
             mixed = _average(fill, wide, inbox, present, references)
         else:
             own, means, weights = _rule_inputs(fill, wide, inbox, present, references)
-            weights = weights.astype(weight_dtype(x))
-            rule_key = jax.random.fold_in(context.key, n)  # the channel folds in 0..n-1
-            mixed, rule_state = _apply_rule(
-                rule, own, means, weights, s, context._replace(key=rule_key)
-            )
+            mixed, rule_state = _apply_rule(rule, own, means, weights, s, context)
         mixed = optax.tree.cast_like(mixed, x)
         return mixed, s._replace(
             inbox=received,
@@ -165,11 +160,12 @@ def relay_sum(
             channel=link_state,
         )
 
-    def bytes_sent(x: PyTree) -> np.ndarray:
-        count = np.dtype(np.int32).itemsize  # goes with every message
-        return topology.degrees * float(payload(x) + count)
+    return Mixer(init, update, lambda x: _bytes_sent(topology, x), topology.names)
 
-    return Mixer(init, update, bytes_sent, topology.names)
+
+def _bytes_sent(topology: Topology, x: PyTree) -> np.ndarray:
+    count = np.dtype(np.int32).itemsize  # of values in the sum, which goes with every message
+    return topology.degrees * float(payload(x) + count)
 
 
 def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:
@@ -225,9 +221,10 @@ def _apply_rule(
         rule_state: PyTree,
         batch: PyTree,
     ) -> tuple[PyTree, PyTree]:
-        own_key = jax.random.fold_in(context.key, i)
+        own_key = jax.random.fold_in(rule_key, i)
         receiver = Receiver(own_key, context.step, i, senders, batch=batch)
         return combined(rule, own, means, weights, rule_state, receiver)
 
-    numbers = jnp.arange(len(weights))
+    numbers, weights = jnp.arange(len(weights)), weights.astype(weight_dtype(own))
+    rule_key = jax.random.fold_in(context.key, len(weights))  # the channel folds in 0..n-1
     return layout.per_client(each)(own, means, weights, numbers, s.neighbors, s.rule, context.batch)
