@@ -101,6 +101,10 @@ def test_losses_of_either_form():
         algorithm = jc.decentralized(wrong, optax.sgd(0.1), jc.identity())
         with pytest.raises(TypeError, match=message):
             jc.run(algorithm, algorithm.init(jnp.zeros((4, 1))), ROUNDS, KEY)
+    longer = jc.stateful(lambda p, s, b, k: (p.sum(), {"a": jnp.zeros(3)}, {}))
+    algorithm, batch = jc.federated(longer, optax.sgd(0.1)), jnp.zeros((4, 1, 1))
+    with pytest.raises(ValueError, match=r"model_state\['a'\] of shape \[2\], got of shape \[3\]"):
+        algorithm.update(algorithm.init(jnp.zeros((4, 1)), {"a": jnp.zeros((4, 2))}), batch, KEY)
 
 
 def test_with_metrics_reports_functions_and_dictionaries():

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -77,6 +78,7 @@ def lift(loss: Loss) -> Objective:
     Raises:
         TypeError: if ``loss`` is not callable; when it is called, if it takes or returns something
             else.
+        ValueError: when it is called, if it returns a model_state of another form.
     """
     checks.functions(loss=loss)
 
@@ -91,8 +93,9 @@ def lift(loss: Loss) -> Objective:
                     "loss must return (value, model_state, metrics) where jc.stateful marks it, "
                     f"got {_shown(returned)}"
                 )
-            value, model_state, metrics = returned
-            return _checked(value), (model_state, metrics)
+            value, new, metrics = returned
+            _check_form(model_state, new)
+            return _checked(value), (new, metrics)
         value, metrics = _call("loss", loss, "(params, batch, key)", params, batch, key), {}
         if isinstance(value, tuple):
             if len(value) != 2:
@@ -175,6 +178,24 @@ def _checked(value: Any) -> Any:
             f"loss must return a float [] for one client, got {dtype} {list(np.shape(value))}"
         )
     return value
+
+
+def _check_form(given: PyTree, returned: PyTree) -> None:
+    """ValueError unless a loss returns a state of the model with the names and shapes given."""
+    before, after = (
+        {
+            jax.tree_util.keystr(path): f"of shape {list(jnp.shape(leaf))}"
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+        for tree in (given, returned)
+    )
+    for path in dict.fromkeys([*before, *after]):
+        must, got = (forms.get(path, "missing") for forms in (before, after))
+        if must != got:
+            raise ValueError(
+                f"loss must return a model_state of the form that it gets, with model_state{path} "
+                f"{must}, got {got}"
+            )
 
 
 def _shown(returned: Any) -> str:

@@ -55,6 +55,8 @@ class Checkpoint:
             raise TypeError(f"folder must be a path, got {type(self.folder).__name__}")
         checks.number("every_seconds", self.every_seconds, at_least=0)
         identity = {} if self.identity is None else self.identity
+        if not isinstance(identity, Mapping):
+            raise TypeError(f"identity must be a dictionary, got {type(identity).__name__}")
         try:
             json.dumps(plain(dict(identity)))
         except (TypeError, ValueError) as error:
@@ -213,7 +215,9 @@ def opened(
     run = {"key": np.asarray(jax.random.key_data(key) if typed else key), "eval_every": eval_every}
     alone = jax.process_count() == 1  # several processes of one run write together
     with locked("checkpoint", checkpoint.folder) if alone else contextlib.nullcontext():
-        store = Store(checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state)})
+        store = Store(
+            checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state, "state")}
+        )
         try:
             yield store
         finally:
@@ -245,10 +249,10 @@ class _AnotherRun(ValueError):
     """A checkpoint whose run differs."""
 
 
-def form(tree: PyTree) -> dict[str, str]:
+def form(tree: PyTree, name: str = "") -> dict[str, str]:
     """Types and shapes of the leaves by path, ``{"state.clients.params['w']": "float32[4,3]"}``."""
     return {
-        f"state{jax.tree_util.keystr(path)}": jax.typeof(leaf).str_short()
+        f"{name}{jax.tree_util.keystr(path)}": jax.typeof(leaf).str_short()
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 

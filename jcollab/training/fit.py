@@ -189,6 +189,8 @@ def _check(
     checks.count("num_rounds", num_rounds)
     checks.counts(eval_every=eval_every)
     checks.one_of("on_divergence", on_divergence, ("stop", "continue"))
+    if replicas is not None and not isinstance(replicas, Replicas):
+        raise TypeError(f"replicas must be a Replicas, got {type(replicas).__name__}")
     settings = None if replicas is None else replicas.settings
     if isinstance(algorithm, Algorithm) != (settings is None) or (
         settings is not None and not callable(algorithm)
@@ -252,7 +254,11 @@ def _measure(
         evaluation = checkpoints.nested_arrays(jax.device_get(evaluate(state)))
         if "round" in evaluation:
             raise ValueError("evaluate must not return 'round', which is a name of its own, got it")
-        past.evaluations.append({"round": np.asarray(done), **evaluation})
+        evaluation = {"round": np.asarray(done), **evaluation}
+        first = (past.evaluations or [evaluation])[0]
+        if changed := checkpoints.difference(checkpoints.form(first), checkpoints.form(evaluation)):
+            raise ValueError(f"evaluate must return the same names and shapes, got {changed}")
+        past.evaluations.append(evaluation)
         record |= evaluation
     record = plain(record | ({"diverged": True} if diverged else {}))
     past.records.append(record)

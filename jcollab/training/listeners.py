@@ -143,6 +143,9 @@ class JsonLines:
         path: the file.
         tags: fields that every line starts with.
         append: adds to the file in any case, which may then be that of many runs.
+
+    Raises:
+        TypeError: if tags have something that JSON does not have.
     """
 
     def __init__(
@@ -154,6 +157,10 @@ class JsonLines:
     ):
         self.path = pathlib.Path(path)
         self.tags = dict(tags or {})
+        try:
+            json.dumps(plain(self.tags))
+        except TypeError as error:
+            raise TypeError(f"tags must be a dictionary of JSON values, got {error}") from None
         self.append = append
 
     def start(self, run: RunInfo) -> None:

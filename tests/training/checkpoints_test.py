@@ -153,6 +153,11 @@ def test_what_does_not_come_back_as_it_was_is_refused(tmp_path):
     ):
         with pytest.raises(TypeError, match=f"nested dicts of arrays of numbers, got a {named}"):
             fit(tmp_path / "run", evaluate=lambda s, value=value: {"pair": value})
+    grows = lambda s: {"a": np.zeros(int(s.step))}  # noqa: E731
+    with pytest.raises(ValueError, match=r"same names and shapes, got \['a'\] was 'float"):
+        fit(evaluate=grows)
+    with pytest.raises(TypeError, match="tags must be a dictionary of JSON values"):
+        JsonLines(tmp_path / "log", tags={"net": len})
     with pytest.raises(ValueError, match="evaluate must not return 'round'"):
         fit(tmp_path / "run", evaluate=lambda s: {"round": s.step})
 
