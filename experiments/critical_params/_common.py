@@ -30,11 +30,14 @@ def within_errors(claim: str, row: Row) -> Claim:
     return Claim(claim, "within 3 s.e.", f"{errors:+.1f}", abs(errors) <= 3)
 
 
-def delayed_sgd(loss: Any, rate: Any, delay: int = 0) -> jc.Algorithm:
+def delayed_sgd(
+    loss: Any, rate: Any, delay: int = 0, num_rounds: int | None = None
+) -> jc.Algorithm:
     """SGD with one model: ``delay + 1`` equal clients take turns."""
     if not delay:
         return jc.centralized(loss, optax.sgd(rate))
-    return jc.algorithms.asynchronous(loss, optax.sgd(rate), jnp.arange(delay + 1))
+    turns = jc.theory.arrivals.round_robin(num_rounds or delay + 1, delay + 1)
+    return jc.algorithms.asynchronous(loss, optax.sgd(rate), turns)
 
 
 def monte_carlo(
@@ -46,7 +49,7 @@ def monte_carlo(
         if sparse
         else jc.data.synthetic.gaussian_regression(np.ones(d))
     )
-    algorithm = delayed_sgd(jc.data.synthetic.regression_loss, rate, delay)
+    algorithm = delayed_sgd(jc.data.synthetic.regression_loss, rate, delay, int(times[-1]))
     algorithm = jc.with_metrics(algorithm, lambda state: {"x2": jnp.sum(state.shared.params**2)})
     batches = jc.data.from_function(jc.data.synthetic.regression_samples(b), problem)
 

@@ -73,7 +73,7 @@ def load(
         name: ``"digits"`` (embedded) or a TFDS name such as ``"mnist"``.
         split: ``"train"`` or ``"test"``.
         directory: TFDS data_dir with ``NAME/VERSION`` inside; None for :func:`data_dir`.
-        scale: float32 in [0, 1] instead of the stored uint8.
+        scale: float32 in [0, 1] instead of the stored uint8, which are read-only.
 
     Raises:
         ValueError: for another split or an unknown name.
@@ -82,6 +82,8 @@ def load(
     checks.kind(str, name=name)
     _check_split(split)
     if name == "digits":
+        if not scale:
+            raise ValueError("scale must be True for 'digits', which are not stored as bytes")
         return digits(split)
     x, y = _decoded(name, split, directory)
     return Dataset(x.astype(np.float32) / 255 if scale else np.asarray(x), np.asarray(y))
@@ -127,6 +129,7 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
     y = np.array([item["label"] for item in items], np.int32)
     for file, array in ((x_file, x), (y_file, y)):
         _save(file, array)
+    x.setflags(write=False)  # as what is mapped from the file
     return x, y
 
 

@@ -243,6 +243,7 @@ def loops() -> bool:
 
 def vectorized(fn: Callable, chunk: int | None = None) -> Callable:
     """The meaning of ``jax.vmap``, in chunks that fit, on one device: for use within a client."""
+    checks.counts(chunk=chunk)
     return lambda *args: _in_chunks(fn, args, chunk)
 
 

@@ -174,11 +174,12 @@ def alignment(s: Array, t: Array, form: str = "dot", temperature: float = 0.1) -
         temperature: of the second.
 
     Raises:
-        ValueError: for another form, or a temperature that is not positive.
+        ValueError: for another form, a temperature that is not positive, or shapes that differ.
 
     Source: Mao et al. 2021, arXiv 2105.13856; Mao et al. 2022, arXiv 2205.15744.
     """
     checks.one_of("form", form, ALIGNMENTS)
+    checks.same_shapes("t", t, s)
     if form == "dot":
         return _contrast(s @ t.T)
     checks.number("temperature", temperature, above=0)
@@ -204,12 +205,13 @@ def contrastive(
         margin: m, by which translations have to be nearer than others, at least 0.
 
     Raises:
-        ValueError: if the temperature is not positive, or the margin is negative.
+        ValueError: if the temperature is not positive, the margin is negative, or shapes differ.
 
     Source of the margin: Yang et al. 2019, arXiv 1902.08564.
     """
     checks.number("temperature", temperature, above=0)
     checks.number("margin", margin, at_least=0)
+    checks.same_shapes("t", t, s)
     pairs = jnp.eye(len(s), dtype=bool)
     scores = (_unit(s) @ _unit(t).T - margin * pairs) / temperature
     if same is not None:

@@ -37,6 +37,29 @@ def test_mnist_through_tfds_and_its_cache():
     assert len(np.unique(first.y)) == 10 and 0.1 < first.x.mean() < 0.15
 
 
+def test_stored_bytes_are_the_same_kind_of_array_decoded_and_from_the_cache(tmp_path, monkeypatch):
+    class Items(list):
+        def __getitems__(self, places):
+            return [self[i] for i in places]
+
+    class Builder:
+        data_dir = tmp_path
+
+        def as_data_source(self, split):
+            images = np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)
+            return Items({"image": image, "label": i} for i, image in enumerate(images))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jd.datasets, "prepared", lambda name, directory: Builder())
+    decoded, cached = (jd.load("squares", scale=False) for _ in range(2))
+    for left, right in zip(decoded, cached, strict=True):
+        assert (type(left), left.dtype) == (type(right), right.dtype)
+        assert left.flags.writeable == right.flags.writeable
+        np.testing.assert_array_equal(left, right)
+    with pytest.raises(ValueError, match="scale must be True for 'digits'"):
+        jd.load("digits", scale=False)
+
+
 @pytest.mark.parametrize("model", [jc.models.MLP(10), jc.models.CNN(10, channels=(4, 8))])
 def test_models_and_classification(model):
     batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[:4]), jd.digits("train"))

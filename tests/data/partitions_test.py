@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,10 @@ def test_wrong_partitions_are_named():
         jd.by_label(LABELS - 1, 2)
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'valid'"):
         jd.load("digits", "valid")
+
+
+def test_a_partition_that_cannot_be_drawn_is_refused_at_once():
+    start = time.process_time()
+    with pytest.raises(ValueError, match="no draw in 10000 gave each of 10 clients half the mean"):
+        jd.dirichlet(np.arange(1000) % 2, 10, 0.1)
+    assert time.process_time() - start < 1

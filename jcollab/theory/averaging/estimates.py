@@ -47,7 +47,9 @@ def variance_of_mean(samples: Any, mask: Any = None) -> Any:
     xp, samples = floats(samples)
     if samples.ndim == 0:
         raise ValueError("samples must have an axis [..., N], got a number")
-    shown = xp.ones(samples.shape, bool) if mask is None else xp.asarray(mask, bool)
+    if mask is not None:
+        checks.mask("mask", mask, samples.shape)
+    shown = xp.ones(samples.shape, bool) if mask is None else xp.asarray(mask)
     count = xp.broadcast_to(shown, samples.shape).sum(-1)
     if not checks.traced(count) and np.any(np.asarray(count) < 2):
         raise ValueError(f"samples must have at least 2 entries of each client, got {count}")
