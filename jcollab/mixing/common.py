@@ -74,6 +74,12 @@ def num_mixed(x: PyTree) -> int:
     return layout.num_clients(x, "params")
 
 
+def check_given(x: PyTree, n: int, s: Any, kind: type) -> None:
+    """:func:`check_n`, and TypeError if the state is that of another mixer."""
+    check_n(x, n)
+    checks.kind(kind, **{"the mixer's state": s})
+
+
 def check_n(x: PyTree, n: int, *, averaged: bool = True) -> None:
     """ValueError unless ``x`` is stacked for n clients."""
     got = num_mixed(x) if averaged else layout.num_clients(x, "params")

@@ -24,7 +24,7 @@ from jcollab.core import (
     wide_dtype,
     widen,
 )
-from jcollab.mixing.common import check_n, payload, weight_dtype
+from jcollab.mixing.common import check_given, check_n, payload, weight_dtype
 from jcollab.topology import Topology, as_topology
 
 
@@ -94,8 +94,7 @@ def neighborhood(
         )
 
     def update(x: PyTree, s: NeighborhoodState, context: Round) -> tuple[PyTree, NeighborhoodState]:
-        check_n(x, n)
-        checks.kind(NeighborhoodState, **{"the mixer's state": s})
+        check_given(x, n, s, NeighborhoodState)
         rule_key = jax.random.fold_in(context.key, n)
 
         def receive(

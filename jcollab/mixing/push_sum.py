@@ -13,7 +13,7 @@ import optax
 
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire, widen
-from jcollab.mixing.common import check_n, payload, weight_dtype, where
+from jcollab.mixing.common import check_given, check_n, payload, weight_dtype, where
 from jcollab.topology.graph import ordered_nodes
 
 
@@ -164,8 +164,7 @@ def push_sum(
         )
 
     def update(x: PyTree, s: PushSumState, context: Round) -> tuple[PyTree, Any]:
-        check_n(x, n)
-        checks.kind(PushSumState, **{"the mixer's state": s})
+        check_given(x, n, s, PushSumState)
 
         def biased(leaf: Array, last: Array) -> Array:
             return _scale(last, s.weight) + (widen(leaf) - last)

@@ -13,7 +13,7 @@ import optax
 from jcollab import channels, checks, layout
 from jcollab.aggregators.common import check_inputs, check_rule, combined
 from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
-from jcollab.mixing.common import check_n, payload, weight_dtype, where
+from jcollab.mixing.common import check_given, check_n, payload, weight_dtype, where
 from jcollab.topology import Topology, as_topology, require_tree
 
 Fill = Literal["initial", "previous", "own", "zero", "counts"]
@@ -123,8 +123,7 @@ def relay_sum(
         )
 
     def update(x: PyTree, s: RelayState, context: Round) -> tuple[PyTree, RelayState]:
-        check_n(x, n)
-        checks.kind(RelayState, **{"the mixer's state": s})
+        check_given(x, n, s, RelayState)
 
         def deliver(own: Array, inbox: Array) -> Array:
             # Each neighbor gets everything except what came from it, or its own values would come
