@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 import jcollab as jc
 from jcollab.training import Checkpoint, Diverged, JsonLines, ProgressBar, RunInfo, TensorBoard
+from jcollab.training.listeners import make_progress
 
 KEY = jax.random.key(0)
 
@@ -136,6 +137,15 @@ def test_the_default_bar_is_on_standard_error(capsys):
     jc.fit(ALGORITHM, ALGORITHM.init(jnp.zeros((4, 1))), jc.data.stacked(ARRAYS), KEY, num_rounds=6)
     captured = capsys.readouterr()
     assert "training" in captured.err and not captured.out
+
+
+@pytest.mark.parametrize("widgets", [None, object()])
+def test_a_bar_in_a_notebook_needs_no_widgets(widgets, monkeypatch):
+    """Without ipywidgets it is printed at its end, as into a file."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("jcollab.training.listeners.find_spec", lambda name: widgets)
+    console = make_progress().console
+    assert console.is_jupyter == (widgets is not None) and not console.is_terminal
 
 
 def test_a_bar_may_be_shown_within_a_bar():
