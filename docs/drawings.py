@@ -20,34 +20,26 @@ DOCS = pathlib.Path(__file__).parent
 LIBRARY = DOCS.parent / "jcollab"
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "jcollab", "font.size": 11}
 INK = "#1f2933"
-BLUE, GREEN, ORANGE, PURPLE, PINK, GRAY = (
-    ("#dbeafe", "#1d5fa8"),
-    ("#d8f3e3", "#11734f"),
-    ("#ffe8cc", "#b4530a"),
-    ("#ebe1fb", "#6b3fb5"),
-    ("#fde2ec", "#b0306a"),
-    ("#eceff3", "#52606d"),
-)
+BLUE, GREEN, ORANGE = ("#dbeafe", "#1d5fa8"), ("#d8f3e3", "#11734f"), ("#ffe8cc", "#b4530a")
+PURPLE, PINK, GRAY = ("#ebe1fb", "#6b3fb5"), ("#fde2ec", "#b0306a"), ("#eceff3", "#52606d")
 Color = tuple[str, str]  # of the inside, and of edges, lines and labels
 Point = tuple[float, float]
 
 
 class Card:
-    """A white card to draw on, readable on light and on dark pages; inches from the upper left.
-
-    A card is narrow, so that a telephone shows it with letters that are not small.
-    """
+    """A white card, narrow for telephones, for light and dark pages; inches from the upper left."""
 
     def __init__(self, height: float, width: float = 5.3) -> None:
         self.figure = Figure(figsize=(width, height))
         self.ax = self.figure.add_axes((0, 0, 1, 1))
         self.ax.set(xlim=(0, width), ylim=(height, 0))
         self.ax.axis("off")
-        self._patch(0.03, 0.03, width - 0.06, height - 0.06, ("white", "#cbd2d9"), 0, 0.14)
+        frame = {"color": ("white", "#cbd2d9"), "zorder": 0, "radius": 0.14}
+        self._patch(0.03, 0.03, width - 0.06, height - 0.06, **frame)
 
     def box(self, x: float, y: float, w: float, h: float, text: str, color: Color, **font) -> None:
         """A box around a center, with a text; ``font`` as of matplotlib."""
-        self._patch(x - w / 2, y - h / 2, w, h, color, 3)
+        self._patch(x - w / 2, y - h / 2, w, h, color=color, zorder=3, radius=0.07)
         self.text(x, y, text, **font)
 
     def titled(
@@ -61,9 +53,9 @@ class Card:
 
     def sheets(self, left: float, top: float, w: float, h: float, color: Color) -> None:
         """Sheets that lie on one another: the same for each client."""
-        self._patch(left - 0.1, top - 0.12, w, h, color, 1, 0.1)
-        self._patch(left - 0.05, top - 0.06, w, h, color, 1, 0.1)
-        self._patch(left, top, w, h, ("white", color[1]), 1, 0.1)
+        self._patch(left - 0.1, top - 0.12, w, h, color=color)
+        self._patch(left - 0.05, top - 0.06, w, h, color=color)
+        self._patch(left, top, w, h, color=("white", color[1]))
 
     def text(self, x: float, y: float, text: str, **font) -> None:
         """A text around a point."""
@@ -83,16 +75,9 @@ class Card:
         arrow = FancyArrowPatch(path=path, color=color, gid=name, zorder=zorder, **style)
         self.ax.add_patch(arrow)
 
-    def _patch(
-        self,
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-        color: Color,
-        zorder: int,
-        radius: float = 0.07,
-    ) -> None:
+    def _patch(self, *place: float, color: Color, zorder: int = 1, radius: float = 0.1) -> None:
+        """A rounded rectangle; ``place`` is left, top, width and height."""
+        x, y, w, h = place
         style, (fc, ec) = f"round,pad=0,rounding_size={radius}", color
         self.ax.add_patch(FancyBboxPatch((x, y), w, h, style, fc=fc, ec=ec, lw=1.2, zorder=zorder))
 
