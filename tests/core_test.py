@@ -47,6 +47,8 @@ def test_donation_spends_the_state_only_when_asked():
     spent, _ = jc.run(ALGORITHM, state, ROUNDS, KEY, donate=True)
     assert state.clients.params.is_deleted() and state.step.is_deleted()
     chex.assert_trees_all_equal(kept, spent)
+    with pytest.raises(ValueError, match="state must be the last one that a run returned"):
+        jc.run(ALGORITHM, state, ROUNDS, KEY)
 
 
 def test_run_names_what_is_wrong():

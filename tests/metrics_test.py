@@ -100,6 +100,12 @@ def test_accuracy_sees_what_models_carry_along():
         jc.metrics.accuracy(3, x, y)
 
 
+@pytest.mark.parametrize("metric", [jc.metrics.consensus_distance, jc.metrics.averaged_model])
+def test_complex_models_are_refused(metric):
+    with pytest.raises(TypeError, match="values must be real to be averaged, got complex64"):
+        metric({"w": jnp.zeros((3, 2), complex)})
+
+
 def test_the_variance_of_gradients_of_models_with_state():
     """f_i(x) = s_i x b_i with the client's own state: gradients s_i b_i."""
 

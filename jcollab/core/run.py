@@ -193,9 +193,15 @@ def run(
 
 
 def check_run(algorithm: Any, state: Any, batches: Any, key: Any) -> None:
-    """TypeError unless they are of these kinds; ValueError if names of clients differ."""
+    """TypeError unless they are of these kinds; ValueError if names differ or the state is lost."""
     checks.kind(Algorithm, algorithm=algorithm)
     checks.kind(State, state=state)
+    arrays = [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
+    if any(leaf.is_deleted() for leaf in arrays if not checks.traced(leaf)):
+        raise ValueError(
+            "state must be the last one that a run returned, got one that an earlier run has taken "
+            "over (donate=True)"
+        )
     check_batches(batches)
     checks.key("key", key)
     client_names(algorithm, batches)
