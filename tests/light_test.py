@@ -20,7 +20,7 @@ HEAVY = {
     *("matplotlib", "pandas", "scipy.stats", "sklearn"),
 }
 EXTRAS = {
-    *("experiments", "text", "teacher", "tracking"),
+    *("experiments", "text", "teacher", "privacy", "tracking"),
     *("test", "docs", "notebooks", "dev"),
 }
 

@@ -1,4 +1,7 @@
-"""Differential privacy of released class means: the Gaussian mechanism on bounded values."""
+"""Differential privacy of released class means: the Gaussian mechanism on bounded values.
+
+dp-accounting accounts for it (``pip install "jax-collab[privacy]"``).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jcollab import checks
 
@@ -66,10 +68,6 @@ def epsilon(
 ) -> float:
     """epsilon of (epsilon, delta)-differential privacy after so many rounds, for each client.
 
-    T (1 + M) releases with noise z are one with ``mu = sqrt(T (1 + M)) / z``, and epsilon is exact:
-
-        delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu)
-
     Args:
         noise_multiplier: z of :func:`gaussian_mechanism`.
         num_rounds: T.
@@ -77,25 +75,24 @@ def epsilon(
         releases_per_round: 1 + M, class means and M observations.
 
     Raises:
+        ImportError: without dp-accounting.
         ValueError: if a number is out of range.
 
-    Source: Balle and Wang 2018, arXiv 1805.06530; Dong et al. 2019, arXiv 1905.02383.
+    Source: privacy loss distributions of dp-accounting (Google).
     """
-    from scipy import optimize, special  # slow to import
-
     checks.number("noise_multiplier", noise_multiplier, above=0, finite=True)
     checks.number("delta", delta, above=0, below=1)
     checks.counts(num_rounds=num_rounds, releases_per_round=releases_per_round)
-    # the noise is in units of what a replaced example changes already
-    mu = float(np.sqrt(num_rounds * releases_per_round) / noise_multiplier)
-
-    def excess(epsilon: float) -> float:
-        other = np.exp(epsilon + special.log_ndtr(-mu / 2 - epsilon / mu))
-        return special.ndtr(mu / 2 - epsilon / mu) - other - delta
-
-    if excess(0.0) <= 0:
-        return 0.0
-    most = 1.0
-    while excess(most) > 0:
-        most *= 2
-    return float(optimize.brentq(excess, 0.0, most))
+    try:
+        import dp_accounting
+        from dp_accounting import pld
+    except ImportError as error:
+        raise ImportError(
+            'epsilon needs dp-accounting: pip install "jax-collab[privacy]"'
+        ) from error
+    # the noise is in units of what a replaced example changes already, so the accountant's own
+    # relation, under which a multiplier is one of the sensitivity, needs no factor
+    accountant = pld.PLDAccountant()
+    event = dp_accounting.GaussianDpEvent(noise_multiplier)
+    accountant.compose(event, num_rounds * releases_per_round)
+    return float(accountant.get_epsilon(delta))
