@@ -15,15 +15,15 @@ def program(
 ) -> Any:
     """What ``build`` has made for a function, for example by ``jax.jit``.
 
-    A function that were a static argument of ``jax.jit``, or closed over, would stay in memory with
-    all that it closes over. Here it goes, and its programs with it, when its last user does.
+    As a static argument of ``jax.jit``, a function would stay in memory with all that it closes
+    over. Here a function and its programs are freed when its last user is gone.
 
     Args:
-        function: the function; its programs are found again by its identity, those of a method by
-            the object.
+        function: the function; its programs belong to its identity, those of a method to the
+            object.
         form: which of the programs of the function.
         build: ``build(get) -> program``, where ``get()`` gives the function while it is alive. It
-            must not hold the function in another way.
+            must not refer to the function in another way.
 
     Example:
         >>> half = lambda x: x / 2

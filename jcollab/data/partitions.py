@@ -179,14 +179,14 @@ def _dirichlet_group(
 def _can_succeed(labels: np.ndarray, n: int, alpha: float) -> bool:
     """Whether one of many draws of numbers alone, which are fast, gives each client enough."""
     rng, mean = np.random.default_rng(0), len(labels) / n
-    held = np.zeros((MOST_TRIES, n))
+    dealt = np.zeros((MOST_TRIES, n))
     for size in np.unique(labels, return_counts=True)[1]:
-        share = np.where(held < mean, rng.dirichlet(np.full(n, alpha), MOST_TRIES), 0)
-        share = np.where(share.sum(1, keepdims=True) > 0, share, held < mean)
+        share = np.where(dealt < mean, rng.dirichlet(np.full(n, alpha), MOST_TRIES), 0)
+        share = np.where(share.sum(1, keepdims=True) > 0, share, dealt < mean)
         cuts = (np.cumsum(share, 1) / share.sum(1, keepdims=True) * size).astype(int)
         cuts[:, -1] = size
-        held += np.diff(cuts, prepend=0)
-    return bool((held.min(1) >= 0.5 * mean).any())
+        dealt += np.diff(cuts, prepend=0)
+    return bool((dealt.min(1) >= 0.5 * mean).any())
 
 
 def _labels(labels: Any) -> np.ndarray:

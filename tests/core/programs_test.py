@@ -114,11 +114,11 @@ USES = {
 @pytest.mark.parametrize("name", USES)
 def test_an_algorithm_that_is_gone_leaves_nothing_behind(name):
     data = np.ones(3)
-    held = weakref.ref(data)
+    alive = weakref.ref(data)
     USES[name](lambda params, batch, key, data=data: loss(params, batch, key) + data.sum())
     del data
     gc.collect()
-    assert held() is None
+    assert alive() is None
 
 
 def test_programs_of_methods_and_of_what_has_no_hash():

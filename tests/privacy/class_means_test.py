@@ -22,7 +22,7 @@ def test_noise_is_that_of_the_mechanism():
     noisy = release.noise(KEY, means, counts)
     np.testing.assert_allclose(noisy.std(1), [2 * 0.5 * 2 / 4, 2.0, 0.0], rtol=0.03)
     assert (noisy[2] == 0).all()  # an absent class stays absent
-    with pytest.raises(ValueError, match="noise_multiplier must be positive, got 0"):
+    with pytest.raises(ValueError, match="noise_multiplier must be finite and positive, got 0"):
         jc.privacy.gaussian_mechanism(0, 1.0)
 
 
