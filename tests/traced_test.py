@@ -121,6 +121,32 @@ def test_every_number_can_be_traced():
     assert not failed
 
 
+# functions of arrays, of which every element may have a number of its own
+ELEMENTWISE = (
+    "flows.ascent.",
+    "flows.conditional_coupling.",
+    "objectives.prototypes.",
+    "objectives.word_vectors.",
+    "theory.averaging.",
+    "theory.noise_scale.",
+    "data.synthetic.regression.regression_samples",
+)
+
+
+def test_an_array_in_place_of_a_number_is_named():
+    """It would broadcast against parameters or clients, and train something else in silence."""
+    accepted = {}
+    for name, (call, values) in CASES.items():
+        if np.ndim(values[0]) == 0 and not name.startswith(ELEMENTWISE):
+            try:
+                jax.eval_shape(call, np.array([values[0], values[-1]]))
+                accepted[name] = "accepted"
+            except (TypeError, ValueError) as error:
+                if f"{name.split()[1]} must be" not in str(error):
+                    accepted[name] = str(error)
+    assert not accepted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_sweep_equals_the_calls_one_by_one(name):

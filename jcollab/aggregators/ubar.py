@@ -35,13 +35,14 @@ def ubar(
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if ratio or own_weight is out of range; when it is used, without a batch.
+        ValueError: if a number is out of range; when it is used, without a batch.
 
     Source: Guo et al. 2020, arXiv 2008.00742.
     """
     checks.functions(score=score)
     checks.number("ratio", ratio, above=0, at_most=1)
     checks.number("own_weight", own_weight, at_least=0, at_most=1)
+    checks.number("learning_rate", learning_rate, at_least=0)
     descends = checks.traced(learning_rate) or learning_rate != 0
 
     def select(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:

@@ -27,17 +27,19 @@ def number(
     at_most: float | None = None,
     below: float | None = None,
     finite: bool = False,
+    arrays: bool = False,
 ) -> None:
     """ValueError unless a number, or every number of an array, lies in a range.
 
     Args:
         name: of the argument.
-        value: number or array; NaN lies in no range.
+        value: number; NaN lies in no range.
         at_least: lower bound, included.
         above: lower bound, excluded.
         at_most: upper bound, included.
         below: upper bound, excluded.
         finite: whether infinity is outside of a range without a bound.
+        arrays: whether arrays of numbers are allowed.
 
     Raises:
         TypeError: if it is no number.
@@ -47,12 +49,16 @@ def number(
         Traceback (most recent call last):
         ValueError: weight must be in [0, 1], got 2
     """
+    if not arrays and (shape := getattr(value, "shape", ())):
+        raise ValueError(f"{name} must be one number, got an array of shape {tuple(shape)}")
     if traced(value):
         return
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if array.ndim and not arrays:
+        raise TypeError(f"{name} must be one number, got {value!r}")
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     low, high = _or(at_least, -np.inf), _or(at_most, np.inf)
@@ -68,7 +74,13 @@ def number(
         raise ValueError(f"{name} must be {allowed}, got {value}")
 
 
-def finite(*, at_least: float | None = None, above: float | None = None, **values: Any) -> None:
+def finite(
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    arrays: bool = False,
+    **values: Any,
+) -> None:
     """:func:`number` of several arguments, by name: each finite, and not below a bound.
 
     Example:
@@ -77,7 +89,7 @@ def finite(*, at_least: float | None = None, above: float | None = None, **value
         ValueError: variance must be finite and at least 0, got nan
     """
     for name, value in values.items():
-        number(name, value, at_least=at_least, above=above, finite=True)
+        number(name, value, at_least=at_least, above=above, finite=True, arrays=arrays)
 
 
 def _or(value: float | None, other: float) -> float:
@@ -116,7 +128,7 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
         Traceback (most recent call last):
         ValueError: num_rounds must be at least 1, got 0
     """
-    if traced(value):
+    if traced(value) and not np.ndim(value):
         return
     try:
         whole = operator.index(value)

@@ -138,7 +138,7 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float]) -> Arr
             raise ValueError(
                 f"{name} must have one number for each of {images.shape[-1]} channels, got {value}"
             )
-    checks.number("std", std, above=0)
+    checks.number("std", std, above=0, arrays=True)
     return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
 
 

@@ -51,7 +51,7 @@ def warmup_step_decay(
     checks.finite(above=0, base=base)
     checks.number("steps_per_epoch", steps_per_epoch, at_least=1)
     checks.finite(at_least=0, warmup_epochs=warmup_epochs)
-    checks.finite(at_least=0, milestones=milestones)
+    checks.finite(at_least=0, milestones=milestones, arrays=True)
     if not checks.traced(milestones) and list(milestones) != sorted(milestones):
         raise ValueError(f"milestones must be ascending and at least 0, got {milestones}")
     checks.finite(above=0, factor=factor)

@@ -77,13 +77,13 @@ def personal_average(
     """
     rule = weight if callable(weight) else None
     if rule is None:
-        checks.number("weight", weight, at_least=0, at_most=1)
+        checks.number("weight", weight, at_least=0, at_most=1, arrays=True)
         if variance is not None:
             raise ValueError(f"variance must be None beside a fixed weight, got {variance}")
     if variance is not None:
-        checks.finite(at_least=0, variance=variance)
+        checks.finite(at_least=0, variance=variance, arrays=True)
     if counts is not None:
-        checks.finite(above=0, counts=counts)
+        checks.finite(above=0, counts=counts, arrays=True)
     checks.number("memory", memory, at_least=0, below=1)
     estimated = rule is not None and variance is None
 
@@ -150,7 +150,7 @@ def collaboration(matrix: Any) -> Mixer:
         ValueError: if C is not square, not finite, or a row does not sum to 1; at ``init``, if n
             differs.
     """
-    checks.finite(matrix=matrix)
+    checks.finite(matrix=matrix, arrays=True)
     shape = np.shape(matrix)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"matrix must be square, [n, n], got shape {shape}")

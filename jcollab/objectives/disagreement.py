@@ -39,7 +39,7 @@ def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
     """
     checks.number("epsilon", epsilon, at_least=0)
     for name, value in (("p", p), ("q", q)):
-        checks.number(name, value, at_least=0, at_most=1)
+        checks.number(name, value, at_least=0, at_most=1, arrays=True)
     p, q = jnp.asarray(p), jnp.asarray(q)
     return -jnp.log(p * (1 - q) + (1 - p) * q + epsilon)
 

@@ -134,7 +134,7 @@ def in_order(examples: PyTree, order: Array | np.ndarray) -> Batches:
         raise TypeError(f"order must be integer, got {order.dtype}")
     if order.ndim != 3 or not order.size:
         raise ValueError(f"order must have shape [T, n, b], got {list(order.shape)}")
-    checks.number("order", (order.min(), order.max()), at_least=0, at_most=total - 1)
+    checks.number("order", (order.min(), order.max()), at_least=0, at_most=total - 1, arrays=True)
     return from_function(_take, (examples, jnp.asarray(order, jnp.int32)))
 
 

@@ -133,7 +133,7 @@ def alias(shares: np.ndarray) -> Alias:
 
     Source: Walker 1977; Vose 1991.
     """
-    checks.finite(at_least=0, shares=shares)
+    checks.finite(at_least=0, shares=shares, arrays=True)
     if abs(np.sum(shares) - 1) > 1e-5:
         raise ValueError(f"shares must sum to 1, got {np.sum(shares):g}")
     scaled = np.asarray(shares, float) * len(shares)

@@ -166,8 +166,8 @@ def simulate(
     for name, value in given.items():
         if jnp.shape(value) not in ((), (n,)):
             raise ValueError(f"{name} must be a number or [n={n}], got {jnp.shape(value)}")
-    checks.finite(above=0, compute_time=compute_time)
-    checks.finite(at_least=0, link_time=link_time, joins=joins)
+    checks.finite(above=0, compute_time=compute_time, arrays=True)
+    checks.finite(at_least=0, link_time=link_time, joins=joins, arrays=True)
     if not checks.traced(joins, leaves) and not np.all(np.less(joins, leaves)):
         raise ValueError(f"leaves must be after joins={joins}, got {leaves}")
 

@@ -286,9 +286,9 @@ def critical(noise_ratio: Any, variance: Any = 0.0, accuracy: Any = 1.0) -> Any:
         >>> jc.theory.noise_scale.critical(9.0, variance=1.0, accuracy=0.5)
         11.0
     """
-    checks.number("noise_ratio", noise_ratio, at_least=0)
-    checks.number("variance", variance, at_least=0)
-    checks.number("accuracy", accuracy, above=0)
+    checks.number("noise_ratio", noise_ratio, at_least=0, arrays=True)
+    checks.number("variance", variance, at_least=0, arrays=True)
+    checks.number("accuracy", accuracy, above=0, arrays=True)
     return noise_ratio + variance / accuracy
 
 
@@ -335,10 +335,10 @@ def suggest_learning_rate(
         >>> round(jc.theory.noise_scale.suggest_learning_rate(8, critical=8.0, base=0.1), 4)
         0.45
     """
-    checks.number("batch_size", batch_size, at_least=1)
-    checks.number("delay", delay, at_least=0)
-    checks.number("critical", critical, at_least=0)
-    checks.number("base", base, above=0)
+    checks.number("batch_size", batch_size, at_least=1, arrays=True)
+    checks.number("delay", delay, at_least=0, arrays=True)
+    checks.number("critical", critical, at_least=0, arrays=True)
+    checks.number("base", base, above=0, arrays=True)
     return base * (1 + critical) / (1 + critical / batch_size + 2 * delay)
 
 

@@ -76,8 +76,8 @@ def compare(
         'local 8'
     """
     compute, link = np.atleast_1d(np.asarray(compute_time, float)), np.asarray(link_time, float)
-    checks.number("compute_time", compute, above=0)
-    checks.number("link_time", link, at_least=0)
+    checks.number("compute_time", compute, above=0, arrays=True)
+    checks.number("link_time", link, at_least=0, arrays=True)
     if compute.ndim != 1:
         raise ValueError(f"compute_time must be of shape [n], got {compute.shape}")
     n = len(compute)

@@ -333,5 +333,5 @@ def _weights(against: Any, n: int | None) -> Any:
     shape = jnp.shape(against)
     if len(shape) != 2 or shape[0] != shape[1] or n not in (None, shape[0]):
         raise ValueError(f"against must be weights [n={n or 'n'}, n], got shape {list(shape)}")
-    checks.number("against", against, at_least=0)
+    checks.number("against", against, at_least=0, arrays=True)
     return jnp.asarray(against) * (1 - jnp.eye(shape[0]))

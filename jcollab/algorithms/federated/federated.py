@@ -212,7 +212,7 @@ def _weights(weights: Any, n: int) -> Array:
         return jnp.ones(n)
     if np.shape(weights) != (n,):
         raise ValueError(f"weights must have shape [n={n}], got {list(np.shape(weights))}")
-    checks.finite(weights=weights, at_least=0)
+    checks.finite(weights=weights, at_least=0, arrays=True)
     if not checks.traced(weights) and not np.sum(weights) > 0:
         raise ValueError("weights must sum to something positive, got 0 for every client")
     return jnp.asarray(weights, jnp.result_type(float))

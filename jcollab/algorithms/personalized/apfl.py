@@ -103,7 +103,7 @@ def apfl(
     """
     checks.optimizers(optimizer=optimizer)
     checks.kind(Mixer, mixer=mixer)
-    checks.number("weight", weight, at_least=0, at_most=1)
+    checks.number("weight", weight, at_least=0, at_most=1, arrays=True)
     checks.finite(at_least=0, weight_rate=weight_rate)
     objective, how = lift(with_model_state(loss, model_state)), model_state
     gradient, take = gradient_of(objective), step_of(objective, optimizer)

@@ -121,6 +121,9 @@ def representation_sharing(
     if message == "logits" and observer is not None:
         raise ValueError("observer must be None for messages that are logits")
     n = sum(kind.clients for kind in kinds)
+    checks.number("own_share", own_share, at_least=0, at_most=1, arrays=True)
+    if np.shape(own_share) not in ((), (n,)):
+        raise ValueError(f"own_share must be a number or [n={n}], got shape {np.shape(own_share)}")
     settings = Settings(
         groups=kinds,
         several=several,

@@ -56,7 +56,7 @@ def gaussian_regression(eigenvalues: Any, *, label_noise: Any = 0.0) -> Regressi
     """
     if np.ndim(eigenvalues) != 1 or np.size(eigenvalues) < 1:
         raise ValueError(f"eigenvalues must be positive, of shape [d], got {eigenvalues}")
-    checks.number("eigenvalues", eigenvalues, above=0)
+    checks.number("eigenvalues", eigenvalues, above=0, arrays=True)
     checks.number("label_noise", label_noise, at_least=0)
     return Regression(
         jnp.asarray(eigenvalues, float), jnp.asarray(label_noise, float), jnp.bool_(False)

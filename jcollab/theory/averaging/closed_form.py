@@ -79,7 +79,7 @@ def risk(
         >>> round(float(jc.theory.averaging.risk(0.5, 0.1, 0.1, 0.0)), 4)  # means of equal variance
         0.05
     """
-    checks.finite(weight=weight)
+    checks.finite(arrays=True, weight=weight)
     _check_moments(local_variance, global_variance, bias, covariance, local_bias)
     _, a, v_l, v_g, b_g, c, b_l = floats(
         weight, local_variance, global_variance, bias, covariance, local_bias
@@ -118,7 +118,7 @@ def benefit(
     It is positive between 0 and ``2 a*``, and negative beyond. Arguments and errors are those of
     :func:`risk`.
     """
-    checks.finite(weight=weight)
+    checks.finite(arrays=True, weight=weight)
     _check_moments(local_variance, global_variance, bias, covariance, local_bias)
     _, a, v_l, v_g, b_g, c, b_l = floats(
         weight, local_variance, global_variance, bias, covariance, local_bias
@@ -138,7 +138,7 @@ def relative_benefit(relative_weight: Number) -> Number:
         >>> [float(jc.theory.averaging.relative_benefit(r)) for r in (0, 0.5, 1, 2)]
         [0.0, 0.75, 1.0, 0.0]
     """
-    checks.finite(relative_weight=relative_weight)
+    checks.finite(arrays=True, relative_weight=relative_weight)
     _, r = floats(relative_weight)
     return r * (2 - r)
 
@@ -171,8 +171,8 @@ def inclusive_weight(weight: Number, own_share: Number) -> Number:
     Raises:
         ValueError: if a is not finite, or w lies outside [0, 1).
     """
-    checks.finite(weight=weight)
-    checks.number("own_share", own_share, at_least=0, below=1)
+    checks.finite(arrays=True, weight=weight)
+    checks.number("own_share", own_share, at_least=0, below=1, arrays=True)
     _, a, w = floats(weight, own_share)
     return a / (1 - w)
 
@@ -182,8 +182,8 @@ def exclusive_weight(weight: Number, own_share: Number) -> Number:
 
     Arguments and errors are those of :func:`inclusive_weight`.
     """
-    checks.finite(weight=weight)
-    checks.number("own_share", own_share, at_least=0, below=1)
+    checks.finite(arrays=True, weight=weight)
+    checks.number("own_share", own_share, at_least=0, below=1, arrays=True)
     _, a, w = floats(weight, own_share)
     return a * (1 - w)
 
@@ -198,7 +198,7 @@ def pooled_weight(num_local: Number, num_others: Number) -> Number:
         >>> float(jc.theory.averaging.pooled_weight(10, 90))
         0.9
     """
-    checks.finite(at_least=1, num_local=num_local, num_others=num_others)
+    checks.finite(arrays=True, at_least=1, num_local=num_local, num_others=num_others)
     _, own, others = floats(num_local, num_others)
     return others / (own + others)
 
@@ -206,8 +206,10 @@ def pooled_weight(num_local: Number, num_others: Number) -> Number:
 def _check_moments(
     local_variance: Any, global_variance: Any, bias: Any, covariance: Any, local_bias: Any
 ) -> None:
-    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
-    checks.finite(bias=bias, covariance=covariance, local_bias=local_bias)
+    checks.finite(
+        arrays=True, at_least=0, local_variance=local_variance, global_variance=global_variance
+    )
+    checks.finite(arrays=True, bias=bias, covariance=covariance, local_bias=local_bias)
     if isinstance(covariance, (int, float)) and covariance == 0:
         return
     values = (local_variance, global_variance, covariance)

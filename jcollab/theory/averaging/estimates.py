@@ -25,8 +25,8 @@ def sampling_variance(variance: Number, num_samples: Number) -> Number:
     Raises:
         ValueError: for a variance that is negative or unknown (NaN), or N < 1.
     """
-    checks.finite(at_least=0, variance=variance)
-    checks.finite(at_least=1, num_samples=num_samples)
+    checks.finite(arrays=True, at_least=0, variance=variance)
+    checks.finite(arrays=True, at_least=1, num_samples=num_samples)
     _, variance, count = floats(variance, num_samples)
     return variance / count
 
@@ -100,7 +100,7 @@ def others_variance(variances: Any, counts: Any = None) -> Any:
     Raises:
         ValueError: for variances that are negative or not finite, and as :func:`others_mean`.
     """
-    checks.finite(at_least=0, variances=variances)
+    checks.finite(arrays=True, at_least=0, variances=variances)
     counts = check_client_counts(counts, np.shape(variances)[0] if np.ndim(variances) else 0)
     _, variances, counts = floats(variances, counts)
     weighted = counts**2 * variances
@@ -126,7 +126,7 @@ def check_client_counts(counts: Any, n: int) -> Any:
     checks.count("n", n, 2)
     if counts is None:
         return np.ones(n)
-    checks.finite(above=0, counts=counts)
+    checks.finite(arrays=True, above=0, counts=counts)
     counts = counts if isinstance(counts, jax.Array) else np.asarray(counts, float)
     if np.shape(counts) != (n,):
         raise ValueError(f"counts must have shape [n={n}], got {np.shape(counts)}")

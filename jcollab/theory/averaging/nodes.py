@@ -58,7 +58,7 @@ def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
     Raises:
         ValueError: as :func:`multi_node_weights`, or for weights that do not sum to 1.
     """
-    checks.finite(weights=weights)
+    checks.finite(arrays=True, weights=weights)
     _, v, b = _nodes(variances, biases)
     if not checks.traced(weights) and not np.allclose(np.sum(weights, -1), 1, atol=1e-4):
         raise ValueError(f"weights must sum to 1, got a sum of {np.sum(weights, -1)}")
@@ -85,10 +85,10 @@ def population_moments(
     Raises:
         ValueError: for a number outside its range.
     """
-    checks.finite(at_least=2, num_clients=num_clients)
-    checks.finite(at_least=1, num_samples=num_samples)
-    checks.finite(at_least=0, variance=variance)
-    checks.finite(at_least=0, spread=spread)
+    checks.finite(arrays=True, at_least=2, num_clients=num_clients)
+    checks.finite(arrays=True, at_least=1, num_samples=num_samples)
+    checks.finite(arrays=True, at_least=0, variance=variance)
+    checks.finite(arrays=True, at_least=0, spread=spread)
     xp, n, t = floats(num_clients, spread)
     local = sampling_variance(variance, num_samples)
     return local, local / (n - 1), t * xp.sqrt(n / (n - 1))
@@ -117,8 +117,8 @@ def population_risk(
 
 
 def _nodes(variances: Any, biases: Any) -> tuple[Any, Any, Any]:
-    checks.finite(at_least=0, variances=variances)
-    checks.finite(biases=biases)
+    checks.finite(arrays=True, at_least=0, variances=variances)
+    checks.finite(arrays=True, biases=biases)
     xp, v, b = floats(variances, biases)
     if v.ndim == 0 or b.ndim == 0 or v.shape[-1] != b.shape[-1] or v.shape[-1] == 0:
         raise ValueError(

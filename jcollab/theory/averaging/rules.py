@@ -91,7 +91,7 @@ def pre_test(
     Raises:
         ValueError: for an argument that is negative or not finite.
     """
-    checks.finite(at_least=0, threshold=threshold)
+    checks.finite(arrays=True, at_least=0, threshold=threshold)
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     together = ratio(v_l, v_l + v_g)
     return library(square, v_l, v_g, threshold).where(
@@ -116,7 +116,7 @@ def oracle(bias: Number) -> PlugIn:
     Raises:
         ValueError: if b is not finite.
     """
-    checks.finite(bias=bias)
+    checks.finite(arrays=True, bias=bias)
 
     def known(square: Number, local_variance: Number, global_variance: Number) -> Number:
         return optimal_weight(local_variance, global_variance, bias)
@@ -174,7 +174,9 @@ def plug_in_weight(
         0.25
     """
     checks.functions(rule=rule)
-    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
+    checks.finite(
+        arrays=True, at_least=0, local_variance=local_variance, global_variance=global_variance
+    )
     return rule(squared_distance(local, others), local_variance, global_variance)
 
 
@@ -211,8 +213,10 @@ def plug_in_risk(
             too few nodes.
     """
     checks.functions(rule=rule)
-    checks.finite(at_least=0, local_variance=local_variance, global_variance=global_variance)
-    checks.finite(bias=bias)
+    checks.finite(
+        arrays=True, at_least=0, local_variance=local_variance, global_variance=global_variance
+    )
+    checks.finite(arrays=True, bias=bias)
     checks.count("num_nodes", num_nodes, 2)
     xp, v_l, v_g, b = floats(local_variance, global_variance, bias)
     v_l, v_g, b = (leaf[..., None] for leaf in xp.broadcast_arrays(v_l, v_g, b))
@@ -228,6 +232,8 @@ def plug_in_risk(
 
 
 def _checked(square: Number, v_l: Number, v_g: Number) -> Any:
-    checks.finite(at_least=0, squared_distance=square, local_variance=v_l, global_variance=v_g)
+    checks.finite(
+        arrays=True, at_least=0, squared_distance=square, local_variance=v_l, global_variance=v_g
+    )
     values: list[jax.Array] = list(floats(square, v_l, v_g)[1:])
     return values

@@ -189,14 +189,14 @@ def local_moments(
 
 def rates_of(learning_rate: Any) -> np.ndarray:
     """Learning rates as an array; ValueError if one is negative."""
-    checks.number("learning_rate", learning_rate, at_least=0)
+    checks.number("learning_rate", learning_rate, at_least=0, arrays=True)
     return np.asarray(learning_rate, float)
 
 
 def spectrum(eigenvalues: Any) -> np.ndarray:
     """Eigenvalues ``[d]``; ValueError if one is not positive."""
     values = np.asarray(eigenvalues, float)
-    checks.number("eigenvalues", values, above=0)
+    checks.number("eigenvalues", values, above=0, arrays=True)
     if values.ndim != 1 or values.size < 1:
         raise ValueError(f"eigenvalues must be of shape [d], got {values.shape}")
     return values
@@ -207,7 +207,7 @@ def delays_over(delay: Any, steps: int) -> np.ndarray:
     delays = np.asarray(delay)
     if delays.dtype.kind not in "iu":
         raise TypeError(f"delay must be a whole number, or [T] of them, got {delay!r}")
-    checks.number("delay", delays, at_least=0)
+    checks.number("delay", delays, at_least=0, arrays=True)
     if delays.ndim > 1 or (delays.ndim and len(delays) < steps):
         raise ValueError(
             f"delay must be a number, or steps={steps} of them, got shape {delays.shape}"
@@ -220,4 +220,4 @@ def check(**values: Any) -> None:
     for name, value in values.items():
         if name in ("steps", "rounds"):
             checks.count(name, value, 0)
-        checks.number(name, value, at_least=1 if name == "batch_size" else 0)
+        checks.number(name, value, at_least=1 if name == "batch_size" else 0, arrays=True)
