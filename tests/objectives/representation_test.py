@@ -149,7 +149,7 @@ def test_several_observations_are_drawn_for_each_example(recorded):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="distillation_weight must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="distillation_weight must be finite and at least 0"):
         objectives.representation_sharing(-1.0)
     with pytest.raises(ValueError, match="constants must be one of code, paper, got 'torch'"):
         objectives.representation_sharing(constants="torch")
