@@ -92,8 +92,11 @@ def curves(result: Any, *names: str) -> Figure:
         *names: which evaluations; none for all of them that are numbers.
 
     Raises:
+        TypeError: if ``result`` is of another kind.
         ValueError: if there is no such evaluation, or none at all.
     """
+    if not isinstance(getattr(result, "evaluations", None), dict):
+        raise TypeError(f"result must be one of jcollab.fit, got {type(result).__name__}")
     histories = {k: np.asarray(v) for k, v in result.evaluations.items() if k != "round"}
     replicas = np.asarray(result.state.step).ndim
     numbers = [name for name, values in histories.items() if values.ndim == 1 + replicas]
@@ -109,6 +112,8 @@ def curves(result: Any, *names: str) -> Figure:
 
 
 def save(fig: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure as PNG."""
+    """Writes a figure as PNG; TypeError if it is none."""
+    if not isinstance(fig, Figure):
+        raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
     with style():
         fig.savefig(path)

@@ -68,8 +68,12 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
         mesh: from :func:`mesh`.
 
     Raises:
+        TypeError: if ``state`` is no State, or ``mesh`` no mesh.
         ValueError: if a client leaf has no client axis.
     """
+    if not all(hasattr(state, field) for field in ("clients", "shared", "step")):
+        raise TypeError(f"state must be a State, got {type(state).__name__}")
+    checks.kind(Mesh, mesh=mesh)
     split, whole = NamedSharding(mesh, P(CLIENTS)), NamedSharding(mesh, P())
     if (
         jax.tree.leaves(state.clients)

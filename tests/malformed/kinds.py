@@ -197,4 +197,10 @@ CASES = {
         lambda v: ALGORITHM.update(START, jnp.zeros((v, 1)), KEY),
         "batch|n=|client", st.integers(1, 9).filter(lambda n: n != 4),
     ),
+    "state to place": (
+        lambda v: jc.layout.place(v, jc.layout.mesh(1)), "state",
+        st.sampled_from([3, (), {"clients": 1}]),
+    ),
+    "result to draw": (jc.plots.curves, "result", st.sampled_from([3, None, {}])),
+    "figure to save": (lambda v: jc.plots.save(v, "unused.png"), "fig", st.sampled_from([3, None])),
 }  # fmt: skip
