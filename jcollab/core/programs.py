@@ -7,7 +7,9 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
-_PROGRAMS: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
+# by the identity of the owner: of two equal models, the program of one must not use the other one,
+# which may be gone when a new shape is traced
+_PROGRAMS: dict[int, dict] = {}
 
 
 def program(
@@ -36,9 +38,17 @@ def program(
     if isinstance(function, types.MethodType):
         owner, form, refer = function.__self__, (function.__func__, form), weakref.WeakMethod
     try:
-        known = _PROGRAMS.setdefault(owner, {})
-    except TypeError:  # without a hash, or without weak references
+        known = _programs_of(owner)
+    except TypeError:  # it has no weak references
         return build(lambda: function)
     if form not in known:
         known[form] = build(refer(function))
     return known[form]
+
+
+def _programs_of(owner: Any) -> dict:
+    """The programs of an object, which are freed with it."""
+    if id(owner) not in _PROGRAMS:
+        weakref.finalize(owner, _PROGRAMS.pop, id(owner), None).atexit = False
+        _PROGRAMS[id(owner)] = {}
+    return _PROGRAMS[id(owner)]

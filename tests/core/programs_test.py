@@ -1,5 +1,6 @@
 """What is compiled once, and what goes with its algorithm."""
 
+import dataclasses
 import gc
 import logging
 import weakref
@@ -121,18 +122,43 @@ def test_an_algorithm_that_is_gone_leaves_nothing_behind(name):
     assert alive() is None
 
 
-def test_programs_of_methods_and_of_what_has_no_hash():
+def build(get):
+    return jax.jit(lambda x: get()(x))
+
+
+def test_programs_of_methods():
     class Model:
+        __hash__ = None
+
         def apply(self, x):
             return 2 * x
 
-    class Unhashable(Model):
-        __hash__ = None
+    class NoWeakReferences:
+        __slots__ = ("factor",)
 
-    def build(get):
-        return jax.jit(lambda x: get()(x))
+        def apply(self, x):
+            return 2 * x
 
-    for model, same in ((Model(), True), (Unhashable(), False)):
+    for model, same in ((Model(), True), (NoWeakReferences(), False)):
         twice = [program(model.apply, "double", build) for _ in range(2)]
         assert (twice[0] is twice[1]) == same
         assert twice[0](1.0) == 2
+
+
+def test_equal_models_have_programs_of_their_own():
+    """That of the second one is still traced for new shapes when the first one is gone."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Model:
+        factor: int
+
+        def apply(self, x):
+            return self.factor * x
+
+    first, second = Model(2), Model(2)
+    of_first = program(first.apply, "scale", build)
+    of_second = program(second.apply, "scale", build)
+    assert of_first(1.0) == 2
+    del first, of_first
+    gc.collect()
+    assert of_second(1.0) == 2 and of_second(np.ones(3)).tolist() == [2, 2, 2]
