@@ -252,3 +252,15 @@ def test_heterogeneity_does_not_slow_relaysgd_down(x64):
 
     assert error(relay(CHAIN, 0.8), 1.0) < 1e-6
     assert error(gossip(RING, 0.8), 1.0) > 1e-3
+
+
+def test_d2_bears_lost_messages():
+    """One draw of a lossy mixer is no symmetric matrix; that of a directed one is refused."""
+    ring, weighted = jc.topology.ring(4), jc.aggregators.weighted()
+    x = jnp.zeros((4, 1))
+    for channel in (None, jc.channels.drop(0.5)):
+        mixer = jc.neighborhood(ring, weighted, channel)
+        jc.algorithms.d2(lambda p, b, k: jnp.sum(p), optax.sgd(0.1), mixer).init(x)
+    with pytest.raises(ValueError, match="mixer must average with a symmetric matrix"):
+        directed = jc.mixing.one_peer_exponential(4)
+        jc.algorithms.d2(lambda p, b, k: jnp.sum(p), optax.sgd(0.1), directed).init(x)
