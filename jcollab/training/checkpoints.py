@@ -20,7 +20,7 @@ import numpy as np
 from jcollab import checks
 from jcollab.core import Array, PyTree, State
 from jcollab.training.locks import locked
-from jcollab.training.records import Record, plain
+from jcollab.training.records import Record, check_json, plain
 
 KEPT = 2  # the newest, and the one before in case that is damaged
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that orbax has not completed
@@ -57,10 +57,7 @@ class Checkpoint:
         identity = {} if self.identity is None else self.identity
         if not isinstance(identity, Mapping):
             raise TypeError(f"identity must be a dictionary, got {type(identity).__name__}")
-        try:
-            json.dumps(plain(dict(identity)))
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"identity must be a dictionary of JSON values, got {error}") from None
+        check_json("identity", dict(identity))
         if names := {"key", "eval_every"} & set(identity):
             raise ValueError(
                 f"identity must not have {sorted(names)}, which are always compared, got "

@@ -105,8 +105,8 @@ def fit(
     _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
     names = client_names(algorithm, batches)
     check_listeners(listeners)
-    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}")
+    if checkpoint is not None:
+        checks.kind(Checkpoint, checkpoint=checkpoint)
     if evaluate is not None:
         checks.functions(evaluate=evaluate)
         evaluate = functools.partial(named_metric, evaluate)
@@ -189,8 +189,8 @@ def _check(
     checks.count("num_rounds", num_rounds)
     checks.counts(eval_every=eval_every)
     checks.one_of("on_divergence", on_divergence, ("stop", "continue"))
-    if replicas is not None and not isinstance(replicas, Replicas):
-        raise TypeError(f"replicas must be a Replicas, got {type(replicas).__name__}")
+    if replicas is not None:
+        checks.kind(Replicas, replicas=replicas)
     settings = None if replicas is None else replicas.settings
     if isinstance(algorithm, Algorithm) != (settings is None) or (
         settings is not None and not callable(algorithm)

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from jcollab.training.records import Record, plain
+from jcollab.training.records import Record, check_json, plain
 
 
 class RunInfo(NamedTuple):
@@ -157,10 +157,7 @@ class JsonLines:
     ):
         self.path = pathlib.Path(path)
         self.tags = dict(tags or {})
-        try:
-            json.dumps(plain(self.tags))
-        except TypeError as error:
-            raise TypeError(f"tags must be a dictionary of JSON values, got {error}") from None
+        check_json("tags", self.tags)
         self.append = append
 
     def start(self, run: RunInfo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jax
@@ -21,3 +22,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def check_json(name: str, value: dict[str, Any]) -> None:
+    """TypeError unless JSON has the values of a dictionary."""
+    try:
+        json.dumps(plain(value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a dictionary of JSON values, got {error}") from None

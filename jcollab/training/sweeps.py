@@ -60,8 +60,7 @@ def sweep(
     except ImportError as error:
         raise ImportError('sweep needs pandas: pip install "jax-collab[experiments]"') from error
 
-    if not callable(fn):
-        raise TypeError(f"fn must be a function, got {type(fn).__name__}")
+    checks.functions(fn=fn)
     checks.counts(chunk=chunk)
     columns = {name: np.asarray(values) for name, values in grid.items()}
     for name, column in columns.items():
