@@ -43,7 +43,8 @@ from jcollab.mixing import (
 
 __version__ = "0.1.0"
 
-# these import flax, distrax, matplotlib or rich, and are loaded at first use
+# These packages import flax, distrax, matplotlib or rich, which takes seconds and may not be
+# installed. They are loaded at first use, so that ``import jcollab`` needs JAX and optax alone.
 _LAZY = ("flows", "models", "plots", "text", "training")
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"jcollab.{name}")
+    # functions of a lazy package that are public here too
     if name in ("fit", "sweep"):
         return getattr(importlib.import_module("jcollab.training"), name)
     raise AttributeError(f"module 'jcollab' has no attribute {name!r}")

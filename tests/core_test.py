@@ -116,7 +116,7 @@ def test_with_metrics_reports_functions_and_dictionaries():
     _, log = jc.run(algorithm, start(), ROUNDS, KEY)
     assert log["step"].tolist() == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(log["consensus_distance"], 0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"names of their own, got \['loss'\] twice"):
+    with pytest.raises(ValueError, match=r"different names, got \['loss'\] twice"):
         jc.run(
             jc.with_metrics(ALGORITHM, lambda s: {"loss": s.step}),
             start(),

@@ -1,4 +1,4 @@
-"""Core: the contract that every part follows, and the runner."""
+"""The types that all parts share, and the runner."""
 
 from jcollab.core.labels import cross_entropy, is_integer, is_right, one_hot
 from jcollab.core.losses import (
@@ -20,19 +20,21 @@ from jcollab.core.run import (
     client_names,
     clients_of,
     length_of,
-    model_state_of,
     named_metric,
-    own_arrays,
-    params_of,
-    replicate,
     round_keys,
     rounds_of,
     run,
     scan,
+    with_metrics,
+)
+from jcollab.core.states import (
+    model_state_of,
+    own_arrays,
+    params_of,
+    replicate,
     weighed,
     wide_dtype,
     widen,
-    with_metrics,
 )
 from jcollab.core.types import (
     Algorithm,

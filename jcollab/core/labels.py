@@ -1,7 +1,8 @@
-"""Labels of classes against logits. A label outside of 0..C-1 makes the result NaN.
+"""Functions of class labels and logits; a label outside of 0..C-1 gives NaN.
 
-Where labels are known, such a label is an error. In a compiled run they are not, and what is NaN
-cannot go on unnoticed: the loss is NaN, and so is the model after the first step.
+A label out of range raises an error if its value is known. Labels that are being traced have no
+value yet. There the result is NaN, which cannot pass unnoticed: the loss is NaN, and after the
+first step the model is NaN too.
 """
 
 from __future__ import annotations
@@ -18,23 +19,32 @@ Array = jax.Array
 
 
 def cross_entropy(logits: Array, y: Any, name: str = "y") -> Array:
-    """``-log softmax(z)_y`` for labels, or ``-sum_c y_c log softmax(z)_c`` for probabilities.
+    """Computes the cross-entropy of logits and labels, or of logits and probabilities.
+
+        -log softmax(z)_y    or    -sum_c y_c log softmax(z)_c
 
     Args:
         logits: z, ``[..., C]``.
         y: labels, int ``[...]`` in 0..C-1, or probabilities ``[..., C]``.
-        name: of ``y`` in errors.
+        name: name of ``y`` in error messages.
 
     Returns:
-        ``[...]``, NaN where a label is outside of 0..C-1.
+        The losses ``[...]``, NaN where a label is outside of 0..C-1.
 
     Raises:
-        TypeError: if ``y`` is of another type.
-        ValueError: if ``y`` has another shape, or, where it is known, a label is out of range.
+        TypeError: if ``y`` contains neither integers nor floats.
+        ValueError: if ``y`` has another shape, or a label with a known value is out of range.
+
+    Example:
+        >>> losses = cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3]))
+        >>> losses.shape, round(float(losses[0]), 3)  # log 4
+        ((2,), 1.386)
     """
     if is_integer(y):
         checks.labels(name, y, logits.shape[:-1], logits.shape[-1])
         value = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+        # a factor, not a where over the value: the gradient must be NaN too, else a run would go
+        # on as if the example were missing
         return jnp.where(_in_range(y, logits.shape[-1]), 1, jnp.nan).astype(value.dtype) * value
     if not jnp.issubdtype(jnp.result_type(y), jnp.floating) or jnp.shape(y) != logits.shape:
         classes = jnp.shape(logits)
@@ -46,11 +56,17 @@ def cross_entropy(logits: Array, y: Any, name: str = "y") -> Array:
 
 
 def one_hot(y: Any, num_classes: int, dtype: Any = float, name: str = "y") -> Array:
-    """One-hot vectors ``[b, C]`` of labels, int ``[b]``; NaN for a label outside of 0..C-1.
+    """Returns one-hot vectors ``[b, C]`` of labels, int ``[b]``.
+
+    The vector of a label outside of 0..C-1 is NaN.
 
     Raises:
-        TypeError: if labels are no integers.
-        ValueError: if they have another shape, or, where they are known, one is out of range.
+        TypeError: if labels are not integers.
+        ValueError: if they have another shape, or a label with a known value is out of range.
+
+    Example:
+        >>> one_hot(jnp.array([2, 0]), 3).tolist()
+        [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     checks.labels(name, y, ("b",), num_classes)
     fine = _in_range(y, num_classes)[:, None]
@@ -58,23 +74,31 @@ def one_hot(y: Any, num_classes: int, dtype: Any = float, name: str = "y") -> Ar
 
 
 def is_right(logits: Array, labels: Array) -> Array:
-    """1 where the largest logit is that of the label, else 0; NaN where a logit is NaN, ``[...]``.
+    """Returns 1 where the label has the largest logit, else 0; NaN where a logit is NaN.
 
     Args:
         logits: ``[..., C]``.
         labels: int ``[...]``.
+
+    Returns:
+        float ``[...]``, whose mean is the accuracy.
+
+    Example:
+        >>> is_right(jnp.array([[1.0, 2.0], [2.0, 1.0]]), jnp.array([1, 1])).tolist()
+        [1.0, 0.0]
     """
     chosen = jnp.argmax(logits, -1)
+    # one integer type for both: mixed types raise where a user sets strict type promotion
     right = (chosen == jnp.asarray(labels).astype(chosen.dtype)).astype(logits.dtype)
     return jnp.where(jnp.isnan(logits).any(-1), jnp.nan, right)
 
 
 def is_integer(y: Any) -> bool:
-    """Whether an array is of integers."""
+    """Returns whether an array contains integers."""
     return jnp.issubdtype(jnp.result_type(y), jnp.integer)
 
 
 def _in_range(y: Any, num_classes: int) -> Array:
     y = jnp.asarray(y)
-    y = y.astype(jnp.promote_types(y.dtype, jnp.int32))  # C may be no uint8
+    y = y.astype(jnp.promote_types(y.dtype, jnp.int32))  # C may exceed a uint8
     return (y >= 0) & (y < num_classes)

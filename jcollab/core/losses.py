@@ -1,4 +1,8 @@
-"""One form for losses and models, with state and without."""
+"""One form for losses and models, with and without model state.
+
+Users write the short forms; algorithms call the lifted ones, so that each algorithm is written
+once, for models with state.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,11 @@ Objective = Callable[[PyTree, PyTree, PyTree, Array], tuple[Array, tuple[PyTree,
 
 @dataclasses.dataclass(frozen=True)
 class Stateful:
-    """A function of a model with state (batch statistics, an EMA teacher), see :func:`stateful`."""
+    """A marked function of a model with state, built by :func:`stateful`.
+
+    Attributes:
+        function: the marked function.
+    """
 
     function: Callable
 
@@ -38,21 +46,23 @@ Train = Callable[[PyTree, Any, Array], Any] | Stateful
 
 
 def stateful(function: Callable) -> Stateful:
-    """Marks a function that takes, after the parameters, what the model carries along.
+    """Marks a loss or a model that has state, such as batch statistics or an EMA teacher.
+
+    A marked function takes ``model_state`` after the parameters:
 
         loss(params, model_state, batch, key) -> (value, model_state, metrics)
         predict(params, model_state, x) -> logits
         train(params, model_state, x, key) -> (logits, model_state)
 
-    Builders take such a loss in place of ``loss(params, batch, key)``, and their argument
-    ``model_state`` determines what becomes of the state, see
+    Builders accept such a loss instead of ``loss(params, batch, key)``. Their argument
+    ``model_state`` determines whether clients exchange the state, see
     :data:`jcollab.algorithms.ModelState`.
 
     Args:
-        function: the loss, or the function of a model.
+        function: a function of one of these three forms.
 
     Raises:
-        TypeError: if it is not callable.
+        TypeError: if ``function`` is not callable.
 
     Example:
         >>> def loss(params, count, batch, key):
@@ -66,19 +76,24 @@ def stateful(function: Callable) -> Stateful:
 
 
 def lift(loss: Loss) -> Objective:
-    """``loss(params, model_state, batch, key) -> (value, (model_state, metrics))`` from any form.
+    """Lifts a loss to ``(params, model_state, batch, key) -> (value, (model_state, metrics))``.
 
     Args:
-        loss: for ONE client, ``loss(params, batch, key) -> value`` or ``-> (value, metrics)``, or
-            of a model with state, see :func:`stateful`.
+        loss: a loss of ONE client, ``loss(params, batch, key) -> value`` or ``(value, metrics)``,
+            or a stateful one, see :func:`stateful`.
 
     Returns:
-        The form that ``jax.value_and_grad(..., has_aux=True)`` takes.
+        The lifted loss, in the form that ``jax.value_and_grad(..., has_aux=True)`` requires.
 
     Raises:
-        TypeError: if ``loss`` is not callable; when it is called, if it takes or returns something
-            else.
-        ValueError: when it is called, if it returns a model_state of another form.
+        TypeError: if ``loss`` is not callable; when it is called, if its arguments or results have
+            another form.
+        ValueError: when it is called, if the returned model_state has another structure or shape.
+
+    Example:
+        >>> objective = lift(lambda params, batch, key: jnp.sum(params * batch))
+        >>> objective(jnp.ones(2), (), jnp.array([1.0, 2.0]), jax.random.key(0))
+        (Array(3., dtype=float32), ((), {}))
     """
     checks.functions(loss=loss)
 
@@ -110,14 +125,18 @@ def lift(loss: Loss) -> Objective:
 
 
 def lift_predict(predict: Predict, name: str = "predict") -> Callable[[PyTree, PyTree, Any], Any]:
-    """``predict(params, model_state, x)`` from ``predict(params, x)`` or a stateful one.
+    """Lifts a model to ``predict(params, model_state, x)``.
 
     Args:
-        predict: the function.
-        name: of the function in error messages.
+        predict: ``predict(params, x)``, or a stateful model.
+        name: name of the model in error messages.
 
     Raises:
-        TypeError: if it is not callable; when it is called, if it takes something else.
+        TypeError: if ``predict`` is not callable; when it is called, if it takes other arguments.
+
+    Example:
+        >>> lift_predict(lambda params, x: params * x)(2.0, (), 3.0)
+        6.0
     """
     checks.functions(**{name: predict})
     if isinstance(predict, Stateful):
@@ -129,14 +148,18 @@ def lift_predict(predict: Predict, name: str = "predict") -> Callable[[PyTree, P
 def lift_train(
     predict: Predict, train: Train | None = None
 ) -> Callable[[PyTree, PyTree, Any, Array], tuple[Any, PyTree]]:
-    """``train(params, model_state, x, key) -> (result, model_state)`` of a model in training.
+    """Lifts a model in training to ``(params, model_state, x, key) -> (result, model_state)``.
 
     Args:
-        predict: what is used where there is no ``train``.
+        predict: the model in evaluation, used if ``train`` is None.
         train: ``train(params, x, key) -> result``, or a stateful one.
 
     Raises:
-        TypeError: if one is given that is not callable.
+        TypeError: if a given function is not callable.
+
+    Example:
+        >>> lift_train(lambda params, x: params * x)(2.0, (), 3.0, jax.random.key(0))
+        (6.0, ())
     """
     if train is None:
         full = lift_predict(predict)
@@ -154,7 +177,9 @@ def lift_train(
 
 
 def _call(name: str, function: Callable, form: str, *args: Any) -> Any:
-    """The function's result; a TypeError about its arguments gets a note on its form."""
+    """Calls a function; a TypeError about its arguments gets a note with the expected form."""
+    # The call itself shows whether the arguments fit. The signature is not inspected: wrapped
+    # functions hide theirs.
     try:
         return function(*args)
     except TypeError as error:
@@ -167,7 +192,8 @@ def _call(name: str, function: Callable, form: str, *args: Any) -> Any:
 
 
 def _checked(value: Any) -> Any:
-    """The value of a loss; TypeError unless it is a number that has a gradient."""
+    """Returns the value of a loss; raises TypeError unless it is a real floating-point scalar."""
+    # a Python float has no dtype, and is allowed: a constant loss is differentiable
     dtype = getattr(value, "dtype", type(value))
     if dtype is not float and not hasattr(value, "dtype"):
         raise TypeError(
@@ -181,7 +207,8 @@ def _checked(value: Any) -> Any:
 
 
 def _check_form(given: PyTree, returned: PyTree) -> None:
-    """ValueError unless a loss returns a state of the model with the names and shapes given."""
+    """Raises ValueError unless a loss returns a model_state with the names and shapes it got."""
+    # A scan over rounds would fail too, but its message names neither the loss nor the leaf.
     before, after = (
         {
             jax.tree_util.keystr(path): f"of shape {list(jnp.shape(leaf))}"

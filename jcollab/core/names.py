@@ -1,4 +1,4 @@
-"""Names of clients, which data and topologies have."""
+"""Client names, which data and topologies may have."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from jcollab import checks
 
 
 class Names(Sequence):
-    """Names of clients, by number. They are compared by value, and hashed once.
+    """An immutable sequence of client names, in the order of the client axis.
 
-    In a compiled program they are static, and cost nothing there: data with other names, or with
-    none, compile a program of their own.
+    Names are compared by value. They are static in a compiled program: data with other names
+    compile another program.
 
     Args:
-        values: all texts or all integers, ``[n]``.
+        values: ``[n]``, all texts or all integers.
 
     Raises:
-        TypeError: if they are of another kind.
-        ValueError: if two are equal.
+        TypeError: if values are neither all texts nor all integers.
+        ValueError: if two values are equal.
+
+    Example:
+        >>> names = Names(["ann", "bob"])
+        >>> names[1], len(names), names == Names(["ann", "bob"])
+        ('bob', 2, True)
     """
 
     def __init__(self, values: Sequence[Any] | np.ndarray):
@@ -30,46 +35,47 @@ class Names(Sequence):
             raise ValueError(f"names must have shape [n], got {list(array.shape)}")
         if len(np.unique(array)) < len(array):
             raise ValueError(f"names must differ, got {values!r}")
-        # the same names are equal whatever their width
+        # One width: int32 and int64 names with the same values must be equal, and hash alike.
         self._values = array.astype(np.int64) if array.dtype.kind in "iu" else array
+        # jit hashes static values at every call, and there may be many thousands of names.
         self._hash = hash((self._values.dtype.str, self._values.tobytes()))
 
     def __getitem__(self, i: Any) -> Any:
-        """The name of client i."""
+        """Returns the name of client i."""
         return self._values[i].tolist()
 
     def __len__(self) -> int:
-        """The number of clients."""
+        """Returns the number of clients."""
         return len(self._values)
 
     def __iter__(self) -> Iterator[Any]:
-        """All names."""
+        """Iterates over all names."""
         return iter(self._values.tolist())
 
     def __hash__(self) -> int:
-        """Of the values, computed once."""
+        """Returns the hash of the values, which is computed once."""
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        """Whether the values are the same."""
+        """Returns whether the values are the same."""
         if self is other or not isinstance(other, Names):
             return self is other
         return self._hash == other._hash and np.array_equal(self._values, other._values)
 
     def __repr__(self) -> str:
-        """The first few of them."""
+        """Shows the first five names."""
         more = ", ..." if len(self) > 5 else ""
         return f"Names({', '.join(map(repr, self[:5]))}{more})"
 
 
 def agreed(one: Names | None, other: Names | None, what: tuple[str, str], fix: str) -> Names | None:
-    """The names that both have, or one of them; ValueError that shows both if they differ.
+    """Returns the names of both; raises a ValueError that shows both if they differ.
 
     Args:
-        one: names, or None.
-        other: names, or None.
-        what: whose they are.
-        fix: what to do, for the error.
+        one: names, or None if there are none.
+        other: names, or None if there are none.
+        what: the owners of ``one`` and ``other``, for the error message.
+        fix: advice, for the error message.
     """
     if one is None or other is None or one == other:
         return other if one is None else one

@@ -1,4 +1,4 @@
-"""Compiled programs of functions, which are kept as long as the functions are, and no longer."""
+"""A cache of compiled programs that lives as long as the functions they were compiled from."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
-# by the identity of the owner: of two equal models, the program of one must not use the other one,
-# which may be gone when a new shape is traced
+# The key is the identity of the owner, not its value. Two models may be equal; if they shared a
+# program, it would refer to the first one, which may be freed when a new shape is traced.
 _PROGRAMS: dict[int, dict] = {}
 
 
 def program(
     function: Callable, form: Hashable, build: Callable[[Callable[[], Callable]], Any]
 ) -> Any:
-    """What ``build`` has made for a function, for example by ``jax.jit``.
+    """Returns the program of a function, which is built at the first call and then cached.
 
-    As a static argument of ``jax.jit``, a function would stay in memory with all that it closes
-    over. Here a function and its programs are freed when its last user is gone.
+    The function and its programs are freed when the last reference to the function is gone. A
+    static argument of ``jax.jit`` would stay in memory instead, with all arrays that it closes
+    over.
 
     Args:
-        function: the function; its programs belong to its identity, those of a method to the
-            object.
-        form: which of the programs of the function.
-        build: ``build(get) -> program``, where ``get()`` gives the function while it is alive. It
-            must not refer to the function in another way.
+        function: the function. Programs are cached by its identity; those of a bound method by the
+            identity of the object.
+        form: hashable key that distinguishes the programs of one function.
+        build: ``build(get) -> program``, for example with ``jax.jit``, where ``get()`` returns the
+            function while it is alive. The program must not refer to the function otherwise.
 
     Example:
         >>> half = lambda x: x / 2
@@ -35,11 +36,12 @@ def program(
     """
     owner: Any = function
     refer: Callable[[Any], Any] = weakref.ref
+    # A bound method is a new object at every access, and dies at once: its object is the owner.
     if isinstance(function, types.MethodType):
         owner, form, refer = function.__self__, (function.__func__, form), weakref.WeakMethod
     try:
         known = _programs_of(owner)
-    except TypeError:  # it has no weak references
+    except TypeError:  # the type has no weak references (for example __slots__): no cache
         return build(lambda: function)
     if form not in known:
         known[form] = build(refer(function))
@@ -47,7 +49,9 @@ def program(
 
 
 def _programs_of(owner: Any) -> dict:
-    """The programs of an object, which are freed with it."""
+    """Returns the programs of an object, which are freed with it."""
+    # The finalizer removes the entry before the identity can be given to another object. At exit
+    # it has no work: the interpreter frees everything.
     if id(owner) not in _PROGRAMS:
         weakref.finalize(owner, _PROGRAMS.pop, id(owner), None).atexit = False
         _PROGRAMS[id(owner)] = {}
