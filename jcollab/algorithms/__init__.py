@@ -1,4 +1,4 @@
-"""Algorithms: builders that put parts together, one file each."""
+"""Algorithms: one builder per file, which combines parts into an algorithm."""
 
 from jcollab.algorithms import ensembles
 from jcollab.algorithms.centralized import centralized

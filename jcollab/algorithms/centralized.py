@@ -1,4 +1,4 @@
-"""Centralized learning: one model on the data of all clients, which bounds what others reach."""
+"""Centralized learning: one model trained on the data of all clients, the usual upper baseline."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from jcollab.core import (
 
 
 class Carried(NamedTuple):
-    """Client part of the state: the state of the model ``[n, ...]``, where clients keep theirs."""
+    """Client part of the state: model state ``[n, ...]`` that clients keep, or ``()``."""
 
     model_state: PyTree
 
 
 class SharedModel(NamedTuple):
-    """The one model, the state of its optimizer, and its own, without a client axis."""
+    """Shared part of the state: the model, its optimizer's state and an averaged model state."""
 
     params: PyTree
     opt_state: PyTree
@@ -53,26 +53,36 @@ def centralized(
     *,
     model_state: ModelState = "average",
 ) -> Algorithm:
-    """One model, one optimizer, the mean gradient of all clients' batches.
+    """Trains one model with one optimizer on the mean gradient of all clients' batches.
 
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x(t))
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the optimizer of the one model, which gets the extra arguments of
+        optimizer: optimizer of the model, which receives the extra arguments of
             :mod:`jcollab.local.transforms`.
-        model_state: what becomes of the state s of the model, see
+        model_state: how the state s of the model is treated, see
             :data:`jcollab.algorithms.ModelState`: averaged, ``s(t+1) = (1/n) sum_i s_i`` with s_i
-            what the loss returns of s(t), kept by each client, or frozen.
+            the state that client i's loss returns for s(t); kept by each client; or frozen.
 
     Returns:
-        An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]``, whose mean is the
-        start, and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
+        An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]`` (training starts
+        at their mean), and ``update(state, batch, key)`` with batch leaves ``[n, ...]``.
 
     Raises:
         TypeError: if ``loss`` is not callable.
-        ValueError: if model_state is none of the three, or client axes differ between params,
-            model_state and batch.
+        ValueError: if model_state is not one of the three values, or client axes differ between
+            params, model_state and batch.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.centralized(loss, optax.sgd(0.5))
+        >>> state = algorithm.init(jnp.zeros((2, 1)))
+        >>> targets = jc.data.full_batch(jnp.array([[1.0], [3.0]]))  # the mean gradient at 0 is -2
+        >>> state, metrics = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=1)
+        >>> jc.params_of(state).tolist(), metrics["loss"].tolist()
+        ([[1.0]], [2.5])
     """
     checks.optimizers(optimizer=optimizer)
     objective, how = lift(with_model_state(loss, model_state)), model_state
@@ -82,6 +92,7 @@ def centralized(
         layout.num_clients((params, model_state), ("params", "model_state"))
         start = to_exchange(params, model_state, how)
         start = mean_over_clients(start)
+        # not averaged: from_exchange returns the stacked model_state, which place gives to clients
         model, common = from_exchange(start, model_state, how)
         common, own = place(common, model_state, how)
         shared = SharedModel(model, optimizer.init(model), common)
@@ -92,10 +103,12 @@ def centralized(
         n = layout.num_clients((clients.model_state, batch), ("model_state", "batch"))
         params = state.shared.params
         given = (model_states(state, n), batch, layout.client_keys(key, n))
+        # params are closed over, not mapped: one copy serves all clients
         grads, model_state, metrics = layout.per_client(
             lambda model_state, batch, key: gradient(params, model_state, batch, key)
         )(*given)
         grads, metrics = mean_over_clients(grads), mean_over_clients(metrics)
+        # the same batches and keys as the gradient, as line searches require
         value_fn = mean_loss(objective, *given)
         shared = server_step(optimizer, state.shared, grads, metrics["loss"], value_fn, state.step)
         return after(state, shared, model_state), metrics
@@ -104,14 +117,14 @@ def centralized(
 
 
 def model_states(state: State, n: int) -> PyTree:
-    """What the loss of each client is given, ``[n, ...]``: its own, or that of the one model."""
+    """Returns the model state for each client's loss, ``[n, ...]``: the shared one or its own."""
     if jax.tree.leaves(state.shared.model_state):
         return replicate(state.shared.model_state, n)
     return state.clients.model_state
 
 
 def after(state: State, shared: SharedModel, model_state: PyTree) -> State:
-    """The state after a round, whose losses have returned ``model_state``, ``[n, ...]``."""
+    """Returns the state after a round whose losses returned ``model_state``, ``[n, ...]``."""
     clients = Carried(model_state)
     if jax.tree.leaves(shared.model_state):
         clients = Carried(())
@@ -127,7 +140,7 @@ def server_step(
     value_fn: Callable[[PyTree], Array],
     step: Array,
 ) -> SharedModel:
-    """One step of the one model with the clients' mean gradient."""
+    """Takes one step of the shared model with the clients' mean gradient."""
     params, opt_state = shared.params, shared.opt_state
     updates, opt_state = optimizer_update(
         optimizer,
@@ -145,7 +158,7 @@ def server_step(
 def mean_loss(
     objective: Objective, model_state: PyTree, batch: PyTree, keys: Array
 ) -> Callable[[PyTree], Array]:
-    """``(1/n) sum_i f_i(params)`` as a function of the one model."""
+    """Builds ``(1/n) sum_i f_i(params)`` as a function of one model."""
 
     def value(params: PyTree) -> Array:
         each = layout.per_client(

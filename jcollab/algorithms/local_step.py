@@ -1,4 +1,4 @@
-"""What the builders share: local optimizer steps of one client and of all, and means of metrics."""
+"""Local optimizer steps of one client and of all clients, shared by the builders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jcollab.core import Array, Loss, Metrics, Objective, PyTree, lift
 
 
 class Stepped(NamedTuple):
-    """What a local step leaves, for all clients.
+    """The result of a local step of all clients.
 
     Attributes:
-        value: what ``finish`` made of the step, ``[n, ...]``.
-        model_state: what the loss carries along, ``[n, ...]``.
-        opt_state: of the local optimizers, ``[n, ...]``.
+        value: result of ``finish``, ``[n, ...]``.
+        model_state: new state of the models, ``[n, ...]``.
+        opt_state: new states of the local optimizers, ``[n, ...]``.
         metrics: means over clients, the loss as ``"loss"``.
     """
 
@@ -40,17 +40,19 @@ def local_step(
     honest: Any = None,
     model_state: ModelState = "keep",
 ) -> Callable[..., Stepped]:
-    """One optimizer step of every client on its own batch.
+    """Builds a function that takes one optimizer step of every client on its own batch.
 
     Args:
         loss: see :func:`jcollab.core.lift`.
         optimizer: local optimizer.
-        finish: ``finish(params, updates) -> value`` for one client; of what is exchanged, see
-            :func:`jcollab.algorithms.model_state.to_exchange`, where the change of the state is
-            beside the updates.
-        learners: bool ``[n]``, who takes a step; the updates of the others are 0. None for all.
-        honest: bool ``[n]``, whose metrics are averaged; None for the learners.
-        model_state: what becomes of the state of the models.
+        finish: ``finish(params, updates) -> value`` for one client. With an averaged model state,
+            both arguments are a ``Model``, see
+            :func:`jcollab.algorithms.model_state.to_exchange`, and the updates contain the change
+            of the state.
+        learners: bool ``[n]``, the clients that take a step; the updates of the others are 0. None
+            for all.
+        honest: bool ``[n]``, the clients over which metrics are averaged; None for the learners.
+        model_state: how model state is treated.
 
     Returns:
         ``take(clients, batch, key, step) -> Stepped``; ``clients`` has the fields ``params``,
@@ -58,7 +60,7 @@ def local_step(
 
     Raises:
         ValueError: in ``take``, if a mask has another length than n or is False everywhere, or an
-            honest client is no learner.
+            honest client is not a learner.
     """
     take_one, how = step_of(lift(with_model_state(loss, model_state)), optimizer), model_state
 
@@ -78,6 +80,8 @@ def local_step(
             step: Array,
         ) -> tuple:
             own = take_one(params, model_state, opt_state, batch, key, anchor=params, step=step)
+            # An averaged state takes part in ``finish`` as a change, so that a mixer sees params
+            # and state in one form: x + u, or u alone.
             moved = change(model_state, own.model_state) if how == "average" else ()
             before = to_exchange(params, model_state, how)
             value = finish(before, to_exchange(own.updates, moved, how))
@@ -89,11 +93,14 @@ def local_step(
         given = (clients.params, clients.model_state, clients.opt_state, batch)
         *fresh, metrics = each(*given, layout.client_keys(key, n), step)
         if len(rows) < n:
+            # ``each`` computed only the learners' rows ``[r, ...]``. The other clients get the
+            # result of ``finish`` with zero updates, and keep their states.
             own = to_exchange(clients.params, clients.model_state, how)
             kept = jax.vmap(finish)(own, optax.tree.zeros_like(own))
             old = [kept, clients.model_state, clients.opt_state]
             fresh = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), old, fresh)
         if len(reporting) < len(rows):
+            # metrics have one row per learner: places of the honest clients among the learners
             places = np.searchsorted(rows, reporting)
             metrics = jax.tree.map(lambda leaf: leaf[places], metrics)
         value, model_state, opt_state = fresh
@@ -103,12 +110,12 @@ def local_step(
 
 
 class OneStep(NamedTuple):
-    """What one step of ONE client leaves.
+    """The result of one step of ONE client.
 
     Attributes:
-        updates: of the optimizer, to be added to the parameters.
-        model_state: what the loss carries along.
-        opt_state: of the optimizer.
+        updates: updates of the optimizer, not yet added to the parameters.
+        model_state: new state of the model.
+        opt_state: new state of the optimizer.
         grads: gradients of the loss.
         metrics: the loss as ``"loss"``, and the metrics of the loss.
     """
@@ -123,7 +130,7 @@ class OneStep(NamedTuple):
 def step_of(
     objective: Objective, optimizer: optax.GradientTransformation
 ) -> Callable[..., OneStep]:
-    """One step of ONE client with a local optimizer.
+    """Builds a function that takes one step of ONE client with a local optimizer.
 
     Args:
         objective: a loss in its full form, see :func:`jcollab.core.lift`.
@@ -176,35 +183,36 @@ def optimizer_update(
     correction: PyTree = None,
     delay: Any = None,
 ) -> tuple[PyTree, PyTree]:
-    """``optimizer.update`` with the extra arguments that every builder passes.
+    """Calls ``optimizer.update`` with the extra arguments that every builder passes.
 
-    They are those of optax (``value``, ``grad``, ``value_fn``, and its other names ``obj_fn`` and
-    ``grad_fn``) and of this library (``anchor``, ``step``, ``correction``, ``delay``). An optimizer
-    that does not use an argument costs nothing for it: functions are traced only where they are
-    called.
+    These are the arguments of optax (``value``, ``grad``, ``value_fn``, and its other names
+    ``obj_fn`` and ``grad_fn``) and of this library (``anchor``, ``step``, ``correction``,
+    ``delay``). An argument that an optimizer does not use costs nothing: functions are traced only
+    where they are called.
 
     Args:
-        optimizer: any optax transform; one without extra arguments gets none.
+        optimizer: any optax transform; one without extra arguments receives none.
         grads: gradients of the loss.
         opt_state: state of the optimizer.
         params: parameters.
         value: the loss at ``params``.
         value_fn: the loss of other parameters, on the same batch and with the same random key.
-        anchor: the model that the round began with: that of the server, or without a server the
-            client's own.
+        anchor: the model at the start of the round: the server's, or without a server the client's
+            own.
         step: the communication round, int ``[]``.
-        correction: of the gradients, see :mod:`jcollab.local.methods`; None where there is none.
-        delay: of the gradients, at an asynchronous server; None elsewhere.
+        correction: correction of the gradients, see :mod:`jcollab.local.methods`, or None.
+        delay: delay of the gradients at an asynchronous server; None elsewhere.
 
     Returns:
         The updates and the new state.
 
     Raises:
-        TypeError: if the optimizer takes some extra arguments, but not all.
-        ValueError: if updates have other shapes than the parameters.
+        TypeError: if the optimizer accepts some extra arguments, but not all.
+        ValueError: if the shapes of the updates differ from those of the parameters.
     """
 
-    # the line searches of optax pass extra arguments that they do not use on to the function
+    # The line searches of optax forward extra arguments that they do not use to value_fn, so it
+    # must accept and ignore all of them.
     def loss_at(
         params: PyTree,
         *,
@@ -237,25 +245,28 @@ def optimizer_update(
         if "unexpected keyword argument" not in str(error):
             raise
         raise TypeError(
-            f"optimizer must take every extra argument (**extra_args), got one whose {error}"
+            f"optimizer must accept every extra argument (**extra_args), got an error: {error}"
         ) from error
+    # Without this check, an update of a wrong shape would broadcast when it is added. Optimizers
+    # for per-example gradients, such as optax.contrib.dpsgd, produce one.
     got, shapes = jax.tree.map(jnp.shape, (updates, params))
     if got != shapes:
         raise ValueError(
-            "optimizer must return updates of the shapes of the parameters, from the gradient of a "
-            f"client's mean loss, got {got} for {shapes}"
+            "optimizer must return updates of the shapes of the parameters (it receives the "
+            f"gradient of the mean loss, without an axis of examples), got {got} for {shapes}"
         )
     return updates, opt_state
 
 
 def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
-    """``gradient(params, model_state, batch, key) -> (grads, model_state, metrics)``, one client.
+    """Builds ``gradient(params, model_state, batch, key) -> (grads, model_state, metrics)``.
 
     Args:
         objective: a loss in its full form, see :func:`jcollab.core.lift`.
 
     Returns:
-        The function; its metrics have the loss as ``"loss"`` beside those of the objective.
+        The function, for ONE client; its metrics contain the loss as ``"loss"`` and the metrics of
+        the objective.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
@@ -269,5 +280,5 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
 
 
 def mean_over_clients(tree: PyTree) -> PyTree:
-    """Means over the client axis of leaves ``[n, ...]``, for example of gradients or metrics."""
+    """Averages leaves ``[n, ...]`` over the client axis, for example gradients or metrics."""
     return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), tree)

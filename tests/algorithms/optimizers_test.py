@@ -157,5 +157,5 @@ def test_an_optimizer_that_takes_only_some_extra_arguments_is_named():
     algorithm = jc.centralized(loss, optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)))
     params, batches = problem()
     state = algorithm.init(jc.replicate(params, N))
-    with pytest.raises(TypeError, match="optimizer must take every extra argument"):
+    with pytest.raises(TypeError, match="optimizer must accept every extra argument"):
         jax.eval_shape(algorithm.update, state, at(batches, 0), KEY)

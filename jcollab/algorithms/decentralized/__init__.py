@@ -1,4 +1,4 @@
-"""Learning without a server: a local step, then an exchange with neighbors."""
+"""Learning without a server: clients take local steps and exchange models with neighbors."""
 
 from jcollab.algorithms.decentralized.d2 import d2, exact_diffusion
 from jcollab.algorithms.decentralized.decentralized import decentralized

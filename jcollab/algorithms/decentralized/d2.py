@@ -1,4 +1,4 @@
-"""D2 and exact diffusion: decentralized learning that cancels the clients' differences."""
+"""D2 and exact diffusion: decentralized methods that correct for different data of clients."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from jcollab.core import (
 )
 from jcollab.mixing import lazy_mixing
 
-DRAWS = 8  # of a random mixer, of which at least two differ
-CHECKED_UP_TO = 2000
-TOLERANCE = 1e-4
+DRAWS = 8  # draws that determine whether a mixer is random
+CHECKED_UP_TO = 2000  # clients: eigenvalues take n^3 operations, seconds beyond this size
+TOLERANCE = 1e-4  # of entries of W, which a mixer computes in float32
 LEAST_EIGENVALUE = -1 / 3
 
 
@@ -38,7 +38,7 @@ class Corrected(NamedTuple):
 
     Attributes:
         params: model parameters.
-        model_state: what the loss carries along.
+        model_state: state of the models.
         opt_state: state of the local optimizer.
         mixer: state of the mixer.
         correction: what the method adds to each local update.
@@ -58,26 +58,39 @@ def d2(
     *,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """D2: the last round's disagreement corrects the next.
+    """Builds D2, in which what mixing changed in one round corrects the next local update.
 
         x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
 
-    with ``u`` the update of the local optimizer, learning rate included. W must be symmetric with
-    smallest eigenvalue above -1/3, else the method may diverge: ``init`` warns.
+    where ``u`` is the update of the local optimizer, learning rate included. W must be symmetric
+    with smallest eigenvalue above -1/3; otherwise the method can diverge, and ``init`` warns. With
+    exact gradients and a constant learning rate, all clients reach the optimum of the mean loss,
+    although their data differ.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
-        model_state: what becomes of the state of models, as for :func:`jcollab.decentralized`.
+        model_state: how the state of models is treated, as for :func:`jcollab.decentralized`.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
 
     Raises:
-        TypeError: if ``loss`` is not callable, or another part is none.
+        TypeError: if ``loss`` is not callable, or a part has a wrong type.
         ValueError: if client axes differ between params, model_state, batch and mixer, or the
-            mixer is no symmetric matrix.
+            mixer does not average with a symmetric matrix whose rows sum to 1.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> mixer = jc.gossip(jc.topology.ring(5))
+        >>> algorithm = jc.algorithms.d2(loss, optax.sgd(0.5), mixer)
+        >>> state = algorithm.init(jnp.zeros((5, 1)))
+        >>> targets = jc.data.full_batch(jnp.arange(5.0)[:, None])
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=60)
+        >>> state.clients.params.round(3).tolist()  # the mean target, for every client
+        [[2.0], [2.0], [2.0], [2.0], [2.0]]
 
     Source: Tang et al. 2018, arXiv 1803.07068.
     """
@@ -98,6 +111,8 @@ def d2(
         local_key, mix_key = jax.random.split(key)
         stepped = take(clients, batch, local_key, state.step)
         own = to_exchange(clients.params, clients.model_state, how)
+        # The paper writes x(t+1) = W (2 x(t) - x(t-1) + u(t) - u(t-1)). The correction stores
+        # x(t) - x(t-1) - u(t-1), so that one array per client takes the role of two.
         shared = optax.tree.add(own, stepped.value, clients.correction)
         shared = optax.tree.cast_like(shared, own)
         new, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
@@ -117,16 +132,27 @@ def exact_diffusion(
     *,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
+    """Builds exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
         optimizer: local optimizer.
         mixer: a linear mixer, ``gossip(topology)``.
-        model_state: what becomes of the state of models, as for :func:`jcollab.decentralized`.
+        model_state: how the state of models is treated, as for :func:`jcollab.decentralized`.
 
     Returns:
         An algorithm like :func:`d2`.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> mixer = jc.gossip(jc.topology.ring(5))
+        >>> algorithm = jc.algorithms.exact_diffusion(loss, optax.sgd(0.5), mixer)
+        >>> state = algorithm.init(jnp.zeros((5, 1)))
+        >>> targets = jc.data.full_batch(jnp.arange(5.0)[:, None])
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=60)
+        >>> state.clients.params.round(3).tolist()
+        [[2.0], [2.0], [2.0], [2.0], [2.0]]
 
     Source: Yuan et al. 2018, arXiv 1702.05122.
     """
@@ -136,13 +162,15 @@ def exact_diffusion(
 
 
 def _check_matrix(mixer: Mixer, n: int) -> None:
-    """ValueError unless the mixer is a symmetric matrix; a warning if an eigenvalue is small.
+    """Raises unless the mixer is a symmetric matrix; warns if its smallest eigenvalue is too small.
 
     A mixer that draws random numbers is not checked.
     """
     if n > CHECKED_UP_TO:
         return
 
+    # A linear mixer applied to the identity matrix returns W. It is evaluated even where init is
+    # traced (jitted, or vmapped over seeds), so that the check is not lost there.
     def drawn(key: Array) -> Array:
         with jax.ensure_compile_time_eval():
             identity = jnp.eye(n)
@@ -150,20 +178,20 @@ def _check_matrix(mixer: Mixer, n: int) -> None:
 
     first, *keys = jax.random.split(jax.random.key(0), DRAWS)
     rows = drawn(first)
-    if checks.traced(rows):
+    if checks.traced(rows):  # the mixer itself depends on a traced value, such as its weights
         return
     matrix = np.asarray(rows, float)
     if np.abs(matrix - matrix.T).max() > TOLERANCE or np.abs(matrix.sum(1) - 1).max() > TOLERANCE:
         if any((np.asarray(drawn(key), float) != matrix).any() for key in keys):
-            return  # messages get lost: W is the mean of all draws
+            return  # links lose messages at random: one draw is asymmetric, their mean need not be
         raise ValueError(
             "mixer must average with a symmetric matrix whose rows sum to 1, such as "
-            f"gossip(topology), got one with {matrix[0]} for client 0"
+            f"gossip(topology), got one with the row {matrix[0]} for client 0"
         )
     smallest = np.linalg.eigvalsh((matrix + matrix.T) / 2)[0]
     if smallest < LEAST_EIGENVALUE + 1e-6:
         warnings.warn(
             f"D2 needs a mixing matrix with smallest eigenvalue above -1/3, this one has "
-            f"{smallest:.4f}; give less weight to neighbors, or take exact_diffusion",
+            f"{smallest:.4f}; give less weight to neighbors, or use exact_diffusion",
             stacklevel=3,
         )

@@ -37,33 +37,33 @@ def decentralized(
     honest: Any = None,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Every client takes a local optimizer step; then the mixer combines what they share.
+    """Alternates a local optimizer step of every client with an exchange through a mixer.
 
         x(t+1) = (1 - a) x(t) + mix( a x(t) + u(t) )
 
-    with ``u_i`` the update of the local optimizer, whose state never leaves the client. At a = 1
-    models are shared, and the mixer makes the method: ``all_reduce()`` is mini-batch SGD,
+    where ``u_i`` is the update of the local optimizer, whose state is never sent. At a = 1 clients
+    exchange models, and the mixer determines the method: ``all_reduce()`` gives mini-batch SGD,
     ``gossip(topology)`` D-PSGD, ``relay_sum(tree)`` RelaySGD, ``one_peer_exponential(n)`` or
-    ``push_sum(graph)`` SGP. At a = 0 only updates are: with ``relay_sum(tree, fill="zero")`` this
-    is RelaySGD/Grad.
+    ``push_sum(graph)`` SGP. At a = 0 clients exchange only updates: ``relay_sum(tree,
+    fill="zero")`` then gives RelaySGD/Grad.
 
     Args:
-        loss: ``loss(params, batch, key) -> value`` or ``-> (value, metrics)`` of ONE client; of a
+        loss: ``loss(params, batch, key) -> value`` or ``-> (value, metrics)`` of ONE client; for a
             model with state, ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
-        optimizer: local optimizer, which gets the extra arguments of
+        optimizer: local optimizer, which receives the extra arguments of
             :mod:`jcollab.local.transforms`.
-        mixer: how what is shared is combined.
-        mixing_weight: a in [0, 1], the weight with which models are mixed: 1 mixes models, 0
-            their updates only. May be traced.
+        mixer: how clients combine what they exchange.
+        mixing_weight: a in [0, 1], a number (possibly traced): 1 mixes models, 0 mixes only their
+            updates.
         overlap: mixes the models from before the step, ``x(t+1) = (1 - a) x + mix(a x) + u``, so
-            that communication can run beside the computation.
-        learners: bool ``[n]``, who takes local steps; the others keep their model but for what
-            the mixer does. None for all. Byzantine clients whose messages are made up from those
-            of others need not learn.
-        honest: bool ``[n]``, whose metrics are averaged; None for the learners.
-        model_state: what becomes of the state of models, see
-            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (x and u stand
-            for the pair of parameters and state, and for what the step changes in it), or frozen.
+            that communication and computation can overlap.
+        learners: bool ``[n]``, the clients that take local steps; only the mixer changes the
+            models of the others. None for all. Byzantine clients whose attack is computed from
+            the messages of others need not learn.
+        honest: bool ``[n]``, the clients over which metrics are averaged; None for the learners.
+        model_state: how the state of models is treated, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client; averaged (in the equation,
+            x is the pair of parameters and state, and u the change of both); or frozen.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params and model_state stacked
@@ -72,9 +72,20 @@ def decentralized(
 
     Raises:
         TypeError: if ``loss`` is not callable.
-        ValueError: if mixing_weight lies outside [0, 1], the argument model_state is none of the
-            three, client axes differ between params, model_state, batch and mixer, or a mask does
-            not fit.
+        ValueError: if mixing_weight lies outside [0, 1], the argument model_state is not one of
+            the three values, client axes differ between params, model_state, batch and mixer, or a
+            mask has a wrong length.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> mixer = jc.gossip(jc.topology.ring(3))  # three clients: the average of all
+        >>> algorithm = jc.decentralized(loss, optax.sgd(0.5), mixer)
+        >>> state = algorithm.init(jnp.zeros((3, 1)))
+        >>> targets = jc.data.full_batch(jnp.array([[0.0], [2.0], [4.0]]))  # steps to 0, 1, 2
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=1)
+        >>> state.clients.params.round(3).tolist()
+        [[1.0], [1.0], [1.0]]
 
     Source: Lian et al. 2017, arXiv 1705.09056; Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -82,6 +93,8 @@ def decentralized(
     checks.kind(Mixer, mixer=mixer)
     checks.number("mixing_weight", mixing_weight, at_least=0, at_most=1)
 
+    # What a client hands to the mixer: a x + u. With ``overlap`` the mixer gets a x instead, which
+    # does not depend on the step, and the update is added afterwards.
     def share(params: PyTree, updates: PyTree) -> PyTree:
         return updates if overlap else optax.apply_updates(_scale(params, mixing_weight), updates)
 
@@ -102,12 +115,16 @@ def decentralized(
         stepped = take(clients, batch, local_key, state.step)
         own = to_exchange(clients.params, clients.model_state, how)
         shared = _scale(own, mixing_weight) if overlap else stepped.value
+        # Only the mixer lets clients interact. Everything before and after it is per client, so a
+        # program on several devices communicates in this line alone (and for metrics).
         new, mixed = mixer.update(shared, clients.mixer, Round(mix_key, state.step, batch))
+        # (1 - a) x is skipped at a = 1, the usual case, where it would read all models for nothing
         if checks.traced(mixing_weight) or mixing_weight < 1:
             kept = _scale(own, 1 - mixing_weight)
             new = optax.tree.cast_like(optax.tree.add(kept, new), kept)
         if overlap:
             new = optax.apply_updates(new, stepped.value)
+        # a state that is not averaged is that of the local step, whatever the mixer did
         params, model_state = from_exchange(new, stepped.model_state, how)
         clients = Clients(params, model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics
@@ -116,6 +133,7 @@ def decentralized(
 
 
 def _scale(params: PyTree, factor: Any) -> PyTree:
+    # a traced factor (swept, or differentiated) is never compared with 1: it has no value yet
     if not checks.traced(factor) and factor == 1:
         return params
     return optax.tree.cast_like(optax.tree.scale(factor, params), params)

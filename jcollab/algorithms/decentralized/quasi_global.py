@@ -1,4 +1,4 @@
-"""Quasi-global momentum: a momentum that follows the mixed models, not the local gradients."""
+"""Quasi-global momentum: momentum computed from mixed models instead of local gradients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jcollab.core import (
     widen,
 )
 
-SMALLEST_RATE = 1e-8
+SMALLEST_RATE = 1e-8  # bounds the division by gamma in rounds where a schedule returns 0
 
 
 class QuasiGlobal(NamedTuple):
@@ -35,7 +35,7 @@ class QuasiGlobal(NamedTuple):
 
     Attributes:
         params: model parameters.
-        model_state: what the loss carries along.
+        model_state: state of the models.
         momentum: buffer m.
         mixer: state of the mixer.
     """
@@ -55,7 +55,7 @@ def quasi_global_momentum(
     nesterov: bool = True,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """SGD whose momentum buffer is the smoothed movement of the client's model after mixing.
+    """Builds SGD with a momentum buffer that averages the past movements of the mixed model.
 
         x(t+1/2) = x(t) - gamma ( g + mu (mu m + g) )            (Nesterov)
         x(t+1/2) = x(t) - gamma (mu m + g) / (1 + mu)            (otherwise)
@@ -63,14 +63,14 @@ def quasi_global_momentum(
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        learning_rate: gamma >= 0; a number, which is kept in ``state.shared`` (so that it can be
-            swept or changed), or a schedule of the round.
-        mixer: how models are combined.
+        learning_rate: gamma >= 0, a number, which is stored in ``state.shared`` (so that it can be
+            swept or changed), or a schedule, a function of the round.
+        mixer: how clients combine models.
         momentum: mu in [0, 1).
         nesterov: which of the two local steps to take.
-        model_state: what becomes of the state of models, see
-            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (it is mixed
-            together with the models), or frozen.
+        model_state: how the state of models is treated, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client; averaged (it is mixed
+            together with the models); or frozen.
 
     Returns:
         An algorithm like :func:`jcollab.decentralized`.
@@ -78,6 +78,20 @@ def quasi_global_momentum(
     Raises:
         TypeError: if ``loss`` is not callable.
         ValueError: if a number lies outside its range, or client axes differ.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return jnp.sum(batch * params)  # the gradient is the batch
+        >>> algorithm = jc.algorithms.quasi_global_momentum(
+        ...     loss, 0.5, jc.identity(), momentum=0.5, nesterov=False
+        ... )
+        >>> state = algorithm.init(jnp.zeros((1, 1)))
+        >>> batches = jc.data.full_batch(jnp.array([[3.0]]))
+        >>> state, _ = jc.run(algorithm, state, batches, jax.random.key(0), num_rounds=1)
+        >>> state.clients.params.tolist()  # -0.5 * 3 / (1 + 0.5)
+        [[-1.0]]
+        >>> state.clients.momentum.tolist()  # (1 - 0.5) * 1 / 0.5
+        [[1.0]]
 
     Source: Lin et al. 2021, arXiv 2102.04761.
     """
@@ -91,6 +105,7 @@ def quasi_global_momentum(
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), ("params", "model_state"))
         zeros = optax.tree.zeros_like(params)
+        # a state leaf rather than a constant of the program: changing it compiles nothing anew
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
         clients = QuasiGlobal(
             params, model_state, zeros, mixer.init(to_exchange(params, model_state, how))
@@ -128,7 +143,10 @@ def quasi_global_momentum(
         new, mixed = mixer.update(half, clients.mixer, context)
         params, model_state = from_exchange(new, model_state, how)
 
+        # The buffer changes after mixing: it averages how far the mixed model moved, which is close
+        # to the mean gradient of all clients, not to the client's own one.
         def smooth(m: Array, before: Array, after: Array) -> Array:
+            # in float32 or wider, so that the quotient is rounded once, to the type of the buffer
             moved = widen(before) - widen(after)
             movement = (moved / jnp.maximum(rate, SMALLEST_RATE).astype(moved.dtype)).astype(
                 m.dtype

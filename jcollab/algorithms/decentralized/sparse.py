@@ -1,4 +1,4 @@
-"""Decentralized learning of large tables: local steps that touch only the rows of a batch."""
+"""Decentralized learning of large tables with local steps that touch only the rows of a batch."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def sparse_decentralized(
     *,
     distinct: bool = False,
 ) -> Algorithm:
-    """Every client updates the rows that its batch looks up; then the mixer combines tables.
+    """Alternates updates of the rows that each client's batch looks up with mixing of the tables.
 
         E_i[r] += u_i[r]  for rows r of the batch of client i,    E = mix(E)
 
-    A local step costs what the looked-up rows do, whatever the size V of the tables. A mixer looks
-    at whole tables: ``mix_every(H, mixer)`` lets H local steps lie between.
+    The cost of a local step depends on the number of looked-up rows, not on the size V of the
+    tables. A mixer processes whole tables: ``mix_every(H, mixer)`` mixes once in H local steps.
 
     Args:
-        loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` has the rows that
-            ``rows`` asks for, ``[*ids.shape, ...]``, and 0 for ids outside of the table.
+        loss: ``loss(vectors, batch, key)`` of ONE client; ``vectors[name]`` contains the rows that
+            ``rows`` returns, ``[*ids.shape, ...]``, and 0 for ids outside of the table.
         rows: ``rows(batch) -> {name: ids}`` of one client, int arrays of any shape. A parameter
-            that it does not name is handed over, and updated, as a whole.
-        optimizer: of rows, :func:`jcollab.local.row_sparse.adam` or ``sgd``.
-        mixer: how tables are combined; None for a client that learns alone.
-        distinct: whether the loss gets rows once each, in no order, ``vectors[name] [u, ...]``
-            with u = min(ids.size, V), and in the batch, a dictionary, ``batch["places"][name]``:
-            where in these each id is, u for one outside of the table. Rows that no id points to
-            are 0, and are not updated. What is looked up in a product of all rows with something
-            is then one product of matrices.
+            that it does not name is passed to the loss, and updated, as a whole.
+        optimizer: optimizer of rows, :func:`jcollab.local.row_sparse.adam` or ``sgd``.
+        mixer: how clients combine tables; None for clients that learn alone.
+        distinct: whether the loss receives each row once, in arbitrary order: ``vectors[name]
+            [u, ...]`` with u = min(ids.size, V). The batch must then be a dictionary, to which
+            ``batch["places"][name]`` is added: the place of each id among these rows, u for an id
+            outside of the table. Rows that no id points to are 0 and are not updated. A loss can
+            then compute products with all looked-up rows as one matrix product.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params a dictionary of tables
@@ -65,22 +65,27 @@ def sparse_decentralized(
         ``[n, ...]``.
 
     Raises:
-        TypeError: if a function is not callable, or params (with ``distinct``, the batch) is no
+        TypeError: if a function is not callable, or params (with ``distinct``, the batch) is not a
             dictionary.
-        ValueError: if rows names a table that is missing, client axes differ, or there is a
-            model_state.
+        ValueError: if rows names a missing table, client axes differ, or model_state is not ().
 
     Example:
-        >>> from jcollab import objectives
-        >>> from jcollab.local import row_sparse
-        >>> loss, rows = objectives.x2static_loss(), objectives.x2static_rows
-        >>> algorithm = sparse_decentralized(loss, rows, row_sparse.adam(1e-3))
-        >>> state = algorithm.init({"words": jnp.zeros((1, 100, 4))})
+        >>> def loss(vectors, batch, key):
+        ...     return jnp.sum(vectors["words"])  # the gradient of every looked-up row is 1
+        >>> algorithm = jc.algorithms.sparse_decentralized(
+        ...     loss, lambda batch: {"words": batch}, jc.local.row_sparse.sgd(0.5)
+        ... )
+        >>> state = algorithm.init({"words": jnp.zeros((1, 4, 1))})  # one client, four rows
+        >>> batches = jc.data.full_batch(jnp.array([[1, 3, 3]]))
+        >>> state, _ = jc.run(algorithm, state, batches, jax.random.key(0), num_rounds=1)
+        >>> state.clients.params["words"].ravel().tolist()
+        [0.0, -0.5, 0.0, -1.0]
 
-    Source: of X2Static, Gupta and Jaggi 2021, arXiv 2106.04302.
+    Source: X2Static of Gupta and Jaggi 2021, arXiv 2106.04302.
     """
     checks.functions(rows=rows)
-    if not isinstance(optimizer, RowOptimizer):  # one of optax would take the step for parameters
+    # optax transforms have the same fields, but their third argument is params, not the step
+    if not isinstance(optimizer, RowOptimizer):
         kind = checks.described(optimizer)
         raise TypeError(f"optimizer must be a RowOptimizer (jcollab.local.row_sparse), got {kind}")
     objective = lift(loss)
@@ -93,7 +98,7 @@ def sparse_decentralized(
         if not isinstance(params, dict):
             raise TypeError(f"params must be a dictionary of tables, got {type(params).__name__}")
         layout.num_clients(params, "params")
-        # a number per client has no rows: its state is that of a table with one row
+        # a scalar parameter has no rows: it is treated as a table with one row
         opt_state = {
             name: jax.vmap(lambda leaf: optimizer.init(jnp.atleast_1d(leaf)))(leaf)
             for name, leaf in params.items()
@@ -119,12 +124,15 @@ def sparse_decentralized(
                 looked_up = {name: row_sparse.take(own[name], where[name]) for name in where}
                 return objective({**own, **looked_up}, model_state, batch, key)
 
+            # The derivative by ``own``, tables of at most u rows: the gradient is as small, and
+            # gradients of rows that were looked up twice are added by the transpose of ``take``.
             grads, _, metrics = gradient_of(of_rows)(own, (), batch, key)
             return grads, metrics
 
         places = {name: rows_.places for name, rows_ in unique.items()}
         keys = layout.client_keys(local_key, n)
         grads, metrics = layout.per_client(local)(own, places, batch, keys)
+        # optimizers of rows count steps from 1, for the bias correction of Adam
         fresh, opt_state = _write_back(optimizer, clients, unique, own, grads, state.step + 1)
         mixed, mixer_state = mix.update(fresh, clients.mixer, Round(mix_key, state.step, batch))
         clients = Clients(mixed, clients.model_state, opt_state, mixer_state)
@@ -134,12 +142,15 @@ def sparse_decentralized(
 
 
 def _look_up(params: Tables, asked: Tables) -> tuple[dict[str, Rows], Tables]:
-    """The distinct rows that each client asks for, and tables of these (or whole parameters)."""
+    """Returns the distinct rows that each client looks up, and tables of only these rows.
+
+    Parameters that are not looked up are returned whole.
+    """
     if unknown := asked.keys() - params.keys():
         raise ValueError(f"rows must name some of {sorted(params)}, got {sorted(unknown)}")
     unique, own = {}, dict(params)
     for name, ids in asked.items():
-        size = params[name].shape[1]
+        size = params[name].shape[1]  # V: leaves are [n, V, ...]
         unique[name] = jax.vmap(lambda ids, size=size: row_sparse.distinct(ids, size))(ids)
         own[name] = row_sparse.take_each(params[name], unique[name].rows)
     return unique, own
@@ -153,7 +164,7 @@ def _write_back(
     grads: Tables,
     count: Array,
 ) -> tuple[Tables, PyTree]:
-    """Tables and states of the optimizer after its step on the rows that were looked up."""
+    """Returns tables and optimizer states after a step on the rows that were looked up."""
     step = jax.vmap(optimizer.update, (0, 0, None))
     fresh, opt_state = {}, {}
     for name, leaf in clients.params.items():
@@ -163,6 +174,9 @@ def _write_back(
             updates, opt_state[name] = step(whole(grads[name]), moments, count)
             fresh[name] = leaf + updates.reshape(leaf.shape)
             continue
+        # Gather the moments of the rows, step, and write both back. Where a client has fewer than
+        # u distinct rows, the index is padded with V: reading it may return any row, since writing
+        # to it is dropped.
         index = unique[name].rows
         near = jax.tree.map(
             lambda m: row_sparse.take_each(m, index, filled=False),  # noqa: B023
