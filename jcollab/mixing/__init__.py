@@ -1,4 +1,7 @@
-"""Mixers: how clients average what they exchange. Averages are taken in float32 or wider."""
+"""Mixers, which combine the values that clients exchange.
+
+Averages are computed in float32 or a wider type.
+"""
 
 from jcollab.mixing.average import all_reduce, gossip, identity
 from jcollab.mixing.common import payload, stateless

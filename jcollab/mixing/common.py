@@ -1,4 +1,4 @@
-"""Functions that mixers share: wide averages, checks, and the size of messages."""
+"""Functions that mixers share: constructors, checks, dtypes and message sizes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,33 @@ from jcollab.core.names import agreed
 
 
 def payload(x: PyTree) -> int:
-    """Bytes of one client's part of ``x``, whose leaves are ``[n, ...]``."""
+    """Computes the size in bytes of one client's part of ``x``, which has leaves ``[n, ...]``.
+
+    Example:
+        >>> jc.mixing.payload({"w": jnp.zeros((8, 3)), "b": jnp.zeros(8)})  # (3 + 1) float32 values
+        16
+    """
     return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(x))
 
 
 def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
-    """A mixer without a state from a plain function.
+    """Builds a mixer without state from a plain function.
 
-    Its ``bytes_sent`` is NaN, since the function does not declare what it sends.
+    ``bytes_sent`` of the mixer is NaN, since the function does not declare what it sends.
 
     Args:
-        mix: ``mix(x, context) -> x`` with leaves ``[n, ...]`` and the :class:`jcollab.core.Round`
-            as its context.
+        mix: ``mix(x, context) -> x`` with leaves ``[n, ...]`` and a :class:`jcollab.core.Round` as
+            its context.
 
     Raises:
         TypeError: if ``mix`` is not callable.
-        ValueError: when it is used, if ``mix`` returns another structure or other shapes.
+        ValueError: in ``update``, if ``mix`` returns another structure or other shapes.
 
     Example:
-        >>> half = jc.mixing.stateless(lambda x, context: jax.tree.map(lambda leaf: leaf / 2, x))
+        >>> mixer = jc.mixing.stateless(lambda x, context: jnp.roll(x, 1))
+        >>> x, context = jnp.array([0.0, 3.0, 6.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> mixer.update(x, mixer.init(x), context)[0].tolist()
+        [6.0, 0.0, 3.0]
     """
     checks.functions(mix=mix)
 
@@ -46,22 +54,22 @@ def stateless(mix: Callable[[PyTree, Round], PyTree]) -> Mixer:
 
 
 def no_bytes(x: PyTree) -> np.ndarray:
-    """Zero for every client, ``[n]``."""
+    """Returns zero bytes for every client, ``[n]``."""
     return np.zeros(layout.num_clients(x))
 
 
 def weight_dtype(x: PyTree) -> Any:
-    """The type of mixing weights: that of the widest leaf, float32 at least."""
+    """Returns the dtype of mixing weights: the widest dtype of the leaves, at least float32."""
     return wide_dtype(*(leaf.dtype for leaf in jax.tree.leaves(x)))
 
 
 def where(mask: Array, leaf: Array, other: Any) -> Array:
-    """``jnp.where`` for a mask of the leading axes of the leaf."""
+    """Computes ``jnp.where`` with a mask over the leading axes of the leaf."""
     return jnp.where(mask.reshape(*mask.shape, *(1,) * (leaf.ndim - mask.ndim)), leaf, other)
 
 
 def shared_names(*mixers: Mixer) -> Names | None:
-    """Names of the clients that mixers have in common; ValueError if two have different ones."""
+    """Returns the client names that mixers share; ValueError if two mixers have different names."""
     names = None
     for mixer in mixers:
         names = agreed(names, mixer.names, ("one mixer", "another"), "use one topology's names")
@@ -69,19 +77,19 @@ def shared_names(*mixers: Mixer) -> Names | None:
 
 
 def num_mixed(x: PyTree) -> int:
-    """The number n of clients; TypeError or ValueError for what cannot be mixed."""
+    """Returns the number n of clients; TypeError or ValueError if ``x`` cannot be averaged."""
     checks.floats("params", x)
     return layout.num_clients(x, "params")
 
 
 def check_given(x: PyTree, n: int, s: Any, kind: type) -> None:
-    """:func:`check_n`, and TypeError if the state is that of another mixer."""
+    """Checks ``x`` as :func:`check_n`; TypeError if the state belongs to another mixer."""
     check_n(x, n)
     checks.kind(kind, **{"the mixer's state": s})
 
 
 def check_n(x: PyTree, n: int, *, averaged: bool = True) -> None:
-    """ValueError unless ``x`` is stacked for n clients."""
+    """Raises ValueError unless ``x`` is stacked for n clients."""
     got = num_mixed(x) if averaged else layout.num_clients(x, "params")
     if got != n:
         raise ValueError(

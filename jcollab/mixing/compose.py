@@ -1,4 +1,4 @@
-"""Mixers made of mixers: in time, on parts of a model, on interleaved coordinates."""
+"""Mixers built from other mixers: over time, on parts of a model, or on interleaved coordinates."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ from jcollab.mixing.common import num_mixed, shared_names
 
 
 def mix_every(period: int, mixer: Mixer) -> Mixer:
-    """Mixes in every ``period``-th round only, so that clients take ``period`` steps in between.
+    """Builds a mixer that mixes only in every ``period``-th round, as local SGD does.
 
     Args:
         period: rounds from one exchange to the next, at least 1.
         mixer: any mixer.
 
     Raises:
-        TypeError: if ``mixer`` is no mixer.
+        TypeError: if ``mixer`` is not a Mixer.
         ValueError: if period < 1.
+
+    Example:
+        >>> mixer, x = jc.mix_every(2, jc.all_reduce()), jnp.array([0.0, 3.0, 6.0])
+        >>> for t in range(2):
+        ...     mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), t))[0].tolist()
+        [0.0, 3.0, 6.0]
+        [3.0, 3.0, 3.0]
     """
     checks.count("period", period)
     checks.kind(Mixer, mixer=mixer)
 
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
+        # A cond, not a select: rounds without an exchange do not compute or communicate one. The
+        # step counts finished rounds, so this round is number step + 1.
         return jax.lax.cond(
             (context.step + 1) % period == 0,
             lambda x, s: mixer.update(x, s, context),
@@ -39,22 +48,27 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
 
 
 def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
-    """Mixes a part of the pytree; the rest stays with the clients (personal heads, for example).
+    """Builds a mixer for a part of the pytree; clients keep the rest, for example personal heads.
 
     Args:
-        select: ``select(path, leaf) -> bool``; the path reads like ``"params/Dense_0/kernel"``.
-        mixer: what the selected leaves go through, as a list of arrays.
+        select: ``select(path, leaf) -> bool`` with a path such as ``"params/Dense_0/kernel"``.
+        mixer: mixes the selected leaves, which it receives as a list of arrays.
 
     Raises:
-        TypeError: if ``select`` is no function or ``mixer`` no mixer.
-        ValueError: at ``init``, if nothing is selected.
+        TypeError: if ``select`` is not a function or ``mixer`` is not a Mixer.
+        ValueError: in ``init``, if no leaf is selected.
 
     Example:
-        >>> body_only = mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
+        >>> x = {"body": jnp.array([0.0, 4.0]), "head": jnp.array([0.0, 4.0])}
+        >>> mixer = jc.mixing.mix_only(lambda path, leaf: "head" not in path, jc.all_reduce())
+        >>> mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), 0))
+        >>> mixed["body"].tolist(), mixed["head"].tolist()
+        ([2.0, 2.0], [0.0, 4.0])
     """
     checks.functions(select=select)
     checks.kind(Mixer, mixer=mixer)
 
+    # Paths depend on the structure alone, so the choice is made while the program is traced.
     def chosen(x: PyTree) -> list[bool]:
         leaves = jax.tree_util.tree_leaves_with_path(x)
         paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
@@ -82,17 +96,23 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
 
 
 def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
-    """Blends each value with the mixed one: ``x' = (1 - a) x + a mix(x)``.
+    """Builds a mixer that blends each value with the mixed one: ``x' = (1 - a) x + a mix(x)``.
 
-    With gossip, a = 1/2 is the lazy matrix ``(I + W) / 2``.
+    For gossip, a = 1/2 gives the lazy matrix ``(I + W) / 2``.
 
     Args:
         mixer: any mixer.
         weight: a in (0, 1].
 
     Raises:
-        TypeError: if ``mixer`` is no mixer.
-        ValueError: if weight lies outside (0, 1].
+        TypeError: if ``mixer`` is not a Mixer.
+        ValueError: if weight is outside (0, 1].
+
+    Example:
+        >>> mixer, x = jc.mixing.lazy_mixing(jc.all_reduce()), jnp.array([0.0, 3.0, 6.0])
+        >>> mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), 0))
+        >>> mixed.tolist()
+        [1.5, 3.0, 4.5]
     """
     checks.number("weight", weight, above=0, at_most=1)
     checks.kind(Mixer, mixer=mixer)
@@ -109,19 +129,25 @@ def lazy_mixing(mixer: Mixer, weight: float = 0.5) -> Mixer:
 
 
 def interleave(*mixers: Mixer) -> Mixer:
-    """Splits the flattened model by coordinate: mixer ``c mod k`` mixes coordinate c.
+    """Builds a mixer that splits the flattened model: mixer ``c mod k`` mixes coordinate c.
 
-    With two trees that use different links, each client sends half a model over each. Double
+    With two trees that use different links, each client sends half a model over each tree. Double
     binary trees are ``interleave(relay_sum(binary_tree(n)), relay_sum(binary_tree(n,
     reverse=True)))``.
 
     Args:
-        *mixers: k >= 1 mixers, all for the same clients.
+        *mixers: k >= 1 mixers for the same clients.
 
     Raises:
-        TypeError: if one of them is no mixer.
-        ValueError: without a mixer, or if names of clients differ; at ``init``, if a model has
-            fewer coordinates than mixers.
+        TypeError: if an argument is not a Mixer.
+        ValueError: without a mixer, or if client names differ; in ``init``, if a model has fewer
+            coordinates than there are mixers.
+
+    Example:
+        >>> mixer = jc.mixing.interleave(jc.identity(), jc.all_reduce())
+        >>> x, context = jnp.array([[0.0] * 3, [2.0] * 3]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()  # coordinate 1 is averaged
+        [[0.0, 1.0, 0.0], [2.0, 1.0, 2.0]]
 
     Source: Vogels et al. 2021, arXiv 2110.04175; double trees of Sanders et al. 2009.
     """
@@ -135,7 +161,7 @@ def interleave(*mixers: Mixer) -> Mixer:
         flat = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
         if flat.shape[1] < count:
             raise ValueError(
-                f"mixers must be at most {flat.shape[1]}, one a coordinate, got {count}"
+                f"mixers must be at most {flat.shape[1]}, one for each coordinate, got {count}"
             )
         return [flat[:, i::count] for i in range(count)]
 
@@ -158,6 +184,8 @@ def interleave(*mixers: Mixer) -> Mixer:
     def update(x: PyTree, s: PyTree, context: Round) -> tuple[PyTree, PyTree]:
         parts, states = [], []
         for i, (mixer, part) in enumerate(zip(mixers, split(x), strict=True)):
+            # With one key for all, random mixers would draw the same peers and lose the same
+            # messages.
             part, state = mixer.update(
                 part, s[i], context._replace(key=jax.random.fold_in(context.key, i))
             )
@@ -166,6 +194,7 @@ def interleave(*mixers: Mixer) -> Mixer:
         return join(parts, x), tuple(states)
 
     def bytes_sent(x: PyTree) -> Array:
+        # x may be shapes alone, which split cannot slice
         shapes = jax.eval_shape(split, x)
         return sum(mixer.bytes_sent(part) for mixer, part in zip(mixers, shapes, strict=True))
 

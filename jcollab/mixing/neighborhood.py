@@ -1,4 +1,4 @@
-"""Any aggregation rule over the messages of the neighbors, through any channel."""
+"""A mixer that applies an aggregation rule to the messages of the neighbors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NeighborhoodState(NamedTuple):
     """State of :func:`neighborhood`; every leaf leads with the client axis.
 
     Attributes:
-        neighbors: int32 ``[n, K]``.
+        neighbors: indices of the neighbors, int32 ``[n, K]``.
         weights: mixing weight of every slot, ``[n, K]``.
         mask: True where a slot has a neighbor, bool ``[n, K]``.
         rule: state of the rule.
@@ -54,25 +54,31 @@ def neighborhood(
     receivers: Any = None,
     chunk: int | None = None,
 ) -> Mixer:
-    """Every client applies a rule to its neighbors' messages: ``x_i' = rule(x_i, {x_j}, w_i)``.
+    """Builds a mixer that applies a rule at every client: ``x_i' = rule(x_i, {x_j}, w_i)``.
 
-    A message that does not arrive has weight 0. The weights of the others and of the client's own
-    value are scaled to sum to 1.
+    A message that does not arrive has weight 0. The weights of the other messages and of the
+    client's own value are scaled to sum to 1.
 
     Args:
-        topology: a topology, with its mixing weights.
+        topology: a topology, whose mixing weights are used.
         rule: how one receiver combines its messages, see :mod:`jcollab.aggregators`.
-        channel: what happens to messages in transit; None for reliable links.
+        channel: what happens to messages in transit, see :mod:`jcollab.channels`; None for reliable
+            links.
         receivers: bool ``[n]``, the clients that apply the rule; the others keep their value. None
             for all.
         chunk: number of receivers that are computed at a time, which bounds the memory of their
             inboxes, ``[chunk, K, ...]``; None for a choice by backend and size.
 
     Raises:
-        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: if ``receivers`` has another length than n, chunk < 1, or some receiver has
-            fewer inputs than the rule needs; at ``init``, if n differs between ``x`` and the
-            topology.
+        TypeError: if ``rule`` is not a Rule or ``channel`` is not a Channel.
+        ValueError: if ``receivers`` is not a mask of length n, chunk < 1, or a receiver has fewer
+            inputs than the rule needs; in ``init``, if n differs between ``x`` and the topology.
+
+    Example:
+        >>> mixer = jc.neighborhood(jc.topology.complete(3), jc.aggregators.coordinate_median())
+        >>> x, context = jnp.array([0.0, 1.0, 9.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()
+        [1.0, 1.0, 1.0]
     """
     topology = as_topology(topology)
     n, link = topology.n, channels.reliable() if channel is None else channel
@@ -95,6 +101,8 @@ def neighborhood(
 
     def update(x: PyTree, s: NeighborhoodState, context: Round) -> tuple[PyTree, NeighborhoodState]:
         check_given(x, n, s, NeighborhoodState)
+        # Channels fold the receiver, 0..n-1, into the key; folding n in first gives rules other
+        # keys.
         rule_key = jax.random.fold_in(context.key, n)
 
         def receive(
@@ -106,6 +114,8 @@ def neighborhood(
             s: NeighborhoodState,
             batch: PyTree,
         ) -> tuple[PyTree, PyTree, PyTree]:
+            # Rules see one receiver, channels a batch of them, here of length 1. Gathering inside
+            # the loop over clients limits the memory of inboxes to one chunk.
             own = jax.tree.map(widen, own)
             inbox = jax.tree.map(lambda leaf: widen(leaf[places])[None], pool)
             one = jax.tree.map(lambda leaf: leaf[None], own)
@@ -115,8 +125,10 @@ def neighborhood(
             channel_state = jax.tree.map(lambda leaf: leaf[None], s.channel)
             inbox, arrived, channel_state = link.update(inbox, s.mask[None], channel_state, wire)
             inbox, channel_state = jax.tree.map(lambda leaf: leaf[0], (inbox, channel_state))
-            lost = jnp.where(arrived[0], 0, s.weights).sum()
-            weights = jnp.where(arrived[0], s.weights, 0) / (1 - lost)
+            # The weight of lost messages is spread over the others and the own value in proportion.
+            # If the own weight is 0 and every message is lost, the client keeps its value.
+            rest = 1 - jnp.where(arrived[0], 0, s.weights).sum()
+            weights = jnp.where(arrived[0], s.weights, 0) / jnp.where(rest > 0, rest, 1)
             own_key = jax.random.fold_in(rule_key, i)
             receiver = Receiver(own_key, context.step, i, s.neighbors, batch=batch)
             new, kept = combined(rule, own, inbox, weights, s.rule, receiver)
@@ -146,7 +158,8 @@ def _channel_state(link: Channel, wide: PyTree, neighbors: np.ndarray) -> PyTree
     def inbox(wide: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[neighbors], wide)
 
-    # most channels keep nothing, and an inbox [n, K, ...] of all clients may be large
+    # An inbox of all clients, [n, K, ...], may be large, and most channels have no state: it is
+    # built only if the state has leaves.
     if not jax.tree.leaves(jax.eval_shape(lambda x: link.init(inbox(x)), wide)):
         return link.init(jax.eval_shape(inbox, wide))
     return link.init(inbox(wide))
@@ -158,5 +171,5 @@ def _inbox_bytes(x: PyTree, slots: int) -> int:
 
 
 def widen_size(leaf: Array) -> int:
-    """Bytes of one number of the leaf in the type of its average."""
+    """Returns the size in bytes of one entry of the leaf in the dtype of its average."""
     return wide_dtype(leaf).itemsize

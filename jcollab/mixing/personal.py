@@ -1,4 +1,4 @@
-"""Averages that each client weighs for itself: by the others' mean, or by each other client."""
+"""Personalized averages, in which every client has weights that differ from the others'."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PersonalState(NamedTuple):
     Attributes:
         weight: a, the weight of the others at each client in the last exchange, ``[n]``.
         counts: relative weights of the clients in the means of others, ``[n]``.
-        variance: of each client's value, ``[n]``; a discounted sum where it is estimated.
-        total: sum of the discounts in that sum, ``[n]``; 0 where nothing is known yet, -1 before
+        variance: variance of each client's value, ``[n]``; a discounted sum if it is estimated.
+        total: sum of the discounts in that sum, ``[n]``; 0 before there is an estimate, -1 before
             the first exchange.
-        last: the values exchanged last, ``[n, ...]``, or ``()``.
+        last: values of the last exchange, ``[n, ...]``, or ``()``.
     """
 
     weight: Array
@@ -43,37 +43,40 @@ def personal_average(
     variance: Any = None,
     memory: float = 0.9,
 ) -> Mixer:
-    """Every client averages its value with the others' mean: ``x_i' = (1 - a_i) x_i + a_i o_i``.
+    """Builds a mixer that averages with the others' mean: ``x_i' = (1 - a_i) x_i + a_i o_i``.
 
         o_i = (sum_j c_j x_j - c_i x_i) / (sum_j c_j - c_i)
 
-    With ``a = 0`` clients learn alone; ``a = (n - 1) / n`` with equal counts is the common mean.
-    Weights are fixed, or a rule (:func:`jcollab.theory.averaging.oracle` where the bias is known,
-    or a plug-in) computes them from the exchanged values, one vector per client:
+    With ``a = 0`` clients learn alone; ``a = (n - 1) / n`` with equal counts gives the common mean.
+    Weights are fixed, or a rule (:func:`jcollab.theory.averaging.oracle` if the bias is known, or a
+    plug-in rule) computes them from the exchanged values, one vector per client:
 
         a_i = rule(||o_i - x_i||^2, V_i, V_{o_i}),    V_{o_i} = sum_{j != i} c_j^2 V_j / (...)^2
 
     Args:
         weight: a in [0, 1], for all or ``[n]``, which may be traced (for sweeps); or a rule such
             as :func:`jcollab.theory.averaging.positive_part`.
-        counts: c > 0 ``[n]``, numbers of samples; None for equal ones.
-        variance: with a rule, V >= 0 of each client's value, for all or ``[n]``, summed over
-            coordinates. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
-            exchanges. It suits values that are drawn afresh, such as the updates that
-            ``decentralized`` shares with ``mixing_weight=0``. Clients learn alone until they have
-            exchanged twice.
-        memory: in [0, 1), discount of the past in that average.
+        counts: c > 0 ``[n]``, numbers of samples; None for equal counts.
+        variance: with a rule, the variance V >= 0 of each client's value, summed over coordinates,
+            for all or ``[n]``. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
+            exchanges; clients learn alone until the second exchange. The estimate suits values
+            that are sampled anew in each round, such as the updates that ``decentralized`` shares
+            with ``mixing_weight=0``.
+        memory: discount of the past in that average, in [0, 1).
 
     Raises:
         TypeError: if ``weight`` is neither a number, an array nor a function.
         ValueError: for a weight outside [0, 1], counts that are not positive, a variance that is
-            negative, not finite or given without a rule, a memory outside [0, 1); at ``init``,
+            negative, not finite or given without a rule, a memory outside [0, 1); in ``init``,
             with fewer than 2 clients or lengths other than n.
 
-    Source: Grimberg et al. 2021, arXiv 2110.12946, for a scalar mean.
-
     Example:
-        >>> mixer = personal_average(averaging.positive_part, variance=0.1, counts=[10, 30, 20])
+        >>> mixer, x = jc.mixing.personal_average(0.5), jnp.array([0.0, 3.0, 6.0])
+        >>> mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), 0))
+        >>> mixed.tolist()  # the others' means are 4.5, 3 and 1.5
+        [2.25, 3.0, 3.75]
+
+    Source: Grimberg et al. 2021, arXiv 2110.12946, for a scalar mean.
     """
     rule = weight if callable(weight) else None
     if rule is None:
@@ -106,7 +109,9 @@ def personal_average(
     def update(x: PyTree, s: PersonalState, context: Round) -> tuple[PyTree, PersonalState]:
         others = averaging.others_mean(x, s.counts)
         if estimated:
-            kept = jnp.where(s.total < 0, 0, memory)  # the first values have none before them
+            # Two draws with variance V differ by 2 V in expected square. The first exchange has no
+            # predecessor; total = -1 marks it, and turns to 0 there.
+            kept = jnp.where(s.total < 0, 0, memory)
             fresh = jnp.where(s.total < 0, 0, 1 - memory)
             s = s._replace(
                 variance=kept * s.variance + fresh * _squared_distances(x, s.last) / 2,
@@ -121,13 +126,14 @@ def personal_average(
                 variances,
                 averaging.others_variance(variances, s.counts),
             )
-            usable = known & jnp.isfinite(chosen)  # not so where others have diverged
+            # The rule returns NaN or infinity if the others have diverged: the client learns alone.
+            usable = known & jnp.isfinite(chosen)
             s = s._replace(weight=jnp.where(usable, chosen, 0).astype(s.weight.dtype))
 
         def blend(own: Array, other: Array) -> Array:
             wide = widen(own)
             a = s.weight.astype(wide.dtype).reshape(-1, *(1,) * (own.ndim - 1))
-            # a client of weight 0 keeps its value even where the others have diverged
+            # 0 * inf is NaN: a client of weight 0 keeps its value even if the others have diverged.
             mixed = jnp.where(a == 0, wide, (1 - a) * wide + a * other)
             return mixed.astype(own.dtype)
 
@@ -137,18 +143,25 @@ def personal_average(
 
 
 def collaboration(matrix: Any) -> Mixer:
-    """Every client has its own weights for all clients: ``x_i' = sum_j C_ij x_j``.
+    """Builds a mixer with one weight for every pair of clients: ``x_i' = sum_j C_ij x_j``.
 
-    Rows of C sum to 1 and may have negative entries: weights of
-    :func:`jcollab.theory.averaging.multi_node_weights`, or means within groups. Unlike in
+    Rows of C sum to 1 and may have negative entries. Examples are the weights of
+    :func:`jcollab.theory.averaging.multi_node_weights` and means within groups. Unlike in
     ``gossip``, columns need not sum to 1, so the clients' mean may change.
 
     Args:
         matrix: C ``[n, n]``, which may be traced.
 
     Raises:
-        ValueError: if C is not square, not finite, or a row does not sum to 1; at ``init``, if n
+        ValueError: if C is not square, not finite, or a row does not sum to 1; in ``init``, if n
             differs.
+
+    Example:
+        >>> groups = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+        >>> mixer, x = jc.mixing.collaboration(groups), jnp.array([0.0, 4.0, 9.0])
+        >>> mixed, _ = mixer.update(x, mixer.init(x), jc.core.Round(jax.random.key(0), 0))
+        >>> mixed.tolist()
+        [2.0, 2.0, 9.0]
     """
     checks.finite(matrix=matrix, arrays=True)
     shape = np.shape(matrix)
@@ -163,13 +176,14 @@ def collaboration(matrix: Any) -> Mixer:
     def init(x: PyTree) -> Array:
         n = num_mixed(x)
         if n != shape[0]:
-            raise ValueError(f"matrix must be [n={n}, n], since params are stacked so, got {shape}")
+            raise ValueError(f"matrix must be [n={n}, n] for the n clients of params, got {shape}")
         return jnp.asarray(matrix, weight_dtype(x))
 
     def update(x: PyTree, s: Array, context: Round) -> tuple[PyTree, Array]:
         return jax.tree.map(lambda leaf: dense_average(leaf, s), x), s
 
     def bytes_sent(x: PyTree) -> Array:
+        # Column j of C contains the weights of client j's value at the other clients.
         num_receivers = jnp.count_nonzero(jnp.asarray(matrix) * (1 - np.eye(shape[0])), axis=0)
         return num_receivers * float(payload(x))
 
@@ -177,7 +191,7 @@ def collaboration(matrix: Any) -> Mixer:
 
 
 def _squared_distances(left: PyTree, right: PyTree) -> Array:
-    """``||x_i - y_i||^2`` of every client over its whole pytree, ``[n]``."""
+    """Computes ``||x_i - y_i||^2`` over the whole pytree of every client, ``[n]``."""
     return jax.vmap(averaging.squared_distance)(
         jax.tree.map(widen, left), jax.tree.map(widen, right)
     )

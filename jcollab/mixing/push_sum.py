@@ -1,4 +1,4 @@
-"""Push-sum: averages over directed links, and over a graph that changes every round."""
+"""Averages over directed links: push-sum and the one-peer exponential graph."""
 
 from __future__ import annotations
 
@@ -24,23 +24,31 @@ def one_peer_exponential(
     exponent: Callable[[Array, int], Array] | None = None,
     channel: Channel | None = None,
 ) -> Mixer:
-    """Averages with one client at a power-of-two distance, with another one each round.
+    """Builds a mixer that averages with one client, whose distance changes in every exchange.
 
         x_i' = ( x_i + x_{i - 2^s mod n} ) / 2,    s = r mod d,    d = floor(log2(n - 1)) + 1
 
-    where r counts exchanges. For n a power of two, d exchanges give the exact mean. A client whose
-    message is lost keeps its value. All matrices are doubly stochastic: push-sum needs no weights.
+    where r counts exchanges. If n is a power of two, d exchanges give the exact mean. A client that
+    receives no message keeps its value. All mixing matrices are doubly stochastic, so that the
+    weights of push-sum are not needed.
 
     Args:
         n: number of clients, at least 2.
         rounds: exchanges in each communication round, at least 1.
         exponent: ``exponent(step, j) -> s`` for exchange j of a round, taken modulo d; None for
             ``step * rounds + j``.
-        channel: what happens to messages in transit; None for reliable links.
+        channel: what happens to messages in transit, see :mod:`jcollab.channels`; None for reliable
+            links.
 
     Raises:
-        TypeError: if ``exponent`` is no function or ``channel`` no channel.
-        ValueError: if n < 2 or rounds < 1; at ``init``, if n differs from that of ``x``.
+        TypeError: if ``exponent`` is not a function or ``channel`` is not a Channel.
+        ValueError: if n < 2 or rounds < 1; in ``init``, if ``x`` is not stacked for n clients.
+
+    Example:
+        >>> mixer = jc.mixing.one_peer_exponential(4, rounds=2)  # distances 1, then 2
+        >>> x, context = jnp.array([0.0, 0.0, 0.0, 8.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()
+        [2.0, 2.0, 2.0, 2.0]
 
     Source: Assran et al. 2019, arXiv 1811.10792 (SGP); Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -53,6 +61,7 @@ def one_peer_exponential(
 
     def init(x: PyTree) -> PyTree:
         check_n(x, n)
+        # One channel state for each exchange of a round, as if each used links that are not shared.
         inbox = jax.tree.map(lambda leaf: widen(leaf)[:, None], x)
         return tuple(link.init(inbox) for _ in range(rounds))
 
@@ -65,13 +74,14 @@ def one_peer_exponential(
             power = step * rounds + j if exponent is None else exponent(step, j)
             sender = (jnp.arange(n)[:, None] - 2 ** jnp.asarray(power % period, int)) % n
             inbox = jax.tree.map(lambda leaf: leaf[sender], value)  # noqa: B023
-            own_key = jax.random.fold_in(context.key, j)
+            own_key = jax.random.fold_in(context.key, j)  # other losses in every exchange
             wire = Wire(
                 own_key, step, value, value, jnp.arange(n), sender, everyone.astype(float) / 2
             )
             inbox, arrived, state = link.update(inbox, everyone, s[j], wire)
             states.append(state)
 
+            # The value stays wide from one exchange to the next and is rounded once, at the end.
             def average(own: Array, box: Array) -> Array:
                 return where(arrived[:, 0], (own + box[:, 0]) / 2, own)  # noqa: B023
 
@@ -88,9 +98,9 @@ class PushSumState(NamedTuple):
     Attributes:
         weight: push-sum weight of every client, ``[n]``.
         last: last de-biased value of every client, ``[n, ...]``.
-        senders: int32 ``[n, K]``.
+        senders: indices of the senders, int32 ``[n, K]``.
         shares: share of the sender's value that goes over this link, ``[n, K]`` (0 where padded).
-        kept: share of its own value that a client keeps, ``[n]``.
+        kept: share of its value that a client keeps, ``[n]``.
         channel: state of the channel.
     """
 
@@ -105,24 +115,35 @@ class PushSumState(NamedTuple):
 def push_sum(
     graph: nx.DiGraph, channel: Channel | None = None, *, nodes: Sequence[Any] | None = None
 ) -> Mixer:
-    """Averages over a directed graph, in which senders do not know the weights of receivers.
+    """Builds a mixer that averages over a directed graph with column-stochastic weights.
 
     Client j splits its value evenly over itself and its successors, ``P_ij = 1/(1 + out_j)``:
 
         y_i(t+1/2) = w_i z_i + u_i,    y(t+1) = P y(t+1/2),    w(t+1) = P w,    z_i = y_i / w_i
 
-    where ``z`` is the result of the mixer and ``u_i = x_i - z_i`` the change of the local step.
-    With equal in- and out-degrees w stays 1. A lost message loses its value and its weight.
+    where ``z`` is the result of the mixer and ``u_i = x_i - z_i`` the change in the local step.
+    If all in- and out-degrees are equal, w stays 1. A lost message loses its value and its weight.
 
     Args:
         graph: strongly connected networkx DiGraph; an edge (j, i) lets j send to i.
-        channel: what happens to messages in transit; its inbox is the pair (value, weight).
-        nodes: the order of clients, as for :func:`jcollab.topology.from_networkx`.
+        channel: what happens to messages in transit, which are pairs (value, weight); None for
+            reliable links.
+        nodes: order of the clients, as for :func:`jcollab.topology.from_networkx`.
 
     Raises:
-        TypeError: if ``graph`` is no DiGraph, or ``channel`` no channel.
-        ValueError: if it is empty, not strongly connected or has edge weights, which push-sum does
-            not use, or nodes are others than those of the graph; at ``init``, if n differs.
+        TypeError: if ``graph`` is not a DiGraph or ``channel`` is not a Channel.
+        ValueError: if the graph is empty, not strongly connected or has edge weights, which
+            push-sum does not use; if ``nodes`` does not list the nodes of the graph; in ``init``,
+            if n differs.
+
+    Example:
+        >>> graph = nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 2)])
+        >>> mixer, x = jc.mixing.push_sum(graph), jnp.array([0.0, 3.0, 6.0])
+        >>> s, update = mixer.init(x), jax.jit(mixer.update)
+        >>> for t in range(50):
+        ...     x, s = update(x, s, jc.core.Round(jax.random.key(0), t))
+        >>> [round(float(value), 3) for value in x]
+        [3.0, 3.0, 3.0]
 
     Source: Kempe et al. 2003; Assran et al. 2019, arXiv 1811.10792 (SGP).
     """
@@ -132,16 +153,18 @@ def push_sum(
         parts = nx.number_strongly_connected_components(graph)
         raise ValueError(f"graph must be strongly connected, got {parts} components")
     if weighted := next((edge for edge in graph.edges(data="weight") if edge[2] is not None), None):
-        raise ValueError(f"graph must be without weights of edges, got {weighted}")
+        raise ValueError(f"graph must have no edge weights, got {weighted}")
     listed, names = ordered_nodes(graph, nodes)
     order = {node: i for i, node in enumerate(listed)}
     n, link = len(order), channels.reliable() if channel is None else channel
     checks.kind(Channel, channel=link)
+    # A self loop in the graph is ignored: every client keeps a share of its value anyway.
     in_neighbors = [
         [order[j] for j in graph.predecessors(node) if order[j] != i] for node, i in order.items()
     ]
     out = np.array([sum(order[j] != i for j in graph.successors(v)) for v, i in order.items()])
     width = max(1, *map(len, in_neighbors))
+    # Padded slots read the client itself, with share 0.
     senders = np.stack(
         [np.array([*h, *[i] * (width - len(h))]) for i, h in enumerate(in_neighbors)]
     )
@@ -169,6 +192,8 @@ def push_sum(
         def biased(leaf: Array, last: Array) -> Array:
             return _scale(last, s.weight) + (widen(leaf) - last)
 
+        # Value and weight travel as one message, so that a loss removes the same share of both and
+        # their ratio z remains an average.
         pair = (jax.tree.map(biased, x, s.last), s.weight)
         inbox = jax.tree.map(lambda leaf: _scale(from_senders(leaf, s.senders), s.shares), pair)
         wire = Wire(context.key, context.step, pair, pair, jnp.arange(n), s.senders, s.shares)
@@ -183,7 +208,7 @@ def push_sum(
         return fresh, s._replace(weight=weight, last=last, channel=state)
 
     def bytes_sent(x: PyTree) -> np.ndarray:
-        weight = weight_dtype(x).itemsize  # goes with every message
+        weight = weight_dtype(x).itemsize  # part of every message
         return out * float(payload(x) + weight)
 
     return Mixer(init, update, bytes_sent, names)

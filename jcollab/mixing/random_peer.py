@@ -1,4 +1,4 @@
-"""Every client receives the value of one random client; nothing is averaged."""
+"""A mixer in which every client receives the value of one random client."""
 
 from __future__ import annotations
 
@@ -21,22 +21,29 @@ def random_peer(
     *,
     include_self: bool = True,
 ) -> Mixer:
-    """Every client receives the value of one client: ``x_i' = x_j``, j uniform.
+    """Builds a mixer that replaces each value by the value of a random client: ``x_i' = x_j``.
 
-    The sender is one of all clients, through a server, or a neighbor in a graph. A client that
-    receives no message keeps its value. ``bytes_sent`` is the size of one value through a server;
-    on a graph, that size times the expected number of neighbors that draw the client.
+    The sender j is uniform over all clients, through a server, or over the neighbors in a graph. A
+    client that receives no message keeps its value. ``bytes_sent`` is the size of one value through
+    a server; on a graph, that size times the expected number of neighbors that draw the client.
 
     Args:
         topology: graph of the neighbors to draw from; None for all clients, through a server.
-        channel: what happens to messages in transit; its inboxes have a single slot. None for
-            reliable links.
+        channel: what happens to messages in transit, in inboxes with a single slot, see
+            :mod:`jcollab.channels`; None for reliable links.
         include_self: whether a client may draw itself.
 
     Raises:
-        TypeError: if ``topology`` is no graph, or ``channel`` no channel.
-        ValueError: at ``init``, if n differs between ``x`` and the topology, or a single client may
-            not draw itself.
+        TypeError: if ``topology`` is not a graph or ``channel`` is not a Channel.
+        ValueError: in ``init``, if n differs between ``x`` and the topology, or if a single client
+            may not draw itself.
+
+    Example:
+        >>> star = jc.topology.star(3)  # clients 1 and 2 have client 0 as their only neighbor
+        >>> mixer = jc.mixing.random_peer(star, include_self=False)
+        >>> x, context = jnp.array([5.0, 1.0, 2.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0][1:].tolist()
+        [5.0, 5.0]
 
     Source: the observations of Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
@@ -64,13 +71,16 @@ def random_peer(
             if graph is None:
                 if include_self:
                     return jax.random.randint(key, (), 0, n, jnp.int32)
+                # a shift by 1..n-1 is uniform over the others
                 return (i + jax.random.randint(key, (), 1, n, jnp.int32)) % n
+            # Places behind the neighbors stand for the client itself, which padded slots contain.
             neighbors, degree = row
             place = jax.random.randint(key, (), 0, degree + int(include_self), jnp.int32)
             return jnp.where(place < degree, neighbors[jnp.minimum(place, len(neighbors) - 1)], i)
 
         peers = jax.vmap(draw)(keys, own, table)
         wire = Wire(wire_key, context.step, x, x, own, peers[:, None], jnp.ones((n, 1)))
+        # A client that draws itself receives no message, so the channel has nothing to lose.
         arrived = (peers != own)[:, None]
         inbox, arrived, channel_state = link.update(_inbox(x, peers), arrived, channel_state, wire)
         got = jax.tree.map(lambda leaf, mine: where(arrived[:, 0], leaf[:, 0], mine), inbox, x)
@@ -80,9 +90,8 @@ def random_peer(
         n = layout.num_clients(x)
         if graph is None:
             return no_bytes(x) if n == 1 else np.full(n, float(payload(x)))
-        asked = np.zeros(
-            graph.n
-        )  # neighbor j draws a given client with probability 1 / (number of its choices)
+        # Neighbor j draws a given client with probability 1 / (number of its choices).
+        asked = np.zeros(graph.n)
         for j in range(graph.n):
             degree = int(graph.degrees[j])
             asked[graph.neighbors[j, :degree]] += 1 / (degree + include_self)

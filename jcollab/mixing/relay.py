@@ -1,4 +1,4 @@
-"""RelaySum: sums that clients relay over the edges of a tree."""
+"""RelaySum: delayed averages from sums that clients relay over the edges of a tree."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Fill = Literal["initial", "previous", "own", "zero", "counts"]
 
 
 class RelayState(NamedTuple):
-    """State of :func:`relay_sum`: the last messages, ``[n, K, ...]``, and their counts.
+    """State of :func:`relay_sum`; every leaf leads with the client axis.
 
     Attributes:
         inbox: message from every neighbor, the sum over the subtree behind it, ``[n, K, ...]``.
         counts: number of values in every message, int32 ``[n, K]``.
         reference: stand-in for values that are still missing, ``[n, ...]`` or ``()``.
-        neighbors: int32 ``[n, K]``.
+        neighbors: indices of the neighbors, int32 ``[n, K]``.
         reverse: slot that a message takes at its receiver, int32 ``[n, K]``.
         mask: True where a slot has a neighbor, bool ``[n, K]``.
         rule: state of the rule.
@@ -51,11 +51,11 @@ def relay_sum(
     channel: Channel | None = None,
     rule: Rule | None = None,
 ) -> Mixer:
-    """RelaySum on a tree: every value reaches each client exactly once, as late as it is far.
+    """Builds the RelaySum mixer: every value reaches each client once, delayed by its distance.
 
     In each round client i sends ``m_ij = x_i + sum_{k != j} m_ki`` to its neighbor j, where
-    ``m_ki`` arrived one round before, with the number ``c_ij`` of values in it. From the messages
-    that have arrived,
+    ``m_ki`` arrived one round before, and the number ``c_ij`` of values in the sum. The messages
+    that have arrived give
 
         x_i' = ( x_i + sum_k m_ki + (n - C_i) r_i ) / n,    C_i = 1 + sum_k c_ki,
 
@@ -64,28 +64,28 @@ def relay_sum(
     Args:
         topology: a tree.
         fill: the stand-in ``r_i`` for values that are still missing: ``"initial"`` the value at
-            ``init``; ``"previous"`` the client's last average (the right one where messages get
-            lost); ``"own"`` the value ``x_i`` itself; ``"zero"``; ``"counts"`` for no stand-in and
+            ``init``; ``"previous"`` the client's last average, which suits links that lose
+            messages; ``"own"`` the value ``x_i``; ``"zero"``; ``"counts"`` for no stand-in and
             division by ``C_i`` instead of n.
         overlap: averages with the messages of the round before, so that communication can overlap
             with computation; the delay becomes ``d_ij``.
-        channel: what happens to messages in transit; a lost message loses its count as well. None
-            for reliable links.
+        channel: what happens to messages in transit, see :mod:`jcollab.channels`; a lost message
+            loses its count, too. None for reliable links.
         rule: combines the means ``m_ki / c_ki`` of the subtrees behind the neighbors, with weights
-            ``c_ki / n``, and the own value (the mean of ``x_i`` and ``n - C_i`` times ``r_i``);
-            None for the sum above. A robust rule protects every receiver, but sums are relayed
-            unchanged.
+            ``c_ki / n``, and the mean of ``x_i`` and of ``n - C_i`` stand-ins ``r_i`` as the own
+            value; None for the sum above. A robust rule protects every receiver, but sums are
+            relayed unchanged.
 
     Raises:
-        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: if the graph has a cycle, ``fill`` is unknown, or some client has fewer inputs
-            than the rule needs; at ``init``, if n differs between ``x`` and the topology.
+        TypeError: if ``rule`` is not a Rule or ``channel`` is not a Channel.
+        ValueError: if the graph has a cycle, ``fill`` is unknown, or a client has fewer inputs than
+            the rule needs; in ``init``, if n differs between ``x`` and the topology.
 
     Example:
         >>> mixer, x = jc.relay_sum(jc.topology.chain(3)), jnp.array([0.0, 3.0, 6.0])
-        >>> s = mixer.init(x)
+        >>> s, update = mixer.init(x), jax.jit(mixer.update)
         >>> for t in range(2):  # the diameter: every value has arrived
-        ...     mixed, s = mixer.update(x, s, jc.core.Round(jax.random.key(0), t))
+        ...     mixed, s = update(x, s, jc.core.Round(jax.random.key(0), t))
         >>> [round(float(value), 3) for value in mixed]
         [3.0, 3.0, 3.0]
 
@@ -126,16 +126,18 @@ def relay_sum(
         check_given(x, n, s, RelayState)
 
         def deliver(own: Array, inbox: Array) -> Array:
-            # Each neighbor gets everything except what came from it, or its own values would come
-            # back. One total minus each slot costs K additions in place of K (K - 1).
+            # A neighbor receives every value except those that it sent, which would otherwise
+            # return to it. One total minus each slot costs O(K) additions instead of O(K^2).
             outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
             messages = outgoing.reshape(-1, *outgoing.shape[2:])
+            # Padded slots point at rows of the client itself, which are no messages to it.
             return where(s.mask, carry(messages, s.neighbors * width + s.reverse), 0)
 
-        # Sums over up to n values lose their last digits in half precision: they travel as float32.
+        # Sums over up to n values lose digits in half precision, so messages are float32 or wider.
         wide = jax.tree.map(widen, x)
         received = jax.tree.map(deliver, wide, s.inbox)
-        # Counts follow the same paths as values, so that a lost message is lost in both.
+        # Counts take the same path as values, so that a lost message is missing from both and C_i
+        # remains the number of values in the sum.
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
         shares = s.mask.astype(float) / n
         wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, shares)
@@ -143,6 +145,7 @@ def relay_sum(
         received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
         counts = jnp.where(arrived, counts, 0)
 
+        # The state always stores the new messages, which the next round relays.
         inbox, present = (s.inbox, s.counts) if overlap else (received, counts)
         references, rule_state = s.reference if keeps_reference else x, s.rule
         if rule is None:
@@ -163,12 +166,12 @@ def relay_sum(
 
 
 def _bytes_sent(topology: Topology, x: PyTree) -> np.ndarray:
-    count = np.dtype(np.int32).itemsize  # of values in the sum, which goes with every message
+    count = np.dtype(np.int32).itemsize  # every message contains the count of its values
     return topology.degrees * float(payload(x) + count)
 
 
 def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree) -> PyTree:
-    """The sum of the arrived values and of stand-ins for the others, over n (or over ``C_i``)."""
+    """Averages the values that have arrived and stand-ins for the others, over n (or ``C_i``)."""
     n, total = len(counts), 1 + counts.sum(1)
 
     def each(own: Array, inbox: Array, reference: Array) -> Array:
@@ -183,9 +186,11 @@ def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: Py
 def _rule_inputs(
     fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: PyTree
 ) -> tuple[PyTree, PyTree, Array]:
-    """Means of own values and stand-ins, means of subtrees, and the weights of the subtrees."""
+    """Computes the own inputs of the rule, the means of the subtrees, and their weights."""
     n, total = len(counts), 1 + counts.sum(1)
 
+    # Rules expect values on one scale: a sum over a subtree becomes a mean, with the size of the
+    # subtree in its weight. The own value and the stand-ins share the rest, (n - sum_k c_k) / n.
     def center(own: Array, reference: Array) -> Array:
         missing = n - _column(total, own)
         return (own + missing * _stand_in(fill, own, reference)) / (1 + missing)
@@ -224,6 +229,9 @@ def _apply_rule(
         receiver = Receiver(own_key, context.step, i, senders, batch=batch)
         return combined(rule, own, means, weights, rule_state, receiver)
 
-    numbers, weights = jnp.arange(len(weights)), weights.astype(weight_dtype(own))
-    rule_key = jax.random.fold_in(context.key, len(weights))  # the channel folds in 0..n-1
-    return layout.per_client(each)(own, means, weights, numbers, s.neighbors, s.rule, context.batch)
+    receivers, weights = jnp.arange(len(weights)), weights.astype(weight_dtype(own))
+    # Channels fold the receiver, 0..n-1, into the key; folding n in first gives rules other keys.
+    rule_key = jax.random.fold_in(context.key, len(weights))
+    return layout.per_client(each)(
+        own, means, weights, receivers, s.neighbors, s.rule, context.batch
+    )

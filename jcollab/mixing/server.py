@@ -1,4 +1,4 @@
-"""A server that combines the values of all clients and sends the result to all of them."""
+"""A mixer with a server, which combines the values of all clients and sends them the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from jcollab.mixing.common import num_mixed, payload, weight_dtype
 
 
 class ServerState(NamedTuple):
-    """State of :func:`server`, repeated for every client so that leaves lead with the client axis.
+    """State of :func:`server`, repeated for every client, so that leaves lead with the client axis.
 
     Attributes:
         value: the last result of the server, ``[n, ...]``.
@@ -42,19 +42,26 @@ class ServerState(NamedTuple):
 
 
 def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
-    """Every client receives the same combination of all clients' values: ``x_i' = rule({x_j})``.
+    """Builds a mixer with a server that combines all values: ``x_i' = rule({x_j})``.
 
-    The server's own value is its last result (at first, the clients' mean). It has no weight:
-    rules that count inputs leave it out, and self-centered rules use it as their center. Each
-    message has the weight 1/n; the weights of messages that arrive are scaled to sum to 1.
+    The server's value is its last result, and initially the clients' mean. It has no weight: rules
+    that count inputs omit it, and self-centered rules use it as their center. Each message has
+    weight 1/n; the weights of the messages that arrive are scaled to sum to 1.
 
     Args:
-        rule: see :mod:`jcollab.aggregators`; None for the mean.
-        channel: what happens to messages on their way to the server; None for reliable links.
+        rule: how the server combines messages, see :mod:`jcollab.aggregators`; None for the mean.
+        channel: what happens to messages on their way to the server, see :mod:`jcollab.channels`;
+            None for reliable links.
 
     Raises:
-        TypeError: if ``rule`` is no rule, or ``channel`` no channel.
-        ValueError: at ``init``, if the rule needs more inputs than there are clients.
+        TypeError: if ``rule`` is not a Rule or ``channel`` is not a Channel.
+        ValueError: in ``init``, if the rule needs more inputs than there are clients.
+
+    Example:
+        >>> mixer = jc.mixing.server(jc.aggregators.trimmed_mean(1))
+        >>> x, context = jnp.array([0.0, 1.0, 2.0, 100.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()  # the mean of 1 and 2
+        [1.5, 1.5, 1.5, 1.5]
     """
     inner = weighted() if rule is None else rule
     link = channels.reliable() if channel is None else channel
@@ -64,6 +71,8 @@ def server(rule: Rule | None = None, channel: Channel | None = None) -> Mixer:
     def init(x: PyTree) -> ServerState:
         n = num_mixed(x)
         check_inputs(inner, n)
+        # The server is one receiver with n slots, so a channel's state is [1, n, ...]; without the
+        # first axis it leads with the client axis. The rule's state is copied to get that axis.
         mean = jax.tree.map(lambda leaf: jnp.mean(widen(leaf), axis=0), x)
         channel_state = link.init(_lead(jax.tree.map(widen, x)))
         return ServerState(
@@ -107,19 +116,20 @@ def combine(
     Args:
         rule: the rule.
         channel: what happens to the messages in transit.
-        own: the server's own value, ``[...]``, which has no weight.
+        own: the server's value, ``[...]``, which has no weight.
         inbox: the messages, ``[m, ...]``.
-        weights: relative weights of the messages, ``[m]``; 0 for one that is missing.
-        states: of the rule, and of the channel ``[m, ...]``.
+        weights: relative weights of the messages, ``[m]``; 0 for a missing message.
+        states: state of the rule, and state of the channel ``[m, ...]``.
         sent: the value that each client shares, ``[n, ...]``.
         context: the context of the round.
-        senders: numbers of the m clients.
+        senders: indices of the m clients.
 
     Returns:
-        The new value (the server's own where no message arrives) and the states.
+        The new value (the server's value if no message arrives), the state of the rule and the
+        state of the channel.
     """
     n = layout.num_clients(sent)
-    number = jnp.array([n])
+    number = jnp.array([n])  # the index of the server, after those of the clients
     wire = Wire(
         context.key,
         context.step,
@@ -136,7 +146,7 @@ def combine(
     receiver = Receiver(rule_key, context.step, number[0], senders, own_counts=False)
     shares = _shares(weights, arrived[0])
     new, kept = combined(rule, own, _first(box), shares, states[0], receiver)
-    # where no message arrives the server keeps its value
+    # Without any message, the weights are all 0 and a rule's result means nothing.
     new = optax.tree.where(arrived.any(), new, own)
     return new, kept, _first(channel_state)
 

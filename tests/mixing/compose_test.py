@@ -44,7 +44,7 @@ def test_interleave_runs_each_coordinate_through_its_own_mixer(values):
     half = 2 * 8 + 4  # two coordinates, and the number of values in their sum
     degrees = trees[0].degrees + trees[1].degrees
     np.testing.assert_allclose(jc.metrics.bytes_sent(mixer, inputs[0]), degrees * half)
-    with pytest.raises(ValueError, match="mixers must be at most 4, one a coordinate, got 7"):
+    with pytest.raises(ValueError, match="at most 4, one for each coordinate, got 7"):
         jc.mixing.interleave(*[jc.all_reduce()] * 7).init(inputs[0])
 
 

@@ -118,6 +118,12 @@ def test_attack_loss_and_delay_against_a_loop_over_clients(x64):
         np.testing.assert_allclose(x, expected, atol=1e-12)
 
 
+def test_a_client_without_own_weight_keeps_its_value_if_every_message_is_lost():
+    swap = jc.topology.with_weights(jc.topology.chain(2), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    mixer = jc.neighborhood(swap, ag.weighted(), channels.drop(1.0))
+    np.testing.assert_array_equal(once(mixer, jnp.array([1.0, 5.0])), [1.0, 5.0])
+
+
 def test_relayed_means_through_a_rule(x64):
     """With plain weights a rule sees what the sum sees; a robust one bounds a false subtree."""
     tree, x = jc.topology.binary_tree(N), start()
