@@ -1,9 +1,9 @@
-"""Data: real sets through TFDS, an embedded one, partitions over clients, batches on the device."""
+"""Data sets, their partitions over clients, augmentations, and batches drawn on the device."""
 
 from jcollab.core import Names
 from jcollab.data import synthetic
 from jcollab.data.augment import CIFAR10_MEAN, CIFAR10_STD, crop_and_flip, cutout, mixup, normalize
-from jcollab.data.batches import arriving, epochs, from_function, full_batch, minibatches, stacked
+from jcollab.data.batches import from_function, full_batch, stacked
 from jcollab.data.clients import (
     ClientData,
     ClientRanges,
@@ -15,6 +15,7 @@ from jcollab.data.clients import (
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.frames import by_column
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
+from jcollab.data.sampling import arriving, epochs, minibatches
 
 __all__ = [
     "CIFAR10_MEAN",

@@ -1,4 +1,9 @@
-"""Data of many clients as a few arrays."""
+"""The data of all clients as a few arrays on one axis of examples.
+
+Clients have different numbers of examples, and programs need fixed shapes. So the examples of all
+clients are stored once, ``[N, ...]``, together with either padded lists of indices
+(:class:`ClientData`) or ranges (:class:`ClientRanges`) for each client.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +28,20 @@ _clients = functools.partial(jax.tree_util.register_dataclass, meta_fields=["nam
 @functools.partial(_clients, data_fields=["examples", "indices", "mask"])
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClientData:
-    """Examples once, and which of them belong to each client.
+    """Examples of all clients and a list of indices for each client.
 
     Attributes:
         examples: pytree with leaves ``[N, ...]``.
-        indices: int32 ``[n, m]``, the examples of each client, padded with its first one to the
-            largest client's m.
+        indices: int32 ``[n, m]``, the indices of each client's examples. Lists are padded to the
+            longest by repeating the client's first index.
         mask: bool ``[n, m]``, False where padded.
-        names: of the clients, static; None where they have none.
+        names: names of the clients, static; None for clients without names.
+
+    Example:
+        >>> indices, mask = np.array([[0, 1], [2, 2]]), np.array([[True, True], [True, False]])
+        >>> data = jc.data.ClientData(jnp.arange(3.0), indices, mask)
+        >>> data.examples[data.indices].tolist()  # one row for each client, padded
+        [[0.0, 1.0], [2.0, 2.0]]
     """
 
     examples: PyTree
@@ -42,13 +53,21 @@ class ClientData:
 @functools.partial(_clients, data_fields=["examples", "start", "size"])
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClientRanges:
-    """Examples once, and a range of them for each client: 8 bytes a client, however unequal.
+    """Examples of all clients, sorted by client, and a range for each client.
+
+    A range takes 8 bytes per client, however unequal the numbers of examples are.
 
     Attributes:
-        examples: pytree with leaves ``[N, ...]``, those of each client side by side.
-        start: int32 ``[n]``, where a client's examples begin.
-        size: int32 ``[n]``, how many there are.
-        names: of the clients, static; None where they have none.
+        examples: pytree with leaves ``[N, ...]``; the examples of each client are contiguous.
+        start: int32 ``[n]``, index of each client's first example.
+        size: int32 ``[n]``, number of examples of each client.
+        names: names of the clients, static; None for clients without names.
+
+    Example:
+        >>> data = jc.data.ClientRanges(jnp.arange(3.0), np.array([0, 2]), np.array([2, 1]))
+        >>> batch = jc.data.minibatches(data, batch_size=4).draw(jax.random.key(0), 0)
+        >>> batch[1].tolist()  # the second client has one example
+        [2.0, 2.0, 2.0, 2.0]
     """
 
     examples: PyTree
@@ -60,13 +79,13 @@ class ClientRanges:
 def by_client(
     arrays: PyTree, parts: Sequence[Any], *, names: Sequence[Any] | None = None
 ) -> ClientData:
-    """The data of clients from a partition.
+    """Builds the data of clients from a partition of examples.
 
     Args:
         arrays: pytree (for example a Dataset) with leaves ``[N, ...]``.
-        parts: one index array for each client, int ``[m_i]`` in 0..N-1, from
-            :mod:`jcollab.data.partitions` or anywhere else. Clients may share examples.
-        names: of the clients, ``[n]``.
+        parts: one index array for each client, int ``[m_i]`` in 0..N-1, for example from
+            :func:`jcollab.data.dirichlet`. Clients may share examples.
+        names: names of the clients, ``[n]``; None for clients without names.
 
     Raises:
         TypeError: if indices are not integers.
@@ -88,6 +107,8 @@ def by_client(
     ]
     sizes = np.array([len(part) for part in own])
     mask = np.arange(sizes.max()) < sizes[:, None]
+    # Padding repeats an example of the same client, so that a padded row never is another
+    # client's data, even where a mask is not applied.
     index = np.stack([np.resize(part, sizes.max()) for part in own])
     index = np.where(mask, index, index[:, :1])
     arrays = jax.tree.map(jnp.asarray, arrays)
@@ -95,14 +116,14 @@ def by_client(
 
 
 def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
-    """The data of clients, each with arrays of its own; their names are kept.
+    """Builds the data of clients from separate arrays for each client.
 
     Args:
-        clients: by name, pytrees of one structure with leaves ``[m_i, ...]``. The m_i may differ,
-            other axes and dtypes may not.
+        clients: mapping from the name of each client to a pytree with leaves ``[m_i, ...]``. The
+            m_i may differ; structures, other axes and dtypes must be equal.
 
     Raises:
-        TypeError: if ``clients`` is no mapping, or names are neither all texts nor all integers.
+        TypeError: if ``clients`` is not a mapping, or names are not all strings or all integers.
         ValueError: if there is no client, one has no data, or structures, shapes or dtypes differ.
 
     Example:
@@ -131,22 +152,23 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
 
 
 def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> ClientRanges:
-    """The data of clients as ranges: those of each owner, or so many for each client, in order.
+    """Builds the data of clients as ranges, from the owner of each example or from sizes.
 
-    Takes NumPy arrays, sorts them by owner unless they are already, and leaves them in host memory:
-    :func:`jcollab.run` moves them to the device, :func:`jcollab.fit` with ``offload`` only what a
-    round needs.
+    The arrays are sorted by owner, unless they are sorted already, and stay in host memory as NumPy
+    arrays: :func:`jcollab.run` moves all of them to the device, :func:`jcollab.fit` with
+    ``offload`` only the examples of the clients sampled in a round.
 
     Args:
         arrays: pytree with leaves ``[N, ...]``.
-        owners: ``[N]``, who each example belongs to; every distinct value is a client, and its
-            name.
-        sizes: in place of owners, int ``[n]``: client 0 has the first examples, and so on.
+        owners: ``[N]``, the client of each example, as a string or an integer. Every distinct value
+            is the name of a client; clients are in ascending order of their names.
+        sizes: int ``[n]``, instead of owners: the first ``sizes[0]`` examples belong to client 0,
+            and so on.
 
     Raises:
-        TypeError: if owners are neither texts nor integers, or sizes are not integers.
+        TypeError: if owners are not all strings or all integers, or sizes are not integers.
         ValueError: if owners do not fit the examples, sizes are not positive or do not sum to N,
-            or both or none of them are given.
+            or not exactly one of the two is given.
 
     Example:
         >>> ranges = jc.data.by_owner(np.arange(5), owners=["b", "a", "b", "a", "b"])
@@ -155,7 +177,7 @@ def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> Client
     """
     total = layout.num_clients(arrays, "arrays")
     if (owners is None) == (sizes is None):
-        raise ValueError("owners or sizes must be given, and not both")
+        raise ValueError("owners or sizes must be given, but not both")
     if sizes is not None:
         checks.integers("sizes", sizes, ("n",), at_least=1)
         sizes = np.asarray(sizes)
@@ -167,6 +189,7 @@ def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> Client
     if owners.shape != (total,) or not total:
         raise ValueError(f"owners must have shape [N={total}], N >= 1, got {list(owners.shape)}")
     if (owners[1:] < owners[:-1]).any():
+        # stable: each client's examples stay in the given order
         order = np.argsort(owners, kind="stable")
         owners = owners[order]
         arrays = jax.tree.map(lambda leaf: np.asarray(leaf)[order], arrays)
@@ -175,15 +198,24 @@ def by_owner(arrays: PyTree, owners: Any = None, *, sizes: Any = None) -> Client
 
 
 def client_arrays(data: ClientData) -> tuple[PyTree, Any]:
-    """All data of every client: the examples as ``[n, m, ...]`` and their mask ``[n, m]``."""
+    """Returns the examples of every client as ``[n, m, ...]``, and their mask ``[n, m]``.
+
+    Examples are copied to each of their clients, and shorter lists are padded.
+
+    Example:
+        >>> data = jc.data.by_client(jnp.arange(3.0), [[0, 1], [2]])
+        >>> examples, mask = jc.data.client_arrays(data)
+        >>> examples.tolist(), mask.tolist()
+        ([[0.0, 1.0], [2.0, 2.0]], [[True, True], [True, False]])
+    """
     return jax.tree.map(lambda leaf: leaf[data.indices], data.examples), data.mask
 
 
 def check_clients(data: Any) -> None:
-    """TypeError or ValueError unless it is the data of clients; leading axes (seeds) may be more.
+    """Raises TypeError or ValueError unless ``data`` is the data of clients.
 
-    Types and shapes are checked, also where the data are traced; the functions that make the data
-    have checked ranges.
+    Types and shapes are checked, also of traced data. Ranges are not: the functions that build the
+    data have checked them. More leading axes (for example of seeds) are allowed.
     """
     if isinstance(data, ClientData):
         checks.integers("data.indices", data.indices)
@@ -205,7 +237,7 @@ def check_clients(data: Any) -> None:
 
 
 def as_lists(data: ClientRanges, width: int | None = None) -> ClientData:
-    """The same data with an index for each example, ``[n, m]``; m is ``width`` if it is given."""
+    """Converts ranges to lists of indices ``[n, m]``; m is ``width`` if given, else the largest."""
     start, size = np.asarray(data.start), np.asarray(data.size)
     place = np.arange(width or size.max(), dtype=np.int32)
     mask = place < size[:, None]

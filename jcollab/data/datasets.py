@@ -1,6 +1,6 @@
-"""Labeled image sets as NumPy arrays: TFDS directories (array_record) and scikit-learn's digits.
+"""Labeled image sets as NumPy arrays, from TFDS directories (array_record) and scikit-learn.
 
-TensorFlow is never imported: TFDS reads its own format through ``as_data_source``.
+TensorFlow is not imported: TFDS reads the array_record format through ``as_data_source``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ DIGITS_TEST_FRACTION = 0.2
 
 
 class Dataset(NamedTuple):
-    """Images and labels.
+    """Images and their labels, or a batch of them.
 
     Attributes:
-        x: float32 ``[N, height, width, channels]`` in [0, 1], or uint8 where so asked.
+        x: float32 ``[N, height, width, channels]`` in [0, 1]; uint8 from ``load(scale=False)``.
         y: int32 ``[N]``.
+
+    Example:
+        >>> data = jc.data.Dataset(x=np.zeros((3, 8, 8, 1), np.float32), y=np.array([0, 1, 1]))
+        >>> jc.data.by_client(data, [[0], [1, 2]]).examples.x.shape
+        (3, 8, 8, 1)
     """
 
     x: np.ndarray
@@ -31,23 +36,33 @@ class Dataset(NamedTuple):
 
 
 def data_dir() -> str | None:
-    """The TFDS directory: the variable JCOLLAB_DATA, or None for TFDS's own default."""
+    """Returns the TFDS directory: the variable JCOLLAB_DATA, or None for the default of TFDS.
+
+    Example:
+        >>> import os
+        >>> jc.data.data_dir() == (os.environ.get("JCOLLAB_DATA") or None)
+        True
+    """
     return os.environ.get("JCOLLAB_DATA") or None
 
 
 def cache_dir() -> pathlib.Path:
-    """The folder of cached files: jcollab in the variable XDG_CACHE_HOME, or in ~/.cache."""
+    """Returns the folder of cached files: ``jcollab`` in XDG_CACHE_HOME, by default ~/.cache."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jcollab"
 
 
 def digits(split: str = "train") -> Dataset:
-    """Handwritten digits that come with scikit-learn: 1437 for training, 360 for testing, 8 x 8.
+    """Returns scikit-learn's handwritten digits of 8 x 8 pixels, 1437 for training, 360 for tests.
 
     Args:
-        split: ``"train"`` or ``"test"``; a fixed, stratified split.
+        split: ``"train"`` or ``"test"``; the split is fixed, and stratified by label.
 
     Raises:
         ValueError: for another split.
+
+    Example:
+        >>> jc.data.digits("test").x.shape
+        (360, 8, 8, 1)
 
     Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository.
     """
@@ -56,7 +71,7 @@ def digits(split: str = "train") -> Dataset:
 
     _check_split(split)
     x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)  # gray levels are 0..16
     parts = train_test_split(x, y, test_size=DIGITS_TEST_FRACTION, random_state=0, stratify=y)
     which = 0 if split == "train" else 1
     return Dataset(parts[which], parts[2 + which].astype(np.int32))
@@ -65,19 +80,24 @@ def digits(split: str = "train") -> Dataset:
 def load(
     name: str, split: str = "train", *, directory: str | None = None, scale: bool = True
 ) -> Dataset:
-    """A whole split of a labeled image set in memory.
+    """Loads a whole split of a labeled image set into memory.
 
-    The first call decodes all images (seconds); later ones map a cached copy.
+    The first call decodes all images (seconds); later calls map a cached copy.
 
     Args:
-        name: ``"digits"`` (embedded) or a TFDS name such as ``"mnist"``.
+        name: ``"digits"`` (included in scikit-learn) or a TFDS name such as ``"mnist"``.
         split: ``"train"`` or ``"test"``.
-        directory: TFDS data_dir with ``NAME/VERSION`` inside; None for :func:`data_dir`.
-        scale: float32 in [0, 1] instead of the stored uint8, which are read-only.
+        directory: TFDS data_dir that contains ``NAME/VERSION``; None for :func:`data_dir`.
+        scale: True returns float32 in [0, 1], False the stored uint8 as a read-only array.
 
     Raises:
         ValueError: for another split or an unknown name.
-        FileNotFoundError: if the set has not been prepared in the directory.
+        FileNotFoundError: if the set is not prepared in the directory.
+
+    Example:
+        >>> data = jc.data.load("digits", "train")
+        >>> data.x.shape, data.y.dtype.name
+        ((1437, 8, 8, 1), 'int32')
     """
     checks.kind(str, name=name)
     _check_split(split)
@@ -90,24 +110,25 @@ def load(
 
 
 def prepared(name: str, directory: str | None = None) -> Any:
-    """The TFDS builder of a set that lies ready in the directory (None as for :func:`load`).
+    """Returns the TFDS builder of a set that is prepared in the directory, as for :func:`load`.
 
     Raises:
         ValueError: for an unknown name.
-        FileNotFoundError: if the set has not been prepared.
+        FileNotFoundError: if the set is not prepared.
     """
     import tensorflow_datasets as tfds
 
     directory = directory or data_dir()
     try:
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:  # none, or no name
+    # TFDS raises ValueError for a string that is not a valid name
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         raise ValueError(f"name must be 'digits' or a TFDS data set, got {name!r}") from error
     where = pathlib.Path(builder.data_dir)
     if not (where / "dataset_info.json").exists():
         raise FileNotFoundError(
-            f"{name} is not prepared in {where}. Set JCOLLAB_DATA to a TFDS data_dir that has "
-            f"it, or prepare it once (this step alone needs tensorflow): "
+            f"{name} is not prepared in {where}. Set JCOLLAB_DATA to a TFDS data_dir that contains "
+            f"it, or prepare it once (only this step needs tensorflow): "
             f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
         )
     return builder
@@ -116,6 +137,8 @@ def prepared(name: str, directory: str | None = None) -> Any:
 def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, np.ndarray]:
     builder = prepared(name, directory)
     where = pathlib.Path(builder.data_dir)
+    # The digest of names and sizes is part of the cached file's name, so that a set that was
+    # prepared again is decoded again.
     stamp = [(f.name, f.stat().st_size) for f in sorted(where.iterdir())]
     digest = hashlib.sha256(repr((str(where.resolve()), stamp)).encode()).hexdigest()[:12]
     folder = cache_dir() / "datasets"
@@ -129,12 +152,13 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
     y = np.array([item["label"] for item in items], np.int32)
     for file, array in ((x_file, x), (y_file, y)):
         _save(file, array)
-    x.setflags(write=False)  # as what is mapped from the file
+    x.setflags(write=False)  # as an array that is mapped from the file
     return x, y
 
 
 def _save(file: pathlib.Path, array: np.ndarray) -> None:
-    """Writes the whole file or nothing; a folder that cannot be written means no cache."""
+    """Writes the whole file or nothing; without permission to write, nothing is cached."""
+    # Renaming is atomic: no other process ever reads a file that is written in part.
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Data of clients from a table of pandas."""
+"""The data of clients from a pandas DataFrame."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from jcollab.data.datasets import Dataset
 def by_column(
     frame: Any, column: str, x: str | Sequence[str], y: str | None = None
 ) -> ClientRanges:
-    """The data of clients from a table: a column has the client of each row.
+    """Builds the data of clients from a table in which one column identifies the client of a row.
 
-    Every distinct value is a client, and its name; clients are numbered in ascending order.
+    Every distinct value of the column is the name of a client; clients are in ascending order of
+    their names.
 
     Args:
         frame: pandas DataFrame of N rows.
-        column: name of the column of clients: texts or integers.
-        x: name of the column of inputs, which become ``[N]``, or a list of names, for ``[N, d]``.
-        y: name of the column of labels (integers, which become int32) or targets (floats); None
-            for none.
+        column: name of the column of clients, strings or integers.
+        x: name of one column, for inputs ``[N]``, or a list of names, for inputs ``[N, d]``.
+        y: name of the column of labels (integers, converted to int32) or targets (floats); None
+            for data without labels.
 
     Returns:
-        Ranges whose examples are ``Dataset(x, y)`` with floats of JAX's default type; without y,
-        they are x.
+        :class:`jcollab.data.ClientRanges` with examples ``Dataset(x, y)``, or x without y. Floats
+        have JAX's default type.
 
     Raises:
-        ImportError: without pandas.
-        TypeError: if frame is no DataFrame, clients are neither texts nor integers, or inputs or
-            labels are no numbers.
-        ValueError: if there is no such column or two of that name, no row, or a value is missing
-            or infinite (with column and row).
+        ImportError: if pandas is not installed.
+        TypeError: if frame is not a DataFrame, clients are not all strings or all integers, or
+            inputs or labels are not numbers.
+        ValueError: if a column is missing or its name is not unique, the frame has no rows, or a
+            value is missing or infinite; the message contains column and row.
 
     Example:
         >>> import pandas as pd
@@ -90,12 +91,13 @@ def _column(frame: Any, name: str) -> np.ndarray:
 
 def _numbers(frame: Any, name: str) -> np.ndarray:
     values = _column(frame, name)
-    if values.dtype == object:  # of pandas' nullable types, and of texts
+    # pandas returns objects for strings and for its nullable types; NumPy infers the type anew
+    if values.dtype == object:
         values = np.array(values.tolist())
     if values.dtype.kind not in "iufb":
         raise TypeError(
-            f"column {name!r} must be numbers, got {frame[name].dtype}; pandas.factorize numbers "
-            "classes"
+            f"column {name!r} must be numbers, got {frame[name].dtype}; pandas.factorize converts "
+            "classes to integers"
         )
     if not (finite := np.isfinite(values)).all():
         raise ValueError(f"column {name!r} must be finite, got infinity in row {_row(~finite)}")
@@ -103,5 +105,5 @@ def _numbers(frame: Any, name: str) -> np.ndarray:
 
 
 def _row(flags: Any) -> int:
-    """The place of the first row that is flagged, from 0."""
+    """Returns the index of the first flagged row, from 0."""
     return int(np.argmax(np.asarray(flags)))

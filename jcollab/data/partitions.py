@@ -1,6 +1,6 @@
-"""How examples are dealt to clients. Every function returns one index array per client.
+"""Partitions of examples over clients. Every function returns one index array per client.
 
-The arrays are disjoint and cover all examples; no client is left without data.
+The arrays are disjoint and together contain every example; no array is empty.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from jcollab import checks
 
 Parts = list[np.ndarray]
 MOST_TRIES = 10_000
-TRIES_BEFORE_DOUBT = 100
+TRIES_BEFORE_DOUBT = 100  # failed draws of a Dirichlet partition before a faster check
 
 
 def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
-    """Shuffled and cut into n parts of equal size (up to one example).
+    """Shuffles the examples and splits them into n parts of equal size (up to one example).
+
+    Args:
+        num_examples: N.
+        n: number of clients.
+        seed: seed of the shuffle.
 
     Raises:
         ValueError: if there are fewer examples than clients.
@@ -33,18 +38,18 @@ def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
 
 
 def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: int = 0) -> Parts:
-    """Sorted by label and cut into shards, of which every client gets the same number.
+    """Sorts the examples by label and assigns the same number of contiguous shards to each client.
 
     Args:
         labels: int ``[N]``, at least 0.
         n: number of clients.
-        shards_per_client: consecutive shards of equal size of a client; with 1, client i
-            gets the i-th, with more they are dealt at random (McMahan et al. 2017: 2).
-        seed: of the dealing.
+        shards_per_client: shards of equal size per client. With 1, client i gets the i-th shard;
+            with more, shards are assigned at random (McMahan et al. 2017 use 2).
+        seed: seed of the assignment.
 
     Raises:
         TypeError: if labels are not integers.
-        ValueError: if labels are no ``[N]`` of numbers from 0 on, or a shard would be empty.
+        ValueError: if labels do not have shape ``[N]`` or are negative, or a shard would be empty.
 
     Example:
         >>> [part.tolist() for part in jc.data.by_label([1, 0, 1, 0], 2)]
@@ -61,12 +66,12 @@ def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: in
 
 
 def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed: int = 0) -> Parts:
-    """Shuffled and cut into parts of given relative sizes.
+    """Shuffles the examples and splits them into parts of given relative sizes.
 
     Args:
         num_examples: N.
         fractions: one positive number per client; they are scaled to sum to 1.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Raises:
         ValueError: if a fraction is not positive and finite, or too small for one example.
@@ -84,14 +89,14 @@ def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed:
 
 
 def by_user(owners: np.ndarray) -> Parts:
-    """The natural partition: one client for each user, in the order of their numbers or names.
+    """Returns the natural partition: one client for each user, in ascending order.
 
     Args:
-        owners: ``[N]``, who each example belongs to.
+        owners: ``[N]``, the user of each example, as a string or an integer.
 
     Raises:
-        TypeError: if owners are neither texts nor integers.
-        ValueError: if there is no example.
+        TypeError: if owners are not all strings or all integers.
+        ValueError: if there are no examples.
 
     Example:
         >>> [part.tolist() for part in jc.data.by_user(["b", "a", "b"])]
@@ -109,25 +114,27 @@ def by_user(owners: np.ndarray) -> Parts:
 def dirichlet(
     labels: np.ndarray, n: int, alpha: float, *, seed: int = 0, group_size: int = 10
 ) -> Parts:
-    """Label proportions from a Dirichlet distribution, cut into equal parts.
+    """Draws label proportions from a Dirichlet distribution, and splits into parts of equal size.
 
-    The examples are shuffled and dealt to groups of at most ``group_size`` clients. In a group,
-    each class is split over its clients by a draw from Dirichlet(alpha), in which those that have
-    the mean number of examples already get nothing; the draw is repeated until the smallest client
-    has half the mean. All clients' examples, one after the other, are then cut into n parts of
-    equal size (up to one example), so that every client counts the same.
+    The examples are shuffled and divided among groups of at most ``group_size`` clients. In a
+    group, each class is split over the clients by a draw from Dirichlet(alpha); clients that
+    already have the mean number of examples get none. The draw is repeated until the smallest
+    client has at least half the mean. The examples of all clients are then concatenated and split
+    into n parts of equal size (up to one example), so that all clients have the same weight.
 
     Args:
         labels: int ``[N]``, at least 0.
         n: number of clients.
-        alpha: concentration, > 0; large is near iid, 0.01 leaves about one class to a client.
-        seed: of all draws.
+        alpha: concentration, > 0; large values are close to iid, with 0.01 a client has about one
+            class.
+        seed: seed of all draws.
         group_size: largest number of clients that share a draw.
 
     Raises:
         TypeError: if labels are not integers.
-        ValueError: if labels are no ``[N]`` of numbers from 0 on, alpha <= 0 or not finite, if
-            there are fewer examples than clients, or if no draw gives every client half the mean.
+        ValueError: if labels do not have shape ``[N]`` or are negative, alpha is not positive and
+            finite, there are fewer examples than clients, or no draw gives every client half the
+            mean.
 
     Example:
         >>> [len(part) for part in jc.data.dirichlet(np.arange(40) % 4, 4, alpha=0.1)]
@@ -154,6 +161,8 @@ def _dirichlet_group(
 ) -> Parts:
     mean = len(group) / n
     for tried in range(MOST_TRIES):
+        # Each try permutes all examples. After some failures, a simulation of the counts alone
+        # shows whether further tries can succeed.
         if tried == TRIES_BEFORE_DOUBT and not _can_succeed(labels[group], n, alpha):
             break
         parts: list[list[np.ndarray]] = [[] for _ in range(n)]
@@ -161,7 +170,8 @@ def _dirichlet_group(
         for label in np.unique(labels[group]):
             members = rng.permutation(group[labels[group] == label])
             share = np.where(sizes < mean, rng.dirichlet(np.full(n, alpha)), 0)
-            if not share.sum() > 0:  # every open client drew an exact zero
+            # For small alpha, the draws of all clients below the mean may underflow to zero.
+            if not share.sum() > 0:
                 share = (sizes < mean).astype(float)
             cuts = (np.cumsum(share / share.sum()) * len(members)).astype(int)[:-1]
             for i, piece in enumerate(np.split(members, cuts)):
@@ -170,14 +180,14 @@ def _dirichlet_group(
         if sizes.min() >= 0.5 * mean:
             return [np.concatenate(pieces) for pieces in parts]
     raise ValueError(
-        f"alpha={alpha} with {len(group)} examples of {len(np.unique(labels[group]))} classes: "
-        f"no draw in {MOST_TRIES} gave each of {n} clients half the mean; take a larger alpha, "
-        "fewer clients or a smaller group_size"
+        f"alpha must be larger for {len(group)} examples of {len(np.unique(labels[group]))} "
+        f"classes, got {alpha}: no draw in {MOST_TRIES} gave each of {n} clients half the mean; "
+        "fewer clients or a smaller group_size also help"
     )
 
 
 def _can_succeed(labels: np.ndarray, n: int, alpha: float) -> bool:
-    """Whether one of many draws of numbers alone, which are fast, gives each client enough."""
+    """Returns whether one of many draws of counts alone gives each client half the mean."""
     rng, mean = np.random.default_rng(0), len(labels) / n
     dealt = np.zeros((MOST_TRIES, n))
     for size in np.unique(labels, return_counts=True)[1]:
@@ -198,11 +208,16 @@ def _check_enough(num_examples: int, least: int, seed: int) -> None:
     checks.seed("seed", seed)
     checks.count("num_examples", num_examples, 0)
     if num_examples < least:
-        raise ValueError(f"n: {least} parts of {num_examples} examples would leave one empty")
+        raise ValueError(
+            f"num_examples must be at least the number of parts, {least}, got {num_examples}"
+        )
 
 
 def _nonempty(parts: Parts) -> Parts:
     for i, part in enumerate(parts):
         if not len(part):
-            raise ValueError(f"client {i} is left without data; fewer clients or other sizes help")
+            raise ValueError(
+                f"every client must have at least one example, got none for client {i}; "
+                "use fewer clients or other sizes"
+            )
     return parts

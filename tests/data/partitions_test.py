@@ -48,9 +48,9 @@ def test_wrong_partitions_are_named():
         jd.dirichlet(LABELS, 4, 0)
     with pytest.raises(ValueError, match="alpha must be finite and positive, got nan"):
         jd.dirichlet(LABELS, 4, float("nan"))
-    with pytest.raises(ValueError, match="n: 5 parts of 3 examples would leave one empty"):
+    with pytest.raises(ValueError, match="at least the number of parts, 5, got 3"):
         jd.iid(3, 5)
-    with pytest.raises(ValueError, match="client 0 is left without data"):
+    with pytest.raises(ValueError, match="at least one example, got none for client 0"):
         jd.by_size(10, [1e-6, 1])
     with pytest.raises(ValueError, match="fractions must be positive numbers"):
         jd.by_size(10, [0, 1])
