@@ -1,4 +1,4 @@
-"""Synthetic problems: quadratics, regression, and images with shortcuts."""
+"""Synthetic problems: quadratics, linear regression, and images with shortcut features."""
 
 from jcollab.data.synthetic.quadratics import (
     Quadratics,

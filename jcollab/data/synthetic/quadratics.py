@@ -1,4 +1,4 @@
-"""Random least-squares problems of many clients with a chosen heterogeneity."""
+"""Random least-squares problems of many clients with a given heterogeneity."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ TOLERANCE = 1e-5
 
 
 class Quadratics(NamedTuple):
-    """``F(x) = (1/n) sum_i ||A_i x - b_i||^2``; client i has ``A_i`` and ``b_i``.
+    """The problem ``F(x) = (1/n) sum_i ||A_i x - b_i||^2``, in which client i has A_i and b_i.
 
     Attributes:
         A: ``[n, d, d]``.
         b: ``[n, d]``.
+
+    Example:
+        >>> problem = jc.data.synthetic.Quadratics(A=jnp.ones((2, 1, 1)), b=jnp.array([[0.0], [2]]))
+        >>> batches = jc.data.full_batch(problem)  # every client has its A and b in each round
+        >>> batches.draw(jax.random.key(0), 0).b.shape
+        (2, 1)
     """
 
     A: Any
@@ -39,9 +45,9 @@ def random_quadratics(
 ) -> Quadratics:
     """Draws a problem in float64.
 
-    ``A_i`` is a Gaussian matrix whose singular values are replaced by an even grid. Every client's
-    optimum is moved by a Gaussian offset, all scaled by one factor, computed by bisection, at which
-    the heterogeneity ``(1/n) sum_i ||A_i^T (A_i x* - b_i)||^2`` is ``zeta2``.
+    ``A_i`` is a Gaussian matrix with its singular values replaced by an even grid. Every client's
+    optimum is moved by a Gaussian offset. All offsets are scaled by one factor, computed by
+    bisection, such that the heterogeneity ``(1/n) sum_i ||A_i^T (A_i x* - b_i)||^2`` is ``zeta2``.
 
     Args:
         n: number of clients, at least 2.
@@ -51,10 +57,15 @@ def random_quadratics(
             value to ``largest``.
         largest: largest singular value.
         r0: distance of the optimum from the origin.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Raises:
         ValueError: if a number is out of range.
+
+    Example:
+        >>> problem = jc.data.synthetic.random_quadratics(4, 3, zeta2=0.5)
+        >>> problem.A.shape, np.linalg.svd(problem.A, compute_uv=False)[0].round(2).tolist()
+        ((4, 3, 3), [1.0, 0.75, 0.5])
 
     Source: Vogels et al. 2021, arXiv 2110.04175.
     """
@@ -78,6 +89,8 @@ def random_quadratics(
         problem = Quadratics(matrices, np.einsum("nij,nj->ni", matrices, scale * offsets))
         return Quadratics(matrices, problem.b - matrices @ optimum(problem))
 
+    # The heterogeneity grows with the scale. The scale is doubled until it is too large, then the
+    # interval is halved.
     low, high, scale = 0.0, None, 1.0
     problem = centered(0.0)
     while abs(heterogeneity(problem) - zeta2) > TOLERANCE:
@@ -92,26 +105,36 @@ def random_quadratics(
 
 
 def optimum(problem: Quadratics) -> np.ndarray:
-    """The minimum of F, float64 ``[d]``."""
+    """Computes the minimizer of F, float64 ``[d]``."""
+    # float64 in NumPy whatever JAX's default: F* is subtracted from values that are nearly equal
     a, b = np.asarray(problem.A, np.float64), np.asarray(problem.b, np.float64)
     return np.linalg.solve(np.einsum("nij,nik->jk", a, a), np.einsum("nij,ni->j", a, b))
 
 
 def heterogeneity(problem: Quadratics) -> float:
-    """``zeta^2 = (1/n) sum_i ||A_i^T (A_i x* - b_i)||^2`` at the minimum of F."""
+    """Computes ``zeta^2 = (1/n) sum_i ||A_i^T (A_i x* - b_i)||^2`` at the minimizer of F."""
     a, b = np.asarray(problem.A, np.float64), np.asarray(problem.b, np.float64)
     gradients = np.einsum("nij,ni->nj", a, a @ optimum(problem) - b)
     return float((gradients**2).sum(1).mean())
 
 
 def objective_value(problem: Quadratics, x: Any) -> Array:
-    """``F(x) = (1/n) sum_i ||A_i x - b_i||^2`` at one point ``[d]``."""
+    """Computes ``F(x) = (1/n) sum_i ||A_i x - b_i||^2`` at one point ``[d]``."""
     residual = jnp.asarray(problem.A) @ x - jnp.asarray(problem.b)
     return (residual**2).sum() / residual.shape[0]
 
 
 def suboptimality(problem: Quadratics) -> Callable[[State], Array]:
-    """A metric ``F(mean_i x_i) - F*`` for states whose parameters are one array ``[n, d]``."""
+    """Builds the metric ``F(mean_i x_i) - F*`` of states with parameters in one array ``[n, d]``.
+
+    Example:
+        >>> problem = jc.data.synthetic.Quadratics(A=jnp.ones((2, 1, 1)), b=jnp.array([[0.0], [2]]))
+        >>> loss = jc.data.synthetic.quadratic_loss()
+        >>> algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.all_reduce())
+        >>> metric = jc.data.synthetic.suboptimality(problem)
+        >>> metric(algorithm.init(jc.replicate(jnp.zeros(1), 2))).item()  # F(0) - F(1) = 2 - 1
+        1.0
+    """
     problem = jax.tree.map(jnp.asarray, problem)
     least = objective_value(problem, jnp.asarray(optimum(problem), problem.b.dtype))
 
@@ -122,16 +145,24 @@ def suboptimality(problem: Quadratics) -> Callable[[State], Array]:
 
 
 def quadratic_loss(noise: Any = 0.0) -> Callable[[Array, Quadratics, Array], Array]:
-    """One client's loss, whose gradient is ``A^T (A x - b)`` plus noise of variance sigma^2.
+    """Builds the loss of one client, with gradient ``A^T (A x - b)`` plus noise.
 
     Args:
-        noise: sigma; every coordinate of the gradient gets N(0, sigma^2 / d).
+        noise: sigma; N(0, sigma^2 / d) is added to every coordinate of the gradient, which makes
+            the variance of the noise sigma^2.
 
     Returns:
-        ``loss(params [d], batch, key)``; the batch is a :class:`Quadratics`, the same each round.
+        ``loss(params [d], batch, key)``; the batch is a :class:`Quadratics`, for example from
+        :func:`jcollab.data.full_batch`.
 
     Raises:
         ValueError: if sigma is negative or not finite.
+
+    Example:
+        >>> loss = jc.data.synthetic.quadratic_loss()
+        >>> batch = jc.data.synthetic.Quadratics(A=jnp.eye(2), b=jnp.array([1.0, 0.0]))
+        >>> jax.grad(loss)(jnp.zeros(2), batch, jax.random.key(0)).tolist()
+        [-1.0, 0.0]
     """
     checks.finite(at_least=0, noise=noise)
 
@@ -140,6 +171,7 @@ def quadratic_loss(noise: Any = 0.0) -> Callable[[Array, Quadratics, Array], Arr
         if isinstance(noise, (int, float)) and noise == 0:
             return value
         draw = jax.random.normal(key, params.shape, params.dtype)
+        # The gradient of <draw, x> is the draw: a linear term adds the noise to the gradient.
         return value + noise / params.size**0.5 * jnp.vdot(draw, params)
 
     return loss

@@ -1,6 +1,6 @@
-"""Data with a shortcut: two features predict the label in training, and only one does in tests.
+"""Data with a shortcut feature: two features predict the label in training, only one in tests.
 
-All functions are pure: arrays in, arrays out, and a NumPy generator where they draw.
+All functions are pure and return NumPy arrays; random ones take a NumPy generator.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ COLORS = np.array(
     ],
     np.float32,
 )
-INK = 0.1  # pixels above it are colored
+INK = 0.1  # brighter pixels are colored
 
 
 class Cells(NamedTuple):
-    """Labeled and unlabeled cells of a table.
+    """Labeled and unlabeled points (c, s) with two binary features.
 
     Attributes:
-        x: float32 ``[2, 2]``, labeled cells (c, s).
-        y: int32 ``[2]``.
-        unlabeled: float32 ``[2, 2]``.
-        all: float32 ``[4, 2]``, every cell, in the order 00, 01, 10, 11.
+        x: float32 ``[2, 2]``, labeled points.
+        y: int32 ``[2]``, their labels.
+        unlabeled: float32 ``[2, 2]``, unlabeled points.
+        all: float32 ``[4, 2]``, all points, in the order 00, 01, 10, 11.
     """
 
     x: np.ndarray
@@ -49,16 +49,20 @@ class Cells(NamedTuple):
 
 
 def stack(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """Dominoes: each image of ``top`` over one of ``bottom``, ``[N, h + h', w, c]``.
+    """Stacks each image of ``top`` above one of ``bottom`` into a domino, ``[N, h + h', w, c]``.
 
     Raises:
-        ValueError: if there are not as many of both, or widths or channels differ.
+        ValueError: if numbers of images, widths or channels differ.
+
+    Example:
+        >>> jc.data.synthetic.stack(np.zeros((2, 8, 8, 1)), np.ones((2, 4, 8, 1))).shape
+        (2, 12, 8, 1)
     """
     sizes = [(len(part), *part.shape[2:]) for part in (top, bottom)]
     if sizes[0] != sizes[1]:
         raise ValueError(
-            f"top and bottom must agree in number, width and channels, got {list(top.shape)} and "
-            f"{list(bottom.shape)}"
+            f"top and bottom must have equal numbers of images, widths and channels, got "
+            f"{list(top.shape)} and {list(bottom.shape)}"
         )
     return np.concatenate([top, bottom], axis=1)
 
@@ -69,18 +73,24 @@ def dominoes(
     pairs: Sequence[tuple[int, int]],
     rng: np.random.Generator,
 ) -> Dataset:
-    """Label k is an image of class ``pairs[k][0]`` over one of class ``pairs[k][1]``.
+    """Builds dominoes: label k is an image of class ``pairs[k][0]`` above one of ``pairs[k][1]``.
 
-    Images are paired at random within a label, and as many as the smaller of the two classes has.
+    Images of a label are paired at random, as many as the smaller of its two classes has.
 
     Args:
-        top: images ``[N, h, w, c]`` and labels, the shortcut in the paper (MNIST).
+        top: images ``[N, h, w, c]`` and labels; the shortcut in the paper (MNIST).
         bottom: images ``[N', h', w, c]`` and labels (Fashion-MNIST, CIFAR-10).
-        pairs: two classes for each label.
-        rng: for the pairing and the order.
+        pairs: the class of the top and of the bottom image for each label.
+        rng: generator for the pairing and the order.
 
     Raises:
         ValueError: if a class has no images.
+
+    Example:
+        >>> data = jc.data.digits()
+        >>> pairs = [(0, 3), (1, 4)]  # zeros above threes, ones above fours
+        >>> jc.data.synthetic.dominoes(data, data, pairs, np.random.default_rng(0)).x.shape[1:]
+        (16, 8, 1)
 
     Source: Shah et al. 2020, arXiv 2006.07710; Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -103,15 +113,28 @@ def unlabeled_dominoes(
     classes: tuple[Sequence[int], Sequence[int]],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Any image of the first classes over any of the second, ``[N, h + h', w, c]``.
+    """Builds dominoes of independent halves, ``[N, h + h', w, c]``, in which all pairs occur.
 
-    The smaller of the two sets is repeated to the size of the larger one.
+    Args:
+        top: images ``[N, h, w, c]`` and labels.
+        bottom: images ``[N', h', w, c]`` and labels.
+        classes: classes of the top images, and of the bottom images.
+        rng: generator for the pairing. The smaller set is repeated to the size of the larger.
 
     Raises:
         ValueError: if there are no images of these classes.
+
+    Example:
+        >>> data = jc.data.Dataset(np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 1, 1]))
+        >>> rng = np.random.default_rng(0)
+        >>> x = jc.data.synthetic.unlabeled_dominoes(data, data, ([0], [0, 1]), rng)
+        >>> np.sort(x[:, :, 0, 0], axis=0).tolist()
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 2.0], [1.0, 3.0]]
     """
     upper, lower = of_classes(top, classes[0], "top"), of_classes(bottom, classes[1], "bottom")
     n = max(len(upper), len(lower))
+    # Permuted before the repetition, so that the images that are repeated once more are random,
+    # and after it, for the pairing.
     t, b = (rng.permutation(np.resize(rng.permutation(part), n)) for part in (upper, lower))
     return stack(top.x[t], bottom.x[b])
 
@@ -122,18 +145,24 @@ def permute_half(
     half: Literal["top", "bottom"] = "top",
     height: int | None = None,
 ) -> np.ndarray:
-    """Dominoes whose tops (or bottoms) are shuffled over the whole set, and so predict nothing.
+    """Permutes the top (or bottom) halves over all dominoes, so that they do not predict labels.
 
-    Of two balanced labels, half of the tops still match by chance.
+    With two balanced labels, half of the permuted halves still match by chance.
 
     Args:
         x: ``[N, h + h', w, c]``.
-        rng: for the order.
-        half: which half.
-        height: h of the tops; None for half of it.
+        rng: generator for the permutation.
+        half: ``"top"`` or ``"bottom"``.
+        height: h, height of the top image; None for half the height of x.
 
     Raises:
         ValueError: for another half, or a height outside the image.
+
+    Example:
+        >>> x = np.arange(6).reshape(3, 2, 1, 1)  # tops are even and bottoms are odd
+        >>> moved = jc.data.synthetic.permute_half(x, np.random.default_rng(1))
+        >>> sorted(moved[:, 0].ravel().tolist()), moved[:, 1].ravel().tolist()
+        ([0, 2, 4], [1, 3, 5])
     """
     if half not in ("top", "bottom"):
         raise ValueError(f"half must be 'top' or 'bottom', got {half!r}")
@@ -147,17 +176,21 @@ def permute_half(
 
 
 def colored(x: np.ndarray, color: Any) -> np.ndarray:
-    """Gray images in colors: pixels above .1 are multiplied by a colour's three factors.
+    """Colors gray images: pixels above 0.1 are multiplied by the three factors of a color.
 
     Args:
         x: ``[N, height, width, 1]`` in [0, 1].
-        color: int ``[N]``, a row of :data:`COLORS` for each image.
+        color: int ``[N]``, the row of :data:`COLORS` for each image.
 
     Returns:
         float32 ``[N, height, width, 3]``.
 
     Raises:
         ValueError: if x is not gray or outside [0, 1], or color does not fit.
+
+    Example:
+        >>> jc.data.synthetic.colored(np.ones((1, 1, 1, 1)), [0]).round(1).tolist()
+        [[[[0.5, 1.0, 1.0]]]]
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -176,20 +209,25 @@ def colored(x: np.ndarray, color: Any) -> np.ndarray:
 
 
 def slabs(n: int, rng: np.random.Generator) -> Dataset:
-    """Two classes in the plane: the first coordinate's sign separates them, and so do slabs.
+    """Draws two classes in the plane that both a line and horizontal slabs separate.
 
-    Label 1 lies around x = 1 and y in {-2, 0, 2}, label 0 around x = -1 and y in {-1, 1}; uniformly
-    within .8 of x and .2 of y.
+    Label 1 has x = 1 and y in {-2, 0, 2}, label 0 has x = -1 and y in {-1, 1}, plus uniform offsets
+    of up to 0.8 in x and 0.2 in y.
 
     Args:
         n: number of points, at least 1.
-        rng: for labels and points.
+        rng: generator for labels and points.
 
     Returns:
-        x float32 ``[n, 2]`` and y int32 ``[n]``.
+        Dataset with x float32 ``[n, 2]`` and y int32 ``[n]``.
 
     Raises:
         ValueError: if n < 1.
+
+    Example:
+        >>> data = jc.data.synthetic.slabs(100, np.random.default_rng(0))
+        >>> bool(((data.x[:, 0] > 0) == data.y).all())
+        True
 
     Source: figure 1 of Pagliardini et al. 2022, arXiv 2202.04414; slabs after Shah et al. 2020.
     """
@@ -203,7 +241,12 @@ def slabs(n: int, rng: np.random.Generator) -> Dataset:
 
 
 def theorem_cells() -> Cells:
-    """Cells (c, s) of which c = s = label in training, and the two others are unlabeled.
+    """Returns the points (c, s) with c = s = label for training, and the two others unlabeled.
+
+    Example:
+        >>> cells = jc.data.synthetic.theorem_cells()
+        >>> cells.x.tolist(), cells.unlabeled.tolist()
+        ([[0.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]])
 
     Source: theorem 3.1 of Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -212,12 +255,12 @@ def theorem_cells() -> Cells:
 
 
 def of_classes(data: Dataset, classes: Sequence[int], name: str = "data") -> np.ndarray:
-    """Which examples have one of the classes, int ``[r]``.
+    """Returns the indices of the examples of the given classes, int ``[r]``.
 
     Raises:
-        ValueError: if none has.
+        ValueError: if there are none.
     """
     chosen = np.flatnonzero(np.isin(data.y, list(classes)))
     if not len(chosen):
-        raise ValueError(f"{name} has no images of classes {list(classes)}")
+        raise ValueError(f"{name} must contain images of classes {list(classes)}, got none")
     return chosen

@@ -104,7 +104,7 @@ def test_bad_input_is_named():
         ensembles.ood_auroc([1.0], [])
     with pytest.raises(ValueError, match="num must be at least 1, got 0"):
         ensembles.dropout_logits(lambda *a: 0, (), Z, jax.random.key(0), 0)
-    with pytest.raises(ValueError, match=r"bottom has no images of classes \[7\]"):
+    with pytest.raises(ValueError, match=r"bottom must contain images of classes \[7\]"):
         data.synthetic.dominoes(top, top, [(0, 7)], rng)
     with pytest.raises(ValueError, match="half must be 'top' or 'bottom', got 'left'"):
         data.synthetic.permute_half(top.x, rng, "left")
