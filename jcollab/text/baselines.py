@@ -1,4 +1,4 @@
-"""Static vectors that are read off a teacher without training: aggregated and decontextualized."""
+"""Static word vectors computed from a teacher without training."""
 
 from __future__ import annotations
 
@@ -24,22 +24,32 @@ def aggregate(
     cache: Any = None,
     progress: Any = True,
 ) -> WordVectors:
-    """ASE: the mean of a word's vectors over all its occurrences.
+    """Computes ASE vectors: the mean of the teacher's vectors of a word over its occurrences.
 
         w = (1/|O_w|) sum_{(s, i) in O_w} f(h^l of the pieces of word i of s)
 
+    O_w are the occurrences of the word w, as pairs of a sentence s and a position i.
+
     Args:
         teacher: a frozen encoder.
-        sentences: of words.
-        words: that get a vector; those that do not occur get that of the bare word.
-        layer: l, 0 for the embeddings, -1 for the last.
-        pieces: f: mean, min, max or last.
+        sentences: lists of words.
+        words: words of the result; a word that does not occur gets the vector of
+            :func:`decontextualized`.
+        layer: l, 0 for the embeddings, -1 for the last layer.
+        pieces: f, ``"mean"``, ``"min"``, ``"max"`` or ``"last"``.
         max_length: as for :func:`jcollab.text.sentence_contexts`.
         cache: as for :func:`jcollab.text.sentence_contexts`.
         progress: as for :func:`jcollab.text.sentence_contexts`.
 
     Raises:
-        ValueError: if there is no sentence or word, or pieces is something else.
+        ValueError: if there are no sentences or words, or pieces is unknown.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> sentences = [["the", "cat"], ["a", "cat"]]
+        >>> vectors = jc.text.aggregate(teacher, sentences, ["cat", "mat"], progress=False)
+        >>> vectors.words, vectors.table.shape
+        (('cat', 'mat'), (2, 16))
 
     Source: Bommasani, Davis and Cardie 2020, ACL.
     """
@@ -58,7 +68,23 @@ def aggregated(
     layer: int = -1,
     pieces: str = "mean",
 ) -> WordVectors:
-    """:func:`aggregate` of sums that are there already."""
+    """Computes :func:`aggregate` from sums that :func:`occurrences` has computed.
+
+    Args:
+        statistics: sums and counts of the occurrences.
+        words: as for :func:`aggregate`.
+        teacher: the frozen encoder of the sums.
+        layer: the layer of the sums.
+        pieces: the reduction of the sums.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> sentences = [["the", "cat"], ["a", "cat"]]
+        >>> statistics, _ = jc.text.occurrences(teacher, sentences, progress=False)
+        >>> vectors = jc.text.aggregated(statistics, ["cat"], teacher)
+        >>> statistics.words.tolist()[1], bool(np.allclose(vectors["cat"], statistics.sums[1] / 2))
+        ('cat', True)
+    """
     words = checks.texts("words", words)
     ids = {str(word): i for i, word in enumerate(statistics.words)}
     missing = [word for word in words if word not in ids]
@@ -74,20 +100,25 @@ def aggregated(
 def decontextualized(
     teacher: Teacher, words: Sequence[str], *, layer: int = -1, pieces: str = "mean"
 ) -> WordVectors:
-    """The teacher's vector of a word that it reads alone: ``w = f(pieces of [CLS] w [SEP])``.
+    """Computes the teacher's vector of each word alone, ``w = f(pieces of [CLS] w [SEP])``.
 
     Args:
         teacher: a frozen encoder.
-        words: that get a vector.
+        words: words of the result; a word without pieces gets 0.
         layer: as for :func:`aggregate`.
-        pieces: as for :func:`aggregate`; a word of which the tokenizer keeps nothing gets 0.
+        pieces: as for :func:`aggregate`.
 
     Raises:
-        ValueError: if there is no word.
+        ValueError: if there are no words, or pieces is unknown.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> jc.text.decontextualized(teacher, ["cat", "mat"]).table.shape
+        (2, 16)
     """
     words = checks.texts("words", words)
     if not words:
-        raise ValueError("words must be at least one, got none")
+        raise ValueError("words must contain at least one word, got none")
     pool = pool_pieces(pieces)
     table = np.zeros((len(words), teacher.width), np.float32)
     for row, piece, hidden in teacher.states(words, layers=(layer,)):

@@ -1,6 +1,6 @@
-"""From texts to batches: occurrences of words, which of them are targets, and what they need.
+"""Batches for word vectors: occurrences of words, target words, contexts and negatives.
 
-A batch is gathered on the device, inside the compiled run, from arrays of all clients.
+Batches are gathered on the device, inside the compiled run, from arrays of all clients.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Array = jax.Array
 
 
 class Corpus(NamedTuple):
-    """Occurrences of words of a vocabulary, in order.
+    """The occurrences of the words of a vocabulary in a text, in order.
 
     Attributes:
-        words: int32 ``[M]``.
-        sentences: number of the sentence of each, int32 ``[M]``.
+        words: index of the word of each occurrence, int32 ``[M]``.
+        sentences: index of the sentence of each occurrence, int32 ``[M]``, increasing.
     """
 
     words: np.ndarray
@@ -35,14 +35,15 @@ class Corpus(NamedTuple):
 
 
 class TextData(NamedTuple):
-    """What batches are gathered from, for n clients.
+    """Texts of n clients, from which batches are gathered.
 
     Attributes:
-        words: of all occurrences, int32 ``[n, M]``.
-        sentences: of all occurrences, int32 ``[n, M]``.
-        positions: the occurrences that are targets in each round, int32 ``[n, R, T]``.
-        shares: of negatives, with leaves ``[n, V]``.
-        contexts: of sentences, ``[n, S, d]``; ``[n, 0, 0]`` where there is no teacher.
+        words: index of the word of each occurrence, int32 ``[n, M]``; -1 is padding.
+        sentences: index of the sentence of each occurrence, int32 ``[n, M]``; -1 is padding.
+        positions: positions of the targets of each round among the occurrences, int32
+            ``[n, R, T]``.
+        shares: alias table of the negatives, leaves ``[n, V]``.
+        contexts: context vectors of the sentences, ``[n, S, d]``; ``[n, 0, 0]`` without a teacher.
     """
 
     words: Any
@@ -53,11 +54,20 @@ class TextData(NamedTuple):
 
 
 def index_corpus(sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> Corpus:
-    """The occurrences of a vocabulary's words in sentences, which are read one at a time.
+    """Returns the occurrences of the words of a vocabulary in sentences, read one at a time.
+
+    Words outside the vocabulary are dropped.
 
     Raises:
-        TypeError: if a sentence is no list of words, with its place.
-        ValueError: if there is none.
+        TypeError: if a sentence is not a list of words; the message gives its position.
+        ValueError: if no word of the vocabulary occurs.
+
+    Example:
+        >>> sentences = [["the", "cat"], ["a", "cat"]]
+        >>> vocabulary = jc.text.Vocabulary(("cat", "the"), np.array([2, 1]))
+        >>> corpus = jc.text.index_corpus(sentences, vocabulary)
+        >>> corpus.words.tolist(), corpus.sentences.tolist()
+        ([1, 0, 0], [0, 0, 1])
     """
     tokens, numbers = [], []
     for number, sentence in enumerate(sentences):
@@ -66,7 +76,7 @@ def index_corpus(sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> 
         tokens.append(ids)
         numbers.append(np.full(len(ids), number, np.int32))
     if not sum(map(len, tokens)):
-        raise ValueError("sentences must have at least one word of the vocabulary, got none")
+        raise ValueError("sentences must contain at least one word of the vocabulary, got none")
     return Corpus(np.concatenate(tokens), np.concatenate(numbers))
 
 
@@ -78,34 +88,42 @@ def schedule(
     epochs: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Which occurrences are targets, round by round.
+    """Chooses the occurrences that are targets in each round.
 
-    In each epoch every occurrence is dropped with the probability of its word, anew, and sentences
-    are shuffled; their occurrences stay together.
+    Each epoch drops each occurrence independently with the probability of its word, and shuffles
+    the sentences; the occurrences of a sentence stay together.
 
     Args:
-        corpus: of one client.
-        drop: probability to be dropped of each word, ``[V]``.
-        batch_size: T.
-        epochs: times that the corpus is gone through.
+        corpus: occurrences of one client.
+        drop: probability of each word to be dropped, ``[V]``.
+        batch_size: T, targets in a round.
+        epochs: number of passes through the corpus.
         rng: NumPy generator.
 
     Returns:
-        Places in the corpus, int32 ``[R, T]``; of the last round's, what is missing is filled up
-        from the start.
+        Positions in the corpus, int32 ``[R, T]``; the first positions complete the last round.
 
     Raises:
-        ValueError: if a number is not positive, or nothing is kept.
+        ValueError: if a number is not positive, or all occurrences are dropped.
+
+    Example:
+        >>> corpus = jc.text.Corpus(np.array([0, 1, 0]), np.array([0, 0, 1]))
+        >>> rng = np.random.default_rng(0)
+        >>> rounds = jc.text.schedule(corpus, np.zeros(2), batch_size=2, epochs=2, rng=rng)
+        >>> rounds.shape, np.bincount(rounds.ravel()).tolist()
+        ((3, 2), [2, 2, 2])
     """
     checks.counts(batch_size=batch_size, epochs=epochs)
     kept = []
     for _ in range(epochs):
         places = np.flatnonzero(rng.random(len(corpus.words)) >= drop[corpus.words])
         order = rng.permutation(corpus.sentences.max() + 1)
+        # a stable sort keeps the order inside of a sentence: the targets of a sentence are
+        # adjacent in a batch, which `sentences_per_batch` relies on
         kept.append(places[np.argsort(order[corpus.sentences[places]], kind="stable")])
     places = np.concatenate(kept).astype(np.int32)
     if not len(places):
-        raise ValueError("drop must leave at least one occurrence, got none")
+        raise ValueError("drop must keep at least one occurrence, got none")
     rounds = -(-len(places) // batch_size)
     return np.resize(places, (rounds, batch_size))
 
@@ -121,24 +139,34 @@ def client_texts(
     power: float = 0.5,
     seed: int = 0,
 ) -> TextData:
-    """Stacks the corpora of n clients; the vocabulary, and the words' shares, are common.
+    """Stacks the corpora of n clients, with one vocabulary and one distribution of negatives.
 
     Args:
-        corpora: one for each client.
-        vocabulary: of all.
+        corpora: one corpus for each client.
+        vocabulary: vocabulary of all clients.
         threshold: t of :func:`jcollab.text.drop_probability`.
-        batch_size: T.
-        epochs: times that each corpus is gone through; who has less text starts anew, until all
-            have as many rounds.
-        contexts: of the sentences of each corpus, ``[S_i, d]``.
-        power: of counts, for negatives.
-        seed: of what is dropped and how sentences are shuffled.
+        batch_size: T, targets of a client in a round.
+        epochs: number of passes through each corpus; the rounds of a client with less text are
+            repeated until all clients have equally many.
+        contexts: context vectors of the sentences of each corpus, ``[S_i, d]``; None without a
+            teacher.
+        power: power of :func:`jcollab.text.negative_shares`.
+        seed: seed of the dropped occurrences and of the order of sentences.
 
     Raises:
-        ValueError: if corpora and contexts do not fit.
+        ValueError: if there are no corpora, the numbers of corpora and contexts differ, or a
+            sentence has no context.
+
+    Example:
+        >>> sentences = [["the", "cat"], ["a", "cat"]]
+        >>> vocabulary = jc.text.build_vocabulary(sentences, min_count=1)
+        >>> corpora = [jc.text.index_corpus([words], vocabulary) for words in sentences]
+        >>> options = {"threshold": 1.0, "batch_size": 2, "epochs": 3}
+        >>> jc.text.client_texts(corpora, vocabulary, **options).positions.shape
+        (2, 3, 2)
     """
     if not corpora:
-        raise ValueError("corpora must be at least one, got none")
+        raise ValueError("corpora must contain at least one corpus, got none")
     if contexts is not None:
         for i, (corpus, own) in enumerate(zip(corpora, contexts, strict=True)):
             if len(own) <= corpus.sentences.max():
@@ -160,7 +188,7 @@ def client_texts(
     shares = replicate(shares, len(corpora))
     empty = [np.zeros((0, 0), np.float32)] * len(corpora)
     return TextData(
-        # -1 fills up: a sentence of its own, which no window reaches into
+        # -1 is the index of no sentence, so that no window extends into the padding
         _stack([corpus.words for corpus in corpora], -1),
         _stack([corpus.sentences for corpus in corpora], -1),
         jnp.asarray(positions),
@@ -176,22 +204,34 @@ def x2static_batches(
     most_sentences: int | None = None,
     shared: bool = False,
 ) -> Batches:
-    """Batches of X2Static for :func:`jcollab.run`: contexts, targets and negatives.
+    """Builds batches of contexts, targets and negatives for X2Static.
+
+    They are the batches of :func:`jcollab.objectives.x2static_loss`.
 
     Args:
         data: texts of n clients.
-        negatives: N.
-        most_sentences: L, from :func:`sentences_per_batch`: each context is in the batch once for
-            all targets of its sentence. None repeats it for each.
-        shared: whether negatives are drawn for each sentence, and its targets share them, in place
-            of each target's own, as the paper has them. Needs L.
+        negatives: N, negatives of a target.
+        most_sentences: L, the result of :func:`sentences_per_batch`. A batch then contains the
+            context of a sentence once, for all of its targets. None repeats the context for each
+            target.
+        shared: whether the targets of a sentence share their negatives. In the paper, each target
+            has its own negatives. Requires most_sentences.
 
     Raises:
-        ValueError: if a number is below 1, or ``shared`` has no L.
+        ValueError: if a number is below 1, or shared is true without most_sentences.
+
+    Example:
+        >>> vocabulary = jc.text.Vocabulary(("cat", "the"), np.array([2, 1]))
+        >>> corpus = jc.text.index_corpus([["the", "cat"], ["a", "cat"]], vocabulary)
+        >>> options = {"threshold": 1.0, "batch_size": 3, "epochs": 1, "contexts": [np.eye(2)]}
+        >>> data = jc.text.client_texts([corpus], vocabulary, **options)
+        >>> batch = jc.text.x2static_batches(data, negatives=4).draw(jax.random.key(0), 0)
+        >>> {name: leaf.shape for name, leaf in sorted(batch.items())}
+        {'contexts': (1, 3, 2), 'negatives': (1, 4, 3), 'targets': (1, 3)}
     """
     checks.counts(negatives=negatives, most_sentences=most_sentences)
     if shared and most_sentences is None:
-        raise ValueError("shared needs most_sentences, got None")
+        raise ValueError("most_sentences must be given for shared=True, got None")
     options = {"negatives": negatives, "most_sentences": most_sentences, "shared": shared}
     return from_function(_for_clients, data, one=_x2static_batch, **options)
 
@@ -210,17 +250,31 @@ def _x2static_batch(
     if most_sentences is None:
         batch["contexts"] = data.contexts[sentences]
     else:
+        # The targets of a sentence are adjacent: a new line starts where the sentence changes.
+        # L is static, so that lines past the last sentence exist; no target refers to them.
         lines = jnp.cumsum(jnp.diff(sentences, prepend=sentences[:1]) != 0)
         each = jnp.zeros(most_sentences, jnp.int32).at[lines].set(sentences)
         batch |= {"contexts": data.contexts[each], "lines": lines}
         if shared:
+            # a line's share of the targets is the weight of its negatives in the loss; it is 0
+            # for the lines past the last sentence
             batch["shares"] = jnp.zeros(most_sentences).at[lines].add(1 / count)
             count = most_sentences
     return batch | {"negatives": draw(data.shares, key, (negatives, count))}
 
 
 def sentences_per_batch(data: TextData) -> int:
-    """The most sentences, one after the other, that the targets of a batch come from."""
+    """Computes L, the largest number of sentences from which the targets of a batch come.
+
+    A sentence counts again when its targets are not adjacent in the batch.
+
+    Example:
+        >>> vocabulary = jc.text.Vocabulary(("cat", "the"), np.array([2, 1]))
+        >>> corpus = jc.text.index_corpus([["the", "cat"], ["a", "cat"]], vocabulary)
+        >>> options = {"threshold": 1.0, "batch_size": 3, "epochs": 1}
+        >>> jc.text.sentences_per_batch(jc.text.client_texts([corpus], vocabulary, **options))
+        2
+    """
     sentences = np.take_along_axis(
         np.asarray(data.sentences)[:, None], np.asarray(data.positions), -1
     )
@@ -236,19 +290,31 @@ def bag_batches(
     buckets: int = 0,
     shrink: bool = True,
 ) -> Batches:
-    """Batches of CBOW, skip-gram and sent2vec, for :func:`jcollab.objectives.bag_loss`.
+    """Builds batches of bags, targets and negatives for CBOW, skip-gram and sent2vec.
+
+    They are the batches of :func:`jcollab.objectives.bag_loss`.
 
     Args:
         data: texts of n clients.
-        negatives: N.
-        window: words on each side of the target; sent2vec takes as many as a sentence can have.
-        skip_gram: takes one of the window at random in place of all.
-        buckets: rows after the V of the words to which pairs of neighboring words are hashed;
-            0 for no pairs. Pairs that contain the target are left out.
-        shrink: draws the size of each window from 1..window.
+        negatives: N, negatives of a target.
+        window: largest number of words on each side of the target. For sent2vec, the length of
+            the longest sentence.
+        skip_gram: whether a bag is one random word of the window instead of all words.
+        buckets: number of buckets to which pairs of neighboring words are hashed, rows after the
+            V rows of the words; 0 for no pairs. Pairs that contain the target are omitted.
+        shrink: whether the size of each window is drawn from 1..window.
 
     Raises:
-        ValueError: for a number out of range.
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> vocabulary = jc.text.Vocabulary(("a", "b", "c"), np.array([1, 1, 1]))
+        >>> corpus = jc.text.index_corpus([["a", "b", "c"]], vocabulary)
+        >>> options = {"threshold": 1.0, "batch_size": 3, "epochs": 1}
+        >>> data = jc.text.client_texts([corpus], vocabulary, **options)
+        >>> batches = jc.text.bag_batches(data, negatives=2, window=1, shrink=False)
+        >>> batches.draw(jax.random.key(0), 0)["bags"].tolist()  # words before and after
+        [[[-1, 1], [0, 2], [1, -1]]]
     """
     checks.counts(negatives=negatives, window=window)
     checks.count("buckets", buckets, 0)
@@ -275,6 +341,7 @@ def _bag_batch(
         size = jax.random.randint(sizes, size.shape, 1, window + 1, jnp.int32)
 
     def at(shift: np.ndarray) -> tuple[Array, Array]:
+        # positions past the ends are clipped, as shapes are static, and marked as outside
         where = places[:, None] + shift
         inside = (where >= 0) & (where < len(data.words))
         where = jnp.clip(where, 0, len(data.words) - 1)
@@ -284,12 +351,17 @@ def _bag_batch(
     words, there = at(offsets)
     bags = jnp.where(there, words, -1)
     if skip_gram:
+        # the argmax of uniform noise over the valid words is a uniform choice among them; without
+        # a valid word, the chosen entry of the bag is -1
         noise = jax.random.uniform(picks, bags.shape, jnp.float32)
         pick = jnp.argmax(jnp.where(there, noise, -1.0), -1)
         bags = jnp.take_along_axis(bags, pick[:, None], -1)
     elif buckets:
         after, reached = at(offsets + 1)
+        # a pair starts at its offset: the pair at -1 ends at the target, and no offset is 0, where
+        # the pair would start with the target
         pair = there & reached & (offsets != -1)
+        # unsigned: the product wraps around modulo 2^32
         mixed = words.astype(jnp.uint32) * 116049371 + after.astype(jnp.uint32)
         hashed = len(data.shares.other) + (mixed % buckets).astype(jnp.int32)
         bags = jnp.concatenate([bags, jnp.where(pair, hashed, -1)], -1)

@@ -1,4 +1,4 @@
-"""Context vectors of a corpus by a frozen teacher: computed once, kept, and taken up again."""
+"""Context vectors of a corpus from a frozen teacher, with a cache of completed parts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BOUNDARIES = ("words", "pieces")
 
 
 class Occurrences(NamedTuple):
-    """Sums over the occurrences of words.
+    """Sums of the vectors of each word over its occurrences.
 
     Attributes:
-        words: each once.
-        sums: of their vectors, ``[U, d]``.
-        counts: int ``[U]``.
+        words: U different words, sorted.
+        sums: sum of the vectors of each word, ``[U, d]``.
+        counts: number of occurrences of each word, int ``[U]``.
     """
 
     words: np.ndarray
@@ -44,24 +44,31 @@ def sentence_contexts(
     cache: str | os.PathLike | None = None,
     progress: Any = True,
 ) -> np.ndarray:
-    """One vector for each sentence, from the sentence alone.
+    """Computes the context vector of each sentence; the teacher reads each sentence alone.
 
-        c_s = (1/L_s) sum_i h_i,    over all pieces, [CLS] and [SEP] too
+        c_s = (1/L_s) sum_i h_i,    over all pieces, with [CLS] and [SEP]
 
     Args:
         teacher: a frozen encoder.
-        sentences: of words.
-        max_length: most pieces of a sentence.
-        cache: folder to which parts are written as they are done; a run that was cut short, or
-            one on more text, takes them from there. None for none.
-        progress: whether to show a bar, or a rich Progress to add it to.
+        sentences: S lists of words.
+        max_length: longest sentence in pieces; longer sentences are truncated.
+        cache: folder for the results of completed parts. A later call with the same teacher and
+            options reads them, after an interruption or for a longer corpus. None for no cache.
+        progress: whether to show a progress bar, or a rich Progress to add it to.
 
     Returns:
         float32 ``[S, d]``.
 
     Raises:
-        TypeError: if a sentence is no list of words, with its place.
-        ValueError: if there is no sentence, or white space is in a word.
+        TypeError: if a sentence is not a list of words; the message gives its position.
+        ValueError: if there are no sentences, or a word contains white space.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> sentences = [["the", "cat"], ["a", "mat", "."], ["the", "cat"]]
+        >>> contexts = jc.text.sentence_contexts(teacher, sentences, progress=False)
+        >>> contexts.shape, bool(np.allclose(contexts[0], contexts[2], atol=1e-5))
+        ((3, 16), True)
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
@@ -82,36 +89,45 @@ def paragraph_contexts(
     cache: str | os.PathLike | None = None,
     progress: Any = True,
 ) -> np.ndarray:
-    """One vector for each sentence of each paragraph, which the teacher reads as a whole.
+    """Computes the context vector of each sentence; the teacher reads each paragraph at once.
 
         c_{p,k} = mean of h_i over the pieces of sentence k of paragraph p
 
-    [CLS] is in no sentence; [SEP] counts as a piece of a last sentence without a mark at its end.
+    [CLS] is not part of a sentence. [SEP] is part of the last sentence if that sentence does not
+    end with ``.``, ``?`` or ``!``.
 
     Args:
         teacher: a frozen encoder.
-        paragraphs: of words; a sentence ends with each ``.``, ``?`` or ``!``.
-        max_length: most pieces of a paragraph; a sentence beyond gets the vector of the last one
-            that is there.
-        boundaries: ``"words"`` ends sentences at words; ``"pieces"`` at pieces, as the released
-            code does, where ``u.s.`` makes two sentences that are then counted differently from
-            those of the targets.
+        paragraphs: lists of words; a sentence ends with each ``.``, ``?`` or ``!``.
+        max_length: longest paragraph in pieces; longer paragraphs are truncated. A sentence after
+            the truncation gets the vector of the last sentence before it.
+        boundaries: ``"words"`` ends sentences at words; ``"pieces"`` ends them at pieces, as the
+            released code does. The pieces of ``u.s.`` then end two sentences, and the following
+            sentences of the paragraph do not match those of the targets.
         cache: as for :func:`sentence_contexts`.
         progress: as for :func:`sentence_contexts`.
 
     Returns:
-        float32 ``[S, d]``, S the number of all sentences.
+        float32 ``[S, d]``, where S is the number of sentences of all paragraphs.
 
     Raises:
-        TypeError: if a paragraph is no list of words, with its place.
-        ValueError: if there is no paragraph, white space is in a word, or boundaries is something
-            else.
+        TypeError: if a paragraph is not a list of words; the message gives its position.
+        ValueError: if there are no paragraphs, a word contains white space, or boundaries is
+            unknown.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> paragraphs = [["a", "cat", ".", "a", "mat", "."], ["the", "cat"]]
+        >>> jc.text.paragraph_contexts(teacher, paragraphs, progress=False).shape
+        (3, 16)
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
     checks.one_of("boundaries", boundaries, BOUNDARIES)
 
     def spans(pieces: Pieces, hidden: np.ndarray, words: Sequence[str]) -> np.ndarray:
+        # as many rows as sentences of words, even if a truncated text has fewer spans: targets
+        # look up the row of their sentence
         number = len(split_sentences(words))
         cuts = (
             piece_boundaries(pieces) if boundaries == "pieces" else word_boundaries(pieces, words)
@@ -126,12 +142,13 @@ def paragraph_contexts(
 
 
 def word_boundaries(pieces: Pieces, words: Sequence[str]) -> list[tuple[int, int]]:
-    """First piece of each sentence and the one after its last; without any, those before it."""
+    """Spans ``[first, last + 1)`` of pieces of each sentence; the span before if it has none."""
     ends = np.cumsum([0] + [word in ENDS for word in words])  # sentence of each word
     real = np.flatnonzero(pieces.words >= 0)
     if not len(real):
         return [(0, len(pieces.ids))]
     sentence = ends[pieces.words[real]]
+    # sentences without pieces at the start have no earlier span: they get that of the first one
     spans = [(int(real[0]), int(real[sentence == sentence[0]][-1]) + 1)] * (sentence[0] + 1)
     for k in range(sentence[0] + 1, sentence[-1] + 1):
         own = real[sentence == k]
@@ -142,8 +159,9 @@ def word_boundaries(pieces: Pieces, words: Sequence[str]) -> list[tuple[int, int
 
 
 def piece_boundaries(pieces: Pieces) -> list[tuple[int, int]]:
-    """Spans that end at the pieces ``.``, ``?`` and ``!``; then comes what is left."""
+    """Spans of pieces that end at ``.``, ``?`` and ``!``, and the rest of the text."""
     stops = [i + 1 for i, token in enumerate(pieces.tokens) if token in ENDS]
+    # from 1 on, which omits [CLS]; the rest includes [SEP]
     cuts = [1, *stops, len(pieces.ids)]
     return [(a, b) for a, b in itertools.pairwise(cuts) if b > a]
 
@@ -158,27 +176,36 @@ def occurrences(
     cache: str | os.PathLike | None = None,
     progress: Any = True,
 ) -> tuple[Occurrences, np.ndarray]:
-    """Sums of the teacher's vectors over the occurrences of each word, and contexts in passing.
+    """Sums the vectors of each word over its occurrences, and computes sentence contexts.
 
     Args:
         teacher: a frozen encoder.
-        sentences: of words.
-        layer: whose vectors are added up.
-        pieces: how those of a word's pieces become one: mean, min, max or last.
+        sentences: S lists of words.
+        layer: index of the layer of the vectors, 0 for the embeddings, -1 for the last layer.
+        pieces: reduction of the vectors of a word's pieces to one vector: ``"mean"``, ``"min"``,
+            ``"max"`` or ``"last"``.
         max_length: as for :func:`sentence_contexts`.
         cache: as for :func:`sentence_contexts`.
         progress: as for :func:`sentence_contexts`.
 
     Returns:
-        The sums, and float32 ``[S, d]``, the mean of that layer over each sentence: for the last
-        layer what :func:`sentence_contexts` gives.
+        The sums, and the mean of that layer over the pieces of each sentence, float32 ``[S, d]``.
+        For the last layer, the means equal the result of :func:`sentence_contexts`.
 
     Raises:
-        TypeError: if a sentence is no list of words, with its place.
-        ValueError: if there is no sentence, white space is in a word, or pieces is something else.
+        TypeError: if a sentence is not a list of words; the message gives its position.
+        ValueError: if there are no sentences, a word contains white space, or pieces is unknown.
+
+    Example:
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> sentences = [["cat", "cat"], ["mat"]]
+        >>> statistics, contexts = jc.text.occurrences(teacher, sentences, progress=False)
+        >>> statistics.words.tolist(), statistics.counts.tolist()
+        (['cat', 'mat'], [2, 1])
     """
     pool = pool_pieces(pieces)
 
+    # one pass of the teacher, the expensive part, for both results
     def both(piece: Pieces, hidden: np.ndarray, words: Sequence[str]) -> tuple:
         real = np.flatnonzero(piece.words >= 0)
         starts = np.flatnonzero(np.diff(piece.words[real], prepend=-1))
@@ -201,7 +228,7 @@ def _merge(parts: list[dict[str, np.ndarray]]) -> Occurrences:
 
 
 def pool_pieces(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Function of the pieces of a text and where words start, for one vector per word."""
+    """Returns a reduction of the pieces of a text to one vector per word, from the word starts."""
     if name not in ("mean", "min", "max", "last"):
         raise ValueError(f"pieces must be one of mean, min, max, last, got {name!r}")
 
@@ -228,10 +255,11 @@ def _parts(
     progress: Any,
     layers: tuple[int, ...] = (-1,),
 ) -> list[dict[str, np.ndarray]]:
-    """Results of ``read`` by parts of the corpus; a part's file is named by all it depends on."""
+    """Computes ``read`` for each text, part by part; complete parts are stored in the cache."""
     if not len(texts):
-        raise ValueError("texts must be at least one, got an empty corpus")
+        raise ValueError("texts must contain at least one text, got an empty corpus")
     done = []
+    # parts of a fixed size: a corpus that grows at its end keeps its earlier cache files
     with progress_bar(progress) as bar:
         task = bar.add_task(f"teacher, {options[0]}", total=len(texts))
         for start in range(0, len(texts), TEXTS_PER_PART):
@@ -250,6 +278,8 @@ def _parts(
             done.append(_packed(rows))
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
+                # written to a file of this process and renamed, which is atomic: other processes
+                # and later runs never read a file that is incomplete
                 unfinished = file.with_suffix(f".{os.getpid()}.part")
                 with unfinished.open("wb") as stream:
                     np.savez(stream, **done[-1])
@@ -258,7 +288,7 @@ def _parts(
 
 
 def _joined(i: int, words: Sequence[str]) -> str:
-    """The text of words, which the teacher takes apart at white space again."""
+    """Joins words with spaces; the teacher splits the text at white space into the same words."""
     listed = checks.texts(f"texts[{i}]", words)
     if (text := " ".join(listed)).split() != listed:
         bad = next(word for word in listed if word.split() != [word])
@@ -267,11 +297,14 @@ def _joined(i: int, words: Sequence[str]) -> str:
 
 
 def _packed(rows: list[Any]) -> dict[str, np.ndarray]:
+    """The results of the texts of a part as arrays that a cache file can store."""
     if isinstance(rows[0], np.ndarray):
         return {"vectors": np.concatenate(rows)}
     words = [word for _, row_words, _ in rows for word in row_words]
     unique, place = np.unique(np.array(words, dtype=np.str_), return_inverse=True)
     vectors = np.concatenate([each for _, _, each in rows])
+    # sorted by word, the occurrences of a word are one segment, as `reduceat` requires; no segment
+    # is empty, because each unique word occurs
     order = np.argsort(place, kind="stable")
     counts = np.bincount(place, minlength=len(unique))
     starts = np.cumsum(counts) - counts
@@ -283,6 +316,7 @@ def _packed(rows: list[Any]) -> dict[str, np.ndarray]:
 def _file(
     cache: str | os.PathLike, teacher: Teacher, options: tuple, part: list[str]
 ) -> pathlib.Path:
+    # the name is a hash of the weights, the options and the texts: a change of any is a new file
     name = hashlib.sha256(f"{teacher.fingerprint}{options}".encode())
     for text in part:
         name.update(text.encode() + b"\n")

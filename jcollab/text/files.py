@@ -1,4 +1,4 @@
-"""Text files line by line: one reader for every format of this package."""
+"""Reading of text files line by line, for every format of this package."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import IO, Any
 
 Path = str | os.PathLike
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-# white space, and what has no width: zero width space, word joiner, byte order mark
+# white space and characters without a width: zero width space, word joiner, byte order mark
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u2060\ufeff"
 
 
 def existing(path: Path, kind: str = "a file") -> pathlib.Path:
-    """The path of a file; FileNotFoundError if there is none."""
+    """Returns the path of a file; FileNotFoundError if it does not exist."""
     file = pathlib.Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"path must be {kind}, got {file}, which is missing or a folder")
@@ -30,43 +30,46 @@ def existing(path: Path, kind: str = "a file") -> pathlib.Path:
 
 @contextlib.contextmanager
 def opened(path: Path, kind: str = "a file") -> Iterator[IO[bytes]]:
-    """The bytes of a file, decompressed by its suffix; ValueError if it is damaged."""
+    """Opens a file as bytes, decompressed by its suffix; ValueError if it is damaged."""
     file = existing(path, kind)
     try:
         with OPENERS.get(file.suffix, open)(file, "rb") as stream:
             yield stream
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        if getattr(error, "errno", None) is not None:  # the disk, not the content
+        # with an error number, it is a fault of the file system, not of the content
+        if getattr(error, "errno", None) is not None:
             raise
         raise ValueError(f"path must be a whole {file.suffix} file, got {file}: {error}") from error
 
 
 def raw_lines(path: Path, encoding: str = "utf-8", kind: str = "a text file") -> Iterator[str]:
-    """Lines of a text file without their ends, nothing else removed but a byte order mark.
+    """Yields the lines of a text file without line ends and without a byte order mark.
 
     A line ends with ``\\n`` or ``\\r\\n``; with ``\\r`` only in a file without ``\\n``. Other
-    separators (U+0085, U+2028) are part of lines, so that two files stay aligned.
+    separators (U+0085, U+2028) are part of lines, so that two parallel files stay aligned.
 
     Args:
-        path: of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
-        encoding: of the text, by Python's name.
-        kind: what the file must be, for errors.
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        encoding: encoding of the text, a name that Python accepts.
+        kind: description of the file, for error messages.
 
     Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: if Python does not know the encoding; while reading, if the file is damaged, or
-            with the number of a line that is no text in this encoding.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the encoding is unknown; while reading, if the file is damaged or a line
+            is not text in this encoding, with the number of the line.
     """
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
     except (LookupError, TypeError):
-        raise ValueError(f"encoding must be one that Python knows, got {encoding!r}") from None
+        raise ValueError(f"encoding must be a Python encoding, got {encoding!r}") from None
     return _decoded(existing(path, kind), decoder, encoding)
 
 
 def _decoded(
     file: pathlib.Path, decoder: codecs.IncrementalDecoder, encoding: str
 ) -> Iterator[str]:
+    # Bytes are decoded first and split afterwards: in UTF-16, the byte of "\n" is also part of
+    # other characters. str.splitlines would also split at U+0085 and U+2028.
     number, rest = 1, ""
     with opened(file) as stream:
         for piece in itertools.chain(stream, (b"",)):
@@ -81,6 +84,7 @@ def _decoded(
             for line in lines:
                 yield _checked(line, number, file, encoding)
                 number += 1
+    # no "\n" in the file: line ends of the classic Mac OS
     if rest and number == 1:
         yield from _checked(rest, number, file, encoding).split("\r")
     elif rest:
@@ -88,13 +92,13 @@ def _decoded(
 
 
 def _checked(line: str, number: int, file: pathlib.Path, encoding: str) -> str:
-    if "\0" in line:  # UTF-16 without a mark can be read as UTF-8
+    if "\0" in line:  # UTF-16 without a byte order mark can decode as UTF-8
         raise _no_text(number, file, encoding, "the character NUL")
     return (line.removeprefix("\ufeff") if number == 1 else line).removesuffix("\r")
 
 
 def _no_text(number: int, file: pathlib.Path, encoding: str, what: Any) -> ValueError:
     return ValueError(
-        f"line {number} of {file} must be text in {encoding}, got {what}; the argument encoding "
-        "names another"
+        f"line {number} of {file} must be text in {encoding}, got {what}; pass another encoding "
+        "with the argument encoding"
     )

@@ -1,4 +1,4 @@
-"""Sentences and their translations."""
+"""Pairs of sentences and their translations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from jcollab import checks
 
 
 class Pairs(NamedTuple):
-    """Sentence i of one language and its translation.
+    """Sentences of one language with their translations.
 
     Attributes:
-        source: N strings.
-        target: N strings.
-        origin: where each pair is from, for example a catalog; empty if that is not known.
+        source: N sentences.
+        target: N translations; ``target[i]`` is the translation of ``source[i]``.
+        origin: N names of the sources of the pairs, for example of catalogs; empty if unknown.
+
+    Example:
+        >>> pairs = jc.text.Pairs(["a cat", "a dog"], ["eine Katze", "ein Hund"])
+        >>> pairs.keep([False, True]).target
+        ['ein Hund']
     """
 
     source: list[str]
@@ -22,10 +27,10 @@ class Pairs(NamedTuple):
     origin: list[str] = []  # noqa: RUF012 (never changed)
 
     def both(self) -> Iterator[tuple[str, str]]:
-        """Pair by pair.
+        """Iterates over the pairs.
 
         Raises:
-            TypeError: if a side is no list of strings, with the place of what is none.
+            TypeError: if a side is not a list of strings; the message gives the position.
             ValueError: if the sides differ in length.
         """
         checks.texts("source", self.source)
@@ -38,12 +43,12 @@ class Pairs(NamedTuple):
         return zip(self.source, self.target, strict=True)
 
     def keep(self, mask: Sequence[bool]) -> Pairs:
-        """Those pairs where the mask is true; ValueError if it has another length."""
+        """Returns the pairs where the mask is true; ValueError if its length is not N."""
         if len(mask) != len(self.source):
-            raise ValueError(f"mask must be of N={len(self.source)} pairs, got {len(mask)}")
+            raise ValueError(f"mask must have length N={len(self.source)}, got {len(mask)}")
         return self.take([i for i, kept in enumerate(mask) if kept])
 
     def take(self, rows: Sequence[int]) -> Pairs:
-        """Those pairs, in that order."""
+        """Returns the pairs of the given indices, in that order."""
         fields = ([field[i] for i in rows] if field else [] for field in self)
         return Pairs(*fields)

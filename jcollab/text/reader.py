@@ -1,4 +1,4 @@
-"""Text files as paragraphs and sentences of lower-cased words, read as they are needed."""
+"""Splitting of text files into paragraphs and sentences of lower-cased words, read lazily."""
 
 from __future__ import annotations
 
@@ -10,33 +10,42 @@ from jcollab import checks
 from jcollab.text.files import BLANKS, Path, raw_lines
 
 ENDS = frozenset(".?!")
+# an ellipsis; a word with inner apostrophes and hyphens; or one punctuation mark
 WORD = re.compile(r"\.{2,}|\w+(?:['’\-]\w+)*|[^\w\s]")
 INVISIBLE = str.maketrans({"\u200b": " ", "\u2060": None, "\ufeff": None, "\xad": None})
 
 
 def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[str]:
-    """Lines of a text file without loading it, stripped; empty ones are left out.
+    """Yields the lines of a text file, stripped and without empty lines, one at a time.
 
     Args:
-        path: of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
-        encoding: of the text.
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        encoding: encoding of the text.
 
     Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: for an encoding that Python does not know; while reading, with the number of a
-            line that is no text in this encoding, or if the file is damaged.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the encoding is unknown; while reading, if the file is damaged or a line
+            is not text in this encoding, with the number of the line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "a.txt")
+        ...     _ = path.write_text("The cat.\\n\\n  The dog.\\n")
+        ...     list(jc.text.read_lines(path))
+        ['The cat.', 'The dog.']
     """
     return filter(None, (line.strip(BLANKS) for line in raw_lines(path, encoding)))
 
 
 def tokenize(text: str) -> list[str]:
-    """Lower-cased words and marks; words keep inner apostrophes and hyphens.
+    """Splits a text into lower-cased words and punctuation marks.
 
-    Characters without a width (soft hyphens, byte order marks) are removed, and accents are joined
-    with their letters (NFC).
+    Words keep inner apostrophes and hyphens. Characters without a width (soft hyphens, byte order
+    marks) are removed, and accents are combined with their letters (NFC).
 
     Example:
-        >>> tokenize("The cat's mat, Sir!")
+        >>> jc.text.tokenize("The cat's mat, Sir!")
         ['the', "cat's", 'mat', ',', 'sir', '!']
     """
     text = unicodedata.normalize("NFC", text.translate(INVISIBLE)).lower()
@@ -46,19 +55,24 @@ def tokenize(text: str) -> list[str]:
 def paragraphs(
     lines: Iterable[str], *, max_tokens: int | None = None, max_words: int = 333
 ) -> Iterator[list[str]]:
-    """Paragraphs of words, cut at ends of sentences where they are long.
+    """Splits lines into paragraphs of words; long paragraphs are split at ends of sentences.
 
     Args:
-        lines: texts, one paragraph each.
-        max_tokens: words and marks in all, after which reading ends; None for all.
-        max_words: of a paragraph; a longer sentence is cut.
+        lines: texts of one paragraph each.
+        max_tokens: number of words and marks after which reading ends; None for all.
+        max_words: longest paragraph, in words; a longer sentence is truncated.
 
     Yields:
         The words of a paragraph.
 
     Raises:
-        TypeError: if lines is one string, or a line is none (with its place).
-        ValueError: if a number is not positive, or there is no word at all.
+        TypeError: if lines is one string, or a line is not a string; the message gives its
+            position.
+        ValueError: if a number is not positive, or the lines have no words.
+
+    Example:
+        >>> list(jc.text.paragraphs(["The cat sat. It slept."], max_words=4))
+        [['the', 'cat', 'sat', '.'], ['it', 'slept', '.']]
     """
     checks.counts(max_tokens=max_tokens, max_words=max_words)
     if isinstance(lines, str):
@@ -86,7 +100,15 @@ def paragraphs(
 
 
 def split_sentences(words: Iterable[str]) -> list[list[str]]:
-    """Sentences of a paragraph; one ends with each word that is ``.``, ``?`` or ``!``."""
+    """Splits a paragraph into sentences, after each word that is ``.``, ``?`` or ``!``.
+
+    Raises:
+        TypeError: if words is not a list of words.
+
+    Example:
+        >>> jc.text.split_sentences(["why", "?", "the", "cat", "."])
+        [['why', '?'], ['the', 'cat', '.']]
+    """
     sentences: list[list[str]] = [[]]
     for word in checks.texts("words", words):
         sentences[-1].append(word)

@@ -1,4 +1,4 @@
-"""One vocabulary of subwords for several languages."""
+"""Subword vocabularies that several languages share."""
 
 from __future__ import annotations
 
@@ -20,32 +20,42 @@ KINDS = ("bpe", "unigram")
 
 @dataclasses.dataclass(frozen=True)
 class Subwords:
-    """Splits sentences into numbered pieces; 0 is padding, 1 unknown, 2 the mask.
+    """A vocabulary that splits sentences into subword pieces.
+
+    Piece 0 is padding, piece 1 stands for unknown characters and piece 2 is the mask.
 
     Attributes:
-        tokenizer: of the tokenizers library.
+        tokenizer: a ``tokenizers.Tokenizer``.
+
+    Example:
+        >>> words = jc.text.train_subwords(["a cat", "a dog", "a cat"], size=16)
+        >>> words.pieces("a cat")
+        ['▁a', '▁cat']
+        >>> words.ids(["a cat", "a"]).shape
+        (2, 2)
     """
 
     tokenizer: Any
 
     @property
     def size(self) -> int:
-        """V, the number of pieces."""
+        """V, the number of pieces, with the three special ones."""
         return self.tokenizer.get_vocab_size()
 
     def pieces(self, text: str) -> list[str]:
-        """The pieces of a sentence; ``▁`` stands before a word."""
+        """Returns the pieces of a sentence; ``▁`` marks the start of a word."""
         return self.tokenizer.encode(text).tokens
 
     def ids(self, texts: Sequence[str], max_len: int = 200) -> np.ndarray:
-        """Numbers of the pieces of every sentence, int32 ``[N, L]``, padded with 0.
+        """Returns the indices of the pieces of each sentence, int32 ``[N, L]``, padded with 0.
 
         Args:
             texts: N sentences.
-            max_len: longest length; what is longer is cut off. L is that of the longest sentence.
+            max_len: longest sentence in pieces; longer sentences are truncated. L is the length
+                of the longest sentence after truncation, at least 1.
 
         Raises:
-            TypeError: if it is one string, or with the place of what is none.
+            TypeError: if texts is not a list of strings; the message gives the position.
             ValueError: if max_len < 1.
         """
         checks.count("max_len", max_len)
@@ -57,7 +67,7 @@ class Subwords:
 
     @functools.cached_property
     def maskable(self) -> np.ndarray:
-        """Bool ``[V]``: pieces with a letter or a digit, the others are never masked."""
+        """The pieces that may be masked, bool ``[V]``: those with a letter or a digit."""
         inside = [self.tokenizer.id_to_token(i).lstrip("▁") for i in range(self.size)]
         return np.array(
             [
@@ -67,15 +77,15 @@ class Subwords:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the vocabulary as JSON, the format of the tokenizers library."""
+        """Writes the vocabulary as JSON in the format of the tokenizers library."""
         self.tokenizer.save(os.fspath(path))
 
     @staticmethod
     def load(path: str | os.PathLike) -> Subwords:
-        """Reads what :meth:`save` has written.
+        """Reads a vocabulary written by :meth:`save`.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if the file is missing.
             ValueError: if its first pieces are not padding, unknown and mask.
         """
         if not os.path.exists(path):
@@ -83,7 +93,7 @@ class Subwords:
         tokenizer = _library().Tokenizer.from_file(os.fspath(path))
         first = tuple(tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
         if first != SPECIAL:
-            raise ValueError(f"the first pieces must be {SPECIAL}, got {first} in {path}")
+            raise ValueError(f"the first pieces of path must be {SPECIAL}, got {first} in {path}")
         return Subwords(tokenizer)
 
 
@@ -95,19 +105,24 @@ def train_subwords(
     lowercase: bool = True,
     min_frequency: int = 2,
 ) -> Subwords:
-    """Learns the pieces that several languages share from sentences of all of them.
+    """Trains one subword vocabulary on sentences of all languages.
 
     Args:
-        texts: sentences, those of all languages.
+        texts: sentences of all languages.
         size: V, the largest number of pieces, with the three special ones.
-        kind: byte-pair merges or a unigram language model.
-        lowercase: whether case is folded away.
-        min_frequency: how often a pair must occur to be merged (bpe).
+        kind: ``"bpe"`` for byte-pair merges, ``"unigram"`` for a unigram language model.
+        lowercase: whether texts are lower-cased.
+        min_frequency: smallest count of a pair of pieces to be merged (``"bpe"``).
 
     Raises:
-        ValueError: if there is no text, size leaves no room for pieces, or ``kind`` is another.
-        TypeError: if ``texts`` is a string, or with the place of what is none.
+        ValueError: if all texts are empty, size is at most 3, or kind is unknown.
+        TypeError: if texts is not a list of strings; the message gives the position.
         ImportError: if the tokenizers library is missing.
+
+    Example:
+        >>> words = jc.text.train_subwords(["a cat", "the cat", "a cat"], size=16)
+        >>> words.size, words.pieces("The cat")[-1]
+        (13, '▁cat')
 
     Source: Sennrich, Haddow and Birch 2016, arXiv 1508.07909; Kudo 2018, arXiv 1804.10959.
     """
@@ -122,8 +137,11 @@ def train_subwords(
 
     model = models.BPE(unk_token=SPECIAL[UNKNOWN]) if kind == "bpe" else models.Unigram()
     tokenizer = library.Tokenizer(model)
+    # NFKC maps variants of a character, such as full-width letters, to the same pieces
     steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
     tokenizer.normalizer = normalizers.Sequence(steps)
+    # pieces never cross words or punctuation marks; the words of a language without spaces
+    # (Chinese, Japanese) are split by the trained model alone
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation("isolated")]
     )

@@ -1,8 +1,10 @@
-"""Small teachers with random weights, for tests and trials without a download."""
+"""Small teachers with random weights, for tests and examples without a download."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,23 +25,23 @@ def random_teacher(
     max_length: int = 512,
     seed: int = 0,
 ) -> Teacher:
-    """A BERT with random weights whose word pieces are given words and single characters.
+    """Builds a BERT teacher with random weights, whose word pieces are given words and characters.
 
     Args:
-        words: each becomes one piece; letters and punctuation are pieces as well, so that any
-            other word can be spelt.
-        width: d.
+        words: words that become one piece each. ASCII letters, digits and punctuation marks are
+            also pieces, so that every other ASCII word is a sequence of pieces.
+        width: d, a multiple of num_heads.
         num_layers: L.
-        num_heads: attention heads.
-        max_length: positions.
-        seed: of the weights.
+        num_heads: number of attention heads.
+        max_length: longest text in pieces.
+        seed: seed of the weights.
 
     Raises:
-        ValueError: for sizes that make no encoder.
-        ImportError: if tokenizers is not installed.
+        ValueError: if a size is not positive, or num_heads does not divide width.
+        ImportError: if the tokenizers library is missing.
 
     Example:
-        >>> random_teacher(["cat", "mat"], num_layers=1).encode(["the cat"]).shape
+        >>> jc.text.random_teacher(["cat", "mat"], num_layers=1).encode(["the cat"]).shape
         (1, 16)
     """
     try:
@@ -48,6 +50,7 @@ def random_teacher(
         raise ImportError(f"random_teacher needs tokenizers: {EXTRA}") from error
     own = checks.texts("words", words)
     checks.seed("seed", seed)
+    # no upper-case letters: the normalizer below lower-cases every text
     letters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
     known = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *own])
     vocabulary = {piece: i for i, piece in enumerate(known)}
@@ -60,5 +63,10 @@ def random_teacher(
     )
     config = BertConfig(len(vocabulary), width, num_layers, num_heads, 2 * width, max_length)
     model = Bert(config)
-    params = model.init(jax.random.key(seed), jnp.zeros((1, 4), jnp.int32))
-    return make_teacher(model, params, tokenizer)
+    return make_teacher(model, _initial(model, jax.random.key(seed)), tokenizer)
+
+
+# compiled, and once for each configuration: op by op, it takes several times as long
+@functools.partial(jax.jit, static_argnums=0)
+def _initial(model: Bert, key: jax.Array) -> Any:
+    return model.init(key, jnp.zeros((1, 4), jnp.int32))

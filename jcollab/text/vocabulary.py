@@ -1,4 +1,4 @@
-"""Words that get a vector: counting, subsampling of frequent ones, and drawing negatives."""
+"""Vocabularies: word counts, subsampling of frequent words, and sampling of negatives."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ Array = jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Words by falling count.
+    """A list of words with their counts, usually sorted by decreasing count.
 
     Attributes:
-        words: V of them; a word's number is its place.
+        words: V words; the index of a word is its position.
         counts: int64 ``[V]``.
+
+    Example:
+        >>> vocabulary = jc.text.Vocabulary(("the", "cat"), np.array([5, 2]))
+        >>> vocabulary.index(["cat", "dog"]).tolist()
+        [1, -1]
     """
 
     words: tuple[str, ...]
@@ -34,11 +39,11 @@ class Vocabulary:
 
     @functools.cached_property
     def ids(self) -> dict[str, int]:
-        """The number of each word."""
+        """The index of each word."""
         return {word: i for i, word in enumerate(self.words)}
 
     def index(self, words: Iterable[str]) -> np.ndarray:
-        """Numbers of words, int32; -1 for those that are not in the vocabulary."""
+        """Returns the indices of words, int32; -1 for words outside the vocabulary."""
         listed = checks.texts("words", words)
         return np.array([self.ids.get(word, -1) for word in listed], np.int32)
 
@@ -46,20 +51,25 @@ class Vocabulary:
 def build_vocabulary(
     texts: Iterable[Sequence[str]], *, min_count: int = 10, max_size: int = 750_000
 ) -> Vocabulary:
-    """Counts the words of texts, one text in memory at a time.
+    """Builds a vocabulary from the word counts of texts, with one text in memory at a time.
 
     Args:
-        texts: of words.
-        min_count: words that are rarer are left out.
-        max_size: most words; the rarest are left out.
+        texts: lists of words.
+        min_count: smallest count; rarer words are dropped.
+        max_size: largest number of words; the rarest are dropped.
+
+    Returns:
+        The vocabulary; words of equal count are in alphabetical order.
 
     Raises:
-        TypeError: if a text is no list of words, with its place.
-        ValueError: if a number is not positive, texts have no word, or none is frequent enough.
+        TypeError: if a text is not a list of words; the message gives its position.
+        ValueError: if a number is not positive, the texts have no words, or no word is frequent
+            enough.
 
     Example:
-        >>> build_vocabulary([["a", "b", "a"]], min_count=2).words
-        ('a',)
+        >>> vocabulary = jc.text.build_vocabulary([["a", "b", "a"], ["b", "c"]], min_count=2)
+        >>> vocabulary.words, vocabulary.counts.tolist()
+        (('a', 'b'), [2, 2])
     """
     checks.counts(min_count=min_count, max_size=max_size)
     counter: collections.Counter = collections.Counter()
@@ -69,6 +79,7 @@ def build_vocabulary(
         counter.update(checks.texts(f"texts[{i}]", words))
     if not counter:
         raise ValueError("texts must have at least one word, got an empty corpus")
+    # ties are broken by the word, so that the order does not depend on the order of the texts
     kept = sorted((-count, word) for word, count in counter.items() if count >= min_count)
     if not kept:
         raise ValueError(
@@ -82,20 +93,24 @@ def build_vocabulary(
 
 
 def drop_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
-    """How often an occurrence of a word is no target.
+    """Computes the probability that an occurrence of each word is not used as a target.
 
         p_drop(w) = 1 - min(1, sqrt(t / f_w) + t / f_w),    f_w = count_w / sum_v count_v
 
     Args:
         counts: ``[V]``, positive.
-        threshold: t, positive; 5e-6 for billions of words. A small corpus needs a larger one:
-            what is kept falls as the words of a corpus become fewer.
+        threshold: t, positive; 5e-6 suits billions of words. A small corpus needs a larger
+            value, because its words have larger frequencies f_w.
 
     Returns:
         float64 ``[V]`` in [0, 1).
 
     Raises:
-        ValueError: for values that are not positive.
+        ValueError: if a value is not positive.
+
+    Example:
+        >>> jc.text.drop_probability(np.array([90, 10]), threshold=0.01).round(3).tolist()
+        [0.883, 0.584]
 
     Source: Joulin et al. 2017 (fastText), arXiv 1607.01759.
     """
@@ -105,20 +120,31 @@ def drop_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def negative_shares(counts: np.ndarray, power: float = 0.5) -> np.ndarray:
-    """The distribution of negatives: ``q(w) = count_w^power / sum_v count_v^power``.
+    """Computes the distribution of negatives, ``q(w) = count_w^power / sum_v count_v^power``.
+
+    Args:
+        counts: ``[V]``, positive.
+        power: exponent; 1 gives word frequencies, 0 the uniform distribution.
+
+    Returns:
+        float64 ``[V]`` with sum 1.
 
     Raises:
-        ValueError: for counts that are not positive.
+        ValueError: if a count is not positive.
+
+    Example:
+        >>> jc.text.negative_shares(np.array([9, 1]), power=0.5).tolist()
+        [0.75, 0.25]
     """
     return _shares(counts, power)
 
 
 class Alias(NamedTuple):
-    """A distribution over V words from which a draw takes the same time whatever V is.
+    """An alias table: a distribution over V words with constant time per draw.
 
     Attributes:
-        threshold: ``[V]``, chance to stay at a slot.
-        other: int32 ``[V]``, the word to go to otherwise.
+        threshold: ``[V]``, probability that a draw of slot v returns v.
+        other: int32 ``[V]``, the word that it returns otherwise.
     """
 
     threshold: Array
@@ -126,10 +152,17 @@ class Alias(NamedTuple):
 
 
 def alias(shares: np.ndarray) -> Alias:
-    """The alias table of a distribution ``[V]``.
+    """Builds the alias table of a distribution.
+
+    Args:
+        shares: probabilities, ``[V]``.
 
     Raises:
-        ValueError: if shares are negative or do not sum to 1.
+        ValueError: if a share is negative or the shares do not sum to 1.
+
+    Example:
+        >>> jc.text.alias(np.array([0.75, 0.25])).threshold.tolist()
+        [1.0, 0.5]
 
     Source: Walker 1977; Vose 1991.
     """
@@ -139,6 +172,8 @@ def alias(shares: np.ndarray) -> Alias:
     scaled = np.asarray(shares, float) * len(shares)
     other = np.arange(len(scaled), dtype=np.int32)
     threshold = np.ones(len(scaled), np.float32)
+    # Vose's method: each slot has mass 1 = V * (1 / V). A slot whose word has less takes the rest
+    # from one word that has more, so that a slot never contains more than two words.
     small = list(np.flatnonzero(scaled < 1))
     large = list(np.flatnonzero(scaled >= 1))
     while small and large:
@@ -147,11 +182,27 @@ def alias(shares: np.ndarray) -> Alias:
         scaled[high] -= 1 - scaled[low]
         if scaled[high] < 1:
             small.append(large.pop())
+    # rounding may leave slots in either list; their mass is 1 up to rounding, the initial value
     return Alias(jnp.asarray(threshold), jnp.asarray(other))
 
 
 def draw(table: Alias, key: Array, shape: tuple[int, ...]) -> Array:
-    """Independent draws, with replacement, int32 of a shape."""
+    """Samples words independently, with replacement.
+
+    Args:
+        table: distribution over V words, from :func:`alias`.
+        key: random key.
+        shape: shape of the result.
+
+    Returns:
+        Indices of words, int32 of the given shape.
+
+    Example:
+        >>> table = jc.text.alias(np.array([0.7, 0.2, 0.1]))
+        >>> words = jc.text.draw(table, jax.random.key(0), (2000,))
+        >>> (np.bincount(words) / 2000).round(1).tolist()
+        [0.7, 0.2, 0.1]
+    """
     slot_key, stay_key = jax.random.split(key)
     slot = jax.random.randint(slot_key, shape, 0, len(table.other), jnp.int32)
     stay = jax.random.uniform(stay_key, shape, jnp.float32) < table.threshold[slot]

@@ -107,7 +107,7 @@ def test_lines_that_only_look_empty_and_columns_that_are(tmp_path):
     (tmp_path / "b").write_text("x\n\n\nz\n")
     with pytest.raises(ValueError, match="equally many lines, got 2 in .*a and 4 in .*b"):
         corpora.parallel_lines(file, tmp_path / "b")
-    with pytest.raises(ValueError, match="encoding must be one that Python knows, got 'utf-99'"):
+    with pytest.raises(ValueError, match="encoding must be a Python encoding, got 'utf-99'"):
         lines(file, encoding="utf-99")
     with pytest.raises(ValueError, match=r"line 1 of .* must be text in utf-16, got"):
         lines(file, encoding="utf-16")

@@ -17,7 +17,7 @@ def corpus_of(sentences):
 def test_bad_input_is_named(teacher, tmp_path):
     with pytest.raises(FileNotFoundError, match="path must be a text file"):
         list(text.read_lines(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match="shared needs most_sentences, got None"):
+    with pytest.raises(ValueError, match="most_sentences must be given for shared=True, got None"):
         text.x2static_batches(None, shared=True)
     with pytest.raises(ValueError, match="got an empty corpus"):
         list(text.paragraphs([]))
@@ -34,7 +34,7 @@ def test_bad_input_is_named(teacher, tmp_path):
     with pytest.raises(ValueError, match="threshold must be positive, got 0"):
         text.drop_probability(np.ones(2), 0)
     vocabulary, corpus = corpus_of([["a"], ["b"]])
-    with pytest.raises(ValueError, match="sentences must have at least one word of the vocabulary"):
+    with pytest.raises(ValueError, match="sentences must contain at least one word of the vocabulary"):
         text.index_corpus([["z"]], vocabulary)
     with pytest.raises(ValueError, match=r"contexts\[0\] must have a row for each of 2 sentences"):
         text.client_texts(
