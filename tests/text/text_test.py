@@ -34,7 +34,7 @@ def test_bad_input_is_named(teacher, tmp_path):
     with pytest.raises(ValueError, match="threshold must be positive, got 0"):
         text.drop_probability(np.ones(2), 0)
     vocabulary, corpus = corpus_of([["a"], ["b"]])
-    with pytest.raises(ValueError, match="sentences must contain at least one word of the vocabulary"):
+    with pytest.raises(ValueError, match="sentences must contain at least one word of"):
         text.index_corpus([["z"]], vocabulary)
     with pytest.raises(ValueError, match=r"contexts\[0\] must have a row for each of 2 sentences"):
         text.client_texts(
