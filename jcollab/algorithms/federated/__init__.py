@@ -1,4 +1,4 @@
-"""Learning with a server."""
+"""Learning with a server that aggregates the updates of clients."""
 
 from jcollab.algorithms.federated.asynchronous import asynchronous
 from jcollab.algorithms.federated.federated import federated

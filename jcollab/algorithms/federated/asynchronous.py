@@ -1,4 +1,4 @@
-"""Asynchronous learning: clients of different speed, a server that waits for none of them."""
+"""Asynchronous learning: clients of different speeds and a server that does not wait for them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class FetchedModels(NamedTuple):
     """Client part of the state; every leaf is ``[n, ...]``.
 
     Attributes:
-        model: the model that each client has fetched and computes on.
-        model_state: what the loss carries along; fetched with the model where it is averaged.
-        since: int32 ``[n]``, server steps at the time of fetching.
+        model: the model that each client fetched last, at which it computes its next gradient.
+        model_state: states of the models; fetched with the model where they are averaged.
+        since: int32 ``[n]``, the server's version when the client fetched its model.
     """
 
     model: PyTree
@@ -57,9 +57,9 @@ class Server(NamedTuple):
     Attributes:
         params: the newest model.
         model_state: its state, where it is averaged.
-        opt_state: of the server's optimizer.
-        buffer: sum of the updates that wait for a server step; ``()`` where each makes its own.
-        waiting: int32 ``[]``, how many they are.
+        opt_state: state of the server's optimizer.
+        buffer: sum of the updates since the last server step; ``()`` for a step at each arrival.
+        waiting: int32 ``[]``, number of these updates.
         delays: float ``[]``, sum of their delays.
         version: int32 ``[]``, number of server steps.
         arrivals: the schedule.
@@ -76,7 +76,7 @@ class Server(NamedTuple):
 
     @property
     def length(self) -> int:
-        """T, the number of arrivals, and of rounds."""
+        """T, the number of arrivals, which is the number of rounds."""
         return jnp.shape(self.arrivals.client)[-1]
 
 
@@ -90,44 +90,59 @@ def asynchronous(
     local_optimizer: optax.GradientTransformation | None = None,
     model_state: ModelState = "average",
 ) -> Algorithm:
-    """A server takes a step with what the arriving client computed on the model it had fetched.
+    """Builds asynchronous SGD: the server uses each gradient when it arrives, however old it is.
 
         x(t+1) = x(t) + u(t),    u(t) from  w(tau) grad f_i( x(t - tau) )
 
-    One round is one arrival: client i of the schedule hands in its gradient and fetches the newest
-    model. The delay tau, the server's steps in between, comes about and is reported. With
-    ``buffer_size`` K, the server takes a step at every K-th arrival, with the mean of what came
-    (FedBuff).
+    One round is one arrival: client i of the schedule sends its gradient and fetches the newest
+    model. The delay tau is the number of server steps since the client fetched its model; it
+    follows from the schedule and is reported. With ``buffer_size`` K, the server takes a step at
+    every K-th arrival, with the mean of the last K updates (FedBuff).
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: the server's. Beside the extra arguments of :func:`jcollab.decentralized`, whose
-            ``value`` is the loss that is reported, it gets ``delay``, the mean over the updates of
-            a step, for :func:`jcollab.local.scale_by_delay`.
-        arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or client numbers, int
-            ``[T]``. It becomes part of the state; a run has at most T rounds. May be traced.
-        buffer_size: K >= 1; may be traced.
-        weigh: ``weigh(delay) -> w``, the weight of each update; None for 1. FedBuff's is
+        optimizer: the server's optimizer. It receives the extra arguments of
+            :func:`jcollab.decentralized`, with the reported loss as ``value``, and ``delay``, the
+            mean delay of the updates of a step, for :func:`jcollab.local.scale_by_delay`.
+        arrivals: the schedule, from :mod:`jcollab.theory.arrivals`, or indices of clients, int
+            ``[T]``; may be traced. It becomes part of the state, and a run has at most T rounds.
+        buffer_size: K >= 1, an integer (possibly traced).
+        weigh: ``weigh(delay) -> w``, the weight of each update; None for 1. FedBuff uses
             ``polynomial_staleness(0.5)``.
-        local_optimizer: if given, a client takes H steps with it, started afresh, on batch leaves
-            ``[n, H, ...]``, and hands in ``x_start - x_H``, how far it came, in place of a
-            gradient. Its ``anchor`` is the model that was fetched.
-        model_state: what becomes of the state s of the model, see
+        local_optimizer: if given, a client takes H steps with it, from a new optimizer state, on
+            batch leaves ``[n, H, ...]``, and sends ``x_start - x_H`` instead of a gradient. Its
+            ``anchor`` is the fetched model.
+        model_state: how the state s of the model is treated, see
             :data:`jcollab.algorithms.ModelState`: averaged (a client fetches s with the model and
-            hands in ``w (s_i - s)`` with s_i what the loss made of it; the server adds the mean
-            of what came), kept by each client, or frozen.
+            sends ``w (s_i - s)``, where s_i is its state after its local steps; the server adds
+            the mean of what arrives); kept by each client; or frozen.
 
     Returns:
-        An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]``, whose mean is the
-        start, and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``, of which only the
-        arriving client's is used, or ``[1, ...]``, the arriving client's. It reports ``loss`` and
-        metrics of the loss at the model that the client had (of its last local step), ``client``,
-        ``delay`` and ``time``. Where the schedule has -1, no client arrives and nothing changes.
+        An algorithm with ``init(params, model_state=())``, stacked ``[n, ...]`` (training starts
+        at their mean), and ``update(state, batch, key)``. Batch leaves are ``[n, ...]``, of which
+        only the arriving client's row is used, or ``[1, ...]``, that row alone. It reports
+        ``loss`` and the metrics of the loss at the fetched model (or at the last local step),
+        ``client``, ``delay`` and ``time``. Where the schedule contains -1, no client arrives and
+        nothing changes.
 
     Raises:
-        TypeError: if ``loss`` or ``weigh`` is not callable, or the schedule has no integers.
-        ValueError: if buffer_size < 1 or the schedule is empty; in ``init``, if it names clients
-            that are missing; or client axes differ.
+        TypeError: if ``loss`` or ``weigh`` is not callable, or the schedule does not contain
+            integers.
+        ValueError: if buffer_size < 1 or the schedule is empty; in ``init``, if it names missing
+            clients; or client axes differ.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> arrivals = np.array([0, 0, 1])  # client 0 is twice as fast
+        >>> algorithm = jc.algorithms.asynchronous(loss, optax.sgd(0.5), arrivals)
+        >>> state = algorithm.init(jnp.zeros((2, 1)))
+        >>> targets = jc.data.full_batch(jnp.array([[8.0], [-8.0]]))
+        >>> state, metrics = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=3)
+        >>> metrics["delay"].tolist()
+        [0, 0, 2]
+        >>> jc.params_of(state).tolist()  # 0 + 4 + 2 - 4: the last gradient is that at 0
+        [[2.0]]
 
     Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351; Nguyen et al. 2022,
     arXiv 2106.06639 (FedBuff).
@@ -148,6 +163,8 @@ def asynchronous(
         model, common = from_exchange(start, model_state, how)
         common, _ = place(common, model_state, how)
         models, fetched = from_exchange(replicate(start, n), model_state, how)
+        # Without a buffer, the server needs no second copy of the model. A traced size (a sweep
+        # over K) always has one, since shapes must not depend on a value.
         single = not checks.traced(buffer_size) and buffer_size == 1
         buffer = () if single else optax.tree.zeros_like(jax.tree.map(widen, start))
         none, opt_state = jnp.int32(0), optimizer.init(model)
@@ -163,17 +180,23 @@ def asynchronous(
             )
         turn = state.step % shared.arrivals.client.shape[0]
         client, time = shared.arrivals.client[turn], shared.arrivals.time[turn]
+        # -1 is no client: the round is computed for client 0, as its shapes must be the same, and
+        # its results are discarded below.
         i, came = jnp.maximum(client, 0), client >= 0
+        # The gradient is computed when it arrives, at the model that the client fetched earlier.
+        # This gives the same numbers as computing it in between, and only one client is computed.
         model, model_state = jax.tree.map(
             lambda leaf: leaf[i], (fetched.model, fetched.model_state)
         )
         own = jax.tree.map(lambda leaf: leaf[i if given == n else 0], batch)
 
+        # by index of the client, as layout.client_keys does for algorithms of all clients
         own_key = jax.random.fold_in(key, i)
         handed, new_model_state, metrics = work(model, model_state, own, own_key, state.step)
         averaged = bool(jax.tree.leaves(shared.model_state))
         if averaged:
             handed = to_exchange(handed, change(model_state, new_model_state))
+        # in server steps, not in arrivals: with a buffer, K arrivals make one step
         delay = shared.version - fetched.since[i]
         if weigh is not None:
             factor = jnp.asarray(weigh(delay))
@@ -181,7 +204,7 @@ def asynchronous(
 
         def loss_at(params: PyTree) -> Array:
             batch, key = own, own_key
-            if local_optimizer is not None:  # of the last local step
+            if local_optimizer is not None:  # the batch and key of the last local step
                 keys = _step_keys(own_key, own)
                 batch, key = jax.tree.map(lambda leaf: leaf[-1], (own, keys))
             return objective(params, model_state, batch, key)[0]
@@ -192,6 +215,7 @@ def asynchronous(
         if averaged:
             new_model_state = shared.model_state
 
+        # after the server's step: the client fetches the model that its own update has changed
         fresh = FetchedModels(shared.params, new_model_state, shared.version)
         clients = jax.tree.map(
             lambda rows, new: rows.at[i].set(jnp.where(came, new, rows[i])), fetched, fresh
@@ -205,7 +229,7 @@ def asynchronous(
 def _work(
     objective: Objective, local_optimizer: optax.GradientTransformation | None
 ) -> Callable[..., tuple[PyTree, PyTree, Metrics]]:
-    """``work(model, model_state, batch, key, step)``: what is handed in, model_state, metrics."""
+    """Builds ``work(model, model_state, batch, key, step) -> (update, model_state, metrics)``."""
     if local_optimizer is None:
         gradient = gradient_of(objective)
         return lambda model, model_state, batch, key, step: gradient(model, model_state, batch, key)
@@ -224,6 +248,7 @@ def _work(
         begin = (model, model_state, local_optimizer.init(model))
         (end, model_state, _), metrics = jax.lax.scan(local, begin, (batch, keys))
         last: Metrics = jax.tree.map(lambda leaf: leaf[-1], metrics)
+        # start minus end, so that the server's optimizer can use it like a gradient
         return optax.tree.cast_like(optax.tree.sub(model, end), model), model_state, last
 
     return work
@@ -241,13 +266,15 @@ def _receive(
     delay: Array,
     extra: dict[str, Any],
 ) -> Server:
-    """The server after an update arrives, with a step where the buffer is full."""
+    """Returns the server after an update arrives, with a step if the buffer is full."""
     waiting, delays = shared.waiting + 1, shared.delays + delay.astype(shared.delays.dtype)
     mean, buffer = handed, shared.buffer
     single = not jax.tree.leaves(buffer)
     if not single:
         buffer = optax.tree.add(buffer, jax.tree.map(widen, handed))
         mean = jax.tree.map(lambda b, h: (b / buffer_size).astype(h.dtype), buffer, handed)
+    # The step is always computed, and selected if the buffer is full. A lax.cond would become the
+    # same selection when runs are vectorized over seeds.
     mean, moved = from_exchange(mean, shared.model_state)
     old, mean_delay = shared.params, delays / buffer_size
     updates, opt_state = optimizer_update(
@@ -272,8 +299,8 @@ def _schedule(arrivals: Any) -> Arrivals:
     check(arrivals.client, jnp.iinfo(jnp.int32).max, "arrivals", lowest=-1)
     if jnp.shape(arrivals.time) != jnp.shape(arrivals.client):
         raise ValueError(
-            f"arrivals must have a time for each client, got {jnp.shape(arrivals.time)} times for "
-            f"{jnp.shape(arrivals.client)}"
+            "arrivals must have times of the shape of clients, "
+            f"{jnp.shape(arrivals.client)}, got {jnp.shape(arrivals.time)}"
         )
     return Arrivals(
         jnp.asarray(arrivals.client, jnp.int32), jnp.asarray(arrivals.time, jnp.zeros(()).dtype)

@@ -1,4 +1,4 @@
-"""Federated learning: sampled clients train the server's model, the server takes the mean."""
+"""Federated learning: sampled clients train the server's model, and the server averages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jcollab import channels, checks, layout
 from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
-from jcollab.algorithms.federated.round import FederatedClients, Server, Settings, one_round
+from jcollab.algorithms.federated.round import one_round
+from jcollab.algorithms.federated.state import FederatedClients, Server, Settings
 from jcollab.algorithms.local_step import mean_over_clients
 from jcollab.algorithms.model_state import (
     ModelState,
@@ -59,64 +60,77 @@ def federated(
     num_clients: int | None = None,
     chunk: int | None = None,
 ) -> Algorithm:
-    """Federated averaging and its kin: the mean update of m clients, through a server optimizer.
+    """Builds federated averaging and its variants.
 
         y_i = H local optimizer steps of client i from x,              i in S, |S| = m
         u   = sum_{i in S} p_i (y_i - x) / sum_{i in S} p_i
         x  <- server optimizer at x with the gradient -u
 
-    A model with state s has one for all as well: ``s_i`` is what the local steps of client i make
-    of s, and ``s <- s + sum_{i in S} p_i (s_i - s) / sum_{i in S} p_i``.
+    The state s of a model is averaged in the same way: ``s <- s + sum_{i in S} p_i (s_i - s) /
+    sum_{i in S} p_i``, where ``s_i`` is the state after the local steps of client i from s.
 
-    The parts make the method: ``optax.sgd(1.0)`` at the server is FedAvg, with momentum FedAvgM;
-    ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` are FedOpt; ``method`` is FedProx,
-    SCAFFOLD, FedGA, FedDyn or FedNova; ``rule`` and ``channel`` are for byzantine clients.
+    The parts determine the method: ``server_optimizer=optax.sgd(1.0)``, the default, gives FedAvg,
+    with momentum FedAvgM; ``optax.adam``, ``optax.yogi`` and ``optax.adagrad`` give FedOpt;
+    ``method`` gives FedProx, SCAFFOLD, FedGA, FedDyn or FedNova; ``rule`` and ``channel`` are for
+    byzantine clients.
 
     Args:
-        loss: ``loss(params, batch, key)`` of ONE client, or of a model with state
+        loss: ``loss(params, batch, key)`` of ONE client; for a model with state
             ``jc.stateful(loss)``, see :func:`jcollab.core.stateful`.
-        optimizer: local optimizer; starts afresh in every round unless ``keep_opt_state``. It gets
-            the extra arguments of :mod:`jcollab.local.transforms`. For rates that depend on the
-            round, see :func:`jcollab.local.by_round`.
-        server_optimizer: what the server does with the mean update, as a gradient; it gets the
-            same extra arguments.
-        num_sampled: m, clients in a round, drawn uniformly without replacement; None for all.
+        optimizer: local optimizer, initialized in every round unless ``keep_opt_state``. It
+            receives the extra arguments of :mod:`jcollab.local.transforms`. For rates that depend
+            on the round, see :func:`jcollab.local.by_round`.
+        server_optimizer: optimizer of the server's model, which receives the negative mean update
+            as the gradient, and the same extra arguments.
+        num_sampled: m, the number of clients in a round, drawn uniformly without replacement; None
+            for all.
         local_steps: H >= 1.
         method: how clients and server correct the local steps, see :mod:`jcollab.local.methods`;
             None for FedAvg.
-        rule: what the server makes of the updates, with its own update as 0; None for the mean,
-            the only one that does not store all m updates at a time.
-        channel: what happens to updates on their way to the server.
-        weights: p_i >= 0, ``[n]``, for example the clients' numbers of examples, may be traced;
-            None for equal ones.
+        rule: how the server combines the updates (its own update is 0); None for the mean. Only
+            the mean does not store all m updates at once.
+        channel: what happens to updates in transit to the server; None for reliable links.
+        weights: p_i >= 0, ``[n]``, for example the number of examples of each client; may be
+            traced. None for equal weights.
         num_steps: local steps of each client, int ``[n]`` in 1..H, may be traced; None for H.
-        dropout: probability that a sampled client drops out of the round: nothing of it is used,
-            and what it keeps stays as it was. Where all drop out, the server keeps its model, and
-            the round reports 0 as its loss and metrics.
-        honest: bool ``[n]``, whose metrics are averaged; None for all.
-        keep_opt_state: whether local optimizers go on in a client's next round.
-        model_state: what becomes of the state of the model, see
-            :data:`jcollab.algorithms.ModelState`: averaged as above, with a rule or channel in one
-            message with the update; kept by each client, whose local steps begin with it; or
-            frozen.
-        num_clients: n, for params and model_state that are those of ONE model; None where they are
+        dropout: probability that a sampled client drops out of the round, in [0, 1). Its results
+            are then discarded, and its part of the state does not change. If all clients drop out,
+            the server keeps its model, and the round reports 0 as its loss and metrics.
+        honest: bool ``[n]``, the clients over which metrics are averaged; None for all.
+        keep_opt_state: whether a client keeps the state of its local optimizer for its next round.
+        model_state: how the state of the model is treated, see
+            :data:`jcollab.algorithms.ModelState`: averaged as above (a rule or channel receives it
+            in one message with the update); kept by each client, whose local steps start from it;
+            or frozen.
+        num_clients: n, if ``init`` receives params and model_state of ONE model; None if they are
             stacked.
-        chunk: clients that are vectorized together, see :func:`jcollab.layout.per_client`.
+        chunk: number of clients that are vectorized together, see
+            :func:`jcollab.layout.per_client`.
 
     Returns:
-        An algorithm with ``init(params, model_state=())``. ``params`` are stacked ``[n, ...]`` and
-        their mean is the start (or one model, see ``num_clients``), as those of ``model_state``
-        where it is averaged. Its ``update`` takes batches from which sampled clients draw
-        (:mod:`jcollab.data.batches`) or arrays ``[n, H, ...]``, one batch for each local step. It
-        reports ``loss`` and the metrics of the loss as means over local steps and, with weights,
-        over clients, and ``participants``, the number of clients that finish the round. Whatever a
-        client keeps (``model_state="keep"``, what the method remembers) belongs to the client and
-        survives rounds in which it is not sampled.
+        An algorithm with ``init(params, model_state=())``. ``params`` are stacked ``[n, ...]``, and
+        training starts at their mean (or they are one model, see ``num_clients``); the same is
+        true of ``model_state`` if it is averaged. Its ``update`` accepts batches from which sampled
+        clients draw (:mod:`jcollab.data.batches`) or arrays ``[n, H, ...]``, one batch for each
+        local step. It reports ``loss`` and the metrics of the loss as means over local steps and
+        weighted means over clients, and ``participants``, the number of clients that finish the
+        round. What a client keeps (its model state, the memory of the method) does not change in
+        rounds in which it is not sampled.
 
     Raises:
-        TypeError: if ``loss`` is not callable, or a part is none.
+        TypeError: if ``loss`` is not callable, or a part has a wrong type.
         ValueError: if a number lies outside its range; at ``init``, if num_sampled > n, or weights
-            are negative or do not sum to something positive.
+            are negative or their sum is 0.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.federated(loss, optax.sgd(0.5), local_steps=2, num_clients=2)
+        >>> state = algorithm.init(jnp.zeros(1))
+        >>> targets = jc.data.full_batch(jnp.array([[0.0], [8.0]]))  # clients reach 0 and 6
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=1)
+        >>> jc.params_of(state).tolist()
+        [[3.0]]
 
     Source: McMahan et al. 2017, arXiv 1602.05629; FedOpt of Reddi et al. 2021, arXiv 2003.00295.
     """
@@ -138,6 +152,7 @@ def federated(
         method=method,
         rule=weighted() if rule is None else rule,
         channel=channels.reliable() if channel is None else channel,
+        # the mean over reliable links is computed as a running sum, without storing updates
         stacks=rule is not None or channel is not None,
         weights=weights,
         num_steps=num_steps,
@@ -152,6 +167,7 @@ def federated(
     checks.kind(Channel, channel=settings.channel)
 
     def choose(key: Array, n: int) -> Array | None:
+        # None rather than a permutation of all clients: nothing is gathered or written back
         if num_sampled is None or num_sampled == n:
             return None
         return layout.sample_clients(key, n, num_sampled)
@@ -162,7 +178,7 @@ def federated(
 
 
 def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State:
-    """The first state: nothing was trained, and every client keeps what its method begins with."""
+    """Builds the first state: the start model, and for every client the method's first memory."""
     how, n = settings.model_state, settings.num_clients
     start = to_exchange(params, model_state, how)
     if n is None:
@@ -176,6 +192,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         checks.count("num_sampled", settings.num_sampled, 1, n)
     weights = _weights(settings.weights, n)
     own, memory = settings.method.init(model)
+    # an update of 0, in the type in which updates are sent: it gives rule and channel their shapes
     zero = jax.tree.map(_wide_zeros, start)
     if settings.stacks:
         check_inputs(settings.rule, settings.num_sampled or n)
@@ -202,6 +219,8 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
 def _with_method(
     method: ClientMethod, optimizer: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
+    # the method changes gradients before the local optimizer does: a correction or a penalty is
+    # part of the objective, and momentum or Adam's moments are computed from the changed gradient
     if method.transform is None:
         return optax.with_extra_args_support(optimizer)
     return optax.chain(method.transform, optimizer)
@@ -214,7 +233,7 @@ def _weights(weights: Any, n: int) -> Array:
         raise ValueError(f"weights must have shape [n={n}], got {list(np.shape(weights))}")
     checks.finite(weights=weights, at_least=0, arrays=True)
     if not checks.traced(weights) and not np.sum(weights) > 0:
-        raise ValueError("weights must sum to something positive, got 0 for every client")
+        raise ValueError("weights must have a positive sum, got 0 for every client")
     return jnp.asarray(weights, jnp.result_type(float))
 
 
@@ -234,11 +253,12 @@ def _channel_state(settings: Settings, zero: PyTree, n: int) -> PyTree:
         inbox = jax.tree.map(lambda leaf: jnp.zeros((1, n, *leaf.shape), leaf.dtype), zero)
         return jax.tree.map(lambda leaf: leaf[0], settings.channel.init(inbox))
 
-    # most channels keep nothing, and the messages of all clients may be large
+    # Most channels have no state, and an inbox with the messages of all clients may be large, so
+    # its shape is evaluated first.
     state = jax.eval_shape(begin)
     if jax.tree.leaves(state) and settings.num_sampled not in (None, n):
         raise ValueError(
-            "channel keeps messages from round to round, which needs all clients in every round: "
-            f"num_sampled must be {n}, got {settings.num_sampled}"
+            f"num_sampled must be {n} with a channel that stores messages between rounds, got "
+            f"{settings.num_sampled}"
         )
     return begin() if jax.tree.leaves(state) else state

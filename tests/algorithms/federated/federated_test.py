@@ -302,12 +302,12 @@ def test_clients_are_sampled_uniformly_without_replacement():
         ({"local_steps": 0}, r"local_steps must be at least 1, got 0"),
         ({"chunk": 0}, r"chunk must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"weights": np.zeros(5)}, r"weights must sum to something positive"),
+        ({"weights": np.zeros(5)}, r"weights must have a positive sum"),
         ({"weights": [1, 1, -2, 1, 1]}, r"weights must be finite and at least 0"),
         ({"weights": np.ones(4)}, r"weights must have shape \[n=5\], got \[4\]"),
         ({"num_steps": [1, 2, 3, 4, 1]}, r"num_steps must be in 1\.\.3, got 1\.\.4"),
         ({"rule": jc.aggregators.trimmed_mean(3)}, r"which needs at least 7"),
-        ({"channel": jc.channels.delayed(2), "num_sampled": 3}, r"channel keeps messages"),
+        ({"channel": jc.channels.delayed(2), "num_sampled": 3}, r"num_sampled must be 5 with a"),
     ],
 )
 def test_bad_settings_are_named(options, message):
