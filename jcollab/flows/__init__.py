@@ -1,6 +1,6 @@
-"""Normalizing flows in distrax, and perturbations of images in their latent spaces.
+"""Normalizing flows built with distrax, and perturbations of images in their latent spaces.
 
-The only part of the library that imports distrax.
+No other package of the library imports distrax.
 """
 
 from jcollab.flows import perturb

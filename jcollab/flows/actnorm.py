@@ -1,4 +1,4 @@
-"""ActNorm: a shift and a scale per channel that a first batch sets."""
+"""ActNorm, a shift and a scale per channel that are initialized from a batch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-EPSILON = 1e-6
+EPSILON = 1e-6  # keeps the logarithm finite for a channel that is constant over the batch
 
 
 class ActNorm(distrax.Bijector):
-    """``y = (x + bias) exp(log_scale)`` per channel, ``log_det = height width sum(log_scale)``.
+    """A shift and a scale of each channel.
+
+        y = (x + bias) exp(log_scale),   log_det = height width sum(log_scale)
 
     Args:
         bias: ``[channels]``.
         log_scale: ``[channels]``.
+
+    Example:
+        >>> norm = jc.flows.ActNorm(jnp.array([1.0]), jnp.log(jnp.array([2.0])))
+        >>> y, log_det = norm.forward_and_log_det(jnp.zeros((3, 4, 1)))
+        >>> float(y[0, 0, 0]), round(float(log_det), 2)  # 12 log 2
+        (2.0, 8.32)
 
     Source: Kingma and Dhariwal 2018, arXiv 1807.03039.
     """
@@ -25,28 +33,29 @@ class ActNorm(distrax.Bijector):
         self._bias, self._log_scale = bias, log_scale
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns y ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         return (x + self._bias) * jnp.exp(self._log_scale), self._log_det(x)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns x ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         return y * jnp.exp(-self._log_scale) - self._bias, -self._log_det(y)
 
     def _log_det(self, x: Array) -> Array:
+        # every place of the image is scaled by the same factors
         places = x.shape[-3] * x.shape[-2]
         return jnp.broadcast_to(places * self._log_scale.sum(), x.shape[:-3])
 
 
 def statistics(x: Array) -> tuple[Array, Array]:
-    """The bias and log-scale at which a batch gets mean 0 and standard deviation 1 per channel.
+    """Computes the bias and log-scale that standardize each channel of a batch.
 
         bias = -mean(x),   log_scale = -log(std(x) + 1e-6)
 
     Args:
-        x: ``[..., channels]``; statistics are over all other axes.
+        x: ``[..., channels]``; the statistics are taken over all other axes.
 
     Returns:
-        Two arrays ``[channels]``.
+        ``(bias, log_scale)``, each ``[channels]``.
 
     Example:
         >>> bias, log_scale = statistics(jnp.array([[1.0], [3.0]]))

@@ -1,4 +1,4 @@
-"""Projected gradient ascent in a ball of each sample's own."""
+"""Projected gradient ascent, separately for each sample, in a ball around zero."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ Norm = Literal["l2", "linf"]
 
 
 def project(delta: Array, radius: Any, norm: Norm | None) -> Array:
-    """Each sample's nearest point in the ball: ``delta / max(1, ||delta|| / radius)``, or clipped.
+    """Projects each sample onto a ball around zero.
+
+        l2:    delta / max(1, ||delta|| / radius)
+        linf:  clip(delta, -radius, radius)
 
     Args:
         delta: ``[b, ...]``.
-        radius: at least 0.
-        norm: ``"l2"``, ``"linf"`` (every coordinate clipped), or None for no ball.
+        radius: of the ball, at least 0.
+        norm: ``"l2"``, ``"linf"``, or None for no projection.
+
+    Returns:
+        ``[b, ...]``.
 
     Raises:
-        ValueError: for another norm.
+        ValueError: if the norm is unknown.
 
     Example:
-        >>> print(project(jnp.array([[3.0, 4.0], [0.3, 0.4]]), 1.0, "l2").round(3))
+        >>> print(jc.flows.project(jnp.array([[3.0, 4.0], [0.3, 0.4]]), 1.0, "l2").round(3))
         [[0.6 0.8]
          [0.3 0.4]]
     """
@@ -36,11 +42,15 @@ def project(delta: Array, radius: Any, norm: Norm | None) -> Array:
     if norm == "linf":
         return jnp.clip(delta, -radius, radius)
     length = lengths(delta)
+    # the inner where keeps the derivative finite at delta = 0, where the outer one selects 1
     return delta * jnp.where(length > radius, radius / jnp.where(length > 0, length, 1), 1)
 
 
 def steepest(gradient: Array, norm: Norm) -> Array:
-    """Direction of steepest ascent: ``g / ||g||`` of each sample, or ``sign(g)``; 0 where g = 0.
+    """Computes the direction of steepest ascent of each sample; 0 where g = 0.
+
+        l2:    g / ||g||
+        linf:  sign(g)
 
     Args:
         gradient: ``[b, ...]``.
@@ -48,7 +58,7 @@ def steepest(gradient: Array, norm: Norm) -> Array:
     """
     if norm == "linf":
         return jnp.sign(gradient)
-    # tiny gradients are scaled first, so that their squares do not vanish
+    # the squares of tiny gradients would underflow, so the largest entry is scaled to 1 first
     largest = jnp.abs(gradient).max(tuple(range(1, gradient.ndim)), keepdims=True)
     scaled = gradient / jnp.where(largest > 0, largest, 1)
     length = lengths(scaled)
@@ -56,14 +66,25 @@ def steepest(gradient: Array, norm: Norm) -> Array:
 
 
 def lengths(delta: Array) -> Array:
-    """L2 norms of samples, ``[b, 1, ...]``."""
+    """Computes the L2 norm of each sample.
+
+    Args:
+        delta: ``[b, ...]``.
+
+    Returns:
+        ``[b, 1, ...]``, which broadcasts against ``delta``.
+
+    Example:
+        >>> jc.flows.lengths(jnp.array([[3.0, 4.0], [0.0, 1.0]])).tolist()
+        [[5.0], [1.0]]
+    """
     return jnp.linalg.vector_norm(delta, axis=tuple(range(1, delta.ndim)), keepdims=True)
 
 
 def random_start(
     key: Array, shape: Any, radius: Any, norm: Norm, dtype: Any = jnp.float32
 ) -> Array:
-    """Uniform in the cube of side 2 radius, then projected onto the ball."""
+    """Draws samples uniformly from the cube of side 2 radius and projects them onto the ball."""
     start = jax.random.uniform(key, shape, dtype, -1, 1) * radius
     return project(start, radius, norm)
 
@@ -77,13 +98,13 @@ def ascend(
     num_steps: int,
     norm: Norm,
 ) -> Array:
-    """Projected gradient ascent of every sample on its own.
+    """Maximizes a loss by projected gradient ascent, separately for each sample.
 
         delta <- project( delta + step_size steepest(grad loss(delta)) ),   num_steps times
 
     Args:
         loss: ``loss(delta) -> []``, a sum or mean over samples, so that they do not interact.
-        start: delta at the start, ``[b, ...]``; is projected too.
+        start: initial delta, ``[b, ...]``; it is projected first.
         radius: of the ball, at least 0.
         step_size: alpha in the paper, at least 0.
         num_steps: S, at least 0.
@@ -92,11 +113,18 @@ def ascend(
     Returns:
         The last delta, ``[b, ...]``.
 
+    Example:
+        >>> jc.flows.ascend(  # moves to the corner of the cube that maximizes the sum
+        ...     jnp.sum, jnp.zeros((1, 2)), radius=0.5, step_size=0.3, num_steps=2, norm="linf"
+        ... ).tolist()
+        [[0.5, 0.5]]
+
     Source: Madry et al. 2018, arXiv 1706.06083; in latent space Yuksel, Stich, Jaggi and Chavdarova
     2021, arXiv 2108.07958.
     """
 
     def step(_: int, delta: Array) -> Array:
+        # steepest() normalizes each sample, so the scale of the loss does not change the step
         moved = delta + step_size * steepest(jax.grad(loss)(delta), norm)
         return project(moved, radius, norm)
 
@@ -104,6 +132,6 @@ def ascend(
 
 
 def check_norm(norm: Any, optional: bool = False) -> None:
-    """ValueError for an unknown norm."""
+    """Raises ValueError if the norm is unknown."""
     known = (*get_args(Norm), None) if optional else get_args(Norm)
     checks.one_of("norm", norm, known)

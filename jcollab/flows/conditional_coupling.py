@@ -1,4 +1,4 @@
-"""Conditional coupling flow on flat vectors: both halves change in every block."""
+"""A conditional coupling flow on flat vectors, which changes both halves in every block."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jcollab.models.torch_layers import UNIFORM
 
 PyTree = Any
 Array = jax.Array
-# of the released library, whose clamp ends at 1.0 clamp only in the limit: 0.636 is nearly 2 / pi
+# the constant of the released library, about 2 / pi: it bounds log-scales by clamp
 ATAN_SCALE = 0.636
 
 
 class ConditionalCoupling(distrax.Bijector):
-    """Each half shifted and scaled by the other half and the condition, one after the other.
+    """A bijector that shifts and scales each half as a function of the other half and a condition.
 
         (s2, t2) = net2(x2, c),  y1 = exp(r(s2)) x1 + t2
         (s1, t1) = net1(y1, c),  y2 = exp(r(s1)) x2 + t1,    r(s) = clamp 0.636 atan(s)
@@ -32,7 +32,13 @@ class ConditionalCoupling(distrax.Bijector):
     Args:
         first: net1, ``first(y1 [..., d1]) -> [..., 2 d2]``, scales before shifts.
         second: net2, ``second(x2 [..., d2]) -> [..., 2 d1]``.
-        clamp: above 0, bound of log-scales.
+        clamp: bound of log-scales, above 0.
+
+    Example:
+        >>> shift = lambda half: jnp.concatenate([0 * half, half], -1)  # s = 0, t = half
+        >>> block = jc.flows.ConditionalCoupling(shift, shift)
+        >>> block.forward(jnp.array([1.0, 10.0])).tolist()  # y1 = 1 + 10, y2 = 10 + y1
+        [11.0, 21.0]
 
     Source: Ardizzone et al. 2019, arXiv 1907.02392, as in FrEIA 0.2.
     """
@@ -44,7 +50,7 @@ class ConditionalCoupling(distrax.Bijector):
         self._first, self._second, self._clamp = first, second, clamp
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., d]`` and ``[...]``."""
+        """Returns y ``[..., d]`` and its log-determinant ``[...]``."""
         x1, x2 = _halves(x)
         s2, t2 = self._terms(self._second(x2))
         y1 = jnp.exp(s2) * x1 + t2
@@ -53,8 +59,9 @@ class ConditionalCoupling(distrax.Bijector):
         return jnp.concatenate([y1, y2], -1), s1.sum(-1) + s2.sum(-1)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., d]`` and ``[...]``."""
+        """Returns x ``[..., d]`` and its log-determinant ``[...]``."""
         y1, y2 = _halves(y)
+        # the halves are undone in the opposite order: net1 was applied to y1, which is known
         s1, t1 = self._terms(self._first(y1))
         x2 = (y2 - t1) * jnp.exp(-s1)
         s2, t2 = self._terms(self._second(x2))
@@ -67,10 +74,14 @@ class ConditionalCoupling(distrax.Bijector):
 
 
 class Permuted(distrax.Bijector):
-    """``y_i = x[order_i]`` along the last axis, ``log_det = 0``.
+    """A permutation along the last axis: ``y_i = x[order_i]``, ``log_det = 0``.
 
     Args:
         order: int ``[d]``, a permutation.
+
+    Example:
+        >>> jc.flows.Permuted(jnp.array([2, 0, 1])).forward(jnp.array([5.0, 6.0, 7.0])).tolist()
+        [7.0, 5.0, 6.0]
     """
 
     def __init__(self, order: Array):
@@ -78,16 +89,16 @@ class Permuted(distrax.Bijector):
         self._order = order
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., d]`` and zeros ``[...]``."""
+        """Returns y ``[..., d]`` and zeros ``[...]``."""
         return x[..., self._order], jnp.zeros(x.shape[:-1], x.dtype)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., d]`` and zeros ``[...]``."""
+        """Returns x ``[..., d]`` and zeros ``[...]``."""
         return y[..., jnp.argsort(self._order)], jnp.zeros(y.shape[:-1], y.dtype)
 
 
 class Subnet(nn.Module):
-    """Dense layer, ReLU, dense layer, on its input beside the condition.
+    """A dense layer, ReLU and a dense layer, applied to the input and the condition.
 
     Attributes:
         hidden: width between the layers.
@@ -99,10 +110,11 @@ class Subnet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """``[..., d]`` to ``[..., features]``."""
+        """Computes ``[..., features]`` from ``x [..., d]`` and ``condition [..., C]``, if any."""
         if condition is not None:
             x = jnp.concatenate([x, condition.astype(x.dtype)], -1)
         kind: dict[str, Any] = {"kernel_init": UNIFORM, "param_dtype": x.dtype}
+        # names of the released code, whose layer 1 is the ReLU
         x = nn.relu(nn.Dense(self.hidden, name="0", **kind)(x))
         return nn.Dense(self.features, name="2", **kind)(x)
 
@@ -110,19 +122,21 @@ class Subnet(nn.Module):
 def conditional_coupling(
     params: PyTree, condition: Array | None = None, clamp: float = 2.0
 ) -> ConditionalCoupling:
-    """One block of parameters ``{"subnet1", "subnet2"}``, those of :class:`Subnet`.
+    """Builds one block from the parameters of its two networks.
 
     Args:
-        params: of both networks; widths are read off them.
+        params: ``{"subnet1", "subnet2"}``, two dense layers ``"0"`` and ``"2"`` each; the widths
+            follow from the shapes.
         condition: ``[b, C]``, or None.
         clamp: as for :class:`ConditionalCoupling`.
 
     Example:
-        >>> net = Subnet(4, 2)
-        >>> own = net.init(jax.random.key(0), jnp.zeros((1, 1)))["params"]
-        >>> block = conditional_coupling({"subnet1": own, "subnet2": own})
-        >>> block.forward(jnp.zeros((3, 2))).shape
-        (3, 2)
+        >>> layer = {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(2)}
+        >>> last = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([0.0, 3.0])}  # s = 0, t = 3
+        >>> net = {"0": layer, "2": last}
+        >>> block = jc.flows.conditional_coupling({"subnet1": net, "subnet2": net})
+        >>> block.forward(jnp.array([1.0, 2.0])).tolist()
+        [4.0, 5.0]
     """
 
     def net(name: str) -> Callable[[Array], Any]:
@@ -141,24 +155,33 @@ def coupling_flow(
     clamp: float = 2.0,
     gray_levels: int = 256,
 ) -> Flow:
-    """The flow of the MNIST and Fashion-MNIST experiments: K blocks, each with a permutation.
+    """Builds the flow of the MNIST and Fashion-MNIST experiments: K coupling blocks.
 
-    It sees images as flat vectors, without logits and without noise; train it on
-    :func:`jittered` images. Decoded values may leave [0, 1]. Permutations are those that NumPy's
-    first generator draws with seeds 0 to K - 1. 14 604 672 parameters for 28 x 28 and 10 classes.
+    A fixed permutation follows each block. The flow encodes images as flat vectors, without logits
+    and without noise; train it on :func:`jittered` images. Decoded values may leave [0, 1]. The
+    permutations are drawn with ``np.random.RandomState(k)`` for k = 0 to K - 1. The default flow
+    has 14 604 672 parameters for 28 x 28 images and 10 classes.
 
     Args:
-        blocks: K, at least 1; one loop, as in :func:`jcollab.flows.glow`.
+        blocks: K, at least 1; they are applied in one loop, as in :func:`jcollab.flows.glow`.
         hidden: width of the networks, at least 1.
-        num_classes: C of the condition ``[b, C]``, one-hot labels; None for none.
-        clamp: above 0, bound of log-scales.
-        gray_levels: of the images; only counts for bits per dimension.
+        num_classes: C of the condition ``[b, C]``, one-hot labels; None for no condition.
+        clamp: bound of log-scales, above 0.
+        gray_levels: of the images, at least 2; only bits per dimension depend on it.
 
     Returns:
         A :class:`Flow` with parameters ``[K, ...]``.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> flow = jc.flows.coupling_flow(blocks=2, hidden=4, num_classes=None)
+        >>> x = jnp.array([[[[0.1], [0.9]]]])  # one image of 1 x 2 pixels
+        >>> params = flow.init(jax.random.key(0), x)
+        >>> z, log_det = flow.encode(params, x)
+        >>> z.shape, bool(jnp.allclose(flow.decode(params, z), x, atol=1e-5))
+        ((1, 1, 2, 1), True)
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
@@ -176,6 +199,7 @@ def coupling_flow(
         def one(key: Array) -> PyTree:
             keys = jax.random.split(key)
             names = ("subnet1", "subnet2")
+            # each network maps one half to scales and shifts of the other half
             return {
                 name: Subnet(hidden, 2 * halves[1 - i].shape[-1]).init(keys[i], halves[i], given)[
                     "params"
@@ -187,6 +211,7 @@ def coupling_flow(
 
     def of_vectors(params: PyTree, condition: Any, size: int) -> distrax.Bijector:
         check_condition(condition, num_classes)
+        # RandomState keeps its streams between versions of NumPy, and the released code uses it
         orders = jnp.asarray(
             np.stack([np.random.RandomState(k).permutation(size) for k in range(blocks)])
         )
@@ -198,6 +223,7 @@ def coupling_flow(
         return Repeated(build, {"nets": params, "order": orders}, event_ndims=1)
 
     def bijector(params: PyTree, condition: Any = None) -> distrax.Bijector:
+        # the last layers have two outputs for every dimension of a half
         size = params["subnet1"]["2"]["kernel"].shape[-1] // 2
         size += params["subnet2"]["2"]["kernel"].shape[-1] // 2
         return OnImages(of_vectors(params, condition, size))
@@ -212,30 +238,44 @@ def coupling_flow(
     def decode(params: PyTree, z: Array, noise: Any = None, condition: Any = None) -> Array:
         return bijector(params, condition).inverse(z)
 
-    offset = float(np.log(gray_levels - 1))  # values k / (levels - 1) lie that far apart
+    # neighboring gray levels k / (levels - 1) differ by 1 / (levels - 1)
+    offset = float(np.log(gray_levels - 1))
     return Flow(init, encode, decode, bijector, None, offset, num_classes)
 
 
 class OnImages(distrax.Bijector):
-    """A bijector of vectors ``[d]`` on images ``[height, width, channels]``, row by row."""
+    """A bijector of vectors ``[d]`` applied to flattened images ``[height, width, channels]``."""
 
     def __init__(self, inner: distrax.Bijector):
         super().__init__(event_ndims_in=3)
         self._inner = inner
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns y ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         z, log_det = self._inner.forward_and_log_det(x.reshape(*x.shape[:-3], -1))
         return z.reshape(x.shape), log_det
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns x ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         x, log_det = self._inner.inverse_and_log_det(y.reshape(*y.shape[:-3], -1))
         return x.reshape(y.shape), log_det
 
 
 def jittered(x: Array, key: Array, std: float = 0.1) -> Array:
-    """``clip(x + std N(0, I), 0, 1)``, what the coupling flow is trained on."""
+    """Adds Gaussian noise to images: ``clip(x + std N(0, I), 0, 1)``.
+
+    The coupling flow is trained on such images.
+
+    Args:
+        x: images in [0, 1], ``[b, ...]``.
+        key: random key.
+        std: standard deviation of the noise.
+
+    Example:
+        >>> x = jc.flows.jittered(jnp.full((1000,), 0.5), jax.random.key(0))
+        >>> round(float(x.mean()), 1), round(float(x.std()), 1)
+        (0.5, 0.1)
+    """
     return jnp.clip(x + std * jax.random.normal(key, x.shape, x.dtype), 0, 1)
 
 

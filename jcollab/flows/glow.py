@@ -1,4 +1,4 @@
-"""Glow: levels of [ActNorm, invertible 1 x 1 convolution, affine coupling] with a split between."""
+"""Glow: levels of ActNorms, invertible 1 x 1 convolutions and affine couplings, and splits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jcollab.flows.scales import MultiScale, Squeezed, squeeze
 
 PyTree = Any
 Array = jax.Array
-MEAN_NOISE = 0.5
+MEAN_NOISE = 0.5  # of the uniform noise, for calls without noise
 
 
 def glow(
@@ -33,35 +33,35 @@ def glow(
     remat: bool = False,
     seed: int = 0,
 ) -> Flow:
-    """Glow on images in [0, 1].
+    """Builds Glow for images in [0, 1].
 
-        logits -> squeeze -> level 1 -> unsqueeze,    level = K steps, then on half the squeezed
-        channels the next level;    step = coupling(conv(actnorm(x)))
+        logits -> squeeze -> level 1 -> unsqueeze,    step = coupling(conv(actnorm(x)))
 
-    Latents of all scales lie in one tensor of the image's shape, with the prior N(0, I).
-    Parameters are ``{"levels": one tree for each, with leaves [K, ...]}``.
+    A level consists of K steps; the next level is applied to half of the squeezed channels. The
+    latents of all scales form one array of the image's shape, with the prior N(0, I). The
+    parameters are ``{"levels": one tree per level, with leaves [K, ...]}``.
 
     Args:
         levels: L, at least 1; height and width must be divisible by 2^L.
-        steps: K of each level, at least 1. Steps are one loop: K costs no time to compile.
+        steps: K of each level, at least 1. Steps form one loop: compile time is independent of K.
         width: channels inside the couplings' networks.
-        convolution: ``"full"`` matrices, as released, or ``"lu"`` factors.
-        decoding: ``"released"`` takes the sigmoid alone, so that decoded images have 9/10 of the
-            contrast; ``"corrected"`` undoes all that ``encode`` did,
+        convolution: ``"full"`` matrices, as in the released code, or ``"lu"`` factors.
+        decoding: ``"released"`` applies only the sigmoid, which reduces the contrast of decoded
+            images to 9/10; ``"corrected"`` inverts all of ``encode``,
             see :func:`jcollab.flows.preprocess.from_logits`.
         gray_levels: of the images, 256 for bytes.
-        num_classes: C of a condition ``[b, C]`` that every coupling sees; None for none.
-        remat: whether the backward pass computes steps again instead of storing what is inside.
-        seed: of the fixed permutations and signs, and the initial rotations, of ``"lu"``.
+        num_classes: C of a condition ``[b, C]`` of every coupling; None for no condition.
+        remat: whether the backward pass recomputes the values inside steps instead of storing them.
+        seed: of the fixed permutations and signs, and of the initial rotations, of ``"lu"``.
 
     Returns:
-        A :class:`Flow`. ``init(key, x, condition=None)`` sets every ActNorm by the batch x.
+        A :class:`Flow`. ``init(key, x, condition=None)`` fits every ActNorm to the batch x.
 
     Raises:
-        ValueError: if a number or a name is out of its range.
+        ValueError: if an argument is out of range.
 
     Example:
-        >>> flow = glow(levels=1, steps=2, width=8)
+        >>> flow = jc.flows.glow(levels=1, steps=2, width=8)
         >>> x = jnp.full((2, 4, 4, 1), 0.5)
         >>> params = jax.eval_shape(flow.init, jax.random.key(0), x)
         >>> z, log_det = jax.eval_shape(flow.encode, params, x)
@@ -96,12 +96,14 @@ def glow(
             ]
         )
 
+    # compiled as one program, which is much faster than its many small operations one by one
     @jax.jit
     def draw(key: Array, x: Array, condition: Any) -> PyTree:
         noise_key, key = jax.random.split(key)
 
         def init_and_fit(number: int, x: Array) -> tuple[PyTree, Array]:
             level = settings(number, x.shape[-1])
+            # fold_in, not split: the keys of levels do not depend on their count
             own = init_level(level, jax.random.fold_in(key, number), x, condition)
             return fit_level(level, own, x, condition)
 
@@ -134,15 +136,17 @@ def glow(
 
         return {"levels": visit_levels(to_logits(x, noise)[0], levels, fit)}
 
-    # of x -> y the determinant lacks the step from gray levels to [0, 1], of q -> y it does not
+    # gray levels are 1 / gray_levels apart in q, to which the determinant of "released" belongs,
+    # and 1 / (gray_levels - 1) apart in x, to which that of "corrected" belongs
     cells = gray_levels if decoding == "released" else gray_levels - 1
     offset = float(np.log(cells))
     return Flow(init, encode, decode, bijector, dequantization_noise, offset, num_classes, refit)
 
 
 def join_levels(levels: Sequence[distrax.Bijector]) -> distrax.Bijector:
-    """The multi-scale flow of the bijectors of its levels, the first one first."""
+    """Builds the multi-scale flow from the bijectors of its levels, in the order of the flow."""
     *outer, inner = levels
+    # from the inside out: the last level is the innermost bijector
     for level in reversed(outer):
         inner = MultiScale(level, inner)
     return Squeezed(inner)
@@ -151,18 +155,22 @@ def join_levels(levels: Sequence[distrax.Bijector]) -> distrax.Bijector:
 def visit_levels(
     logits: Array, levels: int, visit: Callable[[int, Array], tuple[PyTree, Array]]
 ) -> list[PyTree]:
-    """The results of ``visit(number, x) -> (result, steps(x))`` with what arrives at each level.
+    """Calls ``visit(index, x) -> (result, steps(x))`` at each level and collects the results.
 
     Args:
         logits: ``[b, height, width, channels]``.
         levels: L.
-        visit: called with squeezed images, of which half the channels go on to the next level.
+        visit: called with the input of each level, squeezed images.
+
+    Returns:
+        The L results.
     """
     results = []
     x = squeeze(logits)
     for number in range(levels):
         result, x = visit(number, x)
         results.append(result)
+        # the same split as in MultiScale: the first half of the squeezed channels goes on
         if number < levels - 1:
             x = squeeze(x)
             x = x[..., : x.shape[-1] // 2]
@@ -170,7 +178,7 @@ def visit_levels(
 
 
 def dequantization_noise(key: Array, x: Array) -> Array:
-    """Uniform in [0, 1), of the shape of the images."""
+    """Draws uniform noise in [0, 1) of the shape of the images."""
     checks.floats("x", x)
     return jax.random.uniform(key, x.shape, x.dtype)
 

@@ -1,4 +1,4 @@
-"""Invertible 1 x 1 convolutions: a full matrix, or its LU factors around a fixed permutation."""
+"""Invertible 1 x 1 convolutions, with a full matrix or with its LU factors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ Array = jax.Array
 
 
 class InvertibleConvolution(distrax.Bijector):
-    """``y_o = sum_i W_oi x_i`` at every place, ``log_det = height width log|det W|``.
+    """An invertible 1 x 1 convolution with a full matrix.
+
+        y_o = sum_i W_oi x_i at every place,   log_det = height width log|det W|
 
     Args:
         weight: W, ``[channels, channels]``, of full rank.
+
+    Example:
+        >>> swap = jc.flows.InvertibleConvolution(jnp.array([[0.0, 2.0], [1.0, 0.0]]))
+        >>> y, log_det = swap.forward_and_log_det(jnp.array([[[3.0, 5.0]]]))
+        >>> y.tolist(), round(float(log_det), 2)  # log 2 for the one place
+        ([[[10.0, 3.0]]], 0.69)
 
     Source: Kingma and Dhariwal 2018, arXiv 1807.03039.
     """
@@ -27,11 +35,11 @@ class InvertibleConvolution(distrax.Bijector):
         self._weight = weight
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns y ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         return _everywhere(x, self._weight), self._log_det(x)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns x ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         return _everywhere(y, jnp.linalg.inv(self._weight)), -self._log_det(y)
 
     def _log_det(self, x: Array) -> Array:
@@ -39,15 +47,24 @@ class InvertibleConvolution(distrax.Bijector):
 
 
 class LUConvolution(distrax.Bijector):
-    """``W = P L (U + diag(sign exp(log_diagonal)))``, with ``log|det W| = sum log_diagonal``.
+    """An invertible 1 x 1 convolution with an LU-factorized matrix.
+
+        W = P L (U + diag(sign exp(log_diagonal))),   log|det W| = sum log_diagonal
 
     Args:
-        lower: ``[channels, channels]``, of which the part below the diagonal is L; its diagonal
-            is 1.
-        upper: ``[channels, channels]``, of which the part above the diagonal is U.
+        lower: ``[channels, channels]``; L has its entries below the diagonal and 1 on it.
+        upper: ``[channels, channels]``; U has its entries above the diagonal.
         log_diagonal: ``[channels]``.
         permutation: P as int ``[channels]``: ``(P v)_i = v[permutation_i]``.
         sign: -1 or 1, ``[channels]``.
+
+    Example:
+        >>> zeros = jnp.zeros((2, 2))
+        >>> swap = jc.flows.LUConvolution(
+        ...     zeros, zeros, jnp.zeros(2), permutation=jnp.array([1, 0]), sign=jnp.ones(2)
+        ... )
+        >>> swap.weight().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
 
     Source: Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.2.
     """
@@ -62,16 +79,17 @@ class LUConvolution(distrax.Bijector):
         self._permutation = permutation
 
     def weight(self) -> Array:
-        """W, ``[channels, channels]``."""
+        """Computes W, ``[channels, channels]``."""
         product = jnp.matmul(self._lower, self._upper, precision="highest")
         return product[self._permutation]
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``."""
+        """Returns y ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
         return _everywhere(x, self.weight()), _spread(self._log_diagonal.sum(), x)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        """``[..., height, width, channels]`` and ``[...]``; two triangular solves, no inverse."""
+        """Returns x ``[..., height, width, channels]`` and its log-determinant ``[...]``."""
+        # two triangular solves are more accurate than the inverse of the product
         back = jnp.argsort(self._permutation)
         eye = jnp.eye(len(self._lower), dtype=self._lower.dtype)
         half = jax.scipy.linalg.solve_triangular(self._lower, eye, lower=True, unit_diagonal=True)
@@ -80,21 +98,22 @@ class LUConvolution(distrax.Bijector):
 
 
 def random_rotation(key: Array, channels: int, dtype: Any = jnp.float32) -> Array:
-    """Q of the QR decomposition of a Gaussian matrix, ``[channels, channels]``."""
+    """Draws an orthogonal matrix ``[channels, channels]``, Q of the QR of a Gaussian matrix."""
     return jnp.linalg.qr(jax.random.normal(key, (channels, channels), dtype))[0]
 
 
 def factors(weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """LU factors of a matrix: trained ones, the permutation ``[c]`` and the signs ``[c]``.
+    """Computes the LU factors of a matrix for :class:`LUConvolution`.
 
     Args:
         weight: ``[c, c]``, of full rank.
 
     Returns:
-        ``{"lower", "upper", "log_diagonal"}`` with entries of zero where nothing is used.
+        The trained factors ``{"lower", "upper", "log_diagonal"}``, with 0 for unused entries, the
+        permutation ``[c]`` and the signs ``[c]``.
 
     Raises:
-        ValueError: if weight is no square matrix.
+        ValueError: if weight is not a square matrix.
     """
     weight = np.asarray(weight)
     if weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
@@ -110,7 +129,7 @@ def factors(weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
 
 def _everywhere(x: Array, weight: Array) -> Array:
-    # full precision: half of it would not be undone by the inverse
+    # at the default precision of accelerators, the inverse would not recover the input
     return jnp.einsum("...i,oi->...o", x, weight, precision="highest")
 
 

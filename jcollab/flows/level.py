@@ -24,12 +24,12 @@ class Level(NamedTuple):
     """Settings of one level, on squeezed images ``[b, height, width, channels]``.
 
     Attributes:
-        channels: of the squeezed images.
+        channels: number of channels of the squeezed images.
         steps: K.
         width: channels inside the couplings' networks.
         convolution: ``"full"`` or ``"lu"``.
-        seed: two numbers, of :func:`fixed_factors`.
-        remat: whether the backward pass computes steps again.
+        seed: two integers, the seed of :func:`fixed_factors`.
+        remat: whether the backward pass recomputes steps.
     """
 
     channels: int
@@ -45,11 +45,16 @@ class Level(NamedTuple):
         return CouplingNet(self.width, self.channels)
 
 
-@functools.lru_cache(maxsize=32)  # decompositions of many steps take a while
+# cached: every call of the bijector needs the factors, and decompositions are slow; drawn with
+# NumPy, since permutations and signs are constants of the flow and not parameters
+@functools.lru_cache(maxsize=32)
 def fixed_factors(
     steps: int, channels: int, seed: tuple[int, int]
 ) -> tuple[PyTree, np.ndarray, np.ndarray]:
-    """LU factors of K random rotations: trained ones, permutations and signs, ``[K, ...]``."""
+    """Computes LU factors of K random rotations: trained ones, permutations and signs.
+
+    All have a leading axis ``[K, ...]``; see :func:`invertible_convolution.factors`.
+    """
     rng = np.random.default_rng(seed)
     rotations = np.linalg.qr(rng.normal(size=(steps, channels, channels)))[0]
     trained, orders, signs = zip(*map(convolutions.factors, rotations), strict=True)
@@ -57,13 +62,17 @@ def fixed_factors(
 
 
 def init_level(level: Level, key: Array, x: Array, condition: Any) -> PyTree:
-    """Parameters ``{"norm", "conv", "coupling"}``, leaves ``[K, ...]``, before ActNorms are set."""
+    """Draws parameters ``{"norm", "conv", "coupling"}``, leaves ``[K, ...]``, of unfitted ActNorms.
+
+    :func:`fit_level` then fits the ActNorms.
+    """
     conv_key, net_key = jax.random.split(key)
     shape = (level.steps, level.channels)
     zeros, ones = jnp.zeros(shape, x.dtype), jnp.ones((shape[0], shape[1] // 2), x.dtype)
     first = None if condition is None else condition[:1]
 
     def init_net(key: Array) -> PyTree:
+        # one image is enough: only its shape matters before ActNorms are fitted
         return level.net.init(key, x[:1, ..., level.channels // 2 :], first)["params"]
 
     return {
@@ -77,7 +86,7 @@ def init_level(level: Level, key: Array, x: Array, condition: Any) -> PyTree:
 
 
 def init_convolutions(level: Level, key: Array, dtype: Any) -> PyTree:
-    """K rotations: matrices drawn with the key, or the factors of :func:`fixed_factors`."""
+    """Returns K rotations: matrices drawn with the key, or the trained LU factors."""
     if level.convolution == "full":
         rotate = jax.vmap(lambda k: convolutions.random_rotation(k, level.channels, dtype))
         return {"weight": rotate(jax.random.split(key, level.steps))}
@@ -86,7 +95,7 @@ def init_convolutions(level: Level, key: Array, dtype: Any) -> PyTree:
 
 
 def with_fixed(level: Level, params: PyTree) -> PyTree:
-    """The parameters, and the permutations and signs that are not trained."""
+    """Returns the parameters together with the permutations and signs, which are not trained."""
     if level.convolution == "full":
         return params
     _, order, sign = fixed_factors(level.steps, level.channels, level.seed)
@@ -95,21 +104,22 @@ def with_fixed(level: Level, params: PyTree) -> PyTree:
 
 
 def convolution_of(level: Level, own: PyTree) -> distrax.Bijector:
-    """The invertible convolution of one step."""
+    """Builds the invertible convolution of one step."""
     if level.convolution == "full":
         return convolutions.InvertibleConvolution(own["conv"]["weight"])
     return convolutions.LUConvolution(**own["conv"], permutation=own["order"], sign=own["sign"])
 
 
 def step_of(level: Level, own: PyTree, condition: Any) -> distrax.Bijector:
-    """One step: ActNorm first, the coupling last."""
+    """Builds one step: ActNorm, convolution and coupling, applied in this order."""
     norm = ActNorm(own["norm"]["bias"], own["norm"]["logs"])
     last = coupling(level.net, own["coupling"], condition)
+    # distrax applies the last bijector of a chain first
     return distrax.Chain([last, convolution_of(level, own), norm])
 
 
 def steps_of(level: Level, params: PyTree, condition: Any) -> Repeated:
-    """All K steps of parameters ``[K, ...]``, as one loop."""
+    """Builds all K steps from parameters ``[K, ...]``, as one loop."""
 
     def build(own: PyTree) -> distrax.Bijector:
         return step_of(level, own, condition)
@@ -118,10 +128,10 @@ def steps_of(level: Level, params: PyTree, condition: Any) -> Repeated:
 
 
 def fit_level(level: Level, params: PyTree, x: Array, condition: Any) -> tuple[PyTree, Array]:
-    """Sets every ActNorm by what arrives at it of a batch.
+    """Fits every ActNorm to the values that a batch has at this layer.
 
     Args:
-        level: its settings.
+        level: settings of the level.
         params: leaves ``[K, ...]``.
         x: squeezed images, ``[b, height, width, channels]``.
         condition: ``[b, C]`` or None.
@@ -130,6 +140,7 @@ def fit_level(level: Level, params: PyTree, x: Array, condition: Any) -> tuple[P
         The new parameters, and the images after all steps.
     """
 
+    # in the order of the flow: the input of a step depends on the fitted steps before it
     def fit_step(x: Array, own: PyTree) -> tuple[Array, PyTree]:
         bias, logs = statistics(x)
         own = {**own, "norm": {"bias": bias, "logs": logs}}
@@ -145,4 +156,5 @@ def fit_level(level: Level, params: PyTree, x: Array, condition: Any) -> tuple[P
         return step_of(level, own, condition).forward(x), own
 
     x, fitted = jax.lax.scan(fit_step, x, with_fixed(level, params))
+    # without the permutations and signs, which with_fixed() added
     return {name: fitted[name] for name in params}, x

@@ -2,9 +2,10 @@
 
     x~ = F^{-1}( F(x) + delta )
 
-They go into :func:`jcollab.objectives.classification`, and with it into any algorithm. The flow may
-be anything with ``encode``, ``decode`` and ``noise`` of :class:`jcollab.flows.Flow`, for example a
-VAE. Distances are those of each sample on its own, over all of its latent dimensions.
+:func:`jcollab.objectives.classification` takes such a function, and any algorithm the resulting
+loss. The flow may be any object with the ``encode``, ``decode`` and ``noise`` of a
+:class:`jcollab.flows.Flow`, for example a VAE. Norms are computed separately for each sample, over
+all of its latent dimensions.
 """
 
 from __future__ import annotations
@@ -39,24 +40,35 @@ def randomized(
     clip: float | None = None,
     ratio: Any = 1.0,
 ) -> Augment:
-    """Randomized-LA: ``delta ~ N(0, radius^2 I)``, then projected.
+    """Builds Randomized-LA, which adds projected Gaussian noise ``delta ~ N(0, radius^2 I)``.
 
     Args:
-        flow: a :class:`jcollab.flows.Flow` or alike.
-        flow_params: its parameters; no gradient flows into them.
-        radius: standard deviation, and radius of the ball, at least 0. In high dimension, ``"l2"``
-            puts delta onto the sphere: its length before is about ``radius sqrt(D)``.
-        norm: of the ball; None for none.
-        condition: ``condition(batch)``; None for one-hot labels where the flow has a condition.
-        clamp: range of pixels, or None.
-        clip: largest distance from x in the norm (L2 without one), or None.
-        ratio: probability with which a sample is perturbed.
+        flow: a :class:`jcollab.flows.Flow` or a similar object.
+        flow_params: its parameters; they receive no gradient.
+        radius: standard deviation, and radius of the ball, at least 0. In high dimension D,
+            ``"l2"`` projects delta onto the sphere, since ``|delta|`` is about ``radius sqrt(D)``.
+        norm: of the ball; None for no projection.
+        condition: ``condition(batch)``; None for one-hot labels if the flow has a condition.
+        clamp: range of pixels ``(low, high)``, or None.
+        clip: largest distance from x in the norm (L2 without a norm), or None.
+        ratio: probability that a sample is perturbed.
 
     Returns:
         ``augment(batch, model, key) -> batch``, see :class:`jcollab.objectives.Augment`.
 
     Raises:
-        ValueError: if a number or a name is out of its range.
+        TypeError: if ``flow`` is not a flow.
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> flow = jc.flows.coupling_flow(blocks=1, hidden=2, num_classes=None)
+        >>> batch = jc.data.Dataset(jnp.full((3, 1, 2, 1), 0.5), jnp.array([0, 1, 0]))
+        >>> shapes = jax.eval_shape(flow.init, jax.random.key(0), batch.x)
+        >>> params = jax.tree.map(jnp.zeros_like, shapes)  # this flow only permutes pixels
+        >>> augment = jc.flows.perturb.randomized(flow, params, radius=0.1, norm="linf")
+        >>> perturbed = augment(batch, jc.core.Model(()), jax.random.key(1))
+        >>> bool((abs(perturbed.x - batch.x) <= 0.1001).all())
+        True
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
@@ -82,23 +94,38 @@ def away(
     clip: float | None = None,
     ratio: Any = 1.0,
 ) -> Augment:
-    """Away from the origin: ``delta = sign(z) |N(0, radius^2)|``, so that no ``|z_i|`` shrinks.
+    """Builds a perturbation that moves latents away from the origin.
+
+        delta = sign(z) |N(0, radius^2)|,   projected
+
+    No ``|z_i|`` decreases.
 
     Args:
-        flow: as for :func:`randomized`, and so are all others.
+        flow: as for :func:`randomized`.
         flow_params: its parameters.
-        radius: standard deviation, at least 0.
-        norm: of the ball; None for none.
-        condition: as for :func:`randomized`, and so are the others.
-        clamp: range of pixels, or None.
+        radius: standard deviation, and radius of the ball, at least 0.
+        norm: of the ball; None for no projection.
+        condition: as for :func:`randomized`.
+        clamp: range of pixels ``(low, high)``, or None.
         clip: largest distance from x, or None.
-        ratio: probability with which a sample is perturbed.
+        ratio: probability that a sample is perturbed.
 
     Returns:
         ``augment(batch, model, key) -> batch``.
 
     Raises:
+        TypeError: as for :func:`randomized`.
         ValueError: as for :func:`randomized`.
+
+    Example:
+        >>> flow = jc.flows.coupling_flow(blocks=1, hidden=2, num_classes=None)
+        >>> batch = jc.data.Dataset(jnp.full((3, 1, 2, 1), 0.5), jnp.array([0, 1, 0]))
+        >>> shapes = jax.eval_shape(flow.init, jax.random.key(0), batch.x)
+        >>> params = jax.tree.map(jnp.zeros_like, shapes)  # this flow only permutes pixels
+        >>> augment = jc.flows.perturb.away(flow, params, radius=0.1)
+        >>> perturbed = augment(batch, jc.core.Model(()), jax.random.key(1))
+        >>> bool((perturbed.x >= batch.x).all())  # latents are positive
+        True
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
@@ -129,39 +156,52 @@ def adversarial(
     clip: float | None = None,
     ratio: Any = 1.0,
 ) -> Augment:
-    """Adversarial-LA: ascent on the classifier's cross-entropy in the latent space.
+    """Builds Adversarial-LA, which maximizes the classifier's cross-entropy in the latent space.
 
         delta = argmax_{||delta|| <= radius} CE( predict(F^{-1}(F(x) + delta)), label )
 
-    Images are encoded once, with noise that is drawn once. The classifier is only evaluated: what
-    it carries along (batch statistics) does not change, and neither gradients nor statistics of the
-    attack reach the training step.
+    The maximum is approximated by projected gradient ascent. Images are encoded once, with noise
+    that is drawn once. The classifier is evaluated but not trained: its state (batch statistics)
+    does not change, and no gradient of the attack reaches the training step.
 
     Args:
-        predict: ``predict(params, x) -> logits [b, C]`` as in evaluation; of a model with state,
+        predict: ``predict(params, x) -> logits [b, C]`` as in evaluation; for a model with state,
             ``jc.stateful(predict)`` of ``predict(params, model_state, x)``.
-        flow: a :class:`jcollab.flows.Flow` or alike.
+        flow: a :class:`jcollab.flows.Flow` or a similar object.
         flow_params: its parameters.
         radius: of the ball, at least 0 (20 for random and 1 for adversarial perturbations of
-            CIFAR-10 in L2; .3 in L-infinity for MNIST).
+            CIFAR-10 in L2; 0.3 in L-infinity for MNIST).
         step_size: of a step, at least 0.
         num_steps: S, at least 0.
         norm: ``"l2"`` or ``"linf"``.
-        start: ``"random"``, uniform in the cube of side 2 radius, ``"zero"``, or a function
-            ``start(z, key) -> delta`` of the latents; all are projected onto the ball.
-        labels: ``"own"`` attacks the classifier's prediction at the clean image, so that no label
-            leaks; ``"true"`` the label.
-        condition: ``condition(batch)``; None for one-hot labels where the flow has a condition.
-        clamp: range of pixels, or None.
+        start: ``"random"``, uniform in the cube of side 2 radius; ``"zero"``; or a function
+            ``start(z, key) -> delta`` of the latents. The start is projected onto the ball.
+        labels: ``"own"`` for the classifier's prediction at the clean image, which avoids label
+            leaking; ``"true"`` for the label.
+        condition: ``condition(batch)``; None for one-hot labels if the flow has a condition.
+        clamp: range of pixels ``(low, high)``, or None.
         clip: largest distance from x in the norm, or None.
-        ratio: probability with which a sample is perturbed.
+        ratio: probability that a sample is perturbed.
 
     Returns:
         ``augment(batch, model, key) -> batch``.
 
     Raises:
-        ValueError: if a number or a name is out of its range.
-        TypeError: if ``predict`` is not callable or ``flow`` no flow.
+        ValueError: if an argument is out of range.
+        TypeError: if ``predict`` is not callable or ``flow`` is not a flow.
+
+    Example:
+        >>> flow = jc.flows.coupling_flow(blocks=1, hidden=2, num_classes=None)
+        >>> batch = jc.data.Dataset(jnp.array([[[[0.7], [0.3]]]]), jnp.array([0]))
+        >>> shapes = jax.eval_shape(flow.init, jax.random.key(0), batch.x)
+        >>> params = jax.tree.map(jnp.zeros_like, shapes)  # this flow only permutes pixels
+        >>> predict = lambda params, x: x.reshape(len(x), 2)  # the logits are the two pixels
+        >>> attack = jc.flows.perturb.adversarial(
+        ...     predict, flow, params, radius=0.2, step_size=0.2, norm="linf", start="zero"
+        ... )
+        >>> perturbed = attack(batch, jc.core.Model(()), jax.random.key(1))
+        >>> [round(pixel, 1) for pixel in perturbed.x.ravel().tolist()]
+        [0.5, 0.5]
 
     Source: Yuksel, Stich, Jaggi and Chavdarova 2021, arXiv 2108.07958.
     """
@@ -173,6 +213,7 @@ def adversarial(
     def augment(batch: Any, model: Model, key: Array) -> Any:
         noise_key, start_key, last_key = jax.random.split(key, 3)
         z, decode = _opened(flow, flow_params, batch, noise_key, condition)
+        # a constant: the attacked label does not change while the image moves
         target = _target(full_predict, model, batch, labels)
         delta = ascend(
             lambda delta: _loss(full_predict(*model, decode(z + delta)), target),
@@ -200,26 +241,34 @@ def pgd(
     clip: float | None = None,
     ratio: Any = 1.0,
 ) -> Augment:
-    """The same attack on pixels: adversarial training, a baseline.
+    """Builds the PGD attack on pixels, which is adversarial training, a baseline.
 
     Args:
-        predict: as for :func:`adversarial`, and so are all others.
-        radius: of the ball around the image.
-        step_size: of a step.
-        num_steps: S.
+        predict: as for :func:`adversarial`.
+        radius: of the ball around the image, at least 0.
+        step_size: of a step, at least 0.
+        num_steps: S, at least 0.
         norm: ``"l2"`` or ``"linf"``.
-        start: as for :func:`adversarial`, of the images in place of latents.
-        labels: ``"own"`` or ``"true"``.
-        clamp: range of pixels, or None.
+        start: as for :func:`adversarial`, with images instead of latents.
+        labels: ``"own"`` or ``"true"``, as for :func:`adversarial`.
+        clamp: range of pixels ``(low, high)``, or None.
         clip: largest distance from x in the norm, or None.
-        ratio: probability with which a sample is perturbed.
+        ratio: probability that a sample is perturbed.
 
     Returns:
         ``augment(batch, model, key) -> batch``.
 
     Raises:
-        ValueError: if a number or a name is out of its range.
+        ValueError: if an argument is out of range.
         TypeError: if ``predict`` is not callable.
+
+    Example:
+        >>> batch = jc.data.Dataset(jnp.array([[0.7, 0.3]]), jnp.array([0]))
+        >>> predict = lambda params, x: x  # the logits are the two pixels
+        >>> attack = jc.flows.perturb.pgd(predict, radius=0.2, step_size=0.2, start="zero")
+        >>> perturbed = attack(batch, jc.core.Model(()), jax.random.key(1))
+        >>> [round(pixel, 1) for pixel in perturbed.x.ravel().tolist()]
+        [0.5, 0.5]
 
     Source: Madry et al. 2018, arXiv 1706.06083.
     """
@@ -247,10 +296,10 @@ def pgd(
 def _finishing(
     norm: Norm | None, clamp: Range | None, clip: float | None, ratio: Any
 ) -> Callable[[Any, Array, Array], Any]:
-    """``finish(batch, x, key) -> batch``: perturbed images near the original ones, in range.
+    """Builds ``finish(batch, x, key) -> batch``, which clips images and selects samples.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if an argument is out of range.
     """
     if clamp is not None and not (len(clamp) == 2 and clamp[0] < clamp[1]):
         raise ValueError(f"clamp must be (low, high) with low < high, or None, got {clamp}")
@@ -263,6 +312,7 @@ def _finishing(
             x = batch.x + project(x - batch.x, clip, norm or "l2")
         if clamp is not None:
             x = jnp.clip(x, *clamp)
+        # a ratio may be traced, and then it is never known to be 1
         if not (isinstance(ratio, (int, float)) and ratio == 1):
             chosen = jax.random.uniform(key, (len(x),) + (1,) * (x.ndim - 1), jnp.float32) < ratio
             x = jnp.where(chosen, x, batch.x)
@@ -278,7 +328,7 @@ def _of_latents(
     condition: Callable | None,
     finish: Callable[[Any, Array, Array], Any],
 ) -> Augment:
-    """The augmentation of a perturbation that does not look at the classifier."""
+    """Builds the augmentation of a perturbation that does not depend on the classifier."""
     check_flow(flow)
 
     def augment(batch: Any, model: Model, key: Array) -> Any:
@@ -292,7 +342,7 @@ def _of_latents(
 def _opened(
     flow: Any, flow_params: PyTree, batch: Any, key: Array, condition: Callable | None
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """Latents of a batch, and how they are decoded: with the same noise and condition."""
+    """Encodes a batch; returns latents and a decoder with the same noise and condition."""
     fixed = jax.lax.stop_gradient(flow_params)
     given = condition_of(flow, batch, condition)
     noise = None if flow.noise is None else flow.noise(key, batch.x)
@@ -301,7 +351,7 @@ def _opened(
 
 
 def _begin(start: Start, key: Array, z: Array, radius: Any, norm: Norm) -> Array:
-    """Where the ascent begins, in the form of z."""
+    """Returns the initial delta of the ascent, with the shape and type of z."""
     if callable(start):
         return jnp.broadcast_to(start(z, key), z.shape).astype(z.dtype)
     if start == "random":
@@ -316,7 +366,7 @@ def _target(full_predict: Callable, model: Model, batch: Any, labels: Labels) ->
 
 
 def _loss(logits: Array, target: Array) -> Array:
-    """A sum: as a mean, gradients of large batches would only be smaller."""
+    # a sum over samples, so that a sample's gradient does not shrink with the batch size
     return cross_entropy(logits, target).sum()
 
 

@@ -1,4 +1,4 @@
-"""From pixels to what a flow sees, and back: dequantization and logits."""
+"""Dequantization of pixels and logits, the preprocessing of Glow and its inverse."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from jcollab import checks
 
 Array = jax.Array
 Decoding = Literal["released", "corrected"]
-BOUND = 0.9
+BOUND = 0.9  # logits lie in (logit 0.05, logit 0.95)
 
 
 class BoundedLogit(distrax.Block):
-    """``y = logit(1/2 + bound (q - 1/2))``, so that q = 0 and q = 1 stay finite.
+    """A logit that stays finite at 0 and 1.
 
+        y = logit(1/2 + bound (q - 1/2))
         log_det = sum over dimensions of  softplus(y) + softplus(-y) + log bound
 
     Args:
         bound: in (0, 1).
+
+    Example:
+        >>> y = jc.flows.BoundedLogit().forward(jnp.array([[[0.0, 0.5, 1.0]]]))
+        >>> [round(float(value), 2) for value in y[0, 0]]  # logits of 0.05, 0.5 and 0.95
+        [-2.94, 0.0, 2.94]
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017, arXiv 1605.08803, section 4.1.
     """
@@ -32,10 +38,12 @@ class BoundedLogit(distrax.Block):
 
 
 def dequantize(x: Array, noise: Any, levels: int = 256) -> Array:
-    """``q = ((levels - 1) x + noise) / levels``: gray level k of ``levels`` fills a cell of [0, 1].
+    """Adds noise within gray levels: ``q = ((levels - 1) x + noise) / levels``.
+
+    Gray level k fills the cell ``[k, k + 1) / levels``, so that q is continuous in [0, 1].
 
     Args:
-        x: in [0, 1].
+        x: in [0, 1], multiples of ``1 / (levels - 1)``.
         noise: in [0, 1); 1/2 is the middle of the cell.
         levels: at least 2.
 
@@ -47,12 +55,17 @@ def dequantize(x: Array, noise: Any, levels: int = 256) -> Array:
 
 
 def requantize(q: Array, noise: Any, levels: int = 256) -> Array:
-    """Undoes :func:`dequantize` with the same noise."""
+    """Inverts :func:`dequantize`, given the same noise."""
     return (levels * q - noise) / (levels - 1)
 
 
 def check_values(x: Any) -> None:
-    """TypeError unless images are floating point; ValueError for known values outside of [0, 1]."""
+    """Checks that images are floating point and, unless they are traced, lie in [0, 1].
+
+    Raises:
+        TypeError: if x is not floating point.
+        ValueError: if a value is outside [0, 1].
+    """
     checks.floats("x", x)
     if not checks.traced(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
@@ -61,14 +74,14 @@ def check_values(x: Any) -> None:
 
 
 def to_logits(x: Array, noise: Any, decoding: Decoding, levels: int) -> tuple[Array, Array]:
-    """Images in [0, 1] as logits, and the log-determinant ``[b]``.
+    """Converts images x in [0, 1] to logits y, and computes the log-determinant ``[b]``.
 
-    As released, the determinant is that of ``q -> y``; corrected, that of ``x -> y``, with
-    ``D log((levels - 1) / levels)`` more.
+    The log-determinant of ``"released"`` belongs to ``q -> y``. ``"corrected"`` adds
+    ``D log((levels - 1) / levels)``, which makes it the log-determinant of ``x -> y``.
 
     Raises:
         TypeError: if x is not floating point.
-        ValueError: if values that are known are not in [0, 1].
+        ValueError: if values that are not traced are outside [0, 1].
     """
     check_values(x)
     y, log_det = BoundedLogit().forward_and_log_det(dequantize(x, noise, levels))
@@ -78,11 +91,12 @@ def to_logits(x: Array, noise: Any, decoding: Decoding, levels: int) -> tuple[Ar
 
 
 def from_logits(y: Array, noise: Any, decoding: Decoding, levels: int) -> Array:
-    """Images of logits.
+    """Converts logits to images.
 
-    As released, ``sigmoid(y)``, which leaves the contrast at .9: images in (.05, .95). Corrected,
-    everything is undone: ``from_logits(to_logits(x)) = x`` with the same noise, within half a gray
-    level with its mean. Values then may leave [0, 1] by 1/18.
+    ``"released"`` is ``sigmoid(y)``, which leaves the contrast at 0.9: images in (0.05, 0.95).
+    ``"corrected"`` inverts all of :func:`to_logits`: ``from_logits(to_logits(x)) = x`` with the
+    same noise, and within half a gray level with the noise's mean. Its values may leave [0, 1]
+    by 1/18.
     """
     if decoding == "released":
         return jax.nn.sigmoid(y)
@@ -90,6 +104,6 @@ def from_logits(y: Array, noise: Any, decoding: Decoding, levels: int) -> Array:
 
 
 def check_decoding(decoding: Any, levels: Any) -> None:
-    """ValueError for a decoding that there is not, or too few levels."""
+    """Raises ValueError if the decoding is unknown or ``levels`` is below 2."""
     checks.one_of("decoding", decoding, get_args(Decoding))
     checks.count("levels", levels, 2)

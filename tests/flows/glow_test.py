@@ -162,7 +162,7 @@ def test_bad_input_is_named():
         flow.init(KEY, jnp.zeros((1, 6, 8, 1)))
     with pytest.raises(ValueError, match=r"x must be \[b, height, width, channels\]"):
         flow.init(KEY, jnp.zeros((8, 8, 1)))
-    with pytest.raises(ValueError, match="condition must go with num_classes=None"):
+    with pytest.raises(ValueError, match="condition must be None for num_classes=None"):
         flow.init(KEY, jnp.zeros((1, 8, 8, 1)), jnp.zeros((1, 3)))
     one, params, x, condition = make("conditional")
     with pytest.raises(ValueError, match=r"condition must be \[b, C=3\], got shape \[3, 2\]"):
