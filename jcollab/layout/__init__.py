@@ -1,17 +1,19 @@
-"""The only part that knows devices: where the client axis lies and how work over it is executed.
+"""Placement of the client axis on devices, and execution of work over it.
 
-Algorithms are written against stacked arrays. This part decides whether a function of one client
-runs as one vectorized program, as a loop, or split over devices and processes; results do not
-depend on it.
+Algorithms are written for stacked arrays and do not refer to devices. This package determines
+whether a function of one client runs as one vectorized program, as a loop, or split over devices
+and processes. Results do not depend on that, up to rounding.
 """
 
+from jcollab.layout.chunks import loops, vectorized
 from jcollab.layout.clients import client_keys, num_clients, sample_clients
 from jcollab.layout.devices import mesh, place, use
 from jcollab.layout.exchange import over_neighbors
-from jcollab.layout.execution import client_sum, loops, per_client, per_replica, vectorized
+from jcollab.layout.execution import client_sum, per_client
 from jcollab.layout.memory import check_memory, free_memory, memory_of
 from jcollab.layout.pmapped import pmap
 from jcollab.layout.processes import fetch, from_process_local, initialize, own_clients
+from jcollab.layout.replicas import per_replica
 
 __all__ = [
     "check_memory",

@@ -1,4 +1,4 @@
-"""The client axis: its length, and randomness by client."""
+"""The client axis: its length, and random numbers per client."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ PyTree = Any
 
 
 def num_clients(tree: PyTree, name: str | tuple[str, ...] = "tree") -> int:
-    """The length n of the client axis, which every leaf must lead with.
+    """Returns the length n of the client axis, which every leaf must lead with.
 
     Args:
-        tree: a pytree, or several as a tuple.
-        name: what errors call it, or each of the several.
+        tree: a pytree, or a tuple of pytrees if ``name`` is a tuple.
+        name: name of the pytree in error messages, or a tuple of names.
 
     Raises:
-        ValueError: naming the leaf that has no client axis, or another length than the first.
+        ValueError: if a leaf has no client axis, or an axis of another length than the first leaf,
+            or if there is no leaf.
 
     Example:
         >>> jc.layout.num_clients({"w": jnp.zeros((4, 2)), "b": jnp.zeros(4)})
@@ -42,21 +43,32 @@ def num_clients(tree: PyTree, name: str | tuple[str, ...] = "tree") -> int:
                     f"{where} must lead with n={n}, the clients of {first}, got {list(shape)}"
                 )
     if n is None:
-        raise ValueError(f"{name} must have an array, which gives the number of clients, got none")
+        raise ValueError(f"{name} must have at least one array, with a client axis, got none")
     return n
 
 
 def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
-    """One random key per client, drawn by identity: ``fold_in(key, i)``.
+    """Returns one random key per client, ``fold_in(key, i)`` for client i.
 
-    A client's draws are the same whatever the number of devices or the chunk it is executed in,
-    but for keys of the kinds ``"rbg"`` and ``"unsafe_rbg"``, whose draws JAX lets depend on the
-    other clients of a ``vmap``.
+    The random numbers of a client do not depend on the number of devices, nor on the chunk in
+    which the client is executed. Keys of the kinds ``"rbg"`` and ``"unsafe_rbg"`` are exceptions:
+    under ``vmap``, JAX lets their draws depend on the whole batch.
 
     Args:
         key: random key.
-        n: number of clients, for i = 0..n-1, or their numbers, int ``[r]``.
+        n: number of clients, for i = 0..n-1, or indices of clients, int ``[r]``.
+
+    Returns:
+        Keys ``[n]`` or ``[r]``.
+
+    Example:
+        >>> keys = jc.layout.client_keys(jax.random.key(0), 3)
+        >>> last = jc.layout.client_keys(jax.random.key(0), jnp.array([2]))
+        >>> keys.shape, bool(last[0] == keys[2])
+        ((3,), True)
     """
+    # fold_in, not split: a round of m sampled clients must give each of them the key that it has
+    # in a round of all n, without computing the others.
     if np.ndim(n) == 0:
         checks.count("n", n)
         n = jnp.arange(n)
@@ -64,26 +76,39 @@ def client_keys(key: jax.Array, n: int | jax.Array) -> jax.Array:
 
 
 def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
-    """m of n clients, uniformly without replacement and in random order, int32 ``[m]``.
+    """Samples m of n clients uniformly without replacement, in random order.
 
-    For m below a quarter of n, numbers are drawn with replacement and repeated ones passed over,
-    which costs ``O(m log m)`` whatever n is.
+    If m is at most a quarter of n, indices are drawn with replacement and repeated ones skipped,
+    which costs ``O(m log m)`` for any n.
 
     Args:
         key: random key.
         n: number of clients.
-        m: how many, in 1..n.
+        m: number of sampled clients, in 1..n.
+
+    Returns:
+        Indices, int32 ``[m]``, all different.
 
     Raises:
-        ValueError: if m lies outside 1..n.
+        ValueError: if m is outside of 1..n.
+
+    Example:
+        >>> chosen = jc.layout.sample_clients(jax.random.key(0), 10, 3)
+        >>> chosen.shape, len(set(chosen.tolist()))
+        ((3,), 3)
     """
     checks.count("n", n)
     checks.count("num_sampled", m, 1, n)
     if n < 4 * m:
+        # places of the m largest of n uniform numbers: all different, in random order
         return jax.lax.top_k(jax.random.uniform(key, (n,), jnp.float32), m)[1]
+    # Twice as many draws as needed: with m <= n / 4, at least m different ones among them are
+    # nearly certain, and shapes stay static.
     draws = 2 * m
 
     def first_ones(numbers: jax.Array) -> jax.Array:
+        # a stable sort puts the earliest draw of each number first, so that the result is in the
+        # order of the draws, which is random
         order = jnp.argsort(numbers, stable=True)
         fresh = jnp.diff(numbers[order], prepend=-1) != 0
         return jnp.zeros(draws, bool).at[order].set(fresh)
@@ -93,7 +118,8 @@ def sample_clients(key: jax.Array, n: int, m: int) -> jax.Array:
         numbers = jax.random.randint(jax.random.fold_in(key, tries), (draws,), 0, n, jnp.int32)
         return tries + 1, numbers, first_ones(numbers)
 
-    # too few different ones among the draws are rare, and as likely for all sets of clients
+    # An attempt with too few different numbers is repeated as a whole. Whether it fails depends on
+    # the pattern of repetitions only, not on which clients are drawn: the sample stays uniform.
     start = (0, jnp.zeros(draws, jnp.int32), jnp.zeros(draws, bool))
     _, numbers, first = jax.lax.while_loop(lambda carry: carry[2].sum() < m, attempt, start)
     places = jnp.nonzero(first, size=m)[0]

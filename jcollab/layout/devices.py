@@ -1,4 +1,4 @@
-"""Devices: meshes, where a state lies on them, and what runs on how many."""
+"""Devices: meshes, the placement of states on them, and helpers of code that runs on each one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ from jcollab.layout.clients import num_clients
 PyTree = Any
 CLIENTS = "clients"
 INNER = "inner"
-# number of devices of the pmap that is being traced, see pmap
+# Number of devices of the pmap that is being traced. Under pmap there is no mesh in the context:
+# only this variable shows per_client that the axis is bound. It is a context variable because other
+# threads may trace at the same time.
 PMAPPED: contextvars.ContextVar[int] = contextvars.ContextVar("pmapped", default=0)
 
 
 def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
-    """A mesh that lays the client axis over devices.
+    """Builds a mesh that splits the client axis over devices.
 
     Args:
-        num_devices: how many of the available devices to use; None for all (of all processes).
-        inner: how many devices work on each client together. They form a second axis, ``"inner"``,
-            that the library leaves to the compiler: lay a batch or a weight over it, with
-            for example with ``PartitionSpec("clients", "inner")``, and results follow.
+        num_devices: number of devices to use; None for all (of all processes).
+        inner: number of devices that work together on each client. They form a second axis,
+            ``"inner"``, which is left to the compiler: place a batch or a weight on it, for example
+            with ``PartitionSpec("clients", "inner")``, and the compiler partitions the rest.
 
     Raises:
-        ValueError: if there are fewer devices than asked for, or inner does not divide them.
+        ValueError: if there are fewer devices than requested, or ``inner`` does not divide their
+            number.
+
+    Example:
+        >>> dict(jc.layout.mesh(1).shape)
+        {'clients': 1}
     """
     devices = jax.devices()
     count = len(devices) if num_devices is None else num_devices
@@ -40,6 +47,9 @@ def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
     checks.count("inner", inner)
     if count % inner:
         raise ValueError(f"inner must divide the {count} devices, got {inner}")
+    # Auto axes: the compiler derives how intermediate values are sharded. With explicit axes, the
+    # sharding would be part of each type, and operations in users' losses without a rule for it
+    # would raise.
     if inner == 1:
         return Mesh(np.array(devices[:count]), (CLIENTS,), axis_types=(AxisType.Auto,))
     grid = np.array(devices[:count]).reshape(-1, inner)
@@ -48,10 +58,19 @@ def mesh(num_devices: int | None = None, *, inner: int = 1) -> Mesh:
 
 @contextlib.contextmanager
 def use(mesh: Mesh) -> Iterator[Mesh]:
-    """Within this context the client axis is split over the devices of ``mesh``.
+    """Splits the client axis over the devices of ``mesh``, within this context.
+
+    Args:
+        mesh: from :func:`mesh`.
 
     Raises:
-        TypeError: if it is no mesh.
+        TypeError: if ``mesh`` is not a mesh.
+
+    Example:
+        >>> square = jc.layout.per_client(lambda x: x ** 2)
+        >>> with jc.layout.use(jc.layout.mesh(1)):
+        ...     square(jnp.arange(3.0)).tolist()
+        [0.0, 1.0, 4.0]
     """
     checks.kind(Mesh, mesh=mesh)
     with jax.set_mesh(mesh):
@@ -59,18 +78,26 @@ def use(mesh: Mesh) -> Iterator[Mesh]:
 
 
 def place(state: PyTree, mesh: Mesh) -> PyTree:
-    """Lays a State over a mesh: ``clients`` split along their axis, the rest on every device.
+    """Places a State on a mesh: ``clients`` split along their axis, the rest on every device.
 
-    Where the devices do not divide n, clients lie on every device as well: work is still split.
+    If n is not divisible by the number of devices, clients are placed on every device too. Their
+    work is still split.
 
     Args:
-        state: a State; with several processes, each has the whole of it.
+        state: a State. With several processes, each must have the whole state.
         mesh: from :func:`mesh`.
 
     Raises:
-        TypeError: if ``state`` is no State, or ``mesh`` no mesh.
+        TypeError: if ``state`` is not a State, or ``mesh`` not a mesh.
         ValueError: if a client leaf has no client axis.
+
+    Example:
+        >>> state = jc.State(jnp.zeros((4, 2)), (), jnp.int32(0))
+        >>> placed = jc.layout.place(state, jc.layout.mesh(1))
+        >>> tuple(placed.clients.sharding.spec)
+        ('clients',)
     """
+    # by its fields: the class is in core, which layout must not import
     if not all(hasattr(state, field) for field in ("clients", "shared", "step")):
         raise TypeError(f"state must be a State, got {type(state).__name__}")
     checks.kind(Mesh, mesh=mesh)
@@ -85,6 +112,7 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
         if sharding.is_fully_addressable:
             return jax.device_put(tree, sharding)
 
+        # several processes: each provides the rows of its own devices
         def one(leaf: jax.Array) -> jax.Array:
             value = np.asarray(leaf)
             return jax.make_array_from_callback(value.shape, sharding, lambda i: value[i])
@@ -95,35 +123,39 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
 
 
 def active_devices() -> int:
-    """Number of devices over which the client axis is split, see :func:`use`."""
+    """Returns the number of devices over which the client axis is split, see :func:`use`."""
     shape = jax.sharding.get_abstract_mesh().shape
     return shape.get(CLIENTS, 1)
 
 
 def sharded(fn: Callable, in_specs: Any, out_specs: Any) -> Callable:
-    """``fn`` of one device's part of the clients, run on each device of the active mesh."""
+    """Runs ``fn``, a function of one device's clients, on each device of the active mesh."""
+    # Only the client axis is manual; an inner axis stays with the compiler. check_vma is off: it
+    # rejects loops whose carry starts as a constant and then varies by device, which users' losses
+    # contain.
     return jax.shard_map(
         fn, in_specs=in_specs, out_specs=out_specs, axis_names={CLIENTS}, check_vma=False
     )
 
 
 def pmapped() -> int:
-    """Number of devices of the pmap that is being traced, 0 outside of one."""
+    """Returns the number of devices of the pmap that is being traced, 0 outside of one."""
     return PMAPPED.get()
 
 
 def fill(leaf: jax.Array, devices: int) -> jax.Array:
-    """Repeats rows until the devices divide their number."""
+    """Repeats the first rows, so that the number of rows is divisible by the number of devices."""
+    # Copies of rows, not zeros: zeros may be invalid input (a division, a loop until convergence).
     n = leaf.shape[0]
     return leaf[np.resize(np.arange(n), n + -n % devices)] if n % devices else leaf
 
 
 def own_rows(leaf: jax.Array, devices: int) -> jax.Array:
-    """This device's part of ``[n, ...]``, within a pmap."""
+    """Returns this device's part of ``[n, ...]``, within a pmap."""
     size = leaf.shape[0] // devices
     return jax.lax.dynamic_slice_in_dim(leaf, jax.lax.axis_index(CLIENTS) * size, size)
 
 
 def gather_rows(leaf: jax.Array) -> jax.Array:
-    """The parts of all devices, one after the other, within a pmap."""
+    """Concatenates the parts of all devices, within a pmap."""
     return jax.lax.all_gather(leaf, CLIENTS, tiled=True)

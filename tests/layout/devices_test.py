@@ -15,7 +15,7 @@ def test_devices_that_do_not_fit_are_named():
         ValueError, match=r"tree\['a'\] must lead with the client axis .*, got a scalar"
     ):
         layout.num_clients({"a": jnp.zeros(())})
-    with pytest.raises(ValueError, match="must have an array"):
+    with pytest.raises(ValueError, match="must have at least one array"):
         layout.num_clients(())
     with pytest.raises(ValueError, match=r"state.clients\['b'\] must lead with n="):
         state = State({"a": jnp.zeros(4), "b": jnp.zeros(3)}, (), jnp.int32(0))

@@ -73,7 +73,7 @@ def test_a_missing_process_is_a_clear_error(tmp_path):
 def test_numbers_of_processes():
     from jcollab import layout
 
-    with pytest.raises(ValueError, match=r"process_id must be in 0..2 - 1, got 2"):
+    with pytest.raises(ValueError, match=r"process_id must be in 0..1, got 2"):
         layout.initialize("localhost:1", 2, 2)
     with pytest.raises(ValueError, match="num_processes must be at least 1, got 0"):
         layout.initialize("localhost:1", 0, 0)
