@@ -1,4 +1,4 @@
-"""Diverse ensembles, and what their predictions reveal about the data."""
+"""Ensembles: diverse members, their predictions and the uncertainty of these."""
 
 from jcollab.algorithms.ensembles.dbat import collaborative_dbat, dbat
 from jcollab.algorithms.ensembles.predictions import (

@@ -1,4 +1,4 @@
-"""Diversity by disagreement (D-BAT): members of an ensemble, trained one after the other."""
+"""Diversity by disagreement (D-BAT): ensembles whose members differ on unlabeled points."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ Search = Callable[[Callable[[Array], Array], Array, Array], Array]
 
 
 def unlabeled_of(batch: Any) -> PyTree:
-    """The unlabeled points of a batch: its field, or its entry, ``unlabeled``."""
+    """Returns the unlabeled points of a batch: its field or key ``unlabeled``."""
     if isinstance(batch, dict) and "unlabeled" in batch:
         return batch["unlabeled"]
     if not hasattr(batch, "unlabeled"):
         kind = type(batch).__name__
-        raise TypeError(f"batch must have a field unlabeled, or unlabeled=... be given, got {kind}")
+        raise TypeError(f"batch must have a field 'unlabeled' (or pass unlabeled=...), got {kind}")
     return batch.unlabeled
 
 
@@ -63,48 +63,66 @@ def dbat(
     epsilon: float | None = EPSILON,
     search: Search | None = None,
 ) -> Algorithm:
-    """Each member fits the labeled data and disagrees with all before it on unlabeled points.
+    """Builds D-BAT: each member disagrees with all earlier ones on unlabeled points.
 
         L(h_m) = loss(h_m) + alpha (1/(m-1)) sum_{i<m} mean_x A(h_i(x), h_m(x)),    m = 1..M
 
-    Members are the client axis. In rounds ``0 .. member_rounds - 1`` the first one is trained, with
-    its loss alone, then the second, and so on; the others stand still. Rounds past the last one go
-    on with the last member. Members stay where they are while other ones are trained, so an
-    ensemble grows from trained members by setting ``step``. Several ensembles (seeds, values of
-    alpha) are one program with :class:`jcollab.training.Replicas`. ``alpha = 0`` is a deep
-    ensemble, and takes the very steps that the members would take alone.
+    where A, the agreement, is large if both models predict the same class. The client axis contains
+    the members. Rounds ``0 .. member_rounds - 1`` train the first member, on its loss alone, the
+    next ones the second member, and so on; later rounds continue with the last member. Members do
+    not change while another one is trained, so an ensemble can be extended from trained members by
+    setting ``step``. Several ensembles (seeds, values of alpha) run as one program with
+    :class:`jcollab.training.Replicas`. ``alpha = 0`` gives a deep ensemble, with exactly the steps
+    that the members would take alone.
 
     Args:
-        loss: of ONE member on its labeled batch, see :func:`jcollab.core.lift`.
-        predict: ``predict(params, x) -> logits [b, C]`` as in evaluation, ``[b, 1]`` for two
-            classes; of a model with state, ``jc.stateful(predict)`` of ``predict(params,
+        loss: loss of ONE member on its labeled batch, see :func:`jcollab.core.lift`.
+        predict: ``predict(params, x) -> logits [b, C]`` in evaluation mode, ``[b, 1]`` for two
+            classes; for a model with state, ``jc.stateful(predict)`` of ``predict(params,
             model_state, x)``.
-        optimizer: of every member, which starts with a state of its own.
-        alpha: weight of the agreement, >= 0; may be a traced value.
-        member_rounds: rounds that each member is trained for.
+        optimizer: optimizer of the members, with a separate state for each.
+        alpha: weight of the agreement, >= 0, a number (possibly traced).
+        member_rounds: number of rounds in which each member is trained.
         unlabeled: ``unlabeled(batch of one member) -> x [b, ...]``.
-        train: ``train(params, x, key) -> logits`` takes the place of ``predict`` for the member
-            that is trained, where a model behaves differently in training; of a model with state,
+        train: ``train(params, x, key) -> logits``, used instead of ``predict`` for the member that
+            is trained, if a model behaves differently in training; for a model with state,
             ``jc.stateful(train)`` of ``train(params, model_state, x, key) -> (logits,
-            model_state)``, whose ``model_state`` comes from the labeled batch, which is seen
-            first. The first member sees no points.
-        anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
-        epsilon: 1e-7 for the released logarithm, None for the stable one.
-        search: computes the points that are used, ``search(disagreement, x, key) -> x``, from those
-            of the batch, for example by
-            :func:`jcollab.objectives.disagreement_points`. Its ``disagreement``
-            is the mean over points and frozen members of ``-A``, by the stable logarithm.
+            model_state)``. It receives the state that follows the labeled batch. It is not called
+            for the first member.
+        anchor: variant of the multi-class agreement, see
+            :func:`jcollab.objectives.pair_agreement`.
+        epsilon: 1e-7 for the logarithm of the released code, None for the numerically stable one.
+        search: ``search(disagreement, x, key) -> x``, which replaces the points of the batch, for
+            example :func:`jcollab.objectives.disagreement_points`. Its argument ``disagreement`` is
+            the mean of ``-A`` over points and earlier members, with the stable logarithm.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, leaves stacked over members
         ``[M, ...]``, and ``update(state, batch, key)`` with leaves ``[M, ...]``, of which the
-        trained member's row is used. It reports ``loss`` (with the agreement), ``task_loss``,
-        ``agreement``, ``member`` and the metrics of the loss, of the member that is trained.
+        trained member's row is used. It reports the values of the trained member: ``loss`` (with
+        the agreement), ``task_loss``, ``agreement``, ``member`` (its index) and the metrics of the
+        loss.
 
     Raises:
         TypeError: if ``loss``, ``predict``, ``train`` or another function is not callable.
         ValueError: if alpha < 0, member_rounds < 1, anchor or epsilon is unknown, or client axes
             differ.
+
+    Example:
+        >>> def predict(params, x):  # one logit for two classes
+        ...     return x[:, None] * params
+        >>> def loss(params, batch, key):
+        ...     return 0.01 * jnp.sum(params**2)
+        >>> algorithm = jc.algorithms.ensembles.dbat(
+        ...     loss, predict, optax.sgd(1.0), alpha=1.0, member_rounds=10
+        ... )
+        >>> state = algorithm.init(jnp.array([1.0, 0.5]))
+        >>> batches = jc.data.full_batch({"unlabeled": jnp.ones((2, 1))})
+        >>> state, metrics = jc.run(algorithm, state, batches, jax.random.key(0), num_rounds=20)
+        >>> metrics["member"][8:12].tolist()
+        [0, 0, 1, 1]
+        >>> jnp.sign(jc.params_of(state)).tolist()  # the second member changes its prediction
+        [1.0, -1.0]
 
     Source: Pagliardini, Jaggi, Fleuret and Karimireddy 2022, arXiv 2202.04414.
     """
@@ -119,10 +137,14 @@ def dbat(
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = clients_of(state, Clients)
         total = layout.num_clients((clients.params, batch), ("params", "batch"))
+        # The member in turn is computed from the round, so that all members are one program: a
+        # run over all of them compiles once.
         member = jnp.minimum(state.step // member_rounds, total - 1)
         before = jnp.arange(total, dtype=member.dtype) < member
         local_key, search_key = jax.random.split(key)
-        mine = jax.random.fold_in(local_key, member)  # as if all members were clients
+        # the key that layout.client_keys gives this member where all are trained as clients, so
+        # that alpha = 0 takes the same steps as independent training
+        mine = jax.random.fold_in(local_key, member)
         own, batch = (
             jax.tree.map(lambda leaf: leaf[member], tree)
             for tree in ((clients.params, clients.model_state, clients.opt_state), batch)
@@ -131,9 +153,11 @@ def dbat(
         x = unlabeled(batch)
 
         def frozen(x: PyTree) -> Array:
-            """Logits of the members before, ``[M, b, C]``, and zeros in place of the others."""
+            """Computes logits of the earlier members ``[M, b, C]``, with zeros for the others."""
             shape = jax.eval_shape(full_predict, params, model_state, x)
 
+            # Later members have weight 0 and need no forward pass. In a loop over members (on a
+            # CPU) the branch saves it; vectorized, both branches are computed.
             def one(frozen: PyTree, carried: PyTree, counts: Array, x: PyTree) -> Array:
                 return jax.lax.cond(
                     counts,
@@ -187,39 +211,55 @@ def collaborative_dbat(
     anchor: Anchor = "frozen",
     epsilon: float | None = EPSILON,
 ) -> Algorithm:
-    """Members on clients that train side by side and see of one another only predictions.
+    """Builds D-BAT with one member per client, in which all train at once and send predictions.
 
         L(h_i) = loss_i(h_i) + alpha sum_j w_ij mean_x A(h_j(x), h_i(x)) / sum_j w_ij
 
-    In every round, each client sends its logits ``[U, C]`` on public unlabeled points; what it
-    receives is fixed while it takes a step on its own labeled batch. With ``"predecessors"``,
-    client i disagrees with clients 0..i-1 as they are now, and client 0 trains alone: the order of
-    D-BAT without its waiting. No paper has this form.
+    In every round, each client sends its logits ``[U, C]`` on public unlabeled points and then
+    takes a step on its own labeled batch, with the received logits as constants. With
+    ``"predecessors"``, client i disagrees with the current models of clients 0..i-1, and client 0
+    trains alone: this is the order of D-BAT without waiting for trained members. This form is not
+    from the paper.
 
     Args:
-        loss: of ONE client on its batch, see :func:`jcollab.core.lift`.
+        loss: loss of ONE client on its batch, see :func:`jcollab.core.lift`.
         predict: as for :func:`dbat`.
-        optimizer: of every client.
-        alpha: weight of the agreement, >= 0; may be a traced value.
-        public: ``public(batch) -> x [U, ...]``, points that all clients know, from the batch of
-            all clients ``[n, ...]``; for example ``lambda batch: batch.unlabeled[0]``.
-        against: whose predictions each client avoids: ``"predecessors"``, ``"others"``, or weights
-            ``[n, n]``, at least 0, whose row i is client i's (its diagonal is not used), such as
-            the mixing matrix of a topology.
-        warmup: rounds in which all clients train alone, before the first exchange counts: members
-            that are not confident yet are nothing to disagree with.
-        anchor: of the multi-class form, see :func:`jcollab.objectives.pair_agreement`.
-        epsilon: 1e-7 for the released logarithm, None for the stable one.
+        optimizer: optimizer of every client.
+        alpha: weight of the agreement, >= 0, a number (possibly traced).
+        public: ``public(batch) -> x [U, ...]``, points that are available to all clients, from the
+            batch of all clients ``[n, ...]``; for example ``lambda batch: batch.unlabeled[0]``.
+        against: the clients with which each client disagrees: ``"predecessors"``, ``"others"``, or
+            weights w >= 0, ``[n, n]``, such as the mixing matrix of a topology (the diagonal is not
+            used).
+        warmup: number of rounds at the start in which the agreement has weight 0: disagreeing with
+            members that are not yet trained is of no use.
+        anchor: variant of the multi-class agreement, see
+            :func:`jcollab.objectives.pair_agreement`.
+        epsilon: 1e-7 for the logarithm of the released code, None for the numerically stable one.
 
     Returns:
-        An algorithm with ``init(params, model_state=())``, leaves ``[n, ...]``; it reports
-        means over clients of ``loss``, ``task_loss``, ``agreement`` and the metrics of the loss,
-        and ``bytes_sent`` by each client to each receiver.
+        An algorithm with ``init(params, model_state=())``, leaves ``[n, ...]``. It reports means
+        over clients of ``loss``, ``task_loss``, ``agreement`` and the metrics of the loss, and
+        ``bytes_sent`` by each client to each receiver.
 
     Raises:
         TypeError: if ``loss`` or another function is not callable.
         ValueError: if alpha < 0, warmup < 0, anchor, epsilon or against is unknown, or client axes
             differ.
+
+    Example:
+        >>> def predict(params, x):  # one logit for two classes
+        ...     return x[:, None] * params
+        >>> def loss(params, batch, key):
+        ...     return 0.01 * jnp.sum(params**2)
+        >>> algorithm = jc.algorithms.ensembles.collaborative_dbat(
+        ...     loss, predict, optax.sgd(1.0), alpha=1.0, public=lambda batch: batch[0]
+        ... )
+        >>> state = algorithm.init(jnp.array([1.0, 0.5]))
+        >>> batches = jc.data.full_batch(jnp.ones((2, 1)))
+        >>> state, metrics = jc.run(algorithm, state, batches, jax.random.key(0), num_rounds=10)
+        >>> jnp.sign(jc.params_of(state)).tolist()  # the second client changes its prediction
+        [1.0, -1.0]
 
     Source: after Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -236,6 +276,7 @@ def collaborative_dbat(
         n = layout.num_clients((params, batch), ("params", "batch"))
         weights = _weights(against, n)
         x = public(batch)
+        # computed before any client takes its step, as if all of them were sent at once
         public_logits = layout.per_client(full_predict, in_axes=(0, 0, None))(
             params, model_state, x
         )
@@ -261,6 +302,7 @@ def collaborative_dbat(
             params = optax.apply_updates(params, own.updates)
             return params, own.model_state, own.opt_state, own.metrics
 
+        # the first half of the key, as in dbat and decentralized: the same local steps at alpha = 0
         keys = layout.client_keys(jax.random.split(key)[0], n)
         each = layout.per_client(local, in_axes=(0,) * 6 + (None,) * 4)
         own = (params, model_state, opt_state, batch, keys, weights)
@@ -276,7 +318,7 @@ def collaborative_dbat(
 
 
 def starting(optimizer: optax.GradientTransformation) -> Init:
-    """``init(params, model_state=())`` of members that each have an optimizer of their own."""
+    """Builds ``init(params, model_state=())`` for members with separate optimizer states."""
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), ("params", "model_state"))
@@ -297,7 +339,7 @@ def _against(
     anchor: Anchor,
     epsilon: float | None,
 ) -> Objective:
-    """The loss of a member with the agreement with others on x."""
+    """Builds the loss of a member: the task's loss plus alpha times the agreement on x."""
 
     def objective(
         params: PyTree, model_state: PyTree, batch: PyTree, key: Array
@@ -305,7 +347,7 @@ def _against(
         value, (model_state, metrics) = task(params, model_state, batch, key)
 
         def disagree(params: PyTree, model_state: PyTree) -> tuple[Array, PyTree]:
-            # the labeled batch keeps the key that it would have alone
+            # another key than the task's, which remains the one of a member that trains alone
             logits, model_state = train(params, model_state, x, jax.random.fold_in(key, 1))
             shared = agreement(logits, frozen, weights=weights, anchor=anchor, epsilon=epsilon)
             return shared, model_state
@@ -313,6 +355,8 @@ def _against(
         def alone(params: PyTree, model_state: PyTree) -> tuple[Array, PyTree]:
             return jnp.zeros((), frozen.dtype), model_state
 
+        # A member with nothing to disagree with does not see the points: its batch statistics must
+        # come from labeled data alone.
         shared, model_state = jax.lax.cond(
             jnp.any(weights > 0), disagree, alone, params, model_state
         )
@@ -323,7 +367,7 @@ def _against(
 
 
 def _weights(against: Any, n: int | None) -> Any:
-    """Weights ``[n, n]`` with a diagonal of zeros; without n, only what can be checked before."""
+    """Returns weights ``[n, n]`` with a diagonal of 0; with n=None, checks what does not need n."""
     if isinstance(against, str):
         checks.one_of("against", against, ("predecessors", "others"))
         if n is None:

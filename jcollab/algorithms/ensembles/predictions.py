@@ -1,6 +1,7 @@
-"""Predictions of an ensemble, how uncertain they are, and scores of points from elsewhere.
+"""Predictions of ensembles, their uncertainty, and scores that detect foreign points.
 
-Members lead: logits are ``[M, ..., C]``, or ``[M, ..., 1]`` where one logit stands for two classes.
+The first axis contains the members: logits are ``[M, ..., C]``, or ``[M, ..., 1]`` for two classes
+with a single logit.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ SCORES = ("entropy", "max_probability", "disagreement")
 def member_logits(
     predict: Predict, *, batch_size: int = 500
 ) -> Callable[[State | PyTree, Any], Array]:
-    """Builds the predictions of all members of a state (or of stacked models) on common points.
+    """Builds a function that evaluates all members of a state, or stacked models, on common points.
 
     Args:
-        predict: ``predict(params, x [b, ...]) -> logits [b, C]`` of one model; of a model with
-            state, ``jc.stateful(predict)`` of ``predict(params, model_state, x)``, whose state is
-            that of the clients.
-        batch_size: points that a model sees at a time, which bounds the memory.
+        predict: ``predict(params, x [b, ...]) -> logits [b, C]`` of one model; for a model with
+            state, ``jc.stateful(predict)`` of ``predict(params, model_state, x)``, which receives
+            the state of the client.
+        batch_size: number of points in one forward pass, which bounds the memory.
 
     Returns:
         ``logits(state, x [N, ...]) -> [M, N, C]``.
@@ -46,6 +47,12 @@ def member_logits(
     Raises:
         TypeError: if ``predict`` is not callable.
         ValueError: if batch_size < 1.
+
+    Example:
+        >>> logits = jc.algorithms.ensembles.member_logits(lambda params, x: x @ params)
+        >>> models = jnp.zeros((5, 2, 3))  # five members with 2 inputs and 3 classes
+        >>> logits(models, jnp.ones((4, 2))).shape
+        (5, 4, 3)
     """
     lift_predict(predict)
     checks.count("batch_size", batch_size)
@@ -56,6 +63,8 @@ def member_logits(
             parts = -(-total // batch_size)
             if parts == 1:
                 return look(params, model_state, x)
+            # Equal parts for a loop: the last one is filled up with points from the start, whose
+            # second results are cut off.
             size = -(-total // parts)
             x = x[jnp.arange(parts * size) % total].reshape(parts, size, *x.shape[1:])
             logits = jax.lax.map(lambda part: look(params, model_state, part), x)
@@ -64,6 +73,7 @@ def member_logits(
         return jax.jit(per_model(one))
 
     def logits(state: State | PyTree, x: Any) -> Array:
+        # compiled once for a function, however often member_logits is called with it
         each = program(predict, ("member_logits", batch_size), build)
         if not isinstance(state, State):
             return each(state, (), x)
@@ -73,30 +83,46 @@ def member_logits(
 
 
 def probabilities(logits: Any) -> Array:
-    """Softmax ``[..., C]``; one logit ``[..., 1]`` becomes two classes ``[..., 2]``.
+    """Computes the softmax of logits; one logit ``[..., 1]`` gives two classes ``[..., 2]``.
+
+    Args:
+        logits: ``[..., C]`` or ``[..., 1]``.
+
+    Returns:
+        Probabilities ``[..., C]`` (``[..., 2]`` for one logit).
 
     Raises:
         ValueError: if there is no axis of classes.
+
+    Example:
+        >>> jc.algorithms.ensembles.probabilities([[0.0], [50.0]]).tolist()
+        [[0.5, 0.5], [0.0, 1.0]]
     """
     if jnp.ndim(logits) < 1 or not jnp.shape(logits)[-1]:
         raise ValueError(f"logits must be [..., C], C >= 1, got {list(jnp.shape(logits))}")
     logits = jnp.asarray(logits)
+    # sigmoid(z) = softmax([0, z])[1]
     if logits.shape[-1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], -1)
     return jax.nn.softmax(logits)
 
 
 def ensemble_probabilities(logits: Any) -> Array:
-    """Mean over members of their probabilities: ``p = (1/M) sum_m softmax(logits_m)``.
+    """Averages the probabilities of the members: ``p = (1/M) sum_m softmax(logits_m)``.
 
     Args:
         logits: ``[M, ..., C]`` or ``[M, ..., 1]``.
 
     Returns:
-        ``[..., C]`` (``[..., 2]`` for one logit); its argmax is what the ensemble predicts.
+        ``[..., C]`` (``[..., 2]`` for one logit); its argmax is the prediction of the ensemble.
 
     Raises:
-        ValueError: if there is no axis of members and one of classes.
+        ValueError: if the axis of members or of classes is missing.
+
+    Example:
+        >>> sure_of_0, sure_of_1 = [50.0, 0.0], [0.0, 50.0]
+        >>> jc.algorithms.ensembles.ensemble_probabilities([sure_of_0, sure_of_1]).tolist()
+        [0.5, 0.5]
     """
     if jnp.ndim(logits) < 2:
         raise ValueError(f"logits must be [M, ..., C], got shape {list(jnp.shape(logits))}")
@@ -104,7 +130,13 @@ def ensemble_probabilities(logits: Any) -> Array:
 
 
 def entropy(p: Any) -> Array:
-    """``-sum_c p_c log p_c`` of probabilities ``[..., C]``, in nats, from 0 to log C.
+    """Computes the entropy ``-sum_c p_c log p_c`` in nats, between 0 and log C.
+
+    Args:
+        p: probabilities ``[..., C]``.
+
+    Returns:
+        ``[...]``.
 
     Example:
         >>> jc.algorithms.ensembles.entropy([[1.0, 0.0], [0.5, 0.5]]).round(3).tolist()
@@ -114,34 +146,65 @@ def entropy(p: Any) -> Array:
 
 
 def mutual_information(logits: Any) -> Array:
-    """Entropy of the mean less the mean entropy: what members' differences make, ``[...]``.
+    """Computes the entropy of the mean prediction minus the mean entropy of the members.
+
+    It is the part of the uncertainty that comes from differences between members: 0 if all members
+    predict the same probabilities.
 
     Args:
         logits: ``[M, ..., C]`` or ``[M, ..., 1]``.
+
+    Returns:
+        ``[...]``, in nats.
+
+    Example:
+        >>> unsure, sure_of_0, sure_of_1 = [0.0, 0.0], [50.0, 0.0], [0.0, 50.0]
+        >>> mutual_information = jc.algorithms.ensembles.mutual_information
+        >>> round(float(mutual_information([unsure, unsure])), 3)
+        0.0
+        >>> round(float(mutual_information([sure_of_0, sure_of_1])), 3)  # log 2
+        0.693
     """
     return entropy(ensemble_probabilities(logits)) - entropy(probabilities(logits)).mean(0)
 
 
 def agreement_rate(logits: Any) -> Array:
-    """How often two members predict the same class, ``[M, M]`` with ones on the diagonal.
+    """Computes how often each pair of members predicts the same class.
 
     Args:
         logits: ``[M, N, C]`` or ``[M, N, 1]``.
+
+    Returns:
+        Shares of the points ``[M, M]``, with ones on the diagonal.
+
+    Example:
+        >>> logits = jnp.array([[[1.0], [1.0]], [[1.0], [-1.0]]])  # M = 2 members, N = 2 points
+        >>> jc.algorithms.ensembles.agreement_rate(logits).tolist()
+        [[1.0, 0.5], [0.5, 1.0]]
     """
     predicted = jnp.argmax(probabilities(logits), -1)
     return jnp.mean(predicted[:, None] == predicted[None], -1)
 
 
 def accuracies(logits: Any, y: Any) -> tuple[Array, Array]:
-    """Accuracy of every member ``[M]`` and of the ensemble ``[]``.
+    """Computes the accuracy of every member and of the ensemble.
 
     Args:
         logits: ``[M, N, C]`` or ``[M, N, 1]``.
         y: labels, int ``[N]``.
 
+    Returns:
+        Accuracies ``[M]`` of the members, and ``[]`` of their mean prediction.
+
     Raises:
-        TypeError: if labels are no integers.
-        ValueError: if a shape does not fit, or a label is out of range.
+        TypeError: if labels are not integers.
+        ValueError: if shapes do not match, or a label is out of range.
+
+    Example:
+        >>> logits = jnp.array([[[9.0], [9.0]], [[1.0], [-1.0]]])  # the first member is surer
+        >>> members, ensemble = jc.algorithms.ensembles.accuracies(logits, y=jnp.array([1, 0]))
+        >>> members.tolist(), ensemble.tolist()
+        ([0.5, 1.0], 0.5)
     """
     if jnp.ndim(logits) != 3:
         raise ValueError(f"logits must be [M, N, C], got {list(jnp.shape(logits))}")
@@ -151,18 +214,24 @@ def accuracies(logits: Any, y: Any) -> tuple[Array, Array]:
 
 
 def ood_score(logits: Any, score: str = "entropy") -> Array:
-    """How foreign each point looks to an ensemble; larger is more foreign.
+    """Computes a score of each point that is larger for points unlike the training data.
 
     Args:
         logits: ``[M, N, C]`` or ``[M, N, 1]``.
-        score: ``"entropy"`` of the mean prediction, ``"max_probability"`` (1 less the largest one
-            of the mean), or ``"disagreement"`` (:func:`mutual_information`).
+        score: ``"entropy"`` (of the mean prediction), ``"max_probability"`` (1 minus the largest
+            probability of the mean prediction), or ``"disagreement"``
+            (:func:`mutual_information`).
 
     Returns:
         ``[N]``.
 
     Raises:
         ValueError: for another score.
+
+    Example:
+        >>> logits = jnp.array([[[50.0], [0.0]]])  # one member, sure of the first of two points
+        >>> jc.algorithms.ensembles.ood_score(logits, "max_probability").tolist()
+        [0.0, 0.5]
     """
     checks.one_of("score", score, SCORES)
     if score == "disagreement":
@@ -172,11 +241,14 @@ def ood_score(logits: Any, score: str = "entropy") -> Array:
 
 
 def ood_auroc(inside: Any, outside: Any) -> float:
-    """Area under the ROC curve of a score that should be larger outside; 1/2 is chance.
+    """Computes the area under the ROC curve of a score that should be larger outside.
 
     Args:
         inside: scores of points from the training distribution, ``[N]``.
-        outside: of points from elsewhere, ``[N']``.
+        outside: scores of points from elsewhere, ``[N']``.
+
+    Returns:
+        A number in [0, 1]; 1/2 for a score that does not distinguish the points.
 
     Raises:
         ValueError: if one of them is empty.
@@ -185,6 +257,7 @@ def ood_auroc(inside: Any, outside: Any) -> float:
         >>> jc.algorithms.ensembles.ood_auroc(inside=[0.1, 0.2], outside=[0.3, 0.4])
         1.0
     """
+    # imported here: importing sklearn takes about a second
     from sklearn.metrics import roc_auc_score
 
     inside, outside = np.ravel(inside), np.ravel(outside)
@@ -198,12 +271,12 @@ def ood_auroc(inside: Any, outside: Any) -> float:
 def dropout_logits(
     sample: Callable[[PyTree, Any, Array], Array], params: PyTree, x: Any, key: Array, num: int = 20
 ) -> Array:
-    """Monte Carlo dropout: predictions of ONE model with dropout at work, as an ensemble.
+    """Computes Monte Carlo dropout: an ensemble of predictions of ONE model with active dropout.
 
     Args:
-        sample: ``sample(params, x, key) -> logits [N, C]``, at random as in training; in flax
+        sample: ``sample(params, x, key) -> logits [N, C]``, random as in training; in flax
             ``lambda params, x, key: model.apply(params, x, train=True, rngs={"dropout": key})``.
-        params: of one model.
+        params: parameters of one model.
         x: points ``[N, ...]``.
         key: random key.
         num: M, at least 1.
@@ -214,7 +287,15 @@ def dropout_logits(
     Raises:
         ValueError: if num < 1.
 
+    Example:
+        >>> def sample(params, x, key):
+        ...     return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x, 0) @ params
+        >>> x, key = jnp.ones((4, 2)), jax.random.key(0)
+        >>> jc.algorithms.ensembles.dropout_logits(sample, jnp.ones((2, 3)), x, key, num=5).shape
+        (5, 4, 3)
+
     Source: Gal and Ghahramani 2016, arXiv 1506.02142.
     """
     checks.count("num", num)
+    # one after the other: the memory of one forward pass, however large M is
     return jax.lax.map(lambda k: sample(params, x, k), jax.random.split(key, num))

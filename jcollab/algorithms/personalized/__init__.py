@@ -1,4 +1,4 @@
-"""A model of its own for every client."""
+"""Personalized learning: builders that train a separate model for every client."""
 
 from jcollab.algorithms.personalized.apfl import apfl
 from jcollab.algorithms.personalized.ditto import ditto

@@ -1,4 +1,4 @@
-"""APFL: a personal model that is an average of a local and a common one, both still learning."""
+"""APFL: each personal model is a weighted average of a local and a common model."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Interpolated(NamedTuple):
     """Client part of the state; every leaf is ``[n, ...]``.
 
     Attributes:
-        local: v, the part that never leaves the client.
-        common: w, the client's copy of the common model.
-        weight: a, how much of the personal model is common, ``[n]``.
-        model_state: what the loss carries along.
-        local_opt_state: of the optimizer of v.
-        opt_state: of the optimizer of w.
+        local: v, the local models, which are never sent.
+        common: w, the clients' copies of the common model.
+        weight: a, the weight of the common model, ``[n]``.
+        model_state: states of the personal models.
+        local_opt_state: state of the optimizer of v.
+        opt_state: state of the optimizer of w.
         mixer: state of the mixer.
     """
 
@@ -70,34 +70,47 @@ def apfl(
     weight_rate: float = 0.0,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Adaptive personalized federated learning: learns both parts of an average of two models.
+    """Builds adaptive personalized federated learning (APFL).
 
         p(t) = (1 - a) v(t) + a w(t)                    the personal model
         v(t+1) = v(t) + u( (1 - a) grad f(p) )          local, with the derivative by v
         w(t+1) = mix( w(t) + u( grad f(w) ) )           common
         a(t+1) = clip( a - eta <grad f(p), w - v>, 0, 1 )
 
-    all on the same batch, with ``u`` the update of a local optimizer. The paper weighs the local
-    part, by ``1 - a``; here as everywhere in the library, a is the weight of what is common.
+    All gradients are computed on the same batch, and ``u`` is the update of a local optimizer. The
+    paper writes a for the weight of the local model; here, as everywhere in the library, a is the
+    weight of the common one.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimizer, with a state for each of the two models.
-        mixer: how common models are combined; the paper's is ``mix_every(H, all_reduce())``.
-        weight: a in [0, 1] at the start, for all or ``[n]``; may be traced.
-        weight_rate: eta >= 0; 0 keeps the weights.
-        model_state: what becomes of the state of the personal models, see
-            :data:`jcollab.algorithms.ModelState`: kept by each client, averaged (it is mixed
-            together with w), or frozen.
+        optimizer: local optimizer, with a separate state for each of the two models.
+        mixer: how clients combine the common models; ``mix_every(H, all_reduce())`` in the paper.
+        weight: initial a in [0, 1], one for all or ``[n]`` (possibly traced).
+        weight_rate: eta >= 0; 0 leaves the weights unchanged.
+        model_state: how the state of the personal models is treated, see
+            :data:`jcollab.algorithms.ModelState`: kept by each client; averaged (it is mixed
+            together with w); or frozen.
 
     Returns:
-        An algorithm like :func:`jcollab.decentralized`; :func:`jcollab.params_of` gives the
-        personal models. Metrics are those of the personal models, with the mean of a as
+        An algorithm like :func:`jcollab.decentralized`; :func:`jcollab.params_of` returns the
+        personal models. It reports the metrics of the personal models and the mean of a as
         ``collaboration``.
 
     Raises:
         TypeError: if ``loss`` is not callable.
         ValueError: if a number lies outside its range, or client axes differ.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.algorithms.apfl(loss, optax.sgd(0.5), jc.all_reduce(), weight=0.5)
+        >>> state = algorithm.init(jnp.zeros((2, 1)))
+        >>> targets = jc.data.full_batch(jnp.array([[0.0], [8.0]]))
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=1)
+        >>> state.clients.local.tolist(), state.clients.common.tolist()
+        ([[0.0], [2.0]], [[2.0], [2.0]])
+        >>> jc.params_of(state).tolist()
+        [[1.0], [2.0]]
 
     Source: Deng, Kamani and Mahdavi 2020, arXiv 2003.13461.
     """
@@ -125,15 +138,18 @@ def apfl(
         return State(clients, (), jnp.int32(0))
 
     def local_steps(clients: Interpolated, batch: PyTree, key: Array, step: Array) -> tuple:
-        """One client's steps on both models; the mixer comes after."""
+        """Takes one client's steps on both models, before the mixer."""
         local, common, a = clients.local, clients.common, clients.weight
         stepped = take(
             common, clients.model_state, clients.opt_state, batch, key, anchor=common, step=step
         )
+        # The model state belongs to the personal model, so the new one is that of the personal
+        # gradient; the one of the common step is discarded.
         given = (clients.model_state, batch, key)
         at_personal, model_state, metrics = gradient(_blend(local, common, a), *given)
         updates, local_state = optimizer_update(
             optimizer,
+            # d f(p) / d v = (1 - a) grad f(p), by the chain rule
             optax.tree.cast_like(weighed(1 - a, at_personal), at_personal),
             clients.local_opt_state,
             local,
@@ -142,6 +158,7 @@ def apfl(
             anchor=local,
             step=step,
         )
+        # d f(p) / d a = <grad f(p), w - v>, at the models from before their steps
         products = optax.tree.mul(at_personal, optax.tree.sub(common, local))
         slope = optax.tree.sum(optax.tree.cast(products, a.dtype))
         fresh = clients._replace(
@@ -158,6 +175,7 @@ def apfl(
         clients = clients_of(state, Interpolated)
         n = layout.num_clients((clients.local, batch), ("params", "batch"))
         local_key, mix_key = jax.random.split(key)
+        # the mixer's state need not be that of single clients, so per_client must not map it
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
         each = layout.per_client(local_steps, in_axes=(0, 0, 0, None))

@@ -1,4 +1,4 @@
-"""Ditto: personal models that are drawn towards a model which others train together."""
+"""Ditto: personal models with a penalty on their distance to a common model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Personal(NamedTuple):
 
     Attributes:
         params: personal models v.
-        model_state: what the loss carries along with them.
-        opt_state: of their optimizers.
-        common: client part of the algorithm that trains the common model.
+        model_state: their states.
+        opt_state: states of their optimizers.
+        common: client part of the state of the algorithm that trains the common model.
     """
 
     params: PyTree
@@ -53,31 +53,42 @@ def ditto(
     attraction: Any,
     local_steps: int = 1,
 ) -> Algorithm:
-    """Beside any algorithm for common models w, every client trains one of its own, near it.
+    """Adds personal models v to any algorithm that trains common models w.
 
         v_i(t+1) = v_i(t) + u( grad f_i(v_i) + lambda (v_i - w_i(t)) )
 
-    where ``w_i(t)`` is the client's copy of the common model at the start of the round, or the
-    server's, and ``u`` the update of the optimizer. What happens to w does not depend on v.
-    ``lambda = 0`` is to learn alone; with large ones v follows w.
+    where ``w_i(t)`` is the common model at the start of the round (the client's copy, or the
+    server's model) and ``u`` is the update of the optimizer. The training of w does not depend on
+    v. With ``lambda = 0`` every client learns alone; for large lambda, v follows w.
 
     Args:
-        algorithm: what trains the common model, for example ``federated(...)`` or
-            ``decentralized(loss, optimizer, all_reduce())``; it sees the same data.
-        loss: of the personal models, as for :func:`jcollab.decentralized`.
-        optimizer: of the personal models.
-        attraction: lambda >= 0; may be traced.
-        local_steps: how many steps every v takes in a round, at least 1: on batches of its own
-            where ``algorithm`` samples clients, otherwise all on the batch of the round.
+        algorithm: algorithm that trains the common model, for example ``federated(...)`` or
+            ``decentralized(loss, optimizer, all_reduce())``; it receives the same data.
+        loss: loss of the personal models, as for :func:`jcollab.decentralized`.
+        optimizer: optimizer of the personal models.
+        attraction: lambda >= 0, a number (possibly traced).
+        local_steps: number of steps of every v in a round, at least 1. Each step draws its own
+            batch if ``algorithm`` is federated; otherwise all steps use the batch of the round.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params ``[n, ...]``;
-        :func:`jcollab.params_of` gives the personal models.
-        Metrics are those of v at its first step, and those of ``algorithm`` as ``common_NAME``.
+        :func:`jcollab.params_of` returns the personal models. It reports the metrics of v at the
+        first local step, and the metrics of ``algorithm`` as ``common_NAME``.
 
     Raises:
         TypeError: if ``loss`` is not callable.
         ValueError: if lambda is negative or not finite, local_steps < 1, or client axes differ.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> common = jc.decentralized(loss, optax.sgd(0.5), jc.all_reduce())
+        >>> algorithm = jc.algorithms.ditto(common, loss, optax.sgd(0.25), attraction=1.0)
+        >>> state = algorithm.init(jnp.zeros((2, 1)))
+        >>> targets = jc.data.full_batch(jnp.array([[0.0], [8.0]]))
+        >>> state, _ = jc.run(algorithm, state, targets, jax.random.key(0), num_rounds=60)
+        >>> jc.params_of(state).round(2).tolist()  # halfway between the target and w = 4
+        [[2.0], [6.0]]
 
     Source: Li, Hu, Beirami and Smith 2021, arXiv 2012.04221.
     """
@@ -105,6 +116,7 @@ def ditto(
         step: Array,
         key: Array,
     ) -> tuple:
+        # one optimizer step for each of the local steps; the center w stays fixed during the round
         pick_key, step_key = jax.random.split(key)
         take = step_of(_near(objective, center, attraction), optimizer)
 
@@ -123,13 +135,16 @@ def ditto(
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = clients_of(state, Personal)
-        # an algorithm of all clients gets one batch, in which every local step is taken
+        # An algorithm of all clients receives one batch, which every local step uses. A federated
+        # one receives an object from which its clients draw; the personal models draw from it too.
         batches = FullBatch(batch) if algorithm.cohort is None else as_local(batch)
         drawn = batches.rows(None, local_steps)
         n = layout.num_clients((clients.params, drawn.own), ("params", "batch"))
         common_key, local_key = jax.random.split(key)
+        # w is read before the algorithm's update: both models start the round from w(t)
         before = State(clients.common, state.shared, state.step)
         after, common_log = algorithm.update(before, batch, common_key)
+        # a server's model has a client axis of length 1
         center = jax.tree.map(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
@@ -149,12 +164,14 @@ def ditto(
         clients = Personal(params, model_state, opt_state, after.clients)
         return State(clients, after.shared, after.step), mean_over_clients(metrics) | log
 
+    # The cohort remains, so that runs pass batches to draw from. Its round is dropped: every client
+    # trains its personal model in every round, so the state cannot stay in host memory.
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
     return algorithm._replace(init=own_arrays(init), update=update, cohort=cohort)
 
 
 def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
-    """``f(v) + (lambda/2) ||v - w||^2``, which reports f as its loss."""
+    """Builds ``f(v) + (lambda/2) ||v - w||^2``, which reports f without the penalty as its loss."""
 
     def near(
         params: PyTree, model_state: PyTree, batch: PyTree, key: Array

@@ -1,4 +1,4 @@
-"""Fine-tuning: every client goes on alone from where a collaboration ended."""
+"""Fine-tuning: every client continues to train the model of a finished run on its own data."""
 
 from __future__ import annotations
 
@@ -20,30 +20,40 @@ def fine_tuning(
     model_state: ModelState = "keep",
     n: int | None = None,
 ) -> Algorithm:
-    """Local steps only, ``x_i(t+1) = x_i(t) + u_i(t)``, from models or from what a run has left.
+    """Builds local training without communication, ``x_i(t+1) = x_i(t) + u_i(t)``.
 
-    After a run of FedAvg this is FedAvg with fine-tuning:
-
-        tuning = fine_tuning(loss, optax.sgd(0.1))
-        state, log = run(tuning, tuning.init(state), data, key, ...)
+    It starts from models, or from the final state of another run: after a run of FedAvg, it is
+    FedAvg with fine-tuning.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.
-        optimizer: local optimizer, whose state begins anew.
-        model_state: whether the state of the models goes on with the local steps (``"keep"``) or
-            is frozen, see :data:`jcollab.algorithms.ModelState`.
-        n: number of clients, where the run has left one model for all; None where it has left one
-            each.
+        optimizer: local optimizer, with a new state.
+        model_state: whether local steps change the state of the models (``"keep"``) or it is
+            frozen, see :data:`jcollab.algorithms.ModelState`.
+        n: number of clients, if the run trained one model for all; None if it trained one model
+            for each client.
 
     Returns:
-        An algorithm with ``init(params, model_state=())``; ``params`` are models ``[n, ...]``,
-        or a State, whose models are taken, with their model_state unless another is given.
+        An algorithm with ``init(params, model_state=())``. ``params`` are models ``[n, ...]`` or a
+        State, of which the models are used, and their model_state unless another one is given.
         Rounds are counted from 0.
 
     Raises:
         TypeError: if ``loss`` is not callable.
-        ValueError: if n < 1, model_state is none of the two, or at ``init``, if n is not the
-            number of models and there are several.
+        ValueError: if n < 1, model_state is not one of the two values, or at ``init``, if there are
+            several models, but not n.
+
+    Example:
+        >>> def loss(params, batch, key):
+        ...     return 0.5 * jnp.sum((params - batch) ** 2)
+        >>> targets = jc.data.full_batch(jnp.array([[0.0], [8.0]]))
+        >>> federated = jc.federated(loss, optax.sgd(0.5), num_clients=2)
+        >>> key, state = jax.random.key(0), federated.init(jnp.zeros(1))
+        >>> state, _ = jc.run(federated, state, targets, key, num_rounds=20)
+        >>> tuning = jc.algorithms.fine_tuning(loss, optax.sgd(0.5), n=2)
+        >>> tuned, _ = jc.run(tuning, tuning.init(state), targets, key, num_rounds=1)
+        >>> jc.params_of(tuned).round(2).tolist()  # halfway from the common model 4 to the targets
+        [[2.0], [6.0]]
     """
     checks.optimizers(optimizer=optimizer)
     checks.counts(n=n)
@@ -57,8 +67,9 @@ def fine_tuning(
             params = params_of(params)
         have = layout.num_clients(params, "params")
         if n is not None and have not in (1, n):
-            raise ValueError(f"n is {n}, but there are models of {have} clients")
+            raise ValueError(f"n must be {have}, the number of models, got {n}")
 
+        # A single model is copied only if n is given: without n, it is the model of one client.
         def for_each(leaf: jax.Array) -> jax.Array:
             one = n is not None and len(leaf) == 1
             return jnp.broadcast_to(leaf, (n, *leaf.shape[1:])) if one else leaf

@@ -24,7 +24,7 @@ def test_fine_tuning_goes_on_from_what_a_run_has_left(x64):
     one, _ = train(jc.centralized(quadratic, optax.sgd(0.1)), np.tile(params[:1], (N, 1)), batches)
     start = jc.algorithms.fine_tuning(quadratic, optax.sgd(0.2), n=N).init(one)
     np.testing.assert_array_equal(start.clients.params, np.tile(jc.params_of(one), (N, 1)))
-    with pytest.raises(ValueError, match="n is 3, but there are models of 5 clients"):
+    with pytest.raises(ValueError, match="n must be 5, the number of models, got 3"):
         jc.algorithms.fine_tuning(quadratic, optax.sgd(0.2), n=3).init(state)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         jc.algorithms.fine_tuning(quadratic, optax.sgd(0.2), n=0)
