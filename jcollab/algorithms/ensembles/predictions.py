@@ -95,11 +95,11 @@ def probabilities(logits: Any) -> Array:
         ValueError: if there is no axis of classes.
 
     Example:
-        >>> jc.algorithms.ensembles.probabilities([[0.0], [50.0]]).tolist()
+        >>> jc.algorithms.ensembles.probabilities([[0.0], [50.0]]).round(2).tolist()
         [[0.5, 0.5], [0.0, 1.0]]
     """
-    if jnp.ndim(logits) < 1 or not jnp.shape(logits)[-1]:
-        raise ValueError(f"logits must be [..., C], C >= 1, got {list(jnp.shape(logits))}")
+    if np.ndim(logits) < 1 or not np.shape(logits)[-1]:
+        raise ValueError(f"logits must be [..., C], C >= 1, got {list(np.shape(logits))}")
     logits = jnp.asarray(logits)
     # sigmoid(z) = softmax([0, z])[1]
     if logits.shape[-1] == 1:
@@ -124,8 +124,8 @@ def ensemble_probabilities(logits: Any) -> Array:
         >>> jc.algorithms.ensembles.ensemble_probabilities([sure_of_0, sure_of_1]).tolist()
         [0.5, 0.5]
     """
-    if jnp.ndim(logits) < 2:
-        raise ValueError(f"logits must be [M, ..., C], got shape {list(jnp.shape(logits))}")
+    if np.ndim(logits) < 2:
+        raise ValueError(f"logits must be [M, ..., C], got shape {list(np.shape(logits))}")
     return probabilities(logits).mean(0)
 
 
@@ -206,8 +206,8 @@ def accuracies(logits: Any, y: Any) -> tuple[Array, Array]:
         >>> members.tolist(), ensemble.tolist()
         ([0.5, 1.0], 0.5)
     """
-    if jnp.ndim(logits) != 3:
-        raise ValueError(f"logits must be [M, N, C], got {list(jnp.shape(logits))}")
+    if np.ndim(logits) != 3:
+        raise ValueError(f"logits must be [M, N, C], got {list(np.shape(logits))}")
     p = probabilities(logits)
     checks.labels("y", y, p.shape[1:2], p.shape[-1])
     return is_right(p, y).mean(-1), is_right(p.mean(0), y).mean()
