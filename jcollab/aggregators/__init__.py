@@ -1,12 +1,12 @@
-"""Aggregation rules of ONE receiver: how a client combines its own value with messages.
+"""Aggregation rules, which combine the value of ONE receiver with the messages it receives.
 
 A :class:`Rule` computes ``update(own, messages, weights, s, context) -> (new, s)`` on pytrees with
-leaves ``[...]`` and ``[K, ...]``. ``weights`` is ``[K]``, 0 where a slot is empty or its message
-is lost; the weight of the receiver's own value is ``1 - sum(weights)``. Messages may be models,
-gradients or class representations. The context (:class:`jcollab.core.Receiver`) has the random key,
-the round, the numbers of the receiver and the senders, the receiver's batch, and ``own_counts``,
-which is False where ``own`` is not an input, as on a server that only combines messages.
-:func:`rule` makes a rule of a plain function.
+leaves ``[...]`` and ``[K, ...]``. ``weights`` is ``[K]``, 0 for an empty slot or a lost message;
+the weight of the receiver's value is ``1 - sum(weights)``. Messages may be models, gradients or
+class representations. The context (:class:`jcollab.core.Receiver`) contains the random key, the
+round, the indices of the receiver and the senders, the receiver's batch, and ``own_counts``, which
+is False if ``own`` is not an input, as on a server that only combines messages. :func:`rule` builds
+a rule from a plain function.
 """
 
 from jcollab.aggregators.bucketing import bucketing

@@ -1,4 +1,4 @@
-"""Functions that rules share: how they are made and checked, distances and weighted sums."""
+"""Functions that rules share: construction, checks, distances and weighted sums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jcollab import checks
 from jcollab.core import Array, PyTree, Receiver, Rule, widen
 from jcollab.theory.averaging import squared_distance
 
-UNROLLED_UP_TO = 128
+UNROLLED_UP_TO = 128  # the time to compile an unrolled sum grows with the number of messages
 
 
 def rule(
@@ -24,23 +24,23 @@ def rule(
     min_inputs: int = 1,
     name: str | None = None,
 ) -> Rule:
-    """A rule without a state from a plain function; also a decorator.
+    """Builds a rule without state from a plain function; also usable as a decorator.
 
     Args:
         function: ``function(own, messages, weights, context) -> new`` for one receiver.
-        min_inputs: the smallest number of inputs that it can combine, the own value included.
-        name: for error messages; None for that of the function.
+        min_inputs: smallest number of inputs, including the own value, that it can combine.
+        name: name in error messages; None for the name of the function.
 
     Raises:
         TypeError: if ``function`` is not callable.
         ValueError: if min_inputs < 1.
 
     Example:
-        >>> @rule
-        ... def nearest_to_zero(own, messages, weights, context):
+        >>> @jc.aggregators.rule
+        ... def smallest(own, messages, weights, context):
         ...     return jnp.minimum(own, messages.min(0))
-        >>> apply(nearest_to_zero, jnp.ones(1), jnp.array([[2.0], [0.5]]))
-        Array([0.5], dtype=float32)
+        >>> jc.aggregators.apply(smallest, jnp.ones(1), jnp.array([[2.0], [0.5]])).tolist()
+        [0.5]
     """
     checks.functions(function=function)
     checks.count("min_inputs", min_inputs)
@@ -57,26 +57,26 @@ def rule(
 def apply(
     rule: Rule, own: PyTree, messages: PyTree, weights: Any = None, context: Receiver | None = None
 ) -> PyTree:
-    """One aggregation outside of a mixer, from the first state of the rule.
+    """Applies a rule once, outside of a mixer, from its initial state.
 
     Args:
         rule: the rule.
-        own: pytree ``[...]``.
+        own: value of the receiver, pytree ``[...]``.
         messages: pytree ``[K, ...]``.
         weights: ``[K]``; None for ``1 / (K + 1)`` each.
-        context: the context of the rule; None for an empty one.
+        context: context of the rule; None for an empty context.
 
     Returns:
         The new value, ``[...]``.
 
     Raises:
-        TypeError: if ``rule`` is no rule, or a leaf is not real and floating point.
-        ValueError: if there are fewer inputs than the rule needs, or shapes do not fit.
+        TypeError: if ``rule`` is not a Rule, or a leaf is not real and floating point.
+        ValueError: if there are fewer inputs than the rule needs, or shapes do not match.
 
     Example:
-        >>> rule = jc.aggregators.coordinate_median()
-        >>> apply(rule, jnp.zeros(2), jnp.array([[1.0, 5.0], [2.0, -3.0]]))
-        Array([1., 0.], dtype=float32)
+        >>> rule, sent = jc.aggregators.weighted(), jnp.array([[1.0], [2.0]])
+        >>> jc.aggregators.apply(rule, jnp.zeros(1), sent, weights=jnp.array([0.5, 0.25])).tolist()
+        [1.0]
     """
     check_rule(rule)
     checks.floats("own", own)
@@ -96,53 +96,50 @@ def apply(
 def combined(
     rule: Rule, own: PyTree, messages: PyTree, weights: Array, s: PyTree, context: Receiver
 ) -> tuple[PyTree, PyTree]:
-    """``rule.update(...)``; ValueError unless the new value has the shapes of the own one."""
+    """Returns ``rule.update(...)``; ValueError unless the new value has the shapes of ``own``."""
     new, s = rule.update(own, messages, weights, s, context)
     checks.same_shapes(f"the result of {rule.name}", new, own)
     return new, s
 
 
 def check_rule(rule: Any, name: str = "rule") -> None:
-    """TypeError unless it is a rule."""
+    """Raises TypeError unless ``rule`` is a Rule."""
     if not isinstance(rule, Rule):
         raise TypeError(
-            f"{name} must be a Rule (jcollab.aggregators.rule makes one of a function), got "
+            f"{name} must be a Rule (jcollab.aggregators.rule builds one from a function), got "
             f"{checks.described(rule)}"
         )
 
 
 def check_inputs(rule: Rule, inputs: Any) -> None:
-    """ValueError if some receiver has fewer inputs than a rule needs.
+    """Raises ValueError if a receiver has fewer inputs than a rule needs.
 
     Args:
         rule: the rule.
-        inputs: int ``[r]``, inputs of each receiver, with the own value where it is one.
+        inputs: int ``[r]``, number of inputs of each receiver, including its own value.
     """
     fewest = int(np.min(inputs))
     if fewest < rule.min_inputs:
         raise ValueError(
-            f"rule must work with {fewest} inputs, the fewest of a receiver, got {rule.name}, "
+            f"rule must work with {fewest} inputs, the fewest of any receiver, got {rule.name}, "
             f"which needs at least {rule.min_inputs}"
         )
 
 
 def column(weights: Array, like: Array) -> Array:
-    """Weights ``[K]`` in a shape that broadcasts against messages ``[K, ...]``."""
+    """Reshapes weights ``[K]`` so that they broadcast against messages ``[K, ...]``."""
     return weights.reshape(-1, *(1,) * (like.ndim - 1)).astype(like.dtype)
 
 
 def squared_distances(own: PyTree, messages: PyTree) -> Array:
-    """``||x_k - x||^2`` of every message over the whole pytree, ``[K]``."""
-
+    """Computes ``||x_k - x||^2`` of every message over the whole pytree, ``[K]``."""
     return jax.vmap(squared_distance, (None, 0))(own, messages)
 
 
 def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -> Array:
-    """``sum_k w_k (x_k - c)`` over messages ``[K, ...]``; a message of weight 0 may be NaN.
-
-    Rows are added one after the other, which compiles to a single pass over memory; a reduction
-    over the leading axis is 15 times slower on a CPU.
-    """
+    """Computes ``sum_k w_k (x_k - c)`` over messages ``[K, ...]``; weight 0 excludes even NaN."""
+    # Rows are added one after the other, which compiles to a single pass over memory; a reduction
+    # over the leading axis is 15 times slower on a CPU.
     w = weights.astype(messages.dtype)
 
     def term(k: Any) -> Array:
@@ -154,12 +151,12 @@ def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -
 
 
 def weighted_step(own: PyTree, messages: PyTree, weights: Array) -> PyTree:
-    """``x + sum_k w_k (x_k - x)`` over the whole pytree."""
+    """Computes ``x + sum_k w_k (x_k - x)`` over the whole pytree."""
     return jax.tree.map(lambda x, m: x + weighted_sum(weights, m, x), own, messages)
 
 
 def combine(own_weight: Any, own: PyTree, messages: PyTree, weights: Array) -> PyTree:
-    """``a x + sum_k w_k x_k`` over the whole pytree."""
+    """Computes ``a x + sum_k w_k x_k`` over the whole pytree."""
 
     def each(x: Array, messages: Array) -> Array:
         return jnp.asarray(own_weight, x.dtype) * x + weighted_sum(weights, messages)

@@ -1,4 +1,4 @@
-"""Rules of single coordinates: median and trimmed mean."""
+"""Rules that combine each coordinate separately: median and trimmed mean."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from jcollab.core import Array, PyTree, Receiver, Rule
 
 
 def coordinate_median() -> Rule:
-    """Median of the own value and the messages in every coordinate (the mean of the middle two).
+    """Builds the rule that computes the median of all inputs in every coordinate.
 
-    All inputs have the same weight; a message of weight 0 is left out. NaN counts as infinite.
+    All inputs, including the own value, have the same weight; a message of weight 0 is omitted. For
+    an even number of inputs, the median is the mean of the middle two. NaN counts as infinite.
+
+    Example:
+        >>> rule, sent = jc.aggregators.coordinate_median(), jnp.array([[1.0, 5.0], [2.0, -3.0]])
+        >>> aggregate = jax.jit(jc.aggregators.apply, static_argnums=0)
+        >>> aggregate(rule, jnp.zeros(2), sent).tolist()
+        [1.0, 0.0]
 
     Source: Yin et al. 2018, arXiv 1803.01498.
     """
 
     def medians(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         absent = weights == 0
-        # half of the absent below and half above keep the middle where it is
+        # The number of absent messages is traced, but ranks must be static. Absent slots become
+        # +inf and -inf in turn, so that the median of the present inputs stays in the middle of all
+        # rows. If their number is odd, the extra +inf moves it half a rank down.
         number = jnp.cumsum(absent)
         fill = jnp.where(number % 2 == 1, jnp.inf, -jnp.inf)
         odd = number[-1] % 2 == 1
-        if not context.own_counts:  # where nothing has arrived, there is no middle
+        if not context.own_counts:  # without any input, the median of -inf and inf would be NaN
             fill = jnp.where(absent.all(), 0.0, fill)
 
         def median(rows: Sequence[Array]) -> Array:
@@ -45,22 +54,24 @@ def coordinate_median() -> Rule:
 
 
 def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
-    """Mean in every coordinate of the inputs without the b largest and the b smallest.
+    """Builds the rule that omits the b largest and b smallest inputs in every coordinate.
 
-    All inputs have the same weight; a message of weight 0 is left out. NaN counts as infinite.
-    Where messages are lost and too few are left, b is lowered until one input is left.
+    The remaining inputs are averaged. All inputs, including the own value, have the same weight; a
+    message of weight 0 is omitted. NaN counts as infinite. If lost messages leave fewer than
+    2 b + 1 inputs, b is lowered until at least one input remains.
 
     Args:
-        trim: b >= 0; every receiver needs at least 2 b + 1 inputs, its own included.
-        shrink: whether b is lowered as well where a neighborhood is too small from the start, as
-            in the code of He et al. 2022, instead of an error.
+        trim: b >= 0; every receiver needs at least 2 b + 1 inputs, including its own value.
+        shrink: whether b is also lowered for neighborhoods that are too small from the start, as in
+            the code of He et al. 2022, instead of an error.
 
     Raises:
-        ValueError: if trim < 0; when it is used, if a neighborhood is too small.
+        ValueError: if trim < 0; when used, if a neighborhood is too small.
 
     Example:
         >>> rule, sent = jc.aggregators.trimmed_mean(1), jnp.array([[1.0], [2.0], [100.0], [-50.0]])
-        >>> float(jc.aggregators.apply(rule, jnp.zeros(1), sent)[0])  # of 0, 1 and 2
+        >>> aggregate = jax.jit(jc.aggregators.apply, static_argnums=0)
+        >>> float(aggregate(rule, jnp.zeros(1), sent)[0])  # the mean of 0, 1 and 2
         1.0
 
     Source: Yin et al. 2018, arXiv 1803.01498; BRIDGE of Yang and Bajwa 2019.
@@ -73,6 +84,7 @@ def trimmed_mean(trim: int, *, shrink: bool = False) -> Rule:
         cut = jnp.minimum(trim, (count - 1) // 2)
 
         def mean(rows: Sequence[Array]) -> Array:
+            # Absent rows are +inf and take the last ranks; `cut` is traced, so ranks are masked.
             ranked = order_statistics(rows, range(len(rows)))
             kept = [
                 jnp.where((rank >= cut) & (rank < count - cut), row, 0)
@@ -99,6 +111,8 @@ def _by_coordinate(
         rows = jnp.where(column(absent, messages) != 0, column(fill, messages), messages)
         if own_counts:
             rows = jnp.concatenate([x[None].astype(rows.dtype), rows])
+        # Minimum and maximum return NaN if either input is NaN, which would spread through the
+        # network.
         rows = jnp.where(jnp.isnan(rows), jnp.inf, rows)
         return by_blocks(fn, rows.reshape(len(rows), -1)).reshape(x.shape)
 

@@ -1,4 +1,4 @@
-"""UBAR (MOZI): neighbors are chosen by distance, then by the loss of their models."""
+"""UBAR (MOZI), which selects neighbors by distance, then by the loss of their models."""
 
 from __future__ import annotations
 
@@ -20,22 +20,31 @@ def ubar(
     own_weight: float = 0.5,
     learning_rate: Any = 0.0,
 ) -> Rule:
-    """Mean of the close neighbors whose models have no larger loss on the receiver's data.
+    """Builds the UBAR rule: the mean of close neighbors whose models have no larger loss.
 
         N_s = the floor(rho m) nearest of the m neighbors
-        N_r = { k in N_s : score(x_k) <= score(x) }, or the nearest one if that is empty
+        N_r = { k in N_s : score(x_k) <= score(x) }, or the nearest neighbor if that is empty
         x' = a x + (1 - a) mean_{k in N_r} x_k - lr grad score(x)
 
     Args:
-        score: ``score(params, batch, key) -> loss`` of one client on its batch of the round.
+        score: ``score(params, batch, key) -> loss``, evaluated on the receiver's batch of the
+            round.
         ratio: rho in (0, 1].
         own_weight: a in [0, 1].
-        learning_rate: lr of the gradient step in the rule; 0 for none, where the algorithm takes
-            the steps. The published update is ``decentralized(..., overlap=True)`` with 0 here.
+        learning_rate: lr of the gradient step in the rule; 0 if the algorithm takes the steps. The
+            published update is ``decentralized(..., overlap=True)`` with 0 here.
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if a number is out of range; when it is used, without a batch.
+        ValueError: if a number is out of range; when used, if the round has no batch.
+
+    Example:
+        >>> rule = jc.aggregators.ubar(lambda x, batch, key: jnp.sum((x - batch) ** 2), ratio=1.0)
+        >>> context = jc.core.Receiver(batch=jnp.array([1.0]))
+        >>> sent = jnp.array([[2.0], [100.0]])  # losses 1 and 9801; the own loss is 1
+        >>> aggregate = jax.jit(lambda x: jc.aggregators.apply(rule, x, sent, context=context))
+        >>> aggregate(jnp.zeros(1)).tolist()
+        [1.0]
 
     Source: Guo et al. 2020, arXiv 2008.00742.
     """
@@ -48,16 +57,17 @@ def ubar(
     def select(own: PyTree, messages: PyTree, weights: Array, context: Receiver) -> PyTree:
         batch, key = context.batch, context.key
         if batch is None:
-            raise ValueError(
-                "batch must be that of the receiver, on which ubar scores models, got None"
-            )
+            raise ValueError("batch must be the receiver's, on which ubar scores models, got None")
         present = weights > 0
         distances = jnp.where(present, squared_distances(own, messages), jnp.inf)
         order = jnp.argsort(distances)
         rank = jnp.zeros(len(order), int).at[order].set(jnp.arange(len(order)))
-        # 1e-4 more, since 0.3 * 10 is a little less than 3 in floating point
+        # The margin keeps the floor of products such as 0.3 * 10, which are slightly less than 3 in
+        # floating point.
         many = (ratio * present.sum().astype(float) + 1e-4).astype(int)
         near = present & (rank < many)
+        # The receiver's key scores all models with the same randomness, or losses were not
+        # comparable.
         losses = layout.vectorized(lambda params: score(params, batch, key))(messages)
         if descends:
             loss, grads = jax.value_and_grad(score)(own, batch, key)

@@ -15,5 +15,5 @@ def test_ubar_follows_its_definition(x64):
     np.testing.assert_allclose(got, [0.25 + 0.75 * 0.7 - 0.2, 0.0])
     worse = call(ag.ubar(loss, 1.0), own, messages + 5.0, jnp.full(4, 0.2), batch=target)
     np.testing.assert_allclose(worse, [(1.0 + 5.5) / 2, 2.5])  # the nearest, as none is good
-    with pytest.raises(ValueError, match="batch must be that of the receiver.*got None"):
+    with pytest.raises(ValueError, match="batch must be the receiver's.*got None"):
         call(rule, own, messages, jnp.full(4, 0.2), batch=None)
