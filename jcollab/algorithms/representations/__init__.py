@@ -1,4 +1,4 @@
-"""Clients that exchange class representations in place of models."""
+"""Representation sharing: clients exchange class representations instead of models."""
 
 from jcollab.algorithms.representations.groups import Group
 from jcollab.algorithms.representations.representation_sharing import (

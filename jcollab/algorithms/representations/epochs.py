@@ -1,4 +1,4 @@
-"""Passes of ONE client through its own examples, in mini-batches of a random order."""
+"""Local training in passes through ONE client's examples, in mini-batches in random order."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from jcollab import layout
 from jcollab.algorithms.local_step import optimizer_update
 from jcollab.core import Array, Metrics, PyTree
 
-LOOPED, AT_ONCE = 40, 512  # examples in a forward pass over all of a client's data
+# Examples in one forward pass over all of a client's data, on a CPU and elsewhere. On a CPU the
+# outputs of a layer should fit into the cache.
+LOOPED, AT_ONCE = 40, 512
 
 
 def rows_of(data: Any) -> tuple[PyTree, PyTree, int, int]:
-    """What each client owns of a round's data, what all share, n, and examples per client.
+    """Splits the data of a round into per-client rows and a shared part.
 
     Args:
         data: :class:`jcollab.data.ClientData`, or fields ``x [n, m, ...]`` and ``y [n, m]``.
+
+    Returns:
+        Rows of the clients ``[n, ...]``, what all clients share (() if nothing), n and m.
 
     Raises:
         TypeError: if it is neither.
         ValueError: if x and y differ in their leading axes.
     """
+    # ClientData stores all examples once, and clients index into them; x and y are per client.
     if hasattr(data, "indices"):
         return (data.indices, data.mask), data.examples, *data.indices.shape
     if not (hasattr(data, "x") and hasattr(data, "y")):
@@ -41,7 +47,7 @@ def rows_of(data: Any) -> tuple[PyTree, PyTree, int, int]:
 
 
 def examples_of(own: PyTree, common: PyTree, places: Array) -> tuple[Array, Array, Array]:
-    """Examples, labels and whether they count, for one client's row and places ``[b]``."""
+    """Returns examples, labels and a mask ``[b]`` for one client's row and places ``[b]``."""
     if isinstance(common, tuple) and not common:
         x, y = own
         return x[places], y[places], jnp.ones(places.shape, bool)
@@ -57,23 +63,23 @@ def epochs(
     batch_size: int | None,
     count: int,
 ) -> Callable[..., tuple[PyTree, PyTree, PyTree, Metrics]]:
-    """Local training of one client.
+    """Builds the local training of one client.
 
-    Every pass goes through the client's examples in a new random order; the last batch of a pass
-    may be smaller and is averaged over its own size. It is filled up with others of the client's
-    examples, which are seen by batch statistics only.
+    Every pass uses the client's examples in a new random order. The last batch of a pass may be
+    smaller, and its loss is averaged over its own size. It is padded with other examples of the
+    client, which influence batch statistics only.
 
     Args:
-        step_loss: ``step_loss(params, model_state, x, y, key)``, whose results are
-            ``(values [b], model_state, metrics [b])``.
+        step_loss: ``step_loss(params, model_state, x, y, key) -> (values [b], model_state,
+            metrics [b])``.
         optimizer: local optimizer.
-        size: m, places of a client's row, those that do not count included.
+        size: m, the length of a client's row, padding included.
         batch_size: b; None for all examples in one step.
         count: number of passes.
 
     Returns:
-        ``train(params, model_state, opt_state, own, common, key, round_)``, whose results are new
-        values of the first three and metrics: means over all examples of all passes, the loss as
+        ``train(params, model_state, opt_state, own, common, key, round_)``, which returns new
+        values of the first three, and metrics: means over all examples of all passes, the loss as
         ``"loss"``.
     """
     width = size if batch_size is None else min(batch_size, size)
@@ -89,9 +95,11 @@ def epochs(
         round_: Array,
     ) -> tuple[PyTree, PyTree, PyTree, Metrics]:
         anchor = params
-        # examples that count come first, so that only a client's last batches are not full
         there = examples_of(own, common, jnp.arange(size))[2] if common else jnp.ones(size, bool)
 
+        # A random order of the client's k examples, by sorting uniform numbers in [0, 1). Padding
+        # gets the rank 2 and comes last. Places k, k + 1, ... repeat the order from its start: the
+        # last batch is full, with examples of the client, and ``turn < k`` masks the repeated ones.
         def order(key: Array) -> tuple[Array, Array]:
             rank = jnp.where(there, jax.random.uniform(key, (size,), jnp.float32), 2)
             turn = jnp.arange(steps * width)
@@ -128,28 +136,31 @@ def epochs(
                 step=round_,
             )
             new = optax.apply_updates(params, updates), carried, new_state
-            if common:  # clients with fewer examples have fewer steps
+            # Every client takes the number of steps of the largest one. A batch without any example
+            # of its own must change nothing, not even the momentum or step count of the optimizer.
+            if common:
                 live = counts.any()
                 new = optax.tree.where(live, new, carry)
             return new, sums
 
         keys = jax.random.split(loss_key, count * steps)
         new, sums = jax.lax.scan(step, (params, model_state, opt_state), (places, counts, keys))
-        total = jnp.maximum(count * there.sum(), 1)  # a client may have no example
+        # sums over steps divided by examples: steps with small batches have a small weight
+        total = jnp.maximum(count * there.sum(), 1)  # a client may have no examples
         return *new, jax.tree.map(lambda v: v.sum() / total.astype(v.dtype), sums)
 
     return train
 
 
 def over_all(fn: Callable[[Array], Array], own: PyTree, common: PyTree, size: int) -> tuple:
-    """``fn(x [b, ...]) -> [b, ...]`` of all examples of one client, some at a time.
+    """Evaluates ``fn(x [b, ...]) -> [b, ...]`` on all examples of one client, in several parts.
 
     Returns:
-        Results ``[m, ...]``, labels ``[m]``, and whether they count ``[m]``.
+        Results ``[m, ...]``, labels ``[m]``, and a mask ``[m]``, False for padding.
     """
-    # few in a loop on a CPU: what a layer puts out should stay in the cache
     parts = -(-size // (LOOPED if layout.loops() else AT_ONCE))
     width = -(-size // parts)
+    # equal parts for a loop: the last one repeats the last example, and its results are cut off
     places = jnp.minimum(jnp.arange(parts * width), size - 1).reshape(parts, width)
 
     def part(places: Array) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""Clients with models of different architectures: groups of equal ones, each stacked."""
+"""Groups of clients: clients with the same architecture are stacked, others are separate trees."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ from jcollab.core import Array, Predict, PyTree, Train
 
 
 class Group(NamedTuple):
-    """Clients with one architecture.
+    """A group of clients with the same architecture.
 
     Attributes:
-        features: ``features(params, x [b, ...]) -> [b, d]``, what is before the last layer; of a
+        features: ``features(params, x [b, ...]) -> [b, d]``, the input of the last layer; for a
             model with state (batch statistics), ``jc.stateful(features)`` of ``features(params,
             model_state, x)``.
         head: ``head(params, features [b, d]) -> logits [b, C]``.
-        clients: how many there are.
-        train: ``train(params, x, key) -> features`` takes the place of ``features`` where a model
-            behaves differently in training; of a model with state, ``jc.stateful(train)`` of
+        clients: number of clients.
+        train: ``train(params, x, key) -> features``, used instead of ``features`` in training if a
+            model behaves differently there; for a model with state, ``jc.stateful(train)`` of
             ``train(params, model_state, x, key) -> (features, model_state)``.
+
+    Example:
+        >>> narrow = jc.algorithms.Group(
+        ...     features=lambda params, x: jnp.tanh(x @ params["w"]),
+        ...     head=lambda params, features: features @ params["v"],
+        ...     clients=2,
+        ... )
+        >>> params = {"w": jnp.zeros((5, 3)), "v": jnp.zeros((3, 4))}
+        >>> features = narrow.features(params, jnp.ones((6, 5)))
+        >>> features.shape, narrow.head(params, features).shape
+        ((6, 3), (6, 4))
     """
 
     features: Predict
@@ -34,7 +45,7 @@ class Group(NamedTuple):
 
 
 def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:
-    """The rows of each group of something stacked for all clients."""
+    """Splits a tree that is stacked for all clients into the rows of each group."""
     if len(groups) == 1:
         return [tree]
     ends = np.cumsum([group.clients for group in groups])
@@ -43,7 +54,7 @@ def split(tree: PyTree, groups: Sequence[Group]) -> list[PyTree]:
 
 
 def join(parts: Sequence[PyTree]) -> PyTree:
-    """The inverse of :func:`split`."""
+    """Inverts :func:`split`."""
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
@@ -56,14 +67,14 @@ def per_group(
     name: str = "params",
     optional: bool = False,
 ) -> list[PyTree]:
-    """One stacked tree for each group; ValueError unless ``trees`` has them.
+    """Returns one stacked tree for each group; raises a ValueError if one has a wrong length.
 
     Args:
-        trees: one for each group where there are ``several``, else the tree of the only one.
-        groups: the groups that they belong to.
-        several: whether there are several.
-        name: of ``trees`` in messages.
-        optional: whether a group may have nothing.
+        trees: a sequence with one tree for each group if ``several``, otherwise a single tree.
+        groups: the groups.
+        several: whether the user passed a sequence of groups.
+        name: name of ``trees`` in error messages.
+        optional: whether the tree of a group may be empty.
     """
     each = list(trees) if several else [trees]
     if len(each) != len(groups):
@@ -76,13 +87,13 @@ def per_group(
         stacked = layout.num_clients(tree, f"{name}[{i}]" if several else name)
         if stacked != group.clients:
             raise ValueError(
-                f"{name} of group {i} are stacked for {stacked} clients, but it has {group.clients}"
+                f"{name} of group {i} must be stacked for {group.clients} clients, got {stacked}"
             )
     return each
 
 
 def check_groups(groups: Sequence[Any]) -> None:
-    """TypeError or ValueError unless they are groups."""
+    """Raises a TypeError or ValueError unless all are groups."""
     if not groups:
         raise ValueError("groups must have at least one Group, got none")
     for group in groups:

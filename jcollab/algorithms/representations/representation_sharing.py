@@ -1,4 +1,4 @@
-"""Clients of any architecture that learn from each other's class prototypes, not from models."""
+"""Representation sharing: clients with any architecture exchange class prototypes, not models."""
 
 from __future__ import annotations
 
@@ -45,56 +45,76 @@ def representation_sharing(
     release: Release | None = None,
     honest: Any = None,
 ) -> Algorithm:
-    """Clients publish class means and observations, mix those, and learn from what they receive.
+    """Builds learning from class means and observations that clients publish and mix.
 
         publish  m_uc = mean of phi_u(x_j) over y_j = c,   t_uc = mean over a few of them
         mix      mbar_u = mixer(m)_u,                      t_u = observer(t)_u
         learn    epochs of objective(phi_u, mbar_u, t_u) on the client's own data
 
-    All messages of a round are published before any client learns, as at the end of the round
-    before in the source. They are one tensor ``[n, C, d]`` whatever the architectures, and go
-    through any mixer as :class:`jcollab.objectives.prototypes.Prototypes`: ``server()`` gives the
-    mean of the means of those that have the class, ``gossip(topology)`` that of the neighbors,
-    ``server(per_class(rule))`` or ``neighborhood(topology, per_class(rule), channel)`` a robust
-    one. False prototypes are ``channels.byzantine(attacks.only(attack, "values"), who)``: an attack
-    on sums and weights alike would cancel out in their ratio.
+    where ``phi_u(x)`` are the features of client u's model. All messages of a round are published
+    before any client learns; the source publishes them at the end of the previous round. They form
+    one tensor ``[n, C, d]`` whatever the architectures, and any mixer accepts them, as
+    :class:`jcollab.objectives.prototypes.Prototypes`: ``server()`` averages the class means over
+    all clients that have the class, ``gossip(topology)`` over neighbors, and
+    ``server(per_class(rule))`` or ``neighborhood(topology, per_class(rule), channel)`` robustly.
+    For byzantine prototypes, use ``channels.byzantine(attacks.only(attack, "values"), who)``: an
+    attack that scales sums and weights alike would cancel out in their ratio.
 
-    With ``objective=objectives.independent()`` and ``mixer=None`` clients learn alone; with one
-    client on all data that is centralized learning; a ``model_mixer`` beside it makes FedAvg.
+    With ``objective=objectives.independent()`` and ``mixer=None``, clients learn alone, and with
+    one client on all data this is centralized learning; an additional ``model_mixer`` gives FedAvg.
 
     Args:
-        groups: a Group, or several with models of their own that share d and C.
-        optimizer: local optimizer, the same for all.
-        mixer: of class means; None sends none.
-        objective: see :func:`jcollab.objectives.representation_sharing`.
+        groups: a Group, or several groups with different architectures and the same d and C.
+        optimizer: local optimizer, the same for all clients.
+        mixer: mixer of class means; None if none are sent.
+        objective: local loss, see :func:`jcollab.objectives.representation_sharing`.
         num_classes: C.
         num_features: d.
-        observer: mixer of observations, ``random_peer()`` in the source; None sends none.
-        num_observations: M, observations sent and received by each client.
-        samples_per_class: examples in an observation, at least 1; n_avg in the source.
-        message: ``"features"``, or ``"logits"`` of which d is C (federated distillation).
-        weighting: ``"clients"`` (mean of means, the paper) or ``"samples"`` (pooled mean, the
-            released code).
-        own_share: weight with which the mixer counts a client's own message, to take it out of
-            what the client learns from: 1/n for a server. 0 leaves it in.
+        observer: mixer of observations, ``random_peer()`` in the source; None if none are sent.
+        num_observations: M, the number of observations that each client sends and receives.
+        samples_per_class: number of examples in an observation, at least 1; n_avg in the source.
+        message: ``"features"``, or ``"logits"`` of width C (federated distillation).
+        weighting: ``"clients"`` (mean of means, as in the paper) or ``"samples"`` (pooled mean, as
+            in the released code).
+        own_share: weight in [0, 1] of a client's own message in the mixer's average, one for all or
+            ``[n]``: the client's own part is then subtracted from what it learns from. 1/n for a
+            server; 0 does not subtract it.
         batch_size: b of a local step; None for all of a client's examples.
-        num_epochs: local passes over the data per round.
-        model_mixer: how models, with what they carry along, are mixed after local learning; None
-            leaves them to the clients.
-        release: what is done to messages for differential privacy, see :mod:`jcollab.privacy`.
-        honest: bool ``[n]``, whose metrics are averaged; None for all.
+        num_epochs: number of local passes over the data in a round.
+        model_mixer: mixer of models and their states, applied after local learning; None if models
+            are not exchanged.
+        release: differential privacy of the messages, see :mod:`jcollab.privacy`; None for none.
+        honest: bool ``[n]``, the clients over which metrics are averaged; None for all.
 
     Returns:
         An algorithm with ``init(params, model_state=())``, params and model_state stacked
         ``[n, ...]`` (tuples of stacked trees for a sequence of groups), and ``update(state, batch,
-        key)``. The batch is all data of all clients, ``jcollab.data.full_batch(data)`` in a run:
-        :class:`jcollab.data.ClientData`, or fields ``x [n, m, ...]`` and ``y [n, m]``. It reports
-        ``loss``, ``accuracy`` and the objective's metrics as means over local examples and honest
-        clients. Messages are computed with running averages, as in the source.
+        key)``. The batch contains all data of all clients, ``jcollab.data.full_batch(data)`` in a
+        run: :class:`jcollab.data.ClientData`, or fields ``x [n, m, ...]`` and ``y [n, m]``. It
+        reports ``loss``, ``accuracy`` and the objective's metrics as means over local examples and
+        honest clients. Messages are computed in evaluation mode (with running averages of batch
+        statistics), as in the source.
 
     Raises:
-        TypeError: if a group, the objective or another part is none.
-        ValueError: if a number or a name is out of range, or shapes do not fit each other.
+        TypeError: if a group, the objective or another part has a wrong type.
+        ValueError: if a number or a name is out of range, or shapes do not match.
+
+    Example:
+        >>> group = jc.algorithms.Group(
+        ...     features=lambda params, x: x @ params["w"],
+        ...     head=lambda params, features: features @ params["v"],
+        ...     clients=3,
+        ... )
+        >>> algorithm = jc.representation_sharing(
+        ...     group, optax.sgd(0.1), jc.server(), jc.objectives.representation_sharing(1.0, 0.0),
+        ...     num_classes=4, num_features=2,
+        ... )
+        >>> state = algorithm.init({"w": jnp.ones((3, 5, 2)), "v": jnp.zeros((3, 2, 4))})
+        >>> data = jc.data.Dataset(jnp.ones((3, 6, 5)), jnp.zeros((3, 6), int))
+        >>> batches, key = jc.data.full_batch(data), jax.random.key(0)
+        >>> state, metrics = jc.run(algorithm, state, batches, key, num_rounds=2)
+        >>> round(float(metrics["loss"][0]), 2)  # log 4: the head starts at 0
+        1.39
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943. Messages of logits: Jeong et
     al. 2018, arXiv 1811.11479. Class means alone: Tan et al. 2022, arXiv 2105.00243.
@@ -133,6 +153,7 @@ def representation_sharing(
         num_classes=num_classes,
         num_features=num_features,
         observer=observer,
+        # 0, whatever num_observations is: nothing is computed for observations that are not sent
         num_sent=num_observations if observer else 0,
         samples_per_class=samples_per_class,
         message=message,
@@ -159,6 +180,7 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         model_state = ((),) * len(kinds)
     per_group(model_state, kinds, several, "model_state", optional=True)
     opt_state = [jax.vmap(settings.optimizer.init)(tree) for tree in each]
+    # messages of no class: they give the states of mixers their shapes
     kind = wide_dtype(*jax.tree.leaves(params))
     shape = (settings.n, settings.num_classes, settings.width)
     empty = Prototypes(jnp.zeros(shape, kind), jnp.zeros(shape[:2], kind))
@@ -185,25 +207,37 @@ def bytes_exchanged(
     weighting: str = "clients",
     dtype: Any = np.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes that each client sends and receives in a round of representation sharing.
+    """Computes the bytes that each client sends and receives in a round of representation sharing.
 
-    Through a server ``b (M + 1) C d`` each way, b bytes a number; a pooled mean needs the C counts
-    upwards too. Absent classes are rows that are not sent, and cost no more.
+    Through a server, these are ``b (M + 1) C d`` in each direction, with b bytes per number; with a
+    pooled mean, clients also send C counts. Classes without examples are counted like the others.
 
     Args:
-        mixer: of class means; None sends none.
-        observer: of observations; None sends none.
-        n: clients.
+        mixer: mixer of class means; None if none are sent.
+        observer: mixer of observations; None if none are sent.
+        n: number of clients.
         num_classes: C.
         width: d of the messages (C for logits).
         num_observations: M.
-        weighting: of the means.
-        dtype: type of the numbers sent.
+        weighting: weighting of the class means, as for :func:`representation_sharing`.
+        dtype: type of the numbers that are sent.
 
     Returns:
-        Up and down, ``[n]`` each. On a graph with equally many links in and out, they agree.
+        Bytes sent and bytes received, ``[n]`` each. On a graph, both are the bytes sent, which is
+        correct if every client has as many incoming as outgoing links.
+
+    Raises:
+        ValueError: for another weighting.
+
+    Example:
+        >>> sent, received = jc.algorithms.bytes_exchanged(
+        ...     jc.server(), jc.mixing.random_peer(), n=2, num_classes=10, width=84
+        ... )
+        >>> sent.tolist()  # 4 bytes * (1 + 1) * 10 * 84
+        [6720.0, 6720.0]
     """
     checks.one_of("weighting", weighting, WEIGHTINGS)
+    # bytes_sent needs only shapes: nothing is allocated
     values = jax.ShapeDtypeStruct((n, num_classes, width), dtype)
     counts = jax.ShapeDtypeStruct((n, num_classes), dtype)
     down = np.zeros(n)

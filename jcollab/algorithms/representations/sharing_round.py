@@ -41,17 +41,17 @@ from jcollab.privacy import Release
 class SharingClients(NamedTuple):
     """Client part of the state.
 
-    With one Group all leaves lead with the client axis [n]. With a sequence of groups, ``params``,
-    ``model_state`` and ``opt_state`` are tuples with one stacked tree for each group,
-    ``[n_g, ...]``, in the order in which clients are numbered; everything else leads with [n].
+    With one Group, all leaves are ``[n, ...]``. With a sequence of groups, ``params``,
+    ``model_state`` and ``opt_state`` are tuples with one stacked tree ``[n_g, ...]`` for each
+    group, and all other leaves are ``[n, ...]``, with clients in the order of the groups.
 
     Attributes:
         params: model parameters.
-        model_state: what models carry along (batch statistics), see :class:`Group`.
-        opt_state: of the local optimizers.
+        model_state: states of the models (batch statistics), see :class:`Group`.
+        opt_state: states of the local optimizers.
         mixer: state of the mixer of class means.
-        observers: of those of observations, one for each.
-        models: of the mixer of models.
+        observers: states of the mixer of observations, one for each observation.
+        models: state of the mixer of models.
     """
 
     params: PyTree
@@ -63,7 +63,7 @@ class SharingClients(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The arguments of :func:`jcollab.representation_sharing`, and what follows from them."""
+    """The arguments of :func:`jcollab.representation_sharing` and values derived from them."""
 
     groups: tuple[Group, ...]
     several: bool
@@ -73,7 +73,7 @@ class Settings(NamedTuple):
     num_classes: int
     num_features: int
     observer: Mixer | None
-    num_sent: int  # observations
+    num_sent: int  # observations that a client sends, 0 without an observer
     samples_per_class: int
     message: str
     weighting: str
@@ -83,16 +83,16 @@ class Settings(NamedTuple):
     model_mixer: Mixer | None
     release: Release | None
     n: int
-    reporting: np.ndarray
+    reporting: np.ndarray  # indices of the clients over which metrics are averaged
 
     @property
     def width(self) -> int:
-        """The width of a message."""
+        """The width of a message: C for logits, d for features."""
         return self.num_classes if self.message == "logits" else self.num_features
 
 
 def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
-    """One round of all clients."""
+    """Computes one round of all clients."""
     clients, n, kinds, several = (
         clients_of(state, SharingClients),
         settings.n,
@@ -102,11 +102,13 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
     local_key, publish_key, mix_key, model_key = jax.random.split(key, 4)
     own, common, stacked, size = rows_of(batch)
     if stacked != n:
-        raise ValueError(f"groups have n={n} clients, but batch is stacked for n={stacked}")
+        raise ValueError(f"batch must be stacked for the n={n} clients of groups, got n={stacked}")
     params = per_group(clients.params, kinds, several)
     model_states, opt_states = clients.model_state, clients.opt_state
     if not several:
         model_states, opt_states = [model_states], [opt_states]
+    # Groups have different programs and run one after the other. Messages have one shape whatever
+    # the architecture, so they are joined to [n, C, d], and a mixer sees all clients at once.
     owned = split(own, kinds)
     sent: list[Prototypes] = []
     if settings.mixer or settings.observer:
@@ -119,6 +121,7 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
         ]
         sent = list(join(parts))
     got, mixed, observers = _exchange(settings, clients, sent, mix_key, state.step)
+    # keys of all n clients are split, not drawn per group: they do not depend on the grouping
     keys, gots = split(layout.client_keys(local_key, n), kinds), split(got, kinds)
     columns = (params, model_states, opt_states, owned, gots, keys)
     parts = [
@@ -143,7 +146,7 @@ def update(settings: Settings, state: State, batch: PyTree, key: Array) -> tuple
 
 
 def _publish(settings: Settings, kind: Group, size: int) -> Callable:
-    """The messages of one client: class means, and observations."""
+    """Builds a function that computes the messages of one client: class means and observations."""
     look, release = lift_predict(kind.features, "features"), settings.release
     num_classes, num_sent = settings.num_classes, settings.num_sent
 
@@ -154,12 +157,14 @@ def _publish(settings: Settings, kind: Group, size: int) -> Callable:
             features = look(params, model_state, x)
             if features.shape[-1] != settings.num_features:
                 raise ValueError(
-                    f"num_features is {settings.num_features}, but features of a group have width "
-                    f"{features.shape[-1]}"
+                    f"features of a group must have width num_features={settings.num_features}, "
+                    f"got {features.shape[-1]}"
                 )
             values = kind.head(params, features) if settings.message == "logits" else features
+            # for privacy, each example is bounded before averaging: this limits its influence
             return release.bound(values) if release else values
 
+        # one forward pass over the data serves all messages
         values, labels, mask = over_all(compute, own, common, size)
         keys = jax.random.split(key, 1 + num_sent)
         messages = []
@@ -172,6 +177,7 @@ def _publish(settings: Settings, kind: Group, size: int) -> Callable:
             messages.append((few, "clients"))
         sent = []
         for i, ((means, counts), by) in enumerate(messages):
+            # independent noise for each message, since all of them are released
             if release:
                 means = release.noise(jax.random.fold_in(keys[0], i), means, counts)
             sent.append(weigh(means, counts, by))
@@ -183,7 +189,7 @@ def _publish(settings: Settings, kind: Group, size: int) -> Callable:
 def _exchange(
     settings: Settings, clients: SharingClients, sent: list[Prototypes], key: Array, step: Array
 ) -> tuple[Received, PyTree, PyTree]:
-    """What clients receive, and new states of the mixers."""
+    """Mixes the messages: returns what clients receive, and new states of the mixers."""
     n, num_classes, width, num_sent = (
         settings.n,
         settings.num_classes,
@@ -191,6 +197,7 @@ def _exchange(
         settings.num_sent,
     )
     mixed, states, kind = clients.mixer, [], sent[0].values.dtype if sent else jnp.float32
+    # without a mixer no class is known, and without an observer M = 0: objectives see one form
     means = jnp.zeros((n, num_classes, width), kind)
     known = jnp.zeros((n, num_classes), bool)
     if settings.mixer:
@@ -203,6 +210,7 @@ def _exchange(
         pairs = []
         for m in range(num_sent):
             context = Round(jax.random.fold_in(key, 1 + m), step)
+            # observations are the last messages: a mixer of class means has one before them
             arrived, state = settings.observer.update(
                 sent[m - num_sent], clients.observers[m], context
             )
@@ -213,7 +221,7 @@ def _exchange(
 
 
 def _learn(settings: Settings, kind: Group, size: int) -> Callable:
-    """Local training of one client."""
+    """Builds the local training of one client."""
     look = lift_train(kind.features, kind.train)
 
     def learn(
@@ -227,6 +235,7 @@ def _learn(settings: Settings, kind: Group, size: int) -> Callable:
         round_: Array,
     ) -> tuple:
         def step_loss(params: PyTree, model_state: PyTree, x: Array, y: Array, key: Array) -> tuple:
+            # another key than the objective's, which draws an observation for each example
             features, model_state = look(params, model_state, x, jax.random.fold_in(key, 1))
             classify = lambda s: kind.head(params, s)  # noqa: E731
             logits = classify(features)

@@ -95,7 +95,7 @@ def test_groups_may_carry_something_or_nothing():
     new, metrics = algorithm.update(algorithm.init(both, (jnp.zeros((2, IN)), ())), dense(), KEY)
     np.testing.assert_allclose(new.clients.model_state[0], 0.1 * dense().x[:2].mean(1), atol=1e-6)
     assert new.clients.model_state[1] == () and np.isfinite(metrics["loss"])
-    with pytest.raises(ValueError, match="model_state of group 0 are stacked for 3 clients"):
+    with pytest.raises(ValueError, match="model_state of group 0 must be stacked for 2"):
         algorithm.init(both, (jnp.zeros((3, IN)), ()))
     with pytest.raises(TypeError, match="train of a group must be a function"):
         build(Group(centered, head, N, "yes"))
