@@ -225,7 +225,8 @@ def x2static_batches(
         >>> corpus = jc.text.index_corpus([["the", "cat"], ["a", "cat"]], vocabulary)
         >>> options = {"threshold": 1.0, "batch_size": 3, "epochs": 1, "contexts": [np.eye(2)]}
         >>> data = jc.text.client_texts([corpus], vocabulary, **options)
-        >>> batch = jc.text.x2static_batches(data, negatives=4).draw(jax.random.key(0), 0)
+        >>> batches = jc.text.x2static_batches(data, negatives=4)
+        >>> batch = jax.eval_shape(batches.draw, jax.random.key(0), 0)
         >>> {name: leaf.shape for name, leaf in sorted(batch.items())}
         {'contexts': (1, 3, 2), 'negatives': (1, 4, 3), 'targets': (1, 3)}
     """

@@ -1,4 +1,4 @@
-"""Text: plain lines, pairs of translations, and training pairs without test sentences."""
+"""Readers of text corpora, and preparation of pairs of translations."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ __all__ = [
 
 
 class Labeled(NamedTuple):
-    """Sentences with a class.
+    """Sentences with classes.
 
     Attributes:
-        text: N strings.
-        label: N strings.
-        key: N strings that identify the same sentence in other languages; empty if there are
-            none.
+        text: N sentences.
+        label: N classes.
+        key: N keys, equal for the same sentence in different languages; empty if there are none.
     """
 
     text: list[str]
@@ -44,18 +43,27 @@ class Labeled(NamedTuple):
 
 
 def lines(path: Path, *, encoding: str = "utf-8") -> list[str]:
-    """Lines of a file, stripped. Empty lines are kept, so that two files stay aligned.
+    """Reads the lines of a file, stripped.
 
-    A line ends with ``\\n`` or ``\\r\\n``; other separators (U+2028) are part of lines.
+    Empty lines are kept, so that two parallel files stay aligned. A line ends with ``\\n`` or
+    ``\\r\\n``; other separators (U+2028) are part of lines.
 
     Args:
-        path: the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
-        encoding: of the text; a byte order mark is removed.
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        encoding: encoding of the text; a byte order mark is removed.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it has no text, is damaged, or with the number of a line that is no text in
-            this encoding.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file has no text or is damaged, or a line is not text in this encoding,
+            with the number of the line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "a.txt")
+        ...     _ = path.write_text("The cat.\\n\\n  The dog.\\n")
+        ...     jc.text.corpora.lines(path)
+        ['The cat.', '', 'The dog.']
     """
     stripped = [line.strip(BLANKS) for line in raw_lines(path, encoding)]
     if not any(stripped):
@@ -64,21 +72,30 @@ def lines(path: Path, *, encoding: str = "utf-8") -> list[str]:
 
 
 def tsv_pairs(path: Path, columns: tuple[int, int] = (0, 1), *, encoding: str = "utf-8") -> Pairs:
-    """Pairs from two columns of a file whose fields are parted by tabs.
+    """Reads pairs of sentences from two columns of a file of tab-separated fields.
 
-    Pairs that are empty on either side are dropped.
+    Pairs with an empty side are dropped.
 
     Args:
-        path: the file, maybe compressed.
-        columns: of the two languages.
+        path: path of the file, which may be compressed.
+        columns: indices of the columns of the two languages.
         encoding: as for :func:`lines`.
 
     Raises:
-        ValueError: as for :func:`lines`, if a line is without one of the columns, or a column is
+        ValueError: as for :func:`lines`, if a line lacks one of the columns, or a column is
             negative.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "pairs.tsv")
+        ...     _ = path.write_text("a cat\\teine Katze\\na dog\\t\\n")
+        ...     pairs = jc.text.corpora.tsv_pairs(path)
+        >>> pairs.source, pairs.target
+        (['a cat'], ['eine Katze'])
     """
     if len(columns) != 2 or min(columns) < 0:
-        raise ValueError(f"columns must be two numbers of at least 0, got {columns}")
+        raise ValueError(f"columns must be two indices of at least 0, got {columns}")
     source, target = [], []
     for number, fields in _fields(path, encoding):
         if len(fields) <= max(columns):
@@ -94,7 +111,7 @@ def tsv_pairs(path: Path, columns: tuple[int, int] = (0, 1), *, encoding: str = 
 
 
 def _fields(path: Path, encoding: str) -> list[tuple[int, list[str]]]:
-    """The number and the fields of each line that is not empty; a field may be empty."""
+    """The number and the fields of each line that is not empty; fields may be empty."""
     rows = [
         (number, [field.strip(BLANKS) for field in line.split("\t")])
         for number, line in enumerate(raw_lines(path, encoding), 1)
@@ -106,20 +123,31 @@ def _fields(path: Path, encoding: str) -> list[tuple[int, list[str]]]:
 
 
 def parallel_lines(source: Path, target: Path, *, encoding: str = "utf-8") -> Pairs:
-    """Pairs from two files, line i of one with line i of the other.
+    """Reads pairs of sentences from two files; line i of one translates line i of the other.
 
-    Lines that are empty on either side are dropped, and so are empty lines at the end that only
-    one file has.
+    Pairs with an empty side are dropped. Additional empty lines at the end of one file are
+    ignored.
 
     Args:
-        source: a file, maybe compressed.
-        target: the file of its translations.
-        encoding: of both, as for :func:`lines`.
+        source: path of a file, which may be compressed.
+        target: path of the file of the translations, which may be compressed.
+        encoding: encoding of both files, as for :func:`lines`.
 
     Raises:
         ValueError: as for :func:`lines`, or if the files differ in their number of lines.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     english, german = pathlib.Path(folder, "en"), pathlib.Path(folder, "de")
+        ...     _ = english.write_text("a cat\\na dog\\n")
+        ...     _ = german.write_text("eine Katze\\nein Hund\\n")
+        ...     pairs = jc.text.corpora.parallel_lines(english, german)
+        >>> list(pairs.both())
+        [('a cat', 'eine Katze'), ('a dog', 'ein Hund')]
     """
     left, right = lines(source, encoding=encoding), lines(target, encoding=encoding)
+    # at most one of the slices has lines: those of the longer file past the end of the other
     if any(left[len(right) :] + right[len(left) :]):
         raise ValueError(
             f"source and target must have equally many lines, got {len(left)} in {source} and "
@@ -137,18 +165,27 @@ def labeled_tsv(
     *,
     encoding: str = "utf-8",
 ) -> Labeled:
-    """Sentences with classes from a file of tab-separated fields whose first line names them.
+    """Reads sentences with classes from a file of tab-separated fields with a header line.
 
     Args:
-        path: the file, maybe compressed.
+        path: path of the file, which may be compressed.
         text: name of the column of sentences.
         label: name of the column of classes.
-        key: name of the column that aligns languages; empty for none.
+        key: name of the column of the keys of :class:`Labeled`; empty for none.
         encoding: as for :func:`lines`.
 
     Raises:
-        ValueError: as for :func:`lines`, if there is no such column, or with the number of a line
-            that has another number of fields.
+        ValueError: as for :func:`lines`, if a column is missing, or a line does not have as many
+            fields as the header, with the number of the line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "topics.tsv")
+        ...     _ = path.write_text("category\\ttext\\nsport\\tThey won.\\n")
+        ...     data = jc.text.corpora.labeled_tsv(path)
+        >>> data.text, data.label
+        (['They won.'], ['sport'])
     """
     (_, head), *rows = _fields(path, encoding)
     for name in filter(None, (text, label, key)):
@@ -166,20 +203,23 @@ def labeled_tsv(
 
 
 def tfds_text(name: str, split: str = "train", field: str = "text", data_dir: Any = None) -> list:
-    """Sentences of a prepared TFDS set in array_record format, read without TensorFlow.
+    """Reads the sentences of a prepared TFDS data set in array_record format, without TensorFlow.
 
     Args:
-        name: of the set.
-        split: of it, or a part (``"train[:10%]"``).
-        field: the feature that has the text.
-        data_dir: TFDS directory; None for ``JCOLLAB_DATA`` or TFDS's own default.
+        name: name of the data set.
+        split: a split or a part of it, such as ``"train[:10%]"``.
+        field: name of the feature with the text.
+        data_dir: TFDS directory; None for ``JCOLLAB_DATA`` or the default of TFDS.
 
     Raises:
-        TypeError: if the feature is no text.
-        ValueError: if there is no such set, or no such field.
-        FileNotFoundError: if the set has not been prepared.
+        TypeError: if the feature is not text.
+        ValueError: if the data set or the field does not exist.
+        FileNotFoundError: if the data set has not been prepared.
+
+    Example:
+        >>> reviews = jc.text.corpora.tfds_text("imdb_reviews")  # doctest: +SKIP
     """
-    from jcollab.data.datasets import prepared  # loads tensorflow-datasets
+    from jcollab.data.datasets import prepared  # here, as it imports tensorflow-datasets
 
     source = prepared(name, data_dir).as_data_source(split)
     items = source.__getitems__(range(len(source)))
@@ -190,7 +230,10 @@ def tfds_text(name: str, split: str = "train", field: str = "text", data_dir: An
 
 
 class _Blanks(dict[int, str]):
-    """Blanks in place of punctuation, symbols, separators and control characters."""
+    """Table for str.translate: punctuation, symbols, separators and controls become blanks.
+
+    It is filled on demand; a table of all Unicode characters would be large and slow to build.
+    """
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -202,10 +245,10 @@ _BLANKS = _Blanks()
 
 
 def folded(text: str) -> str:
-    """Text without case, punctuation and repeated blanks: what makes two sentences the same.
+    """Removes case, punctuation and repeated blanks, for comparisons of sentences.
 
     Example:
-        >>> folded("Where ARE  you?")
+        >>> jc.text.corpora.folded("Where ARE  you?")
         'where are you'
     """
     text = unicodedata.normalize("NFKC", text).casefold()
@@ -213,30 +256,37 @@ def folded(text: str) -> str:
 
 
 def disjoint(pairs: Pairs, *held_out: Iterable[str]) -> Pairs:
-    """Pairs without test sentences on either side, up to case and punctuation.
+    """Removes the pairs with a test sentence on either side, up to case and punctuation.
 
     Args:
-        pairs: to be trained on.
-        *held_out: sentences of any language.
+        pairs: training pairs.
+        *held_out: lists of test sentences, in any language.
 
     Raises:
-        TypeError: if sentences are no lists of strings, with the place of what is none.
+        TypeError: if an argument is not a list of strings; the message gives the position.
         ValueError: if the sides of pairs differ in length.
 
     Example:
-        >>> disjoint(Pairs(["A cat.", "Hi"], ["Eine Katze.", "Hallo"]), ["eine katze"]).source
+        >>> pairs = jc.text.Pairs(["A cat.", "Hi"], ["Eine Katze.", "Hallo"])
+        >>> jc.text.corpora.disjoint(pairs, ["eine katze"]).source
         ['Hi']
     """
     named = enumerate(held_out)
     excluded = {folded(text) for i, own in named for text in checks.texts(f"held_out[{i}]", own)}
-    excluded -= {""}
+    excluded -= {""}  # a test sentence of punctuation alone would remove all such pairs
     return pairs.keep(
         [folded(a) not in excluded and folded(b) not in excluded for a, b in pairs.both()]
     )
 
 
 def unique(pairs: Pairs) -> Pairs:
-    """The first of each pair that is the same up to case and punctuation."""
+    """Removes repeated pairs, up to case and punctuation; the first one of each is kept.
+
+    Example:
+        >>> pairs = jc.text.Pairs(["A cat.", "a cat"], ["Eine Katze.", "eine Katze"])
+        >>> jc.text.corpora.unique(pairs).source
+        ['A cat.']
+    """
     seen: set[tuple[str, str]] = set()
     kept = []
     for a, b in pairs.both():
@@ -247,17 +297,22 @@ def unique(pairs: Pairs) -> Pairs:
 
 
 def joined(pairs: Sequence[Pairs]) -> Pairs:
-    """All pairs after one another.
+    """Concatenates several corpora of pairs; an unknown origin among known ones becomes ``""``.
 
     Raises:
-        TypeError: if one of them is no :class:`Pairs`.
-        ValueError: if there are none.
+        TypeError: if an element is not :class:`Pairs`.
+        ValueError: if there are no corpora.
+
+    Example:
+        >>> cats, dogs = jc.text.Pairs(["cat"], ["Katze"]), jc.text.Pairs(["dog"], ["Hund"])
+        >>> jc.text.corpora.joined([cats, dogs]).target
+        ['Katze', 'Hund']
     """
     if not pairs:
         raise ValueError("pairs must have at least one corpus, got none")
     if bad := [corpus for corpus in pairs if not isinstance(corpus, Pairs)]:
         raise TypeError(f"pairs must be a list of Pairs, got {type(bad[0]).__name__} in it")
-    source, target, origin = (
-        [text for corpus in pairs for text in corpus[field]] for field in range(3)
-    )
-    return Pairs(source, target, origin)
+    source, target = ([text for corpus in pairs for text in corpus[side]] for side in range(2))
+    # an origin for every pair, so that those of corpora with origins stay aligned
+    origin = [name for corpus in pairs for name in corpus.origin or [""] * len(corpus.source)]
+    return Pairs(source, target, origin if any(origin) else [])

@@ -1,4 +1,4 @@
-"""How good word vectors are: similarity of words, analogies, and classes of sentences."""
+"""Evaluation of word vectors: word similarity, analogies, and classification of sentences."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Pairs = Sequence[tuple[str, str, float]]
 
 
 class Similarity(NamedTuple):
-    """Agreement with people on the similarity of words.
+    """Agreement of word vectors with similarity scores by people.
 
     Attributes:
         spearman: rank correlation over the known pairs; NaN for fewer than two.
-        num_known: pairs of which both words are known.
-        total: all pairs.
+        num_known: number of pairs with two known words.
+        total: number of all pairs.
     """
 
     spearman: float
@@ -32,12 +32,12 @@ class Similarity(NamedTuple):
 
 
 class Analogies(NamedTuple):
-    """Share of analogies that were right.
+    """Accuracy of word vectors on analogies.
 
     Attributes:
-        accuracy: over the known ones; NaN for none.
-        num_known: questions of which all four words are known.
-        total: all questions.
+        accuracy: fraction of correct answers to the known questions; NaN if there are none.
+        num_known: number of questions with four known words.
+        total: number of all questions.
     """
 
     accuracy: float
@@ -46,18 +46,27 @@ class Analogies(NamedTuple):
 
 
 def read_pairs(path: Path, *, encoding: str = "utf-8") -> list[tuple[str, str, float]]:
-    """Pairs of words with a score, from lines ``w1 w2 score`` parted by tabs or else by blanks.
+    """Reads pairs of words with scores, from lines ``w1 w2 score``.
 
-    A first line whose third field is no number names the columns, and is left out.
+    Tabs separate the fields of a line; in a line without two tabs, blanks do. A first line whose
+    third field is not a number is skipped as a header.
 
     Args:
-        path: of the file, maybe compressed.
-        encoding: of the text.
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        encoding: encoding of the text.
 
     Raises:
-        FileNotFoundError: if the file is not there.
-        ValueError: naming a line that is no pair, or no text in this encoding; or if there is no
-            pair.
+        FileNotFoundError: if the file is missing.
+        ValueError: if a line is not a pair with a finite score or not text in this encoding, with
+            the number of the line; or if there are no pairs.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "pairs.txt")
+        ...     _ = path.write_text("cat dog 7.5\\ncat car 1.0\\n")
+        ...     jc.text.read_pairs(path)
+        [('cat', 'dog', 7.5), ('cat', 'car', 1.0)]
     """
     pairs = []
     for number, line in enumerate(raw_lines(path, encoding), 1):
@@ -75,9 +84,10 @@ def read_pairs(path: Path, *, encoding: str = "utf-8") -> list[tuple[str, str, f
 
 
 def _fields(line: str, number: int) -> list[str]:
-    """So many fields by tabs, or else fields by blanks; no-break spaces are part of words."""
+    """Splits a line by tabs, or by blanks if the tabs do not give the number of fields."""
     parts = line.split("\t")
     if len(parts) != number:
+        # str.split would also split at no-break spaces, which are part of words
         parts = re.split("[ \t]+", line.strip(BLANKS))
     return [part.strip(BLANKS) for part in parts]
 
@@ -90,17 +100,26 @@ def _number(text: str) -> float | None:
 
 
 def word_similarity(vectors: WordVectors, pairs: Pairs) -> Similarity:
-    """Spearman's correlation of cosines with the scores that people gave.
+    """Computes Spearman's rank correlation of cosines with similarity scores by people.
 
-    Words are lower-cased; pairs with an unknown word are left out and counted.
+    Words are lower-cased. Pairs with an unknown word are omitted; the result contains their count.
 
     Args:
-        vectors: to evaluate.
-        pairs: ``(word, word, score)``.
+        vectors: vectors to evaluate.
+        pairs: tuples ``(word, word, score)``.
 
     Raises:
-        TypeError: if a pair has something else than words, with its place.
-        ValueError: if there is no pair, one is no pair with a score, or a score is not finite.
+        TypeError: if the words of a pair are not strings; the message gives the position.
+        ValueError: if there are no pairs, one is not two words and a score, or a score is not
+            finite.
+
+    Example:
+        >>> table = np.array([[1, 0], [1, 0.5], [0, 1]])
+        >>> vectors = jc.text.WordVectors(("cat", "dog", "car"), table)
+        >>> pairs = [("cat", "dog", 7.5), ("dog", "car", 2.0), ("cat", "car", 1.0)]
+        >>> result = jc.text.word_similarity(vectors, pairs)
+        >>> round(result.spearman, 3), result.num_known
+        (1.0, 3)
 
     Source: evaluation as in Conneau et al. 2018 (MUSE), arXiv 1710.04087.
     """
@@ -125,22 +144,30 @@ def word_similarity(vectors: WordVectors, pairs: Pairs) -> Similarity:
 def read_analogies(
     path: Path, *, header: bool | None = None, encoding: str = "utf-8"
 ) -> list[tuple[str, str, str, str]]:
-    """Questions "a is to b as c is to d", lower-cased, one a line.
+    """Reads questions "a is to b as c is to d" from the lines of a file, lower-cased.
 
-    A line with commas is one of a CSV file, whose last four columns are the words; another has the
-    four words parted by blanks. Empty lines, and those that begin with a colon (the sections of
-    Google's set), are left out.
+    The words of a line with commas are its last four fields, as in a CSV file. In other lines,
+    blanks separate the four words. Empty lines are skipped, and lines that begin with a colon
+    (section titles of the Google analogy data set).
 
     Args:
-        path: of the file, maybe compressed.
-        header: whether the first line names the columns. None finds out: it does if one of the
-            four has a digit, as ``word1`` has.
-        encoding: of the text.
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        header: whether the first line is a header. For None, it is a header if one of its four
+            words contains a digit, such as ``word1``.
+        encoding: encoding of the text.
 
     Raises:
-        FileNotFoundError: if the file is not there.
-        ValueError: naming a line without four words, or that is no text in this encoding; or if
-            there is no question.
+        FileNotFoundError: if the file is missing.
+        ValueError: if a line does not have four words or is not text in this encoding, with the
+            number of the line; or if there are no questions.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "questions.txt")
+        ...     _ = path.write_text(": family\\nMan King Woman Queen\\n")
+        ...     jc.text.read_analogies(path)
+        [('man', 'king', 'woman', 'queen')]
     """
     questions = []
     for number, line in enumerate(raw_lines(path, encoding), 1):
@@ -161,16 +188,26 @@ def read_analogies(
 def word_analogies(
     vectors: WordVectors, questions: Sequence[tuple[str, str, str, str]], chunk: int = 512
 ) -> Analogies:
-    """Share of questions whose answer is the word of largest cosine with ``b - a + c``.
+    """Computes the accuracy on analogies: the answer is the word nearest to ``b - a + c``.
+
+    Vectors are scaled to length 1, the nearest word is that of the largest cosine, and a, b and c
+    are excluded from the answers.
 
     Args:
-        vectors: to evaluate.
-        questions: ``(a, b, c, d)``; those with an unknown word are left out and counted.
-        chunk: questions that are answered at a time.
+        vectors: vectors to evaluate.
+        questions: tuples ``(a, b, c, d)``. Questions with an unknown word are omitted; the result
+            contains their count.
+        chunk: number of questions answered at once, which bounds the memory.
 
     Raises:
-        TypeError: if a question is no list of words, with its place.
-        ValueError: if there is no question, or one has not four words.
+        TypeError: if a question is not a list of words; the message gives its position.
+        ValueError: if there are no questions, or one does not have four words.
+
+    Example:
+        >>> table = np.array([[1, 0], [1, 1], [-1, 0], [-1, 1]])
+        >>> vectors = jc.text.WordVectors(("man", "king", "woman", "queen"), table)
+        >>> jc.text.word_analogies(vectors, [("man", "king", "woman", "queen")]).accuracy
+        1.0
     """
     if not len(questions):
         raise ValueError("questions must be at least one, got none")
@@ -183,6 +220,7 @@ def word_analogies(
     for start in range(0, len(known), chunk):
         part = known[start : start + chunk]
         a, b, c = (vectors.directions[part[:, i]] for i in range(3))
+        # not divided by the length of b - a + c, which changes no order
         scores = (b - a + c) @ vectors.directions.T
         np.put_along_axis(scores, part[:, :3], -np.inf, 1)
         right += int((scores.argmax(1) == part[:, 3]).sum())
@@ -196,17 +234,23 @@ def classify_sentences(
     *,
     inverse_penalty: float = 1.0,
 ) -> float:
-    """Accuracy of a logistic regression on mean vectors of sentences.
+    """Computes the test accuracy of a logistic regression on mean vectors of sentences.
 
     Args:
-        vectors: to evaluate; they are not changed.
-        train: sentences, of words, and their labels.
-        test: likewise.
+        vectors: vectors to evaluate; they are not trained.
+        train: sentences, as lists of words, and their labels.
+        test: sentences and labels of the test set.
         inverse_penalty: inverse weight of the L2 penalty (C of scikit-learn), positive.
 
     Raises:
-        TypeError: if a sentence is no list of words, with its place.
+        TypeError: if a sentence is not a list of words; the message gives its position.
         ValueError: if sentences and labels differ in number, or inverse_penalty is not positive.
+
+    Example:
+        >>> vectors = jc.text.WordVectors(("good", "bad"), np.array([[1, 0], [0, 1]]))
+        >>> train = [["good"], ["bad"], ["very", "good"]], ["+", "-", "+"]
+        >>> jc.text.classify_sentences(vectors, train, test=([["good", "film"]], ["+"]))
+        1.0
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

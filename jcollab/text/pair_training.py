@@ -1,4 +1,4 @@
-"""Training of one encoder on sentences and their translations."""
+"""Training of sentence encoders on pairs of translations."""
 
 from __future__ import annotations
 
@@ -42,44 +42,47 @@ def dual_encoder(
     listeners: Sequence[Listener] = (ProgressBar("dual encoder"),),
     checkpoint: Checkpoint | None = None,
 ) -> SentenceEncoder:
-    """Trains one encoder on pairs, both sides of which pass through the same weights.
+    """Trains one sentence encoder on pairs; both sides pass through the same weights.
 
-    It is :func:`jcollab.centralized` on one client; for clients with pairs of their own, see
-    :func:`pair_loss` and any builder.
+    The training is :func:`jcollab.centralized` on one client. To train with clients that have
+    different pairs, pass :func:`pair_loss` to any builder.
 
     Args:
         pairs: sentences and translations.
-        vocabulary: of both languages.
+        vocabulary: vocabulary of both languages.
         model: :class:`jcollab.models.SharedEncoder` or :class:`jcollab.models.BagEncoder`.
-        loss: ``loss(params, batch, key)``; None for in-batch contrast of cosines, see
-            :func:`pair_loss` for the others.
-        optimizer: None for Adam at 5e-3, falling to 2.5e-4.
-        num_epochs: passes through the pairs.
-        batch_size: b, pairs in a batch; others of the batch are the negatives.
-        max_len: longest sentence in pieces while training.
-        group: from the second pass on, batches are made of groups of so many pairs that lie near
-            each other (hard negatives); None for random batches.
-        start: an encoder whose weights training starts from.
-        seed: of weights, order and masks.
-        evaluate: ``evaluate(encoder) -> dict`` before the first pass and after each.
-        listeners: get a record of each pass, see :func:`jcollab.fit`.
-        checkpoint: where the training is saved after passes; one that was killed goes on to the
-            same encoder.
+        loss: ``loss(params, batch, key)``; None for the contrastive loss of cosines within a
+            batch. :func:`pair_loss` builds other losses.
+        optimizer: optax transformation; None for Adam with a rate that decreases from 5e-3 to
+            2.5e-4.
+        num_epochs: number of passes through the pairs.
+        batch_size: b, pairs in a batch; the other pairs of the batch are the negatives.
+        max_len: longest sentence in pieces during training.
+        group: size of the groups of near pairs (hard negatives) that batches consist of from the
+            second pass on; None for random batches.
+        start: encoder with the initial weights; None for random weights.
+        seed: seed of weights, order and masks.
+        evaluate: ``evaluate(encoder) -> dict``, called before the first pass and after each pass.
+        listeners: receivers of a record of each pass, see :func:`jcollab.fit`.
+        checkpoint: where the training is saved after passes; a training that was interrupted
+            resumes and ends with the same encoder.
 
     Returns:
         The encoder.
 
     Raises:
-        ValueError: if there are fewer pairs than a batch takes, a number is not positive, or
-            checkpoints are of another training (with the field that differs).
+        ValueError: if there are fewer pairs than batch_size, a number is not positive, or a
+            checkpoint belongs to another training (with the field that differs).
         Diverged: if the loss is not finite.
 
     Example:
-        >>> pairs = jc.text.corpora.gettext_pairs("fr")  # doctest: +SKIP
-        >>> words = jc.text.train_subwords(pairs.source + pairs.target)  # doctest: +SKIP
-        >>> bag = jc.models.BagEncoder(words.size)  # doctest: +SKIP
-        >>> encoder = jc.text.dual_encoder(pairs, words, bag)  # doctest: +SKIP
-        >>> encoder.similarity(["Open a file"], ["Ouvrir un fichier"])  # doctest: +SKIP
+        >>> pairs = jc.text.Pairs(["cat", "dog"], ["chat", "chien"])
+        >>> words = jc.text.train_subwords(pairs.source + pairs.target, size=32, min_frequency=1)
+        >>> model = jc.models.BagEncoder(words.size, width=8)
+        >>> options = {"optimizer": optax.adam(0.1), "num_epochs": 10, "batch_size": 2}
+        >>> encoder = jc.text.dual_encoder(pairs, words, model, **options, listeners=())
+        >>> encoder.nearest(["cat", "dog"], keys=["chien", "chat"])
+        [['chat'], ['chien']]
     """
     checks.counts(num_epochs=num_epochs)
     checks.seed("seed", seed)
@@ -92,6 +95,7 @@ def dual_encoder(
     key = jax.random.key(seed)
     params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
     if checkpoint is not None:
+        # what changes the course of the training: it must not resume with other values
         own = {"seed": seed, "pairs": len(data.x), "batch_size": batch_size, "group": group}
         own |= {"max_len": max_len, "num_epochs": num_epochs}
         identity = {**(checkpoint.identity or {}), **own}
@@ -121,10 +125,11 @@ def _passes(
     seed: int,
     encoder: Callable[[State], SentenceEncoder],
 ) -> Callable[[State], Batches]:
-    """``batches(state)``: those of the pass that begins with this state.
+    """Returns ``batches(state)``, the batches of the pass that begins with a state.
 
-    The orders of passes come from one generator. What it draws does not depend on the vectors, so
-    that the draws of earlier passes can be made again, without their encoders.
+    One generator draws the orders of all passes. The number of its draws in a pass does not depend
+    on the vectors, so that a resumed training repeats the draws of earlier passes without their
+    encoders.
     """
     total, rounds = len(data.x), len(data.x) // batch_size
     examples = PairBatch(*(jnp.asarray(leaf) for leaf in data))
@@ -138,6 +143,7 @@ def _passes(
     def batches(state: State) -> Batches:
         nonlocal rng, drawn
         epoch = int(state.step) // rounds
+        # the same or an earlier pass again: the generator starts anew
         if drawn > epoch:
             rng, drawn = np.random.default_rng(seed), 0
         for earlier in range(drawn, epoch):
@@ -160,21 +166,41 @@ def pair_loss(
     margin: float = 0.0,
     drop: float = 0.0,
 ) -> Callable:
-    """The loss of a model on pairs, of one client.
+    """Builds the loss of a model on the pairs of one client.
 
-    A model with a projection is contrasted after it.
+    The terms and weights are those of :func:`jcollab.objectives.crosslingual`. For a model with a
+    projection, the terms that compare vectors use the projected vectors.
 
     Args:
         model: flax module, ``model(ids, train) -> (vectors, logits)``.
-        vocabulary: whose punctuation is never masked.
-        tasks: terms of the loss; they and the other arguments are those of
-            :func:`jcollab.objectives.crosslingual`.
+        vocabulary: vocabulary of both languages; its punctuation pieces are never masked.
+        tasks: terms of the loss.
         weights: w1 and w2.
         align: form of :func:`jcollab.objectives.alignment`.
         sim: form of :func:`jcollab.objectives.similarity_structure`.
-        temperature: of cosines.
-        margin: of ``"contrastive"``.
-        drop: probability that a piece is left out of a sentence.
+        temperature: temperature of the cosines.
+        margin: margin of ``"contrastive"``.
+        drop: probability that a piece is omitted from a sentence.
+
+    Returns:
+        ``loss(params, batch, key) -> (value, metrics)`` for a
+        :class:`jcollab.objectives.PairBatch`.
+
+    Raises:
+        ValueError: if the model has fewer embeddings than the vocabulary has pieces, or as for
+            :func:`jcollab.objectives.crosslingual`.
+
+    Example:
+        >>> words = jc.text.train_subwords(["cat", "dog", "chat", "chien"], min_frequency=1)
+        >>> model = jc.models.BagEncoder(words.size, width=8)
+        >>> loss = jc.text.pair_loss(model, words, tasks=("contrastive",))
+        >>> x, y = words.ids(["cat", "dog"]), words.ids(["chat", "chien"])
+        >>> shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+        >>> zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+        >>> batch = jc.objectives.PairBatch(x, y)
+        >>> value, _ = jax.jit(loss)(zeros, batch, jax.random.key(0))
+        >>> round(float(value), 3)  # log 2, as all cosines are 0
+        0.693
     """
     check_table(model, vocabulary)
     project = None
@@ -203,19 +229,30 @@ def released_optimizer(
     warmup: int = 2000,
     weight_decay: float = 1e-5,
 ) -> optax.GradientTransformation:
-    """Adam with amsgrad, L2 decay inside of the gradient, linear warm-up, one step of decay.
+    """Builds Adam with AMSGrad, L2 decay in the gradient, linear warm-up and one decay step.
 
-        g <- g + decay x,   rate(t) = rate min(1, (t + 1) / warmup) (0.1 from epoch decay_from on)
+        g <- g + decay x
+        rate(t) = rate min(1, (t + 1) / warmup),   times 0.1 from epoch decay_from on
 
     Args:
-        learning_rate: rate.
-        epoch_rounds: rounds of an epoch.
-        decay_from: epochs, whole or in part, after which the rate is a tenth.
-        warmup: rounds over which the rate rises.
-        weight_decay: decay.
+        learning_rate: rate, positive.
+        epoch_rounds: number of rounds of an epoch.
+        decay_from: number of epochs, possibly fractional, after which the rate is a tenth.
+        warmup: number of rounds in which the rate increases.
+        weight_decay: decay, at least 0.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> options = {"epoch_rounds": 1, "decay_from": 3, "warmup": 2, "weight_decay": 0.0}
+        >>> optimizer = jc.text.released_optimizer(1.0, **options)
+        >>> state, rates = optimizer.init(jnp.zeros(1)), []
+        >>> for _ in range(4):
+        ...     update, state = optimizer.update(jnp.ones(1), state, jnp.zeros(1))
+        ...     rates.append(-round(float(update[0]), 2))
+        >>> rates
+        [0.5, 1.0, 1.0, 0.1]
 
     Source: Mao et al. 2021, arXiv 2105.13856, as released.
     """
@@ -228,6 +265,7 @@ def released_optimizer(
         late = step >= decay_from * epoch_rounds
         return warm * jnp.where(late, 0.1 * learning_rate, learning_rate)
 
+    # decay before Adam, as `weight_decay` of torch.optim.Adam does; AdamW would add it after
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         local.scale_by_raw_amsgrad(),
@@ -236,6 +274,6 @@ def released_optimizer(
 
 
 def _both(encoder: SentenceEncoder, data: PieceData) -> np.ndarray:
-    """Directions of pairs: the sum of those of both sides."""
+    """Vectors of pairs: sums of the vectors of both sides, each scaled to length 1."""
     sides = [encoder.encode_ids(side) for side in (data.x, data.y)]
     return sum(v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in sides)

@@ -1,4 +1,4 @@
-"""Encoders of sentences that are ready to use: text in, vectors out."""
+"""Trained sentence encoders: vectors of texts, similarities, saving and loading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS = {"bag": models.BagEncoder, "shared": models.SharedEncoder}
 
 
 def check_table(model: Any, vocabulary: Subwords) -> None:
-    """ValueError if a model has fewer embeddings than there are pieces."""
+    """Checks that a model has an embedding for each piece; ValueError otherwise."""
     most = getattr(model, "vocab_size", vocabulary.size)
     if most < vocabulary.size:
         raise ValueError(
@@ -35,13 +35,26 @@ def check_table(model: Any, vocabulary: Subwords) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class SentenceEncoder:
-    """A vocabulary, a model and its weights.
+    """A sentence encoder: a vocabulary, a model and its weights.
 
     Attributes:
-        vocabulary: splits sentences into pieces.
+        vocabulary: vocabulary that splits sentences into pieces.
         model: flax module with a method ``sentence(ids, train)``.
-        params: its weights.
-        max_len: longest sentence in pieces; what is longer is cut off.
+        params: weights of the model.
+        max_len: longest sentence in pieces; longer sentences are truncated.
+
+    Raises:
+        ValueError: if the model has fewer embeddings than the vocabulary has pieces.
+
+    Example:
+        >>> words = jc.text.train_subwords(["a cat", "un chat"], size=32)
+        >>> model = jc.models.BagEncoder(words.size, width=4)
+        >>> params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+        >>> encoder = jc.text.SentenceEncoder(words, model, params)
+        >>> encoder.encode(["a cat", "un chat"]).shape
+        (2, 4)
+        >>> encoder.nearest(["a cat"], keys=["un chat", "A cat"])
+        [['A cat']]
     """
 
     vocabulary: Subwords
@@ -50,35 +63,36 @@ class SentenceEncoder:
     max_len: int = 64
 
     def __post_init__(self) -> None:
-        """ValueError if the model has fewer embeddings than there are pieces."""
+        """Checks that the model fits the vocabulary."""
         check_table(self.model, self.vocabulary)
 
     def encode(self, texts: Sequence[str], batch_size: int = 1024) -> np.ndarray:
-        """Sentence vectors, float32 ``[N, d]``, of sentences of any of the languages.
+        """Computes the vectors of sentences in any of the languages, float32 ``[N, d]``.
 
         Args:
             texts: N sentences.
-            batch_size: sentences at a time; those of similar length go together.
+            batch_size: number of sentences in a call of the model.
 
         Raises:
-            TypeError: if it is one string, or with the place of what is none.
-            ValueError: if there are none, or batch_size < 1.
+            TypeError: if texts is not a list of strings; the message gives the position.
+            ValueError: if there are no sentences, or batch_size < 1.
         """
         if not (texts := checks.texts("texts", texts)):
             raise ValueError("texts must have at least one sentence, got none")
         return self.encode_ids(self.vocabulary.ids(texts, self.max_len), batch_size)
 
     def encode_ids(self, ids: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """Sentence vectors of sentences in pieces, ``[N, L]`` padded with 0."""
+        """Computes the vectors of sentences from indices of pieces, ``[N, L]`` padded with 0."""
         checks.count("batch_size", batch_size)
         ids = ids[:, : self.max_len]
         lengths = (ids > 0).sum(1)
+        # sorted by length, the sentences of a batch are similarly long, which limits padding
         order = np.argsort(lengths, kind="stable")
         batch_size = min(batch_size, _power(len(ids)))
         outputs: list[np.ndarray] = []
         for start in range(0, len(ids), batch_size):
             rows = order[start : start + batch_size]
-            # few shapes: each is compiled
+            # powers of two, because each shape is compiled; a smaller last batch is filled up
             width = min(max(16, _power(int(lengths[rows].max()))), self.max_len)
             batch = np.zeros((batch_size, width), np.int32)
             seen = min(width, ids.shape[1])
@@ -89,20 +103,20 @@ class SentenceEncoder:
         return out
 
     def similarity(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-        """Cosines of all sentences of one list and of another, float32 ``[N, M]``."""
+        """Computes the cosines of all pairs of sentences of two lists, float32 ``[N, M]``."""
         return unit(self.encode(left)) @ unit(self.encode(right)).T
 
     def nearest(self, texts: Sequence[str], keys: Sequence[str], k: int = 1) -> list[list[str]]:
-        """For each sentence the k of ``keys`` that are nearest, the best first."""
+        """Returns the k nearest of ``keys`` to each sentence by cosine, the best first."""
         keys = checks.texts("keys", keys)
         rows, _ = nearest(self.encode(texts), self.encode(keys), k)
         return [[keys[j] for j in row] for row in rows]
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Writes vocabulary, form of the model and weights into a folder.
+        """Writes the vocabulary, the configuration of the model and its weights into a folder.
 
         Raises:
-            TypeError: if the model is none of the library's.
+            TypeError: if the model is not a BagEncoder or a SharedEncoder.
         """
         kind = next((name for name, form in MODELS.items() if type(self.model) is form), None)
         if kind is None:
@@ -111,6 +125,7 @@ class SentenceEncoder:
             )
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # fields that flax adds to each module and that are not part of its configuration
         hidden = {"parent", "name"}
         fields = {
             f.name: getattr(self.model, f.name)
@@ -125,14 +140,14 @@ class SentenceEncoder:
 
     @staticmethod
     def load(folder: str | os.PathLike) -> SentenceEncoder:
-        """Reads what :meth:`save` has written.
+        """Reads an encoder written by :meth:`save`.
 
         Raises:
-            FileNotFoundError: if there is no encoder in the folder.
+            FileNotFoundError: if the folder does not contain an encoder.
         """
         folder = pathlib.Path(folder)
         if not (folder / "model.json").exists():
-            raise FileNotFoundError(f"folder must have a saved encoder, got {folder}")
+            raise FileNotFoundError(f"folder must contain a saved encoder, got {folder}")
         form = json.loads((folder / "model.json").read_text("utf-8"))
         params = flax.serialization.msgpack_restore((folder / "weights.msgpack").read_bytes())
         model = MODELS[form["model"]](**form["fields"])
@@ -147,5 +162,5 @@ def _vectors(model: nn.Module, params: PyTree, ids: np.ndarray) -> Any:
 
 
 def _power(length: int) -> int:
-    """The smallest power of two that is not smaller."""
+    """The smallest power of two that is at least ``length``."""
     return 1 << max(length - 1, 0).bit_length()

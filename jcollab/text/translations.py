@@ -1,4 +1,4 @@
-"""Pairs of sentences as arrays, and the order in which they are trained on."""
+"""Pairs of sentences as arrays, and orders of training examples."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Array = jax.Array
 
 
 class PieceData(NamedTuple):
-    """Pairs in pieces.
+    """Pairs of sentences as indices of pieces.
 
     Attributes:
-        x: int32 ``[N, L]``, 0 is padding.
-        y: int32 ``[N, L]``.
-        x_id: int32 ``[N]``, equal where sentences are up to case and punctuation.
-        y_id: likewise of y.
+        x: source sentences, int32 ``[N, L]``, padded with 0.
+        y: target sentences, int32 ``[N, L]``, padded with 0.
+        x_id: int32 ``[N]``, equal for source sentences that are equal up to case and punctuation.
+        y_id: the same for target sentences, int32 ``[N]``.
     """
 
     x: np.ndarray
@@ -36,10 +36,22 @@ class PieceData(NamedTuple):
 
 
 def piece_data(vocabulary: Subwords, pairs: Pairs, max_len: int = 32) -> PieceData:
-    """Splits pairs into pieces; both sides are cut or padded to one length of at most max_len.
+    """Splits pairs into pieces; both sides are truncated or padded to the same length.
+
+    Args:
+        vocabulary: vocabulary of both languages.
+        pairs: N pairs of sentences.
+        max_len: longest sentence in pieces.
 
     Raises:
-        ValueError: if there are no pairs, or the sides differ in number.
+        ValueError: if there are no pairs, or the sides differ in length.
+
+    Example:
+        >>> pairs = jc.text.Pairs(["a cat", "A cat."], ["un chat", "un bon chat"])
+        >>> words = jc.text.train_subwords(pairs.source + pairs.target, size=40)
+        >>> data = jc.text.piece_data(words, pairs, max_len=4)
+        >>> data.x.shape == data.y.shape, data.x_id.tolist(), data.y_id.tolist()
+        (True, [0, 0], [0, 1])
     """
     if not list(pairs.both()):
         raise ValueError("pairs must have at least one pair, got none")
@@ -52,21 +64,27 @@ def piece_data(vocabulary: Subwords, pairs: Pairs, max_len: int = 32) -> PieceDa
 def epochs(
     rng: np.random.Generator, parts: list[np.ndarray], batch_size: int, num_rounds: int
 ) -> np.ndarray:
-    """Passes of every client through its own examples, each in a new random order.
+    """Returns batches of passes of each client through its examples, each in a new random order.
 
-    What does not fill a batch at the end of a pass is left out of that pass.
+    The examples that remain after the last full batch of a pass are omitted from that pass.
 
     Args:
-        rng: NumPy's generator.
-        parts: one index array for each client.
-        batch_size: b; clients with fewer examples repeat some.
+        rng: NumPy generator.
+        parts: indices of the examples of each client, n arrays.
+        batch_size: b, examples in a batch; clients with fewer examples repeat some.
         num_rounds: T.
 
     Returns:
-        int32 ``[T, n, b]``.
+        Indices of the examples, int32 ``[T, n, b]``.
 
     Raises:
         ValueError: if a number is not positive, or a client has no examples.
+
+    Example:
+        >>> parts = [np.arange(4), np.arange(4, 8)]
+        >>> order = jc.text.epochs(np.random.default_rng(0), parts, batch_size=2, num_rounds=2)
+        >>> order.shape, sorted(order[:, 1].ravel().tolist())  # a pass of client 1
+        ((2, 2, 2), [4, 5, 6, 7])
     """
     if batch_size < 1 or num_rounds < 1:
         raise ValueError(
@@ -78,22 +96,30 @@ def epochs(
 def neighbor_epoch(
     rng: np.random.Generator, vectors: np.ndarray, batch_size: int, group: int
 ) -> np.ndarray:
-    """One pass in batches of groups of sentences that lie near each other: hard negatives.
+    """Returns one pass in batches of groups of near sentences, which are hard negatives.
 
-    A tree of random hyperplanes, each through the median along the difference of two examples,
-    cuts the examples into groups, which are dealt to batches at random.
+    A tree of random hyperplanes splits the examples into groups. Each hyperplane is orthogonal to
+    the difference of two random examples and splits at the median. The batches consist of the
+    groups in random order.
 
     Args:
-        rng: NumPy's generator.
-        vectors: of the sentences, ``[N, d]``.
-        batch_size: b <= N.
-        group: largest size of a group.
+        rng: NumPy generator.
+        vectors: sentence vectors, ``[N, d]``.
+        batch_size: b, in 1..N.
+        group: largest size of a group, in 1..N.
 
     Returns:
-        int32 ``[N // b, 1, b]``.
+        Indices of the examples, int32 ``[N // b, 1, b]``.
 
     Raises:
-        ValueError: if batch_size or group lies outside 1..N.
+        ValueError: if batch_size or group is out of its range.
+
+    Example:
+        >>> vectors = np.array([[0.0], [9.0], [1.0], [8.0]])
+        >>> rng = np.random.default_rng(0)
+        >>> order = jc.text.neighbor_epoch(rng, vectors, batch_size=2, group=2)
+        >>> sorted(sorted(batch) for batch in order[:, 0].tolist())
+        [[0, 2], [1, 3]]
 
     Source of the tree: Dasgupta and Freund 2008, STOC (random projection trees).
     """
@@ -108,6 +134,8 @@ def neighbor_epoch(
             groups.append(rows)
             continue
         one, other = rng.choice(len(rows), 2, replace=False)
+        # halves of equal size at the median: the depth is at most log2(N / group) + 1, even for
+        # repeated sentences
         along = vectors[rows] @ (vectors[rows[one]] - vectors[rows[other]])
         rows = rows[np.argsort(along, kind="stable")]
         waiting += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
@@ -117,17 +145,23 @@ def neighbor_epoch(
 
 
 def in_order(examples: PyTree, order: Array | np.ndarray) -> Batches:
-    """Batches of given examples: round t takes ``examples[order[t]]``, leaves ``[n, b, ...]``.
+    """Builds batches in a given order: ``examples[order[t]]`` in round t, leaves ``[n, b, ...]``.
 
-    Rounds beyond the last start again.
+    The rounds after the last one of the order start again at the first one.
 
     Args:
         examples: pytree with leaves ``[N, ...]``.
-        order: int ``[T, n, b]`` in 0..N-1, for example from :func:`epochs`.
+        order: indices of examples, int ``[T, n, b]`` in 0..N-1, for example from :func:`epochs`.
 
     Raises:
         TypeError: if the order is not integer.
-        ValueError: if it does not have three axes, or a number lies outside its range.
+        ValueError: if the order does not have three axes, or an index is out of its range.
+
+    Example:
+        >>> examples, order = np.array([10, 11, 12, 13]), np.array([[[0, 1]], [[2, 3]]])
+        >>> batches = jc.text.in_order(examples, order)
+        >>> batches.draw(jax.random.key(0), 1).tolist()
+        [[12, 13]]
     """
     order, total = np.asarray(order), layout.num_clients(examples, "examples")
     if not np.issubdtype(order.dtype, np.integer):
@@ -148,7 +182,8 @@ def _passes(
     rng: np.random.Generator, part: np.ndarray, batch_size: int, num_rounds: int
 ) -> np.ndarray:
     if not len(part):
-        raise ValueError("parts: a client is left without data")
+        raise ValueError("parts must contain an example of each client, got an empty array")
+    # np.resize repeats the examples of a client that has fewer than a batch
     part = np.resize(part, max(len(part), batch_size))
     each = len(part) // batch_size
     passes = [rng.permutation(part)[: each * batch_size] for _ in range(-(-num_rounds // each))]
@@ -156,5 +191,6 @@ def _passes(
 
 
 def _numbers(texts: list[str]) -> np.ndarray:
+    """Indices of sentences in order of first occurrence, equal for equal folded sentences."""
     seen: dict[str, int] = {}
     return np.array([seen.setdefault(folded(text), len(seen)) for text in texts], np.int32)

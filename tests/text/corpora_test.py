@@ -89,6 +89,9 @@ def test_held_out_sentences_are_not_trained_on():
     assert corpora.disjoint(pairs, ["hallo"], ["DIE Katze."]).source == ["A cat."]
     again = corpora.joined([pairs, Pairs(["a cat"], ["eine katze!"], ["4"])])
     assert corpora.unique(again).origin == ["1", "2", "3"]
+    mixed = corpora.joined([Pairs(["Ho"], ["Ha"]), pairs])
+    assert corpora.unique(mixed).origin == ["", "1", "2", "3"]
+    assert corpora.joined([Pairs(["Ho"], ["Ha"])]).origin == []
 
 
 def test_one_vocabulary_of_both_languages(tmp_path):

@@ -115,7 +115,7 @@ def test_bad_input_is_named(trained, tmp_path):
         encoder.encode("hello")
     with pytest.raises(ValueError, match="texts must have at least one sentence, got none"):
         encoder.encode([])
-    with pytest.raises(FileNotFoundError, match="folder must have a saved encoder"):
+    with pytest.raises(FileNotFoundError, match="folder must contain a saved encoder"):
         jc.text.sentences.SentenceEncoder.load(tmp_path)
     with pytest.raises(ValueError, match=r"k must be in 1..2, got 3"):
         retrieval.nearest(np.eye(2), np.eye(2), 3)
@@ -134,7 +134,7 @@ def test_bad_input_is_named(trained, tmp_path):
         jc.text.dual_encoder(test, **fit, num_epochs=0)
     with pytest.raises(ValueError, match=r"group must be in 1..N=3, got 4"):
         jc.text.neighbor_epoch(np.random.default_rng(0), np.eye(3), 2, 4)
-    with pytest.raises(ValueError, match="parts: a client is left without data"):
+    with pytest.raises(ValueError, match="parts must contain an example of each client"):
         jc.text.epochs(np.random.default_rng(0), [np.arange(0)], 1, 1)
     with pytest.raises(ValueError, match=r"b1 must be in \[0, 1\)"):
         jc.local.scale_by_raw_amsgrad(1.0)
