@@ -1,4 +1,4 @@
-"""Checkpoints of long runs, written by orbax: a run goes on as if it had never ended."""
+"""Checkpoints of long runs, written by orbax; a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -22,28 +22,41 @@ from jcollab.core import Array, PyTree, State
 from jcollab.training.locks import locked
 from jcollab.training.records import Record, check_json, plain
 
-KEPT = 2  # the newest, and the one before in case that is damaged
-UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that orbax has not completed
+KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
+UNFINISHED = ".orbax-checkpoint-tmp"  # part of the names of folders that orbax has not completed
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a run is saved.
+    """The folder and the frequency of the checkpoints of a run.
 
-    One process at a time uses a folder; the lock of one that was killed is gone. What is read is
-    compared with the checksums of what was written.
+    A folder is locked by one process at a time, until that process ends or is killed. Data that is
+    read is compared with the checksums of the data that was written.
 
     Attributes:
-        folder: for this run alone; made if it does not exist.
-        every_seconds: seconds between checkpoints, at least 0. They are written after pieces of
-            ``eval_every`` rounds, and at the end.
-        identity: JSON values that must be as they were for a run to go on: the configuration. The
-            key, the pieces, and the form of the state are always compared.
+        folder: folder for this run only. It is created if it does not exist.
+        every_seconds: seconds between checkpoints, at least 0. Checkpoints are written after pieces
+            of ``eval_every`` rounds, and at the end.
+        identity: configuration of the run, as JSON values. A run resumes only if they are equal to
+            the saved ones. The key, ``eval_every``, and the form of the state are always compared.
 
     Raises:
-        TypeError: if folder is no path, or identity holds something that JSON does not have.
-        ValueError: if every_seconds is negative, or identity has one of the names that are always
-            compared, ``key`` and ``eval_every``.
+        TypeError: if folder is not a path, or identity contains values that JSON cannot represent.
+        ValueError: if every_seconds is negative, or identity contains one of the names that are
+            always compared, ``key`` and ``eval_every``.
+
+    Example:
+        >>> import tempfile
+        >>> loss = lambda params, batch, key: jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.centralized(loss, optax.sgd(0.25))
+        >>> state, batches = algorithm.init(jnp.zeros((1, 1))), jc.data.stacked(jnp.ones((4, 1, 1)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     options = {"checkpoint": jc.training.Checkpoint(folder), "listeners": ()}
+        ...     for num_rounds in (2, 4):  # the second call continues from round 2
+        ...         result = jc.fit(algorithm, state, batches, jax.random.key(0),
+        ...                         num_rounds=num_rounds, **options)
+        >>> int(result.state.step), result.log["loss"].shape
+        (4, (4,))
     """
 
     folder: str | os.PathLike
@@ -66,13 +79,13 @@ class Checkpoint:
 
 
 class Saved(NamedTuple):
-    """A run up to some round.
+    """Contents of a checkpoint: a run up to some round.
 
     Attributes:
         state: the state.
-        log: metrics over all rounds so far.
+        log: metrics of all rounds so far.
         evaluations: evaluations so far, stacked; nested dicts of arrays.
-        records: what listeners got.
+        records: records that were passed to listeners.
     """
 
     state: State
@@ -82,15 +95,15 @@ class Saved(NamedTuple):
 
 
 class Store:
-    """Checkpoints of one run in one folder.
+    """The checkpoints of one run in one folder.
 
-    A checkpoint is complete or does not exist: a process that is killed while it writes leaves the
-    one before.
+    A checkpoint is complete or does not exist. If a process is killed while it writes, the previous
+    checkpoint is the newest.
 
     Args:
-        folder: for this run alone; made if it does not exist.
-        identity: what must be the same for a run to go on, as JSON has it; an ``eval_every`` of
-            None takes the value of the checkpoints.
+        folder: folder for this run only. It is created if it does not exist.
+        identity: JSON values that must be equal for a run to resume. An ``eval_every`` of None
+            is replaced by the saved value.
     """
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]):
@@ -100,6 +113,8 @@ class Store:
         self._clear()
         self.identity = plain(dict(identity))
         self._ocp = ocp
+        # Synchronous: when save returns, the checkpoint is complete, and a failure is reported for
+        # the round that it belongs to. The next piece may then reuse the buffers of the state.
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -108,9 +123,10 @@ class Store:
         )
 
     def save(self, number: int, saved: Saved) -> None:
-        """Writes what the run is after ``number`` rounds."""
+        """Writes the checkpoint of a run after ``number`` rounds."""
         args = self._ocp.args
         history = {"log": saved.log, "evaluations": nested_arrays(saved.evaluations)}
+        # orbax reads some damaged files without an error, as other numbers: hence the checksums
         arrays = _checksum((saved.state, history))
         about = {"identity": self.identity, "records": saved.records, "arrays": arrays}
         items = args.Composite(
@@ -125,27 +141,30 @@ class Store:
             raise
 
     def _clear(self) -> None:
-        """Deletes what was written of checkpoints that are not complete."""
+        """Deletes files of incomplete checkpoints."""
+        # with several processes, one must not delete what another is still writing
         if jax.process_count() == 1:
             for part in self.folder.glob(f"*{UNFINISHED}*"):
                 shutil.rmtree(part, ignore_errors=True)
 
     def newest(self, state: State) -> Saved | None:
-        """The newest checkpoint that can be read, None if there is none at all.
+        """Returns the newest checkpoint that can be read, None if there are no checkpoints.
 
-        A damaged one is named in a warning and put aside as ``damaged-NUMBER``.
+        A damaged checkpoint causes a warning, and is renamed to ``damaged-NUMBER``.
 
         Args:
-            state: of the form, and with the placement, that the saved one should have.
+            state: a state with the form and the placement of the saved one.
 
         Raises:
-            ValueError: if checkpoints are of another run, with the field in which they differ, or
-                if none of them can be read.
+            ValueError: if checkpoints are from another run (the message names the field that
+                differs), or if none of them can be read.
         """
         numbers = sorted(self._manager.all_steps(), reverse=True)
         args = self._ocp.args
         for number in numbers:
             try:
+                # The small part is read first: if the run is another one, its arrays have other
+                # shapes, and orbax would fail with an error that does not name the reason.
                 read = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))
                 about = _without_checksum(read["about"])
                 self._compare(about["identity"])
@@ -156,23 +175,23 @@ class Store:
                     ),
                 )
                 if _checksum((loaded["state"], loaded["history"])) != about["arrays"]:
-                    raise ValueError("the checksum of its arrays is another")
+                    raise ValueError("the checksum of its arrays differs")
             except _AnotherRun as error:
                 raise ValueError(str(error)) from None
-            except Exception as error:  # whatever a damaged file makes orbax raise
+            except Exception as error:  # which one orbax raises depends on the damaged file
                 self._put_aside(number, error)
                 continue
             history, restored = loaded["history"], jax.tree.map(_free, loaded["state"], state)
             return Saved(restored, history["log"], history["evaluations"], about["records"])
         if numbers:
             raise ValueError(
-                f"checkpoint {self.folder} must have one that can be read; the damaged ones are "
-                "beside it as damaged-NUMBER, and another folder starts anew"
+                f"checkpoint {self.folder} must have one that can be read, got only damaged ones "
+                "(renamed to damaged-NUMBER); use another folder to start anew"
             )
         return None
 
     def close(self) -> None:
-        """Frees what orbax uses."""
+        """Frees the resources of orbax."""
         self._manager.close()
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
@@ -180,7 +199,7 @@ class Store:
             self.identity["eval_every"] = stored["eval_every"]
         if changed := difference(stored, self.identity):
             raise _AnotherRun(
-                f"checkpoint {self.folder} is of another run: {changed}; take another folder, or "
+                f"checkpoint {self.folder} is of another run: {changed}; use another folder, or "
                 "delete this one to start anew"
             )
 
@@ -191,11 +210,11 @@ class Store:
             aside = aside.with_name(f"{aside.name}-again")
         if place.exists():
             place.rename(aside)
-        self._manager.reload()
+        self._manager.reload()  # orbax caches the list of checkpoints
         first = (str(error).splitlines() or [""])[0]
         warnings.warn(
             f"checkpoint {place} is damaged ({type(error).__name__}: {first}); "
-            "the one before it is used",
+            "the previous one is used",
             stacklevel=4,
         )
 
@@ -204,13 +223,14 @@ class Store:
 def opened(
     checkpoint: Checkpoint | None, key: Array, eval_every: int | None, state: State
 ) -> Iterator[Store | None]:
-    """The checkpoints of a run while it goes on; None where it has none."""
+    """Opens the checkpoints of a run, as a context; None without checkpoints."""
     if checkpoint is None:
         yield None
         return
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     run = {"key": np.asarray(jax.random.key_data(key) if typed else key), "eval_every": eval_every}
-    alone = jax.process_count() == 1  # several processes of one run write together
+    # Several processes of one run write to the folder together, so it is locked for one only.
+    alone = jax.process_count() == 1
     with locked("checkpoint", checkpoint.folder) if alone else contextlib.nullcontext():
         store = Store(
             checkpoint.folder, {**(checkpoint.identity or {}), **run, **form(state, "state")}
@@ -222,7 +242,7 @@ def opened(
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first field in which two configurations differ, with both values; None if in none."""
+    """Describes the first field in which two configurations differ, None if they are equal."""
     for name in dict.fromkeys([*now, *before]):
         if before.get(name) != now.get(name):
             return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
@@ -230,7 +250,9 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _free(restored: Any, given: Any) -> Any:
-    """An array that is bound to a device only if the given one is; NumPy arrays are filled."""
+    """Returns a restored array with the placement of the given one; fills a given NumPy array."""
+    # orbax returns arrays that are committed to a device. Where the given one was not, jit must
+    # stay free to place it, for example on the mesh of a context.
     if isinstance(given, np.ndarray):
         given[...] = restored
         return given
@@ -243,11 +265,11 @@ def _free(restored: Any, given: Any) -> Any:
 
 
 class _AnotherRun(ValueError):
-    """A checkpoint whose run differs."""
+    """A checkpoint of another run: an error for the user, not a damaged file."""
 
 
 def form(tree: PyTree, name: str = "") -> dict[str, str]:
-    """Types and shapes of the leaves by path, ``{"state.clients.params['w']": "float32[4,3]"}``."""
+    """Returns types and shapes by path, ``{"state.clients.params['w']": "float32[4,3]"}``."""
     return {
         f"{name}{jax.tree_util.keystr(path)}": jax.typeof(leaf).str_short()
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -255,7 +277,9 @@ def form(tree: PyTree, name: str = "") -> dict[str, str]:
 
 
 def nested_arrays(tree: Any, name: str = "") -> Any:
-    """The tree, if it is nested dicts of arrays, which alone come back as what they were."""
+    """Returns a tree of NumPy arrays; raises TypeError unless it consists of nested dicts."""
+    # orbax restores lists, tuples and NamedTuples as other containers unless it is given a target,
+    # which a resumed run does not have for its evaluations
     if isinstance(tree, dict):
         for key in tree:
             if not isinstance(key, str):
@@ -271,11 +295,12 @@ def nested_arrays(tree: Any, name: str = "") -> Any:
 
 
 def _checksum(tree: PyTree) -> int:
-    """Of the arrays that this process has all of, in order."""
+    """Computes the checksum of the arrays that are complete in this process, in order."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         if getattr(leaf, "is_fully_addressable", True):
             key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            # as bytes: zlib needs the buffer interface, which types such as bfloat16 lack
             array = np.ascontiguousarray(jax.random.key_data(leaf) if key else leaf)
             total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
     return total
@@ -288,5 +313,5 @@ def _with_checksum(about: dict[str, Any]) -> dict[str, Any]:
 def _without_checksum(about: dict[str, Any]) -> dict[str, Any]:
     content = {name: value for name, value in about.items() if name != "checksum"}
     if about != _with_checksum(content):
-        raise ValueError("the checksum of its records is another")
+        raise ValueError("the checksum of its records differs")
     return content

@@ -1,4 +1,4 @@
-"""What is not finite in a run, in which round and with which clients."""
+"""Detection of divergence: which metric or model is not finite, in which round and client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jcollab.core import Array, Names, State
 
 ADVICE = (
-    "; a smaller learning rate or gradient clipping may help, and where it begins in the first "
+    "; a smaller learning rate or gradient clipping may help, and if it begins in the first "
     "round, NaN and labels outside of 0..C-1 in the data are likely causes"
 )
 
@@ -24,16 +24,17 @@ def what_diverged(
     replicas: bool,
     names: Names | None = None,
 ) -> str | None:
-    """The metric, or the clients' models, that are infinite or NaN; None if there are none.
+    """Describes the metric or the models that are infinite or NaN, None if all are finite.
 
     Args:
         log: metrics of the last rounds, ``[length, ...]`` or ``[S, length, ...]``.
-        state: after them.
-        done: rounds so far.
-        num_rounds: how many there will be.
-        replicas: whether everything leads with ``[S]``.
-        names: of the clients.
+        state: the state after these rounds.
+        done: number of finished rounds.
+        num_rounds: number of rounds of the whole run.
+        replicas: whether state and metrics lead with ``[S]``.
+        names: client names.
     """
+    # Metrics come first: they show the round, while a model shows only the piece of rounds.
     clients = clients_with_bad_models(state, replicas)
     if bad := _first_bad(log, replicas):
         name, before_last = bad
@@ -46,9 +47,10 @@ def what_diverged(
 
 
 def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] | None:
-    """Clients whose parameters are not all finite, None if they all are.
+    """Returns the clients with parameters that are not finite, None if all are finite.
 
-    Models of different forms, in groups, are not numbered: the list is then empty.
+    The list is empty if groups of clients have models of different forms, since leaves then lead
+    with the clients of a group, not with all clients.
     """
     lift = jax.vmap if replicas and jax.tree.leaves(state.clients) else lambda fn: fn
     params = lift(lambda clients: getattr(clients, "params", ()))(state.clients)
@@ -56,7 +58,8 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
     if not leaves:
         return None
     axis = 1 if replicas else 0
-    if all(isinstance(leaf, np.ndarray) for leaf in leaves):  # too large for the device
+    # Arrays in host memory may exceed the device, and memory too (np.memmap): row by row.
+    if all(isinstance(leaf, np.ndarray) for leaf in leaves):
         flags = [np.array([np.isfinite(row).all() for row in leaf]) for leaf in leaves]
     else:
         flags = [np.asarray(flag) for flag in _finite(leaves, axis)]
@@ -69,10 +72,10 @@ def clients_with_bad_models(state: State, replicas: bool = False) -> list[int] |
 
 
 def _other_bad_part(state: State) -> str | None:
-    """The first of the other parts that must have numbers, and has not.
+    """Returns the name of the first other part of a state that is not finite, or None.
 
-    In the state of a model an infinity may be a first value, for example of a minimum. Other parts
-    of a state (of optimizers, mixers) may have both.
+    In a model_state only NaN counts: infinity may be an initial value, for example of a running
+    minimum. States of optimizers and mixers are not checked, since they may contain both.
     """
     parts = {
         "parameters of the server's model": (getattr(state.shared, "params", ()), False),
@@ -91,7 +94,7 @@ def _other_bad_part(state: State) -> str | None:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _finite(leaves: list[Array], axis: int) -> list[Array]:
-    """Whether what follows the client axis is finite, for each leaf."""
+    """Returns for each leaf and client whether all of the client's values are finite."""
     return [jnp.isfinite(leaf).all(tuple(range(axis + 1, leaf.ndim))) for leaf in leaves]
 
 
@@ -105,7 +108,7 @@ def _named(clients: list[int] | None, names: Names | None) -> str:
 
 
 def _first_bad(log: dict[str, np.ndarray], replicas: bool) -> tuple[str, int] | None:
-    """The metric that is not finite first, and how many rounds before the last one."""
+    """Returns the metric that is not finite first, and its distance in rounds from the last one."""
     first = None
     for name, values in log.items():
         values = np.moveaxis(values, 1, 0) if replicas else values

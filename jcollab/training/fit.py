@@ -1,4 +1,4 @@
-"""Long runs: pieces of the compiled scan, with evaluation, listeners and checkpoints."""
+"""Long runs in pieces of the compiled scan, with evaluation, listeners and checkpoints."""
 
 from __future__ import annotations
 
@@ -57,49 +57,58 @@ def fit(
     """Runs until ``state.step`` is ``num_rounds``, in pieces of ``eval_every`` rounds.
 
     The result does not depend on the pieces: round t always uses ``fold_in(key, t)``. With a
-    checkpoint, a run that was killed goes on from where it was saved last, and ends with the state,
-    the log and the evaluations that it would have had; called once more, it returns them, and asked
-    for more rounds it goes on as one long run.
+    checkpoint, the same call resumes a run that was killed, from the last save, and returns the
+    state, the log and the evaluations of an uninterrupted run. If the run is finished, the call
+    returns its result; with a larger ``num_rounds``, it continues the run.
 
     Args:
-        algorithm: the algorithm.
-        state: from ``algorithm.init``, or a state to go on from.
-        batches: as for :func:`jcollab.run`; or a function ``batches(state) -> batches``, called
-            before each piece, whose result depends on the state alone.
+        algorithm: the algorithm, or a function of settings, see ``replicas``.
+        state: from ``algorithm.init``, or a later state.
+        batches: as for :func:`jcollab.run`, or a function ``batches(state) -> batches``, which is
+            called before each piece. Its result must depend on the state only.
         key: random key.
         num_rounds: T, counted from the very first round.
-        evaluate: ``evaluate(state)``, an array (reported under the function's name) or nested
-            dicts of arrays, called before the first round, after each piece and at the end; with
-            replicas it is compiled, for one of them.
-        eval_every: rounds between evaluations; None for a twentieth of T (or that of the
-            checkpoint).
-        listeners: get each evaluation, with the means of the metrics over the rounds since
-            the one before, see :class:`jcollab.training.Listener`.
-        checkpoint: where the run is saved, see :class:`jcollab.training.Checkpoint`.
+        evaluate: ``evaluate(state)``, which returns an array (reported under the function's name)
+            or nested dicts of arrays. It is called before the first round, after each piece, and at
+            the end. With replicas it is compiled, and called for one replica at a time.
+        eval_every: rounds between evaluations; None for T / 20 (or the value of the checkpoint).
+        listeners: objects that receive each evaluation and the mean of every metric over the rounds
+            since the previous one, see :class:`jcollab.training.Listener`.
+        checkpoint: folder in which the run is saved, see :class:`jcollab.training.Checkpoint`.
         offload: whether clients and their data stay in host memory, for algorithms that touch only
-            sampled clients. Leaves of ``state.clients`` that are NumPy arrays (``np.memmap`` for
-            what exceeds memory) are CHANGED IN PLACE, others are copied. Only the rows and
-            examples of a round's cohort are on the device.
-        on_divergence: what to do when a metric or a model is not finite: stop with
-            :class:`jcollab.training.Diverged`, or note it as ``diverged`` in the record and go on
-            (for tuning runs).
+            sampled clients. Leaves of ``state.clients`` that are NumPy arrays (``np.memmap`` if
+            they exceed memory) are CHANGED IN PLACE; others are copied. Only the rows and examples
+            of the sampled clients are on the device.
+        on_divergence: reaction to a metric or a model that is not finite: "stop" raises
+            :class:`jcollab.training.Diverged`; "continue" adds ``diverged`` to the record and runs
+            on (for tuning runs).
         replicas: for independent runs side by side, see :class:`jcollab.training.Replicas`.
 
     Returns:
-        The result; ``stopped`` is "interrupted" where SIGINT (Ctrl-C) or SIGTERM ended the run.
-        Then it is saved as well. A second signal ends it at once.
+        The result. After SIGINT (Ctrl-C) or SIGTERM, the run is saved and returned with ``stopped``
+        equal to "interrupted". A second signal ends it at once.
 
     Raises:
-        TypeError: if ``algorithm`` is none, or no function of the settings where there are some, a
-            listener or the checkpoint is none, or ``evaluate`` returns something else than numbers.
-        ValueError: if a number is not positive, the state or the checkpoint is past ``num_rounds``
-            already, names of clients in the data and in the topology differ, the folder of the
-            checkpoint is a file or another process is using it, the checkpoints are of another run
-            (with the field that differs) or all damaged, or ``offload`` does not fit the algorithm.
-        NotSaved: if the last checkpoint cannot be written; its ``result`` is that of the run. Where
-            one before cannot, a warning is given, and the run goes on.
+        TypeError: if ``algorithm`` is not an Algorithm, or, with settings, not a function of them;
+            if a listener or the checkpoint has the wrong type; or if ``evaluate`` returns
+            something other than numbers.
+        ValueError: if a number is not positive; the state or the checkpoint is already past
+            ``num_rounds``; client names of the data and the topology differ; the folder of the
+            checkpoint is a file, or in use by another process; the checkpoints are from another run
+            or all damaged; or ``offload`` does not fit the algorithm.
+        NotSaved: if the last checkpoint cannot be written; the error contains the ``result``. For
+            earlier checkpoints, there is a warning, and the run continues.
         Diverged: if a metric or a model is not finite, with the round and the clients.
         MemoryError: if the compiled run needs more memory than is free, before it starts.
+
+    Example:
+        >>> loss = lambda params, batch, key: jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.centralized(loss, optax.sgd(0.25))
+        >>> state, batches = algorithm.init(jnp.zeros((1, 1))), jc.data.stacked(jnp.ones((2, 1, 1)))
+        >>> result = jc.fit(algorithm, state, batches, jax.random.key(0), num_rounds=2,
+        ...                 evaluate=jc.params_of, listeners=())
+        >>> result.evaluations["params_of"].tolist(), result.stopped  # after 0, 1 and 2 rounds
+        ([[[0.0]], [[0.5]], [[0.75]]], 'finished')
     """
     checks.key("key", key)
     _check(algorithm, state, batches, num_rounds, eval_every, on_divergence, offload, replicas)
@@ -114,7 +123,8 @@ def fit(
     if isinstance(algorithm, Algorithm) and algorithm.cohort and offload:
         state, advance = to_host(state), in_host_memory(algorithm.cohort, key)
     else:
-        state = jax.tree.map(jnp.copy, state)  # the caller's buffers are not donated
+        # pieces donate their state; without a copy, the caller's arrays would be gone
+        state = jax.tree.map(jnp.copy, state)
         advance = on_devices(algorithm, key, replicas)
     if evaluate and replicas:
         evaluate = compile_evaluation(evaluate, state)
@@ -123,6 +133,7 @@ def fit(
         state, past, every = _begin(
             store, state, 0 if replicas is None else 1, eval_every, num_rounds
         )
+        # from here on only: while a checkpoint is read, Ctrl-C acts as usual
         interrupted = stack.enter_context(interruptible())
         done, saved_at, failed = _rounds(state), time.monotonic(), None
         identity = dict((checkpoint.identity if checkpoint else None) or {})
@@ -131,22 +142,28 @@ def fit(
         if evaluate and done == 0 and not past.records:
             pass_on(_measure(past, state, 0, {}, evaluate))
         while done < num_rounds and not interrupted.is_set():
+            # Pieces end at multiples of ``every``, also if the run resumes between two of them: its
+            # evaluations are those of an uninterrupted run.
             length = min(every - done % every, num_rounds - done)
             own = batches if hasattr(batches, "draw") else batches(state)
             names = client_names(algorithm, own)
             state, log = advance(state, own, length)
             done += length
             past.logs.append(log)
+            # rounds since the last multiple of ``every``, which may reach before this piece
             recent = past.last((done - 1) % every + 1)
             replicated = past.axis == 1
             wrong = divergence.what_diverged(recent, state, done, num_rounds, replicated, names)
+            # Listeners get the record before the error. The state is not saved: the newest
+            # checkpoint stays one from which a user can continue with other settings.
             pass_on(_measure(past, state, done, recent, evaluate, bool(wrong)))
             if wrong and on_divergence == "stop":
                 good = f"; checkpoints until then: {store.folder}" if store else ""
                 result = Result(state, past.log(), past.stacked(), "diverged")
                 raise Diverged(f"{wrong}{divergence.ADVICE}{good}", result)
             if store and checkpoint:
-                # several processes write together, and their clocks differ
+                # Several processes must save in the same rounds, but their clocks differ: they save
+                # after each piece.
                 due = time.monotonic() - saved_at >= checkpoint.every_seconds
                 ended = done >= num_rounds or interrupted.is_set()
                 if due or ended or jax.process_count() > 1:
@@ -160,7 +177,7 @@ def fit(
 
 
 def _save(store: Store, done: int, state: State, past: History, last: bool) -> str | None:
-    """Saves a run. Where that fails (for example on a full disk), warns and returns the reason."""
+    """Saves a run. If that fails (for example on a full disk), warns and returns the reason."""
     try:
         store.save(done, Saved(state, past.log(), past.stacked(), past.records))
     except Exception as error:  # what orbax raises differs by file system
@@ -170,7 +187,7 @@ def _save(store: Store, done: int, state: State, past: History, last: bool) -> s
             f"({type(error).__name__}: {first})"
         )
         if not last:
-            warnings.warn(f"{failed}; the run goes on", stacklevel=3)
+            warnings.warn(f"{failed}; the run continues", stacklevel=3)
         return failed
     return None
 
@@ -223,7 +240,7 @@ def _begin(
     eval_every: int | None,
     num_rounds: int,
 ) -> tuple[State, History, int]:
-    """The state and the history to go on from, and how many rounds a piece has."""
+    """Returns the state and the history to continue from, and the number of rounds of a piece."""
     every = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
     saved = store.newest(state) if store else None
     if store is None or saved is None:
@@ -247,14 +264,15 @@ def _measure(
     evaluate: Callable[[State], Any] | None,
     diverged: bool = False,
 ) -> Record:
-    """The record of a round, which becomes part of the history."""
+    """Evaluates a state, adds the record to the history, and returns it."""
     record: Record = {"round": done}
     record |= {name: np.mean(values, past.axis) for name, values in log.items()}
     if evaluate:
         evaluation = checkpoints.nested_arrays(jax.device_get(evaluate(state)))
         if "round" in evaluation:
-            raise ValueError("evaluate must not return 'round', which is a name of its own, got it")
+            raise ValueError("evaluate must not return 'round', which is the number of the round")
         evaluation = {"round": np.asarray(done), **evaluation}
+        # evaluations are stacked at the end, so all of them must have the form of the first
         first = (past.evaluations or [evaluation])[0]
         if changed := checkpoints.difference(checkpoints.form(first), checkpoints.form(evaluation)):
             raise ValueError(f"evaluate must return the same names and shapes, got {changed}")

@@ -1,4 +1,4 @@
-"""What a run has measured so far, over pieces and over checkpoints."""
+"""Measurements of a run, over pieces and across checkpoints."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Log = dict[str, np.ndarray]
 
 
 class History(NamedTuple):
-    """What was measured so far; the lists grow.
+    """Measurements so far, as lists that grow.
 
     Attributes:
-        logs: metrics of pieces, ``[length, ...]`` (``[S, length, ...]`` with replicas).
-        evaluations: one by one, with ``round``.
-        records: what listeners got.
-        axis: of rounds in the logs.
+        logs: metrics of each piece, ``[length, ...]`` (``[S, length, ...]`` with replicas).
+        evaluations: all evaluations in order, each with ``round``.
+        records: records that were passed to listeners.
+        axis: axis of the rounds in the logs.
     """
 
     logs: list[Log]
@@ -29,30 +29,33 @@ class History(NamedTuple):
     axis: int
 
     def log(self) -> Log:
-        """Metrics of all rounds."""
+        """Returns the metrics of all rounds."""
+        # The concatenation replaces its parts: later calls copy two arrays, not one per piece.
         if len(self.logs) > 1:
             names, axis = self.logs[0], self.axis
             self.logs[:] = [{k: np.concatenate([x[k] for x in self.logs], axis) for k in names}]
         return self.logs[0] if self.logs else {}
 
     def last(self, count: int) -> Log:
-        """Metrics of at most ``count`` rounds at the end."""
+        """Returns the metrics of the last ``count`` rounds, or of all if there are fewer."""
+        # usually exactly one piece, which needs no concatenation
         if self.logs and all(v.shape[self.axis] == count for v in self.logs[-1].values()):
             return self.logs[-1]
         cut = (slice(None),) * self.axis + (slice(-count, None),)
         return {name: values[cut] for name, values in self.log().items()}
 
     def stacked(self) -> dict[str, Any]:
-        """All evaluations, ``[E, ...]``."""
+        """Returns all evaluations, stacked ``[E, ...]``."""
         if not self.evaluations:
             return {}
         return jax.tree.map(lambda *rows: np.stack(rows), *self.evaluations)
 
 
 def of_checkpoint(saved: Saved, axis: int, done: int, every: int, num_rounds: int) -> History:
-    """The history in a checkpoint, without what a run of ``num_rounds`` would not have measured.
+    """Returns the history of a checkpoint, as a run of ``num_rounds`` would have measured it.
 
-    A run evaluates every ``every`` rounds and at its end, where a longer one does not.
+    A run evaluates every ``every`` rounds and at its end. If a longer run continues it, the
+    evaluation at the former end is dropped, unless it is at a multiple of ``every``.
     """
     logs = [saved.log] if saved.log else []
     count = len(saved.evaluations["round"]) if saved.evaluations else 0

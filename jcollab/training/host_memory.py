@@ -1,4 +1,4 @@
-"""A piece of a run with clients in host memory: only what a round touches is on the device."""
+"""Runs with clients in host memory; only the rows of sampled clients are on the device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jcollab.data.batches import Drawn, check_clients_of
 
 
 def check_offload(algorithm: Any) -> None:
-    """ValueError unless the rounds of the algorithm touch sampled clients alone."""
+    """Raises ValueError unless the rounds of the algorithm touch only sampled clients."""
     cohort = getattr(algorithm, "cohort", None)
     if cohort is None or cohort.round is None:
         raise ValueError(
@@ -37,7 +37,7 @@ def check_offload(algorithm: Any) -> None:
 
 
 def to_host(state: State) -> State:
-    """The state with ``clients`` as writable NumPy arrays: given ones as they are, others copied.
+    """Converts ``clients`` of a state to writable NumPy arrays; NumPy arrays are not copied.
 
     Raises:
         ValueError: if a NumPy array cannot be written to.
@@ -60,10 +60,10 @@ def to_host(state: State) -> State:
 def in_host_memory(
     cohort: Cohort, key: Array
 ) -> Callable[[State, Batches, int], tuple[State, dict[str, np.ndarray]]]:
-    """``advance(state, batches, length) -> (state, log)``, which changes ``state.clients``.
+    """Builds ``advance(state, batches, length) -> (state, log)``, which changes ``state.clients``.
 
-    While the device computes a round, the rows and examples of the next cohort are gathered, so
-    that device memory depends on m alone.
+    Device memory depends on m only. While the device computes a round, the host gathers the rows
+    and examples of the next round.
     """
 
     assert cohort.round is not None
@@ -72,10 +72,10 @@ def in_host_memory(
     given, fetched = None, None
 
     def in_host(batches: Batches) -> Any:
-        """The batches with their arrays in host memory, moved there once."""
+        """Returns the batches with their arrays in host memory, where they are moved once."""
         nonlocal given, fetched
         if batches is not given:
-            # what a function draws from stays where it is: the function may compute with it
+            # arrays of a user's function stay on the device: the function may compute with them
             given, fetched = batches, batches if isinstance(batches, Drawn) else _fetch(batches)
         return fetched
 
@@ -85,7 +85,7 @@ def in_host_memory(
             check_clients_of(batches.local(key, at), n, cohort.local_steps)
         round_key, numbers = choose(n, key, at)
         numbers = np.asarray(numbers)
-        rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)
+        rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)  # copies, read from disk
         return at, n, round_key, numbers, rows, in_host(batches).local(key, at).gather(numbers)
 
     def advance(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
@@ -94,13 +94,16 @@ def in_host_memory(
         coming = prepare(state, batches, first)
         for step in range(first, first + length):
             at, n, round_key, numbers, rows, batch = coming
+            # returns before the device has finished, so that the host can prepare the next round
             fresh, shared, metrics = one_round(
                 n, rows, shared, batch, numbers, round_key, at, cohort.local_steps
             )
             if step + 1 < first + length:
-                coming = prepare(state, batches, step + 1)  # while the device is at work
-            fetched = jax.device_get(fresh)
+                coming = prepare(state, batches, step + 1)
+            fetched = jax.device_get(fresh)  # waits for the device
             jax.tree.map(functools.partial(_write, numbers), clients, fetched)
+            # The next rows were gathered before this round was written: clients that are sampled in
+            # both rounds are read again.
             _renew(coming[3], coming[4], numbers, clients)
             logs.append(jax.device_get(metrics))
         log = {name: np.stack([each[name] for each in logs]) for name in logs[0]}
@@ -110,9 +113,10 @@ def in_host_memory(
 
 
 def _choosing(get: Callable[[], Callable]) -> Callable:
-    """The key of a round and the clients that it samples, as in :func:`jcollab.run`."""
+    """Builds the function that returns the key of a round and the clients that it samples."""
 
     def choose(n: int, key: Array, step: Array) -> tuple[Array, Array]:
+        # the same splits as in an update on the device, so that both give the same run
         choose_key, round_key = jax.random.split(round_keys(key, step)[1])
         chosen = get()(choose_key, n)
         return round_key, jnp.arange(n) if chosen is None else chosen
@@ -146,7 +150,7 @@ def _write(numbers: np.ndarray, leaf: np.ndarray, rows: np.ndarray) -> None:
 
 
 def _renew(coming: np.ndarray, rows: PyTree, changed: np.ndarray, clients: PyTree) -> None:
-    """Rows of the next cohort that the round before has changed are gathered anew."""
+    """Gathers again the rows of the next round that the present one has changed."""
     stale = np.isin(coming, changed)
 
     def renew(row: np.ndarray, leaf: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""An orderly end by Ctrl-C, or by a scheduler that terminates the process."""
+"""Orderly interruption by Ctrl-C, or by a scheduler that terminates the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Handler(NamedTuple):
-    """Handles the first signal."""
+    """A handler of the first signal: sets the event, and restores the previous handlers."""
 
     event: threading.Event
     before: dict[Any, Any]
@@ -20,17 +20,17 @@ class _Handler(NamedTuple):
 
     def __call__(self, signum: int, frame: Any) -> None:
         self.event.set()
-        self.restore()
+        self.restore()  # now, so that a second signal ends a piece that takes too long
         if isinstance(around := self.before[signum], _Handler):
             around(signum, frame)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turns the first SIGINT or SIGTERM into a set event, so that work can end between two pieces.
+    """Sets an event at the first SIGINT or SIGTERM, so that work can end between two pieces.
 
-    One inside another sets the events of both, and a second signal acts as it would without.
-    Signals arrive in the main thread: in any other one, the event is never set.
+    Nested contexts set the events of both. A second signal has its usual effect. In threads other
+    than the main thread the event is never set, since Python handles signals in the main thread.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -40,7 +40,8 @@ def interruptible() -> Iterator[threading.Event]:
 
     def restore() -> None:
         for number, handler in before.items():
-            if signal.getsignal(number) is handle:  # else the one around has restored its own
+            # a handler of an outer context may be installed already: it restored its own first
+            if signal.getsignal(number) is handle:
                 signal.signal(number, handler)
 
     handle: Any = _Handler(event, before, restore)

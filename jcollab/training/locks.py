@@ -1,4 +1,4 @@
-"""A folder that one process writes to at a time."""
+"""Locks of folders, so that one process at a time writes to them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterator
 
 try:
     import fcntl
-except ImportError:  # which Windows does not have
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def locked(name: str, folder: str | os.PathLike) -> Iterator[None]:
-    """Locks a folder, which is made if it does not exist.
+    """Locks a folder, which is created if it does not exist.
 
-    The lock belongs to the process and leaves no file: that of a process that was killed is gone.
-    File systems without locks are not locked.
+    The lock ends with the process, also if it is killed, and leaves no file. On file systems
+    without locks there is no lock.
 
     Args:
-        name: of the argument that has the folder, for error messages.
+        name: name of the argument in error messages.
         folder: the folder.
 
     Raises:
         ValueError: if it is a file, or another process has locked it.
-        OSError: if it cannot be made or written to.
+        OSError: if it cannot be created or written to.
     """
     path = pathlib.Path(folder)
     if path.exists() and not path.is_dir():
@@ -40,12 +40,14 @@ def locked(name: str, folder: str | os.PathLike) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
+            # The kernel releases it when the process dies; a lock file would remain, and block the
+            # next run until a user deletes it.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{name} must be a folder that no other process is using, got {path}, which one is"
+                f"{name} must be a folder that no other process is using, got {path}, in use"
             ) from None
-        except OSError:  # a network file system that locks no folders
+        except OSError:  # a network file system without locks of folders
             pass
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A piece of a run on the devices, compiled once for each algorithm and length."""
+"""Pieces of a run on the devices, compiled once for each algorithm and length."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from jcollab import layout
 from jcollab.core import Algorithm, Array, Batches, Metrics, PyTree, State, program, run, scan
 from jcollab.training.replicas import Replicas
 
-REPORT_MEMORY_FROM = 1 << 30  # bytes of memory from which on the need of a run is logged
+REPORT_MEMORY_FROM = 1 << 30  # bytes: runs that need more log how much they need
 Advance = Callable[[State, Batches, int], tuple[State, dict[str, np.ndarray]]]
 
 
 def on_devices(
     algorithm: Algorithm | Callable[[PyTree], Algorithm], key: Array, replicas: Replicas | None
 ) -> Advance:
-    """``advance(state, batches, length) -> (state, log)``, which takes the state's buffers.
+    """Builds ``advance(state, batches, length) -> (state, log)``, which donates the state.
 
-    A piece raises MemoryError if its program needs more memory than is free, before it starts.
+    It raises MemoryError before it starts if its program needs more memory than is free.
     """
     programs: dict[Any, Any] = {}
     settings = replicas.settings if replicas else None
-    sides = replicas and dataclasses.replace(replicas, settings=None)  # which it must not keep
+    # The program closes over ``sides``, and lives as long as the algorithm: arrays of settings must
+    # not be in it. They are an argument, so that other settings use the same program.
+    sides = replicas and dataclasses.replace(replicas, settings=None)
     known = isinstance(algorithm, Algorithm)
     function = algorithm.update if isinstance(algorithm, Algorithm) else algorithm
     sampled = isinstance(algorithm, Algorithm) and algorithm.cohort is not None
@@ -48,12 +50,16 @@ def on_devices(
             axes = (0, sides.axes(batches), 0, None if settings is None else 0)
             return layout.per_replica(go, axes)(state, batches, key, settings)
 
+        # donated: two states at once may not fit into memory
         return jax.jit(advance, static_argnums=4, donate_argnums=0)
 
+    # as text, since a tree of axes (a dictionary) cannot be hashed
     shown = jax.tree.flatten(sides and sides.data_axes, is_leaf=lambda leaf: leaf is None)
     compiled = program(function, ("piece", known, sampled, sides is None, str(shown)), build)
 
     def piece(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
+        # Compiled ahead of time, to know the memory before the first round. Such a program accepts
+        # one placement and one form only, unlike jit, so there is one for each.
         form = (length, _placement(state), _form(batches))
         if form not in programs:
             programs[form] = compiled.lower(state, batches, key, settings, length).compile()
@@ -67,9 +73,10 @@ def on_devices(
 
 
 def compile_evaluation(fn: Callable[[State], Metrics], state: State) -> Callable[[State], Metrics]:
-    """``fn`` of one run for all replicas.
+    """Compiles an evaluation of one run for all replicas.
 
-    It is compiled with the arrays that it closes over as arguments, not as constants.
+    Arrays that ``fn`` closes over, such as test data, become arguments of the program. As
+    constants, they would be in memory twice, and XLA would fold operations on them.
     """
     closed, shapes = jax.make_jaxpr(layout.per_replica(fn), return_shape=True)(state)
 

@@ -1,4 +1,4 @@
-"""Records of a run, in what JSON has."""
+"""Records of a run, as JSON values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Record = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON has: arrays as lists, numbers that are not finite as None."""
+    """Converts a value to JSON values: arrays to lists, numbers that are not finite to None."""
+    # JSON has neither NaN nor infinity; files with them could not be read by other programs
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
@@ -25,7 +26,7 @@ def plain(value: Any) -> Any:
 
 
 def check_json(name: str, value: dict[str, Any]) -> None:
-    """TypeError unless JSON has the values of a dictionary."""
+    """Raises TypeError unless JSON can represent the values of a dictionary."""
     try:
         json.dumps(plain(value))
     except (TypeError, ValueError) as error:

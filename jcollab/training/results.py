@@ -1,4 +1,4 @@
-"""What a run leaves, and how one that diverges ends."""
+"""The result of a run, and errors that contain one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jcollab.core import State
 
 
 class Result(NamedTuple):
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
         state: the last state.
-        log: every metric of ``algorithm`` over the rounds of this run, NumPy ``[T, ...]``
-            (``[S, T, ...]`` with replicas), those before a checkpoint included.
-        evaluations: what ``evaluate`` returned, stacked over evaluations (``[E, ...]``), with
+        log: every metric of ``algorithm``, NumPy ``[T, ...]`` (``[S, T, ...]`` with replicas), over
+            all rounds including those before a checkpoint.
+        evaluations: the results of ``evaluate``, stacked over evaluations ``[E, ...]``, and their
             ``round``.
         stopped: ``"finished"``, ``"interrupted"`` by a signal, or ``"diverged"``.
     """
@@ -28,7 +28,16 @@ class Result(NamedTuple):
 
 
 class NotSaved(OSError):
-    """The last checkpoint could not be written; ``result`` is that of the run all the same."""
+    """An error that the last checkpoint could not be written; ``result`` is that of the run.
+
+    Example:
+        >>> finished = jc.training.Result(state=None, log={}, evaluations={}, stopped="finished")
+        >>> try:
+        ...     raise jc.training.NotSaved("no space left", finished)  # as fit does
+        ... except jc.training.NotSaved as error:
+        ...     print(error, "-", error.result.stopped)
+        no space left - finished
+    """
 
     def __init__(self, message: str, result: Result):
         super().__init__(message)
@@ -36,7 +45,18 @@ class NotSaved(OSError):
 
 
 class Diverged(FloatingPointError):
-    """A metric or a model is infinite or NaN; ``result`` is what was measured until then."""
+    """An error that a metric or a model is infinite or NaN; ``result`` is the run until then.
+
+    Example:
+        >>> loss = lambda params, batch, key: jnp.sum(jnp.log(params - batch))
+        >>> algorithm = jc.centralized(loss, optax.sgd(0.25))
+        >>> state, batches = algorithm.init(jnp.zeros((1, 1))), jc.data.stacked(jnp.ones((2, 1, 1)))
+        >>> try:
+        ...     jc.fit(algorithm, state, batches, jax.random.key(0), num_rounds=2, listeners=())
+        ... except jc.training.Diverged as error:
+        ...     print(error.result.stopped, error.result.log["loss"])
+        diverged [nan]
+    """
 
     def __init__(self, message: str, result: Result):
         super().__init__(message)

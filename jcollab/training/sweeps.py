@@ -1,4 +1,4 @@
-"""Hyper-parameters times seeds as one program, and a table of what came out."""
+"""Sweeps over hyper-parameters and seeds in one program, and tables of their results."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ def sweep(
     *,
     chunk: int | None = None,
 ) -> pd.DataFrame:
-    """Runs ``fn`` for every point of a grid and every seed, all of them in one compiled program.
+    """Runs ``fn`` for every point of a grid and every seed, in one compiled program.
 
-    Runs are vectorized (in chunks) and spread over the devices, see
+    Runs are vectorized (in chunks) and split over the devices, see
     :func:`jcollab.layout.per_replica`.
 
     Args:
-        fn: ``fn(settings, key) -> dict`` of one run, traceable: ``settings`` has a scalar for
-            each name of the grid; the results are scalars, or arrays ``[T]`` of one length.
-        grid: numbers to try by name; whole numbers stay int32, others are float32.
-        seeds: how many, or which, all different and in 0..2^32 - 1; the key is
+        fn: ``fn(settings, key) -> dict``, a traceable function of one run. ``settings`` contains a
+            scalar for each name of the grid. Results are scalars, or arrays ``[T]`` of one length.
+        grid: values by name. Integers are int32, other numbers float32.
+        seeds: number of seeds, or a list of different seeds in 0..2^32 - 1. The key of a run is
             ``jax.random.key(seed)``.
-        chunk: runs at a time on a device; None for all. Large models on a CPU want 1.
+        chunk: number of runs at a time on a device; None for all. For large models on a CPU,
+            1 is fastest.
 
     Returns:
-        A table with a row for each run (for each of its T steps, column ``step``, where results
-        are arrays), and a column for each name of the grid, ``seed``, and each result. Rows are
-        in the order of the grid, its last name varying fastest, then of the seeds, then of steps.
+        A table with a row for each run, or, if results are arrays, for each of its T steps (column
+        ``step``). It has a column for each name of the grid, ``seed``, and each result. Rows are
+        sorted by grid point (the last name varies fastest), seed and step.
 
     Raises:
-        ImportError: without pandas.
-        TypeError: if ``fn`` is no function, or returns no dict.
+        ImportError: if pandas is not installed.
+        TypeError: if ``fn`` is not a function, or does not return a dict.
         ValueError: if the grid or the seeds are empty, seeds are equal or out of range, a value is
-            no finite number, a name is ``seed`` or ``step``, chunk < 1, or results have other
+            not a finite number, a name is ``seed`` or ``step``, chunk < 1, or results have other
             shapes.
 
     Example:
-        >>> import jax.numpy as jnp, jcollab as jc
         >>> table = jc.sweep(lambda s, key: {"loss": (s["lr"] - 0.2) ** 2}, {"lr": [0.1, 0.2]}, 2)
         >>> list(table.columns), len(table)
         (['lr', 'seed', 'loss'], 4)
@@ -72,6 +72,7 @@ def sweep(
     tried = {name: np.array([point[i] for point in points]) for i, name in enumerate(columns)}
     given = {name: np.repeat(values, len(chosen)) for name, values in tried.items()}
     settings, every_seed, keys = cross(tried, chosen)
+    # shapes first: a wrong result of fn is reported before minutes of compilation
     shapes = jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], (settings, keys)))
     length = _length(shapes)
     compiled = program(
@@ -92,17 +93,22 @@ def sweep(
 
 
 def summarize(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean and standard deviation (N - 1) over seeds of every result.
+    """Computes the mean and the standard deviation (N - 1) over seeds of every result.
 
     Args:
         table: from :func:`sweep`.
         by: names of the grid (and ``step``).
 
     Returns:
-        A row for each point, columns ``RESULT_mean`` and ``RESULT_std``.
+        A table with a row for each point, and columns ``RESULT_mean`` and ``RESULT_std``.
 
     Raises:
-        ValueError: if a name is none of the table's.
+        ValueError: if a name is not a column of the table.
+
+    Example:
+        >>> table = jc.sweep(lambda s, key: {"loss": (s["lr"] - 0.5) ** 2}, {"lr": [0.5, 1.0]}, 2)
+        >>> jc.training.summarize(table, by=["lr"]).to_dict("list")
+        {'lr': [0.5, 1.0], 'loss_mean': [0.0, 0.25], 'loss_std': [0.0, 0.0]}
     """
     for name in by:
         checks.one_of("by", name, table.columns)
@@ -115,19 +121,26 @@ def summarize(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def best(
     table: pd.DataFrame, by: Sequence[str], metric: str, *, maximize: bool = True
 ) -> dict[str, Any]:
-    """The point of the grid with the best mean over seeds of a metric on validation data.
+    """Returns the point of the grid with the best mean over seeds of a validation metric.
 
-    Points where a seed is not finite lose.
+    Points at which the metric is not finite for some seed are excluded.
 
     Args:
-        table: from :func:`sweep`, of one step.
+        table: from :func:`sweep`, with one step.
         by: names of the grid.
-        metric: a column; choosing by test data would make the result on them meaningless.
+        metric: name of a column, measured on validation data. Its name must not start with "test":
+            a choice by test data would bias the result on them.
         maximize: whether larger is better.
 
     Raises:
-        ValueError: if the metric is none of the table's, is named after the test data, or is
-            finite nowhere.
+        ValueError: if the metric is not a column of the table, its name starts with "test", or no
+            point has finite values for all seeds.
+
+    Example:
+        >>> table = jc.sweep(lambda s, key: {"loss": (s["lr"] - 0.5) ** 2}, {"lr": [0.5, 1.0]}, 2)
+        >>> point = jc.training.best(table, ["lr"], "loss", maximize=False)
+        >>> print(point["lr"])
+        0.5
     """
     if metric not in table.columns:
         raise ValueError(f"metric must be one of {', '.join(table.columns)}, got {metric!r}")
@@ -138,14 +151,14 @@ def best(
     whole = values.isna().groupby([table[name] for name in by], sort=False).sum() == 0
     means = means[whole]
     if means.empty:
-        raise ValueError(f"metric {metric!r} is finite for all seeds nowhere")
+        raise ValueError(f"metric {metric!r} must be finite for all seeds at some point, got none")
     point = means.idxmax() if maximize else means.idxmin()
     return dict(zip(by, point if isinstance(point, tuple) else (point,), strict=True))
 
 
 def _check_numbers(name: str, column: np.ndarray) -> None:
     if name in ("seed", "step"):
-        raise ValueError(f"grid must not have {name!r}, which is a column of its own")
+        raise ValueError(f"grid must not contain {name!r}, which is another column of the table")
     if column.ndim != 1 or not len(column) or column.dtype.kind not in "iuf":
         raise ValueError(f"grid[{name!r}] must be a list of numbers, got {column.tolist()!r}")
     if not np.isfinite(column).all():
@@ -153,7 +166,7 @@ def _check_numbers(name: str, column: np.ndarray) -> None:
 
 
 def _length(shapes: Any) -> int | None:
-    """T of the results that are arrays, None if all are scalars."""
+    """Returns T if results are arrays, None if all are scalars."""
     if not isinstance(shapes, Mapping) or not shapes:
         raise TypeError(f"fn must return a dict of results, got {type(shapes).__name__}")
     lengths = {x.shape for x in shapes.values() if x.shape != ()}

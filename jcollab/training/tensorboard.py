@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: every number of the records as a scalar."""
+"""Event files for TensorBoard, with every number of the records as a scalar."""
 
 from __future__ import annotations
 
@@ -13,17 +13,29 @@ ROUND = "round"
 
 
 class TensorBoard:
-    """A listener that writes the numbers of records into event files.
+    """A listener that writes the numbers of records to event files.
 
-    Lists (one entry for each client or replica) become a scalar for each of their entries,
-    ``loss/0``, ``loss/1``. What an earlier run has left in the folder is not deleted, but marked
-    as overwritten, and TensorBoard does not show it.
+    Lists (with an entry for each client or replica) become one scalar per entry, ``loss/0``,
+    ``loss/1``. Events of an earlier run in the folder are not deleted but marked as overwritten:
+    TensorBoard does not show them.
 
     Args:
-        folder: of the event files of this run; runs in folders side by side can be compared.
+        folder: folder of the event files of this run. TensorBoard compares runs in neighboring
+            folders.
 
     Raises:
-        ImportError: without tensorboardX.
+        ImportError: if tensorboardX is not installed.
+
+    Example:
+        >>> import os, tempfile
+        >>> loss = lambda params, batch, key: jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.centralized(loss, optax.sgd(0.25))
+        >>> state, batches = algorithm.init(jnp.zeros((1, 1))), jc.data.stacked(jnp.ones((2, 1, 1)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = jc.fit(algorithm, state, batches, jax.random.key(0), num_rounds=2,
+        ...                listeners=[jc.training.TensorBoard(folder)])
+        ...     print(len(os.listdir(folder)), "file")
+        1 file
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -38,14 +50,15 @@ class TensorBoard:
         self._writer: Any = None
 
     def start(self, run: RunInfo) -> None:
-        """Opens a file, and writes the records of the rounds before."""
+        """Opens a file, and writes the records of earlier rounds."""
+        # the first step of this file: TensorBoard hides older events from there on
         first = 0 if run.records or not run.done else run.done + 1
         self._writer = self._open(str(self.folder), purge_step=first)
         for record in run.records:
             self.record(record)
 
     def record(self, record: Record) -> None:
-        """Adds the numbers of a record."""
+        """Writes the numbers of a record."""
         for name, value in record.items():
             if name != ROUND:
                 for path, number in _numbers(name, value):

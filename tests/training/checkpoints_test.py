@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     folder = tmp_path / "run"
     expected = fit(folder)
     damage(folder / "7")
-    with pytest.warns(UserWarning, match=r"run/7 is damaged .*the one before it is used"):
+    with pytest.warns(UserWarning, match=r"run/7 is damaged .*the previous one is used"):
         equal(fit(folder), expected)
     assert numbers(folder) == ["6", "7", "damaged-7"]
     for name in ("6", "7"):
@@ -194,7 +194,7 @@ def never(state, batch, key):
         (lambda f: {"listeners": ["log"]}, r"listeners\[0\] must be an object .* got str"),
         (
             lambda f: {"listeners": JsonLines(f / "log")},
-            "listeners must be a list of them, got Json",
+            "listeners must be a list of listeners, got Json",
         ),
         (lambda f: {"evaluate": "accuracy"}, "evaluate must be a function, got str"),
     ],
@@ -238,7 +238,7 @@ def test_a_full_disk_costs_checkpoints_but_no_result(tmp_path, monkeypatch):
     full, expected = 4, fit()
     with (
         pytest.warns(
-            UserWarning, match=r"round 4 could not be saved .*No space.*; the run goes on"
+            UserWarning, match=r"round 4 could not be saved .*No space.*; the run continues"
         ),
         pytest.raises(NotSaved, match="round 7 could not be saved") as caught,
     ):

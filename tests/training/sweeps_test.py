@@ -57,7 +57,7 @@ def test_means_over_seeds_and_the_best_point():
         sweeps.best(table.rename(columns={"validation": "test_accuracy"}), ["lr"], "test_accuracy")
     with pytest.raises(ValueError, match="metric must be one of lr.*got 'x'"):
         sweeps.best(table, ["lr"], "x")
-    with pytest.raises(ValueError, match="is finite for all seeds nowhere"):
+    with pytest.raises(ValueError, match="must be finite for all seeds at some point"):
         sweeps.best(table.assign(validation=np.inf), ["lr"], "validation")
 
 
@@ -86,7 +86,7 @@ def test_bad_input_is_named():
         ({"lr": []}, r"grid\['lr'\] must be a list of numbers"),
         ({"lr": ["a"]}, "must be a list of numbers"),
         ({"lr": [np.nan]}, "must be finite"),
-        ({"seed": [1]}, "must not have 'seed'"),
+        ({"seed": [1]}, "must not contain 'seed'"),
     ):
         with pytest.raises(ValueError, match=message):
             jc.sweep(scalar, grid, 2)
