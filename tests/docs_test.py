@@ -30,7 +30,6 @@ MODULES = sorted(
 # of a module without __all__, what other parts of the library alone make use of
 INTERNAL = {
     "jcollab.theory.arrivals": {"as_array", "check"},
-    "jcollab.channels.attacks": {"fill_slots"},
     "jcollab.training.checkpoints": {"difference", "form"},
     "jcollab.objectives.prototypes": {"check_weighting"},
 }

@@ -1,4 +1,4 @@
-"""Channels: what happens to messages between sender and receiver."""
+"""Channels, which lose, delay or replace messages between senders and receivers."""
 
 from jcollab.channels import attacks
 from jcollab.channels.transport import byzantine, chain, delayed, drop, reliable

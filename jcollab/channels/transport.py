@@ -1,4 +1,4 @@
-"""Channels: what happens to messages between sender and receiver."""
+"""Channels that lose, delay or replace messages, and chains of channels."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks, layout
-from jcollab.channels.attacks import fill_slots
+from jcollab.channels.attacks.combine import fill_slots
 from jcollab.core import Array, Attack, Channel, PyTree, Wire
 from jcollab.topology import byzantine_mask
 
 
 def reliable() -> Channel:
-    """Every message arrives unchanged."""
+    """Builds a channel in which every message arrives unchanged.
+
+    Example:
+        >>> channel = jc.channels.reliable()
+        >>> mixer = jc.neighborhood(jc.topology.ring(3), jc.aggregators.weighted(), channel)
+        >>> x, context = jnp.array([0.0, 3.0, 6.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()
+        [3.0, 3.0, 3.0]
+    """
     return Channel(lambda inbox: (), lambda inbox, arrived, s, context: (inbox, arrived, s))
 
 
 def drop(probability: Any) -> Channel:
-    """Loses every message independently: ``arrived_ik &= u_ik >= p`` with u uniform in [0, 1).
+    """Builds a channel that loses messages independently: ``arrived_ik &= u_ik >= p``, u uniform.
 
     Args:
         probability: p in [0, 1]; may be traced.
 
     Raises:
-        ValueError: if p lies outside [0, 1].
+        ValueError: if p is outside [0, 1].
+
+    Example:
+        >>> channel = jc.channels.drop(1.0)
+        >>> mixer = jc.neighborhood(jc.topology.ring(3), jc.aggregators.weighted(), channel)
+        >>> x, context = jnp.array([0.0, 3.0, 6.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()  # nothing arrives
+        [0.0, 3.0, 6.0]
     """
     checks.number("probability", probability, at_least=0, at_most=1)
 
@@ -33,6 +48,8 @@ def drop(probability: Any) -> Channel:
         inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
         slots = arrived.shape[1]
+        # One key for each receiver: losses do not depend on which rows of the inbox are passed
+        # together. float32 makes them the same under x64.
         keys = layout.client_keys(context.key, context.receiver)
         uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots,), jnp.float32))(keys)
         return inbox, arrived & (uniform >= probability), s
@@ -41,13 +58,24 @@ def drop(probability: Any) -> Channel:
 
 
 def delayed(rounds: int) -> Channel:
-    """Every message arrives d rounds later; none arrives in the first d rounds.
+    """Builds a channel that delays messages by d rounds; none arrives in the first d rounds.
 
     Args:
         rounds: d >= 0.
 
     Raises:
         ValueError: if rounds < 0.
+
+    Example:
+        >>> channel = jc.channels.delayed(1)
+        >>> mixer = jc.neighborhood(jc.topology.ring(3), jc.aggregators.weighted(), channel)
+        >>> x, update = jnp.array([0.0, 3.0, 6.0]), jax.jit(mixer.update)
+        >>> s = mixer.init(x)
+        >>> for t in range(2):
+        ...     mixed, s = update(x, s, jc.core.Round(jax.random.key(0), t))
+        ...     mixed.tolist()
+        [0.0, 3.0, 6.0]
+        [3.0, 3.0, 3.0]
     """
     checks.count("rounds", rounds, 0)
     if rounds == 0:
@@ -63,6 +91,8 @@ def delayed(rounds: int) -> Channel:
     def update(
         inbox: PyTree, arrived: Array, s: PyTree, context: Wire
     ) -> tuple[PyTree, Array, PyTree]:
+        # A ring buffer [r, K, d, ...]: the slot of this round contains the messages of d rounds
+        # ago, which are read before the new ones overwrite them.
         now, at = (inbox, arrived), context.step % rounds
         due = jax.tree.map(lambda stored: stored[:, :, at], s)
         return *due, jax.tree.map(lambda stored, new: stored.at[:, :, at].set(new), s, now)
@@ -71,19 +101,26 @@ def delayed(rounds: int) -> Channel:
 
 
 def byzantine(attack: Attack, clients: Any) -> Channel:
-    """Some clients send the messages of an attack instead of their own.
+    """Builds a channel that replaces the messages of byzantine clients by those of an attack.
 
-    In a chain, channels before this one change the honest messages that the attack gets, and
-    channels after it change all messages alike.
+    In a chain, earlier channels change the honest messages that the attack receives, and later
+    channels change all messages.
 
     Args:
-        attack: the messages of byzantine clients, see :mod:`jcollab.channels.attacks`.
-        clients: the byzantine clients, bool ``[n]`` or a list of their numbers.
+        attack: computes the messages of byzantine clients, see :mod:`jcollab.channels.attacks`.
+        clients: the byzantine clients, bool ``[n]`` or a list of their indices.
 
     Raises:
-        TypeError: if ``attack`` is no function.
-        ValueError: when it is used, if ``clients`` is no mask of the n clients, or leaves no client
-            honest.
+        TypeError: if ``attack`` is not a function.
+        ValueError: when used, if ``clients`` is neither a mask nor a list of the n clients, or if
+            no client is honest.
+
+    Example:
+        >>> channel = jc.channels.byzantine(jc.channels.attacks.bit_flip(), [2])
+        >>> mixer = jc.neighborhood(jc.topology.ring(3), jc.aggregators.weighted(), channel)
+        >>> x, context = jnp.array([0.0, 3.0, 6.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()
+        [-1.0, -1.0, 3.0]
     """
     checks.functions(attack=attack)
 
@@ -101,9 +138,11 @@ def byzantine(attack: Attack, clients: Any) -> Channel:
             weights: Array,
         ) -> PyTree:
             bad = mask[senders] & arrived
+            # Messages may be wider than the values, and attacks compute in the dtype of messages.
             own = jax.tree.map(lambda leaf, m: leaf.astype(m.dtype), own, box)
             key = jax.random.fold_in(context.key, receiver)
             wire = Wire(key, context.step, context.sent, own, receiver, senders, weights)
+            # A message that was lost before has no influence on the attack.
             present = jnp.where(arrived, weights, 0)
             messages = attack(own, box, present, bad, wire)
 
@@ -121,13 +160,20 @@ def byzantine(attack: Attack, clients: Any) -> Channel:
 
 
 def chain(*parts: Channel) -> Channel:
-    """Messages pass through the channels in the given order.
+    """Builds a channel in which messages pass through several channels in order.
 
     Args:
         *parts: channels; without any, messages arrive unchanged.
 
     Raises:
-        TypeError: if one of them is no channel.
+        TypeError: if an argument is not a Channel.
+
+    Example:
+        >>> channel = jc.channels.chain(jc.channels.delayed(1), jc.channels.reliable())
+        >>> mixer = jc.neighborhood(jc.topology.ring(3), jc.aggregators.weighted(), channel)
+        >>> x, context = jnp.array([0.0, 3.0, 6.0]), jc.core.Round(jax.random.key(0), 0)
+        >>> jax.jit(mixer.update)(x, mixer.init(x), context)[0].tolist()  # nothing yet
+        [0.0, 3.0, 6.0]
     """
     checks.kind(Channel, **{f"parts[{i}]": part for i, part in enumerate(parts)})
 
@@ -136,6 +182,7 @@ def chain(*parts: Channel) -> Channel:
     ) -> tuple[PyTree, Array, PyTree]:
         states = []
         for i, (part, state) in enumerate(zip(parts, s, strict=True)):
+            # Parts of one kind, such as two drops, must not draw the same numbers.
             own = context._replace(key=jax.random.fold_in(context.key, i))
             inbox, arrived, state = part.update(inbox, arrived, state, own)
             states.append(state)
