@@ -182,7 +182,7 @@ def client_texts(
         )
         for i, corpus in enumerate(corpora)
     ]
-    rounds = max(map(len, plans))
+    rounds = max(map(len, plans))  # np.resize below repeats the rounds of shorter plans
     positions = np.stack([np.resize(plan, (rounds, batch_size)) for plan in plans])
     shares = alias(shares_of(vocabulary.counts, power))
     shares = replicate(shares, len(corpora))
@@ -376,6 +376,7 @@ def _bag_batch(
 def _for_clients(
     data: TextData, key: Array, step: Array, one: Callable, **options: Any
 ) -> dict[str, Array]:
+    # by client: the draws of a client do not depend on the number of clients
     keys = layout.client_keys(key, len(data.words))
     return jax.vmap(functools.partial(one, **options), (0, 0, None))(data, keys, step)
 

@@ -68,6 +68,7 @@ def gettext_pairs(language: str, directories: Iterable[str | os.PathLike] | None
     if not files:
         looked = ", ".join(map(str, folders))
         raise FileNotFoundError(f"no catalog of language {language!r} exists in {looked}")
+    # of both sides: a message with several translations gives several pairs
     seen: set[tuple[str, str]] = set()
     source, target, origin = [], [], []
     done: set[str] = set()
@@ -128,6 +129,7 @@ def read_catalog(path: str | os.PathLike) -> list[tuple[str, str]]:
     count, originals, translations = struct.unpack(order + "3I", data[8:20])
 
     def strings(table: int) -> list[bytes]:
+        # a table may end early; iter_unpack requires a multiple of its 8 bytes
         numbers = data[table : table + 8 * count]
         places = list(struct.iter_unpack(order + "2I", numbers[: len(numbers) // 8 * 8]))
         if len(places) != count or any(start + length > len(data) for length, start in places):

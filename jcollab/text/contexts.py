@@ -44,7 +44,7 @@ def sentence_contexts(
     cache: str | os.PathLike | None = None,
     progress: Any = True,
 ) -> np.ndarray:
-    """Computes the context vector of each sentence; the teacher reads each sentence alone.
+    """Computes the context vector of each sentence, encoded alone.
 
         c_s = (1/L_s) sum_i h_i,    over all pieces, with [CLS] and [SEP]
 
@@ -89,7 +89,7 @@ def paragraph_contexts(
     cache: str | os.PathLike | None = None,
     progress: Any = True,
 ) -> np.ndarray:
-    """Computes the context vector of each sentence; the teacher reads each paragraph at once.
+    """Computes the context vector of each sentence, encoded with its whole paragraph.
 
         c_{p,k} = mean of h_i over the pieces of sentence k of paragraph p
 
@@ -148,7 +148,7 @@ def word_boundaries(pieces: Pieces, words: Sequence[str]) -> list[tuple[int, int
     if not len(real):
         return [(0, len(pieces.ids))]
     sentence = ends[pieces.words[real]]
-    # sentences without pieces at the start have no earlier span: they get that of the first one
+    # sentences without pieces at the start have no span before them: they use the first span
     spans = [(int(real[0]), int(real[sentence == sentence[0]][-1]) + 1)] * (sentence[0] + 1)
     for k in range(sentence[0] + 1, sentence[-1] + 1):
         own = real[sentence == k]
@@ -218,6 +218,7 @@ def occurrences(
 
 
 def _merge(parts: list[dict[str, np.ndarray]]) -> Occurrences:
+    # parts list a word separately; their sums are added here, in float32 and in order of the parts
     words = np.concatenate([part["words"] for part in parts])
     unique, place = np.unique(words, return_inverse=True)
     sums = np.zeros((len(unique), parts[0]["sums"].shape[1]), np.float32)
@@ -271,6 +272,7 @@ def _parts(
                     done.append(dict(stored))
                 bar.advance(task, len(part))
                 continue
+            # the teacher yields texts in order of length; rows restore the order of the corpus
             rows: list[Any] = [None] * len(part)
             for row, pieces, hidden in teacher.states(part, max_length=max_length, layers=layers):
                 rows[row] = read(pieces, hidden, texts[start + row])

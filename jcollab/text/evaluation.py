@@ -252,6 +252,7 @@ def classify_sentences(
         >>> jc.text.classify_sentences(vectors, train, test=([["good", "film"]], ["+"]))
         1.0
     """
+    # here, because scikit-learn is slow to import
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -93,6 +93,7 @@ def dual_encoder(
         optimizer = optax.adam(optax.linear_schedule(5e-3, 2.5e-4, num_epochs * rounds))
     algorithm = centralized(loss or pair_loss(model, vocabulary, ("contrastive",)), optimizer)
     key = jax.random.key(seed)
+    # the shape of the example input does not change the weights
     params = start.params if start else model.init(key, jnp.zeros((1, 4), jnp.int32))
     if checkpoint is not None:
         # what changes the course of the training: it must not resume with other values
@@ -136,6 +137,7 @@ def _passes(
     rng, drawn = np.random.default_rng(seed), 0
 
     def draw(epoch: int, vectors: Callable[[], np.ndarray]) -> np.ndarray:
+        # the first pass has no trained vectors to find near pairs with: its batches are random
         if group and epoch:
             return neighbor_epoch(rng, vectors(), batch_size, group)
         return epochs(rng, [np.arange(total)], batch_size, rounds)

@@ -85,6 +85,7 @@ def paragraphs(
         chunk: list[str] = []
         for sentence in split_sentences(tokenize(line)):
             sentence = sentence[: max_words if left is None else min(max_words, left)]
+            # a sentence has at most max_words words: an empty chunk is never yielded
             if len(chunk) + len(sentence) > max_words:
                 yield chunk
                 chunk = []

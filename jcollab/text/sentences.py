@@ -155,6 +155,8 @@ class SentenceEncoder:
         return SentenceEncoder(vocabulary, model, params, form["max_len"])
 
 
+# flax modules of equal fields are equal, so that an encoder that is loaded again does not compile
+# again; the weights are an argument, because constants would be copied into the program
 @functools.partial(jax.jit, static_argnums=0)
 def _vectors(model: nn.Module, params: PyTree, ids: np.ndarray) -> Any:
     sentence: Callable = type(model).sentence  # type: ignore[attr-defined]

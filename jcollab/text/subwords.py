@@ -60,6 +60,7 @@ class Subwords:
         """
         checks.count("max_len", max_len)
         rows = [e.ids[:max_len] for e in self.tokenizer.encode_batch(checks.texts("texts", texts))]
+        # at least one column, also for empty sentences alone
         out = np.zeros((len(rows), max((len(row) for row in rows), default=1) or 1), np.int32)
         for i, row in enumerate(rows):
             out[i, : len(row)] = row

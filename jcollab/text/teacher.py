@@ -115,7 +115,7 @@ class Teacher:
             length = min(_bucket(len(pieces[order[-1]].ids)), most)
             size = max(1, pieces_per_batch // length)
             rows, order = order[-size:], order[:-size]
-            # one shape, thus one compiled program, for each length: empty texts fill the last batch
+            # one shape and one compiled program for each length: empty texts fill up the last batch
             ids = np.zeros((size, length), np.int32)
             mask = np.zeros((size, length), bool)
             mask[:, 0] = True  # so that no row of the attention is fully masked
@@ -224,6 +224,7 @@ def make_teacher(model: Bert, params: Any, tokenizer: Any) -> Teacher:
     if (known := tokenizer.get_vocab_size()) > (most := model.config.vocab_size):
         raise ValueError(f"tokenizer must have at most vocab_size={most} pieces, got {known}")
     tokenizer.no_padding()  # `Teacher.states` pads; padded pieces would enter means
+    # the tokenizer belongs to the fingerprint, because it changes the vectors of a text
     print_ = hashlib.sha256(tokenizer.to_str().encode())
     for leaf in jax.tree.leaves(params):
         print_.update(np.asarray(leaf).tobytes())

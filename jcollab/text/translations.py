@@ -64,7 +64,7 @@ def piece_data(vocabulary: Subwords, pairs: Pairs, max_len: int = 32) -> PieceDa
 def epochs(
     rng: np.random.Generator, parts: list[np.ndarray], batch_size: int, num_rounds: int
 ) -> np.ndarray:
-    """Returns batches of passes of each client through its examples, each in a new random order.
+    """Returns an order of training: passes of each client through its examples, newly shuffled.
 
     The examples that remain after the last full batch of a pass are omitted from that pass.
 
@@ -96,7 +96,7 @@ def epochs(
 def neighbor_epoch(
     rng: np.random.Generator, vectors: np.ndarray, batch_size: int, group: int
 ) -> np.ndarray:
-    """Returns one pass in batches of groups of near sentences, which are hard negatives.
+    """Returns an order of one pass, in batches of groups of near sentences (hard negatives).
 
     A tree of random hyperplanes splits the examples into groups. Each hyperplane is orthogonal to
     the difference of two random examples and splits at the median. The batches consist of the

@@ -48,6 +48,7 @@ class WordVectors:
 
     def __post_init__(self) -> None:
         """Checks that the table fits the words."""
+        # the dataclass is frozen, which does not allow assignments
         object.__setattr__(self, "words", tuple(checks.texts("words", self.words)))
         object.__setattr__(self, "table", np.asarray(self.table, np.float32))
         if self.table.ndim != 2 or len(self.table) != len(self.words) or not len(self.words):
