@@ -1,11 +1,11 @@
-"""Theory: averaging weights, noise scale, arrivals of workers, second moments, wall clock."""
+"""Theory of averaging weights, noise scale, arrivals of workers, second moments and wall clock."""
 
 import importlib
 from typing import Any
 
 from jcollab.theory import arrivals, averaging, noise_scale
 
-# these import scipy.optimize, which is slow, and are loaded at first use
+# loaded at first use: these import scipy.optimize, which is slow
 _LAZY = ("second_moments", "wall_clock")
 
 

@@ -1,12 +1,12 @@
-"""How much to rely on others: optimal averages of a client's own estimate and of theirs.
+"""Optimal averages of a client's own estimate and the estimate of other clients.
 
-A client estimates a quantity of its own from few samples; the others' estimate has less noise and a
-bias. The functions here compute the best average of the two, its benefit, and how to choose
-it from data. They take numbers or arrays that broadcast. Numbers and NumPy arrays are worked on in
-float64; of jax arrays they are pure functions to jit, vmap and differentiate. Values that are known
-when a function is called are checked, those that are being traced are not.
+A client estimates a quantity from few samples; the estimate of other clients has less noise and a
+bias. The functions here compute the best average of the two, its benefit, and how to choose it from
+data. They take numbers or arrays that broadcast. Numbers and NumPy arrays are computed in float64;
+functions of jax arrays are pure, so that they can be jitted, vmapped and differentiated. Arguments
+are checked unless they are traced.
 
-Throughout, **a** is the weight of the others: 0 is to learn alone.
+Throughout, **a** is the weight of the other clients; 0 means learning alone.
 """
 
 from jcollab.theory.averaging.closed_form import (

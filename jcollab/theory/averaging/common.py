@@ -1,4 +1,4 @@
-"""Numbers in, numbers out: which array library works, and safe divisions."""
+"""Choice of the array library, conversion to floats, and safe division."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ Number = Any  # a number or an array of floats
 
 
 def library(*values: Any) -> Any:
-    """NumPy, which keeps float64, unless a jax array is among the values."""
+    """Returns ``jax.numpy`` if a value is a jax array, else NumPy, which computes in float64."""
     return jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(values)) else np
 
 
 def floats(*values: Any) -> tuple[Any, ...]:
-    """The array library, and the values as its floating-point arrays."""
+    """Returns the array library, followed by the values as its floating-point arrays."""
     xp = library(values)
-    # adding 0. makes floats of integers and leaves the width of floats alone
+    # adding 0.0 converts integers to floats and keeps the width of floats
     return xp, *(np.asarray(v, float) if xp is np else jnp.asarray(v) + 0.0 for v in values)
 
 
 def ratio(numerator: Number, denominator: Number) -> Number:
-    """``numerator / denominator``, and 0 where the denominator is 0; safe to differentiate."""
+    """Computes ``numerator / denominator``, and 0 where the denominator is 0.
+
+    Its derivatives are finite, too.
+    """
     xp = library(numerator, denominator)
     zero = denominator == 0
+    # the inner where avoids 0 / 0, whose derivative is NaN even where it is not selected
     return xp.where(zero, 0.0, numerator / xp.where(zero, 1.0, denominator))

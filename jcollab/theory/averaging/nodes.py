@@ -1,4 +1,4 @@
-"""Many estimates at once: the best weights of several clients, and clients of a population."""
+"""The best weights of many estimates, and of clients drawn from a population."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from jcollab.theory.averaging.estimates import sampling_variance
 
 
 def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) -> Any:
-    """The weights of M independent estimates that minimize :func:`multi_node_risk`.
+    """Computes the weights of M independent estimates that minimize :func:`multi_node_risk`.
 
         A = diag(V) + b b',    w* = A^-1 1 / (1' A^-1 1)
 
-    Biases of one sign may make a weight negative (extrapolation), those of opposite signs cancel.
+    Biases of equal sign may result in a negative weight (extrapolation); biases of opposite signs
+    cancel.
 
     Args:
         variances: V ``[..., M]``, at least 0; at most one of M may be 0.
         biases: b ``[..., M]``, relative to the client's target; 0 for its own estimate.
-        simplex: whether no weight may be negative: the quadratic program over the simplex, by
-            non-negative least squares. Its derivatives are those at the same set of positive
-            weights.
+        simplex: whether weights must not be negative. The quadratic program over the simplex is
+            solved by non-negative least squares; derivatives are taken with the set of positive
+            weights fixed.
 
     Returns:
         w* ``[..., M]``, which sums to 1.
 
     Raises:
-        ValueError: for a variance that is negative or not finite, several that are 0, a bias that
-            is not finite, or shapes without an axis of M >= 1.
+        ValueError: if a variance is negative, several variances are 0, an argument is not finite,
+            or the shapes have no common axis of M >= 1.
 
     Example:
-        >>> multi_node_weights([0.1, 0.05], [0.0, 0.0]).round(4)
+        >>> jc.theory.averaging.multi_node_weights([0.1, 0.05], [0.0, 0.0]).round(4)
         array([0.3333, 0.6667])
     """
     xp, v, b = _nodes(variances, biases)
@@ -48,7 +49,9 @@ def multi_node_weights(variances: Any, biases: Any, *, simplex: bool = False) ->
 
 
 def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
-    """Mean squared error of ``sum_j w_j X_j``: ``sum_j w_j^2 V_j + (sum_j w_j b_j)^2``.
+    """Computes the mean squared error of ``sum_j w_j X_j``.
+
+        sum_j w_j^2 V_j + (sum_j w_j b_j)^2
 
     Args:
         weights: w ``[..., M]``, which sum to 1.
@@ -56,7 +59,11 @@ def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
         biases: b ``[..., M]``.
 
     Raises:
-        ValueError: as :func:`multi_node_weights`, or for weights that do not sum to 1.
+        ValueError: as for :func:`multi_node_weights`, or if the weights do not sum to 1.
+
+    Example:
+        >>> float(jc.theory.averaging.multi_node_risk([0.5, 0.5], [1.0, 1.0], [0.0, 1.0]))
+        0.75
     """
     checks.finite(arrays=True, weights=weights)
     _, v, b = _nodes(variances, biases)
@@ -69,7 +76,7 @@ def multi_node_risk(weights: Any, variances: Any, biases: Any) -> Any:
 def population_moments(
     num_clients: Number, num_samples: Number, variance: Number, spread: Number
 ) -> tuple[Number, Number, Number]:
-    """Moments of a client and of the others' mean, where clients are drawn from a population.
+    """Computes the moments of a client and of the others' mean, for clients of a population.
 
         V_l = s^2 / N,    V_g = V_l / (n - 1),    bias^2 = t^2 n / (n - 1) on average
 
@@ -80,10 +87,15 @@ def population_moments(
         spread: t >= 0, standard deviation of the clients' targets.
 
     Returns:
-        ``(local_variance, global_variance, bias)`` for :func:`optimal_weight`, :func:`risk`, ...
+        ``(local_variance, global_variance, bias)``, the first arguments of :func:`optimal_weight`.
 
     Raises:
-        ValueError: for a number outside its range.
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> moments = jc.theory.averaging.population_moments(9, 10, variance=4.0, spread=0.0)
+        >>> [float(moment) for moment in moments]  # 4 / 10, and that over 8
+        [0.4, 0.05, 0.0]
     """
     checks.finite(arrays=True, at_least=2, num_clients=num_clients)
     checks.finite(arrays=True, at_least=1, num_samples=num_samples)
@@ -97,11 +109,15 @@ def population_moments(
 def population_weight(
     num_clients: Number, num_samples: Number, variance: Number, spread: Number
 ) -> Number:
-    """The best weight of the others for clients of a population.
+    """Computes the best weight of the others for clients of a population.
 
         a* = ((n - 1) / n) (s^2 / N) / (s^2 / N + t^2)
 
     Arguments and errors are those of :func:`population_moments`.
+
+    Example:
+        >>> float(jc.theory.averaging.population_weight(2, 10, variance=10.0, spread=1.0))
+        0.25
     """
     return optimal_weight(*population_moments(num_clients, num_samples, variance, spread))
 
@@ -109,9 +125,13 @@ def population_weight(
 def population_risk(
     weight: Number, num_clients: Number, num_samples: Number, variance: Number, spread: Number
 ) -> Number:
-    """Mean squared error over a population; ``(1 - a*) s^2 / N`` at the best weight.
+    """Computes the mean squared error over a population, ``(1 - a*) s^2 / N`` at the best weight.
 
     Arguments and errors are those of :func:`population_moments` and :func:`risk`.
+
+    Example:
+        >>> float(jc.theory.averaging.population_risk(0.25, 2, 10, variance=10.0, spread=1.0))
+        0.75
     """
     return risk(weight, *population_moments(num_clients, num_samples, variance, spread))
 
@@ -129,14 +149,17 @@ def _nodes(variances: Any, biases: Any) -> tuple[Any, Any, Any]:
 
 
 def _solve(xp: Any, v: Any, b: Any, support: Any) -> Any:
-    """Weights on the support, from the conditions of optimality, in which V may be 0."""
+    """Computes the weights on the support from the conditions of optimality."""
+    # The bordered system [A 1; 1' 0] [w; mu] = [0; 1] has a solution even if one V is 0 and A is
+    # singular, unlike w = A^-1 1 / (1' A^-1 1).
     v = xp.where(support, v, 0.0)
     b = xp.where(support, b, 0.0)
+    # w does not depend on the scale of A, but the condition of the bordered system does
     scale = xp.maximum(v, b**2).max(-1, keepdims=True)
     scale = xp.where(scale > 0, scale, 1.0)
     v, b = v / scale, b / xp.sqrt(scale)
     size = v.shape[-1]
-    # nodes outside get an equation of their own, w_j = 0
+    # the equation of a node outside of the support is w_j = 0
     diagonal = xp.where(support, v, 1.0)
     matrix = diagonal[..., None] * xp.eye(size) + b[..., :, None] * b[..., None, :]
     ones = support.astype(v.dtype)[..., None]
@@ -155,11 +178,9 @@ def _solve(xp: Any, v: Any, b: Any, support: Any) -> Any:
 
 
 def _positive(v: Any, b: Any) -> np.ndarray:
-    """Which weights are positive in the best average over the simplex.
-
-    ``min u'Au + (1'u - 1)^2`` over u >= 0 has the same direction as the program, since for each
-    sum of u the first term is smallest there.
-    """
+    """Returns a mask of the weights that are positive in the best average over the simplex."""
+    # The minimum of u'Au + (1'u - 1)^2 over u >= 0 is a multiple of w*: for each value of 1'u, the
+    # first term is smallest at that multiple. This is least squares with the rows below.
     import scipy.optimize  # slow to import
 
     v, b = np.asarray(v, float), np.asarray(b, float)
@@ -174,6 +195,7 @@ def _positive(v: Any, b: Any) -> np.ndarray:
 
 
 def _positive_traced(v: Any, b: Any) -> Any:
+    # nnls runs on the host; the support is piecewise constant, so it has no derivative
     shape = jax.ShapeDtypeStruct(v.shape, bool)
     v, b = jax.lax.stop_gradient((v, b))
     return jax.pure_callback(_positive, shape, v, b, vmap_method="broadcast_all")

@@ -1,8 +1,8 @@
-"""Plug-in rules: the weight of the others as data suggest it, and what that costs.
+"""Plug-in rules, which estimate the weight of the others from data, and their risk.
 
-The best weight's denominator ``E[(G - L)^2] = V_l + V_g + bias^2`` is observed, with noise, as the
-squared distance ``D^2`` of the two estimates. Vectors are treated as a whole: D^2 sums over
-coordinates, and so do variances.
+The denominator of the best weight is ``E[(G - L)^2] = V_l + V_g + bias^2``. Its estimate is the
+squared distance ``D^2`` between the two estimates. A vector has one weight for all coordinates:
+D^2 and the variances are sums over coordinates.
 """
 
 from __future__ import annotations
@@ -22,23 +22,29 @@ PyTree = Any
 PlugIn = Callable[[Number, Number, Number], Number]
 
 CHI_SQUARED_95 = 3.841458820694124  # with one degree of freedom
-FARTHEST = 9.0  # standard deviations that the quadrature covers, beyond which is 2e-19
+FARTHEST = 9.0  # standard deviations covered by the quadrature; the probability beyond is 2e-19
 NODES = 200_001
 
 
 def naive(squared_distance: Number, local_variance: Number, global_variance: Number) -> Number:
-    """``a = V_l / (V_l + V_g + D^2)``; D^2 contains V_l + V_g on average, so a is too small.
+    """Computes ``a = V_l / (V_l + V_g + D^2)``.
+
+    The weight is too small on average, since the expectation of D^2 already contains V_l + V_g.
 
     Args:
         squared_distance: D^2 >= 0.
         local_variance: V_l >= 0, known or estimated.
-        global_variance: V_g >= 0.
+        global_variance: V_g >= 0, known or estimated.
 
     Returns:
         a in [0, 1]; 0 where all three are 0.
 
     Raises:
-        ValueError: for an argument that is negative or not finite.
+        ValueError: if an argument is negative or not finite.
+
+    Example:
+        >>> [float(jc.theory.averaging.naive(d2, 1.0, 1.0)) for d2 in (0.0, 2.0)]
+        [0.5, 0.25]
     """
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
     return ratio(v_l, v_l + v_g + square)
@@ -47,9 +53,10 @@ def naive(squared_distance: Number, local_variance: Number, global_variance: Num
 def positive_part(
     squared_distance: Number, local_variance: Number, global_variance: Number
 ) -> Number:
-    """``a = V_l / max(V_l + V_g, D^2)``: bias^2 is estimated by ``max(0, D^2 - V_l - V_g)``.
+    """Computes ``a = V_l / max(V_l + V_g, D^2)``.
 
-    Arguments, result and errors are those of :func:`naive`.
+    This estimates bias^2 by ``max(0, D^2 - V_l - V_g)``. Arguments, result and errors are those of
+    :func:`naive`.
 
     Example:
         >>> [float(jc.theory.averaging.positive_part(d2, 1.0, 1.0)) for d2 in (0.0, 4.0)]
@@ -62,11 +69,16 @@ def positive_part(
 def clipped_ratio(
     squared_distance: Number, local_variance: Number, global_variance: Number
 ) -> Number:
-    """``a = min(1, V_l / D^2)``, which does not use V_g.
+    """Computes ``a = min(1, V_l / D^2)``, which does not depend on V_g.
 
     Arguments, result and errors are those of :func:`naive`.
+
+    Example:
+        >>> [float(jc.theory.averaging.clipped_ratio(d2, 1.0, 1.0)) for d2 in (0.5, 4.0)]
+        [1.0, 0.25]
     """
     square, v_l, _ = _checked(squared_distance, local_variance, global_variance)
+    # as a ratio with a maximum, which is defined at D^2 = 0
     return ratio(v_l, library(square, v_l).maximum(v_l, square))
 
 
@@ -77,19 +89,25 @@ def pre_test(
     *,
     threshold: Number = CHI_SQUARED_95,
 ) -> Number:
-    """``a = V_l / (V_l + V_g)`` where no bias shows, ``D^2 <= c (V_l + V_g)``, and else 0.
+    """Computes the unbiased weight if a test detects no bias, and else 0.
+
+        a = V_l / (V_l + V_g) if D^2 <= c (V_l + V_g), else 0
 
     Args:
         squared_distance: D^2 >= 0.
         local_variance: V_l >= 0.
         global_variance: V_g >= 0.
-        threshold: c >= 0; by default the 95 % quantile of one degree of freedom, 3.84.
+        threshold: c >= 0; by default 3.84, the 95 % quantile of chi^2 with one degree of freedom.
 
     Returns:
         a in [0, 1]; 0 where both variances are 0.
 
     Raises:
-        ValueError: for an argument that is negative or not finite.
+        ValueError: if an argument is negative or not finite.
+
+    Example:
+        >>> [float(jc.theory.averaging.pre_test(d2, 1.0, 1.0)) for d2 in (7.0, 8.0)]
+        [0.5, 0.0]
     """
     checks.finite(arrays=True, at_least=0, threshold=threshold)
     square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
@@ -108,13 +126,21 @@ RULES: dict[str, PlugIn] = {
 
 
 def oracle(bias: Number) -> PlugIn:
-    """The best weight where the bias is known, ``V_l / (V_l + V_g + b^2)``, in the form of a rule.
+    """Builds the rule of the best weight for a known bias, ``V_l / (V_l + V_g + b^2)``.
 
     Args:
-        bias: b, of the others' estimate; in a mixer the length ``||b||`` for all or ``[n]``.
+        bias: b, of the others' estimate; for a mixer, the norm ``||b||`` of all clients or ``[n]``.
+
+    Returns:
+        A plug-in rule that ignores D^2.
 
     Raises:
         ValueError: if b is not finite.
+
+    Example:
+        >>> rule = jc.theory.averaging.oracle(bias=1.0)
+        >>> float(rule(5.0, 1.0, 2.0))  # 1 / (1 + 2 + 1)
+        0.25
     """
     checks.finite(arrays=True, bias=bias)
 
@@ -125,20 +151,26 @@ def oracle(bias: Number) -> PlugIn:
 
 
 def shared_weight(rule: PlugIn) -> PlugIn:
-    """One weight for all clients: the rule of the means over clients, in place of one each.
+    """Builds a rule with one weight for all clients, computed from means over clients.
 
-    With n clients of a population, one distance is a poor estimate of ``E[(G - L)^2]`` and the mean
-    of n is a good one; ``shared_weight(clipped_ratio)`` shrinks as James and Stein do, and is close
-    to :func:`jcollab.theory.averaging.population_weight`. For :func:`jcollab.personal_average`.
+    For n clients of a population, one distance is a poor estimate of ``E[(G - L)^2]`` and the mean
+    of n distances is a good one. ``shared_weight(clipped_ratio)`` is a James-Stein shrinkage and
+    close to :func:`jcollab.theory.averaging.population_weight`. The rule is made for
+    :func:`jcollab.personal_average`.
 
     Args:
         rule: any plug-in rule.
 
     Returns:
-        A rule of arrays that lead with the client axis ``[n]``.
+        A rule of arrays with a leading client axis ``[n]``.
 
     Raises:
         TypeError: if ``rule`` is not a function.
+
+    Example:
+        >>> rule = jc.theory.averaging.shared_weight(jc.theory.averaging.naive)
+        >>> rule(np.array([1.0, 3.0]), 1.0, 1.0).tolist()  # 1 / (1 + 1 + 2)
+        [0.25, 0.25]
     """
     checks.functions(rule=rule)
 
@@ -153,24 +185,25 @@ def shared_weight(rule: PlugIn) -> PlugIn:
 def plug_in_weight(
     rule: PlugIn, local: PyTree, others: PyTree, local_variance: Number, global_variance: Number
 ) -> Number:
-    """The weight that a rule gives the others' estimate, of a number or a whole pytree.
+    """Computes the weight of the others' estimate according to a rule.
 
     Args:
         rule: ``rule(squared_distance, local_variance, global_variance) -> a``.
-        local: L, the client's own estimate, a pytree with leaves ``[...]``.
+        local: L, the client's own estimate, a number or a pytree with leaves ``[...]``.
         others: G, of the same structure, without the client's own samples.
         local_variance: V_l, summed over coordinates.
         global_variance: V_g, summed over coordinates.
 
     Returns:
-        a.
+        a, one number for all coordinates.
 
     Raises:
         TypeError: if ``rule`` is not a function.
-        ValueError: for a variance that is negative or not finite.
+        ValueError: if a variance is negative or not finite.
 
     Example:
-        >>> float(plug_in_weight(positive_part, 1.0, 3.0, 1.0, 0.5))
+        >>> averaging = jc.theory.averaging
+        >>> float(averaging.plug_in_weight(averaging.positive_part, 1.0, 3.0, 1.0, 0.5))  # 1 / 2^2
         0.25
     """
     checks.functions(rule=rule)
@@ -188,29 +221,34 @@ def plug_in_risk(
     *,
     num_nodes: int = NODES,
 ) -> Number:
-    """Mean squared error of an average with a plug-in weight, Gaussian estimates, known variances.
+    """Computes the mean squared error of an average with a plug-in weight.
 
-    With S = V_l + V_g and D ~ N(bias, S), the part of L that is independent of D remains:
+    Estimates are Gaussian with known variances. With S = V_l + V_g and D ~ N(bias, S), the risk is
 
         V_l V_g / S + E[ ( a(D^2) D - (V_l / S) (D - bias) )^2 ]
 
-    by the trapezoidal rule over 9 standard deviations to either side. Its error is about 1e-15 for
-    smooth rules, 1e-9 for continuous ones, and 1e-4 of V_l for rules that jump.
+    where the first term is the variance of the part of L that is independent of D. The expectation
+    is computed with the trapezoidal rule over 9 standard deviations to either side. The error is
+    about 1e-15 for smooth rules, 1e-9 for continuous rules, and 1e-4 of V_l for rules with jumps.
 
     Args:
         rule: as for :func:`plug_in_weight`; it is called with arrays ``[..., num_nodes]``.
         local_variance: V_l >= 0.
         global_variance: V_g >= 0.
         bias: of the others' estimate.
-        num_nodes: at least 2.
+        num_nodes: of the quadrature, at least 2.
 
     Returns:
-        The risk, of the arguments' common shape; it may exceed V_l, the risk of learning alone.
+        The risk, of the arguments' common shape. It may exceed V_l, the risk of learning alone.
 
     Raises:
         TypeError: if ``rule`` is not a function.
-        ValueError: for a variance that is negative or not finite, a bias that is not finite, or
-            too few nodes.
+        ValueError: if a variance is negative, an argument is not finite, or ``num_nodes`` < 2.
+
+    Example:
+        >>> half = lambda square, local_variance, global_variance: 0.5
+        >>> round(float(jc.theory.averaging.plug_in_risk(half, 1.0, 1.0, bias=1.0)), 4)
+        0.75
     """
     checks.functions(rule=rule)
     checks.finite(
@@ -222,11 +260,12 @@ def plug_in_risk(
     v_l, v_g, b = (leaf[..., None] for leaf in xp.broadcast_arrays(v_l, v_g, b))
     total = v_l + v_g
     z = xp.linspace(-FARTHEST, FARTHEST, num_nodes)
-    # the square root's derivative at 0 is infinite
+    # the inner where keeps the derivative finite: that of the square root at 0 is infinite
     root = xp.where(total > 0, xp.sqrt(xp.where(total > 0, total, 1.0)), 0.0)
     difference = b + root * z
     weight = rule(difference**2, v_l, v_g)
     error = weight * difference - ratio(v_l, total) * (difference - b)
+    # analytic functions that vanish at both ends are integrated to full precision by this rule
     density = xp.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
     return ratio(v_l * v_g, total)[..., 0] + xp.trapezoid(density * error**2, z, axis=-1)
 

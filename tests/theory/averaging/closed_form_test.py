@@ -156,7 +156,7 @@ def test_bad_input_is_named():
     refuses("num_samples must be finite and at least 1, got -3", averaging.sampling_variance, 1, -3)
     refuses("num_local must be finite and at least 1, got 0", averaging.pooled_weight, 0, 3)
     refuses(
-        "samples must have at least 2 entries of each client, got 1",
+        "samples must have at least 2 entries per client, got 1",
         averaging.variance_of_mean,
         [3.0],
     )
