@@ -53,7 +53,7 @@ def centralized(
     *,
     model_state: ModelState = "average",
 ) -> Algorithm:
-    """Trains one model with one optimizer on the mean gradient of all clients' batches.
+    """Builds training of one model on the mean gradient of all clients' batches.
 
         x(t+1) = x(t) + u(t),    u(t) from  (1/n) sum_i grad f_i(x(t))
 

@@ -58,7 +58,7 @@ def d2(
     *,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Builds D2, in which what mixing changed in one round corrects the next local update.
+    """Builds D2: the change of a model by mixing in one round corrects its next update.
 
         x(t+1) = W ( x(t) + u(t) + c(t) ),    c(t+1) = x(t+1) - x(t) - u(t),    c(0) = 0
 
@@ -132,7 +132,7 @@ def exact_diffusion(
     *,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Builds exact diffusion: D2 with ``(W + I) / 2``, whose eigenvalues are never negative.
+    """Builds exact diffusion: D2 with ``(W + I) / 2``, which has no negative eigenvalues.
 
     Args:
         loss: as for :func:`jcollab.decentralized`.

@@ -37,7 +37,7 @@ def decentralized(
     honest: Any = None,
     model_state: ModelState = "keep",
 ) -> Algorithm:
-    """Alternates a local optimizer step of every client with an exchange through a mixer.
+    """Builds decentralized learning, with a local step of every client and mixing in each round.
 
         x(t+1) = (1 - a) x(t) + mix( a x(t) + u(t) )
 
@@ -124,7 +124,7 @@ def decentralized(
             new = optax.tree.cast_like(optax.tree.add(kept, new), kept)
         if overlap:
             new = optax.apply_updates(new, stepped.value)
-        # a state that is not averaged is that of the local step, whatever the mixer did
+        # a model state that is not averaged comes from the local step, past the mixer
         params, model_state = from_exchange(new, stepped.model_state, how)
         clients = Clients(params, model_state, stepped.opt_state, mixed)
         return State(clients, state.shared, state.step + 1), stepped.metrics

@@ -39,7 +39,7 @@ def sparse_decentralized(
     *,
     distinct: bool = False,
 ) -> Algorithm:
-    """Alternates updates of the rows that each client's batch looks up with mixing of the tables.
+    """Builds decentralized learning of tables, with local steps on the rows of each batch only.
 
         E_i[r] += u_i[r]  for rows r of the batch of client i,    E = mix(E)
 

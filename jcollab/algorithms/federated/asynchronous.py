@@ -180,8 +180,8 @@ def asynchronous(
             )
         turn = state.step % shared.arrivals.client.shape[0]
         client, time = shared.arrivals.client[turn], shared.arrivals.time[turn]
-        # -1 is no client: the round is computed for client 0, as its shapes must be the same, and
-        # its results are discarded below.
+        # -1 is not a client: the round is computed for client 0, since shapes are static, and its
+        # results are discarded below.
         i, came = jnp.maximum(client, 0), client >= 0
         # The gradient is computed when it arrives, at the model that the client fetched earlier.
         # This gives the same numbers as computing it in between, and only one client is computed.

@@ -109,7 +109,7 @@ def _through_rule(
     the channel.
     """
 
-    # Attacks and channels index what is sent by client, so it has a row for each of the n clients;
+    # Attacks and channels index sent values by client, so there is a row for each of the n clients;
     # the rows of clients that are not sampled are 0.
     def among_all(leaf: Array) -> Array:
         return jnp.zeros((n, *leaf.shape[1:]), leaf.dtype).at[numbers].set(leaf)

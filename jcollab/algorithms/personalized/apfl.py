@@ -175,7 +175,8 @@ def apfl(
         clients = clients_of(state, Interpolated)
         n = layout.num_clients((clients.local, batch), ("params", "batch"))
         local_key, mix_key = jax.random.split(key)
-        # the mixer's state need not be that of single clients, so per_client must not map it
+        # Local steps do not use the mixer's state, which may be as large as all models: it does not
+        # pass through the loop over clients, which would copy it.
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
         each = layout.per_client(local_steps, in_axes=(0, 0, 0, None))

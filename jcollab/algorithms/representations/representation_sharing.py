@@ -45,7 +45,7 @@ def representation_sharing(
     release: Release | None = None,
     honest: Any = None,
 ) -> Algorithm:
-    """Builds learning from class means and observations that clients publish and mix.
+    """Builds learning in which clients exchange class means instead of models.
 
         publish  m_uc = mean of phi_u(x_j) over y_j = c,   t_uc = mean over a few of them
         mix      mbar_u = mixer(m)_u,                      t_u = observer(t)_u
