@@ -116,7 +116,7 @@ def test_bad_input_is_named():
         data.synthetic.colored(np.zeros((1, 2, 2, 1)), np.array([10]))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         data.synthetic.slabs(0, rng)
-    with pytest.raises(ValueError, match="top and bottom must agree"):
+    with pytest.raises(ValueError, match="top and bottom must have equal numbers"):
         data.synthetic.stack(top.x, top.x[:3])
 
 
