@@ -1,4 +1,7 @@
-"""Communication graphs. Clients are numbered 0..n-1; graphs are connected and undirected."""
+"""Communication graphs and mixing matrices.
+
+Graphs are connected and undirected, and clients are numbered 0..n-1.
+"""
 
 from jcollab.topology.byzantine import (
     ByzantineTopology,

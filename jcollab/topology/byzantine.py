@@ -1,4 +1,4 @@
-"""Graphs with byzantine clients, and their influence on the honest clients."""
+"""Graphs with byzantine clients, and the influence of these on the honest clients."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ByzantineTopology(NamedTuple):
     """A topology and its byzantine clients.
 
     Attributes:
-        topology: of all clients, with their mixing weights.
+        topology: topology of all clients, with their mixing weights.
         byzantine: bool ``[n]``.
-        group: number of the clique of each client, int ``[n]``; -1 for none.
+        group: index of the clique of each client, int ``[n]``; -1 for no clique.
     """
 
     topology: Topology
@@ -40,16 +40,20 @@ class ByzantineTopology(NamedTuple):
 
 
 def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
-    """The byzantine clients as a mask, bool ``[n]``.
+    """Returns the byzantine clients as a mask, bool ``[n]``.
 
     Args:
         byzantine: bool ``[n]`` or a list of clients.
         n: number of clients.
 
     Raises:
-        TypeError: if it is neither a mask nor a list of clients.
-        ValueError: if a mask has another length than n, a client is none of 0..n-1 or occurs
-            twice, or no client is honest.
+        TypeError: if ``byzantine`` is neither a mask nor a list of clients.
+        ValueError: if the length of a mask is not n, a client is not in 0..n-1 or occurs twice, or
+            no client is honest.
+
+    Example:
+        >>> jc.topology.byzantine_mask([2], 3).tolist()
+        [False, False, True]
     """
     mask = np.isin(np.arange(n), checks.members(byzantine, n, "byzantine", numbers=True))
     if mask.all():
@@ -60,20 +64,27 @@ def byzantine_mask(byzantine: Any, n: int) -> np.ndarray:
 def dumbbell(
     clique: int, byzantine: int = 0, random_edges: int = 0, *, seed: int = 0
 ) -> ByzantineTopology:
-    """Two cliques joined by a bridge, with byzantine leaves at both of its ends.
+    """Builds two cliques joined by a bridge, with byzantine leaves at both ends of the bridge.
 
-    Clients 0..q-1 and q..2q-1 form the cliques, 0 -- 2q-1 is the bridge, then come b leaves of
-    client 0 and b of client 2q-1. Every edge has the weight ``1 / (q + b + 1 + r)``.
+    Clients 0..q-1 and q..2q-1 form the cliques, and 0 -- 2q-1 is the bridge. The b leaves of client
+    0 and the b leaves of client 2q-1 follow. Every edge has the weight ``1 / (q + b + 1 + r)``.
 
     Args:
         clique: q >= 1, size of a clique.
-        byzantine: b >= 0, leaves at each end.
-        random_edges: r >= 0 further edges between the cliques, drawn with replacement (an edge
+        byzantine: b >= 0, number of leaves at each end.
+        random_edges: r >= 0 additional edges between the cliques, drawn with replacement (an edge
             that is drawn twice, or is the bridge, counts once).
-        seed: of the draw.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if a number is out of range.
+
+    Example:
+        >>> graph = jc.topology.dumbbell(2, byzantine=1)
+        >>> sorted(graph.topology.graph.edges)
+        [(0, 1), (0, 3), (0, 4), (2, 3), (3, 5)]
+        >>> graph.group.tolist()
+        [0, 0, 1, 1, -1, -1]
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
@@ -95,20 +106,26 @@ def dumbbell(
 
 
 def two_cliques(clique: int, byzantine: int = 1, weight: Any = 1.0) -> ByzantineTopology:
-    """Two cliques that meet in one client, to which byzantine leaves are attached.
+    """Builds two cliques that are joined through one client with byzantine leaves.
 
-    Clients 0..m-1 and m..2m-1 form the cliques, 2m is joined to 0 and to 2m-1, and the b leaves
-    follow. Weights are Metropolis-Hastings except at the center c, where a leaf has the weight
-    ``delta / (b + 3)``, each of the two other neighbors ``1 / (m + 1)``, and c itself the rest. So
-    the weight of byzantine clients, ``delta b / (b + 3)``, changes and the honest graph does not.
+    Clients 0..m-1 and m..2m-1 form the cliques, the center 2m is joined to 0 and to 2m-1, and the b
+    leaves of the center follow. Weights are Metropolis-Hastings, except that each leaf has the
+    weight ``delta / (b + 3)`` at the center. Each of the two other neighbors has ``1 / (m + 1)``
+    there, and the center itself the rest. Therefore delta changes the weight of byzantine clients,
+    ``delta b / (b + 3)``, but not the weights between honest clients.
 
     Args:
         clique: m, size of a clique; m >= b + 2.
-        byzantine: b >= 0.
-        weight: delta in [0, 1], of the edges to byzantine leaves; may be traced.
+        byzantine: b >= 0, number of leaves.
+        weight: delta in [0, 1], which scales the edges to byzantine leaves; may be traced.
 
     Raises:
         ValueError: if a number is out of range.
+
+    Example:
+        >>> graph = jc.topology.two_cliques(3, byzantine=1, weight=0.5)
+        >>> jc.topology.byzantine_weight(graph.topology, graph.byzantine).tolist()  # 0.5 / (1 + 3)
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.125, 0.0]
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
@@ -123,6 +140,7 @@ def two_cliques(clique: int, byzantine: int = 1, weight: Any = 1.0) -> Byzantine
     topology = from_networkx(graph, "two cliques")
     matrix, attached = mixing_matrix(topology), np.zeros((topology.n, topology.n))
     attached[center, center + 1 :] = attached[center + 1 :, center] = 1
+    # Only edges to leaves depend on delta, which may be traced; the diagonal takes what remains.
     off = matrix * (1 - np.eye(topology.n)) * (1 - attached)
     matrix = with_diagonal(off + weight / (b + 3) * attached)
     return _byzantine_topology(with_weights(topology, matrix), center + 1, m)
@@ -131,18 +149,23 @@ def two_cliques(clique: int, byzantine: int = 1, weight: Any = 1.0) -> Byzantine
 def malicious_ring(
     honest: int, *, honest_majority: bool = True, lazy: bool = True
 ) -> ByzantineTopology:
-    """A ring of honest clients, each with two byzantine leaves.
+    """Builds a ring of honest clients, each with two byzantine leaves.
 
-    Clients 0..g-1 form the ring; g + i and 2g + i are the leaves of i.
+    Clients 0..g-1 form the ring; g + i and 2g + i are the leaves of client i.
 
     Args:
         honest: g >= 3, length of the ring.
-        honest_majority: False adds a third leaf to client 0, number 3g.
-        lazy: mixes with ``(W + (1 - s) I) / (2 - s)`` instead of the Metropolis-Hastings matrix W,
-            where s is the smallest own weight of an honest client.
+        honest_majority: False adds a third leaf to client 0, with index 3g.
+        lazy: uses the weights ``(W + (1 - s) I) / (2 - s)`` instead of the Metropolis-Hastings
+            matrix W, where s is the smallest own weight of an honest client.
 
     Raises:
         ValueError: if honest < 3.
+
+    Example:
+        >>> graph = jc.topology.malicious_ring(3)
+        >>> graph.topology.neighbors[0].tolist(), int(graph.byzantine.sum())
+        ([1, 2, 3, 6], 6)
 
     Source: He et al. 2022, arXiv 2202.01545.
     """
@@ -153,6 +176,7 @@ def malicious_ring(
         graph.add_edge(0, 3 * honest)
     topology = from_networkx(graph, "malicious ring")
     if lazy:
+        # Own weights of honest clients become at least (s + 1 - s) / (2 - s) >= 1/2.
         matrix = mixing_matrix(topology)
         extra = 1 - np.diag(matrix)[:honest].min()
         matrix = (matrix + extra * np.eye(topology.n)) / (1 + extra)
@@ -161,19 +185,24 @@ def malicious_ring(
 
 
 def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopology:
-    """Adds a byzantine leaf to each of the given honest clients; leaves are numbered last.
+    """Adds byzantine leaves to honest clients; the leaves are numbered last.
 
-    Weights are Metropolis-Hastings on the graph with its leaves. Where clients have names, so have
-    leaves: ``"byzantine 0"`` and on, or the integers after the largest one.
+    Weights are Metropolis-Hastings on the graph with its leaves. If clients have names, leaves are
+    named ``"byzantine 0"`` and so on, or by the integers after the largest name.
 
     Args:
-        topology: of the honest clients.
-        hosts: ``[b]``, the client that each leaf is joined to, by name where clients have names and
-            else by number; a client may have several.
+        topology: topology of the honest clients.
+        hosts: ``[b]``, the client that each leaf is joined to, by name if clients have names, else
+            by index; a client may have several leaves.
 
     Raises:
-        TypeError: if a host is given by number and is no integer.
-        ValueError: if a host is no client.
+        TypeError: if a host is given by index and is not an integer.
+        ValueError: if a host is not a client.
+
+    Example:
+        >>> graph = jc.topology.attach_byzantine(jc.topology.chain(2), hosts=[0])
+        >>> sorted(graph.topology.graph.edges), graph.byzantine.tolist()
+        ([(0, 1), (0, 2)], [False, False, True])
     """
     topology = as_topology(topology)
     n, graph = topology.n, topology.graph.copy()
@@ -195,24 +224,31 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopo
 def choose_byzantine(
     topology: Topology | nx.Graph, count: int, *, seed: int = 0
 ) -> ByzantineTopology:
-    """Makes random clients byzantine such that the honest clients stay connected.
+    """Selects random byzantine clients such that the honest clients remain connected.
 
-    Clients are drawn one after the other, each from those whose removal does not disconnect the
-    honest graph.
+    Clients are drawn one after the other, each from the clients that can be removed without
+    disconnecting the honest graph.
 
     Args:
         topology: any topology.
         count: number of byzantine clients, in 0..n-1.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if count is out of range.
+
+    Example:
+        >>> graph = jc.topology.choose_byzantine(jc.topology.star(5), 3)
+        >>> int(graph.byzantine.sum()), bool(graph.byzantine[0])  # the center is not removed
+        (3, False)
     """
     topology = as_topology(topology)
     n = topology.n
     checks.count("count", count, 0, n - 1)
     checks.seed("seed", seed)
     rng, honest = np.random.default_rng(seed), topology.graph.copy()
+    # Removing a node disconnects a connected graph exactly if the node is an articulation point. A
+    # connected graph always has a node that is not, so every count below n is reached.
     for _ in range(count):
         cuts = set(nx.articulation_points(honest))
         honest.remove_node(rng.choice([i for i in honest if i not in cuts]))
@@ -221,7 +257,7 @@ def choose_byzantine(
 
 
 def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
-    """Weight of byzantine clients at each honest one: ``delta_i = sum_{j in B} W_ij``.
+    """Computes the weight of byzantine clients at honest ones: ``delta_i = sum_{j in B} W_ij``.
 
     Args:
         topology: a topology or a mixing matrix W.
@@ -240,15 +276,24 @@ def byzantine_weight(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.
 
 
 def delta_max(topology: Topology | nx.Graph | Any, byzantine: Any) -> float:
-    """Largest weight of byzantine clients at an honest one, ``max_i delta_i``."""
+    """Computes the largest weight of byzantine clients at an honest client, ``max_i delta_i``.
+
+    Args:
+        topology: a topology or a mixing matrix W.
+        byzantine: bool ``[n]`` or a list of clients.
+
+    Example:
+        >>> round(jc.topology.delta_max(jc.topology.chain(3), [2]), 2)
+        0.33
+    """
     return float(byzantine_weight(topology, byzantine).max())
 
 
 def honest_matrix(topology: Topology | nx.Graph | Any, byzantine: Any) -> np.ndarray:
-    """Mixing matrix of the honest clients if no other client sends, float64 ``[h, h]``.
+    """Computes the mixing matrix of the honest clients if no other client sends, ``[h, h]``.
 
-    ``W~_ij = W_ij`` and ``W~_ii = W_ii + delta_i``; ``spectral_gap`` of it is the paper's gamma.
-    Rows follow the honest clients in ascending order.
+    ``W~_ij = W_ij`` and ``W~_ii = W_ii + delta_i``, in float64; its ``spectral_gap`` is the paper's
+    gamma. Rows follow the honest clients in ascending order.
 
     Args:
         topology: a topology or a mixing matrix W.

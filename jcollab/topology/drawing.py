@@ -1,4 +1,4 @@
-"""Pictures of graphs."""
+"""Drawings of graphs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw(
     positions: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """Draws the graph, with the names of clients or else their numbers.
+    """Draws the graph, labeled with the names of clients or else their indices.
 
     Args:
         topology: a topology.
@@ -30,8 +30,13 @@ def draw(
         The axes.
 
     Raises:
-        ImportError: without matplotlib.
-        ValueError: if there are not n values.
+        ImportError: if matplotlib is not installed.
+        ValueError: if the number of values is not n.
+
+    Example:
+        >>> ax = jc.topology.draw(jc.topology.ring(3), jc.plots.figure().gca())
+        >>> [text.get_text() for text in ax.texts]
+        ['0', '1', '2']
     """
     try:
         import matplotlib.pyplot as plt
@@ -41,7 +46,7 @@ def draw(
     topology = as_topology(topology)
     if values is not None and not isinstance(values, str) and len(values) != topology.n:
         raise ValueError(
-            f"values must be one for each of n={topology.n} clients, got {len(values)}"
+            f"values must have one entry for each of the n={topology.n} clients, got {len(values)}"
         )
     ax = ax or plt.gca()
     style = {"node_color": "#4c78a8" if values is None else values, "edge_color": "#9aa0a6"}
@@ -49,20 +54,24 @@ def draw(
     places = layout_positions(topology) if positions is None else positions
     where = dict(enumerate(places))
     labels = dict(enumerate(range(topology.n) if topology.names is None else topology.names))
-    style |= {"nodelist": range(topology.n), "labels": labels}  # values are by number
+    style |= {"nodelist": range(topology.n), "labels": labels}  # values are by index
     nx.draw_networkx(topology.graph, where, ax=ax, **(style | kwargs))
     ax.set_axis_off()
     return ax
 
 
 def layout_positions(topology: Topology | nx.Graph) -> np.ndarray:
-    """Positions of the nodes in a drawing, by a layout that fits the kind of graph.
+    """Computes the positions of nodes in a drawing, with a layout that suits the kind of graph.
 
     Args:
         topology: a topology.
 
     Returns:
         Coordinates ``[n, 2]``.
+
+    Example:
+        >>> jc.topology.layout_positions(jc.topology.chain(3)).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]
     """
     topology = as_topology(topology)
     where = _positions(topology)
@@ -72,7 +81,7 @@ def layout_positions(topology: Topology | nx.Graph) -> np.ndarray:
 def _positions(topology: Topology) -> dict[int, Any]:
     if topology.is_tree and topology.degrees.max() <= 2:
         order = list(nx.dfs_preorder_nodes(topology.graph, int(topology.degrees.argmin())))
-        # a snake of rows keeps long chains readable
+        # A row for every `width` nodes, in alternating directions, keeps long chains readable.
         width = int(np.ceil(np.sqrt(2 * topology.n)))
         grid = [(i % width, -(i // width)) for i in range(topology.n)]
         return {

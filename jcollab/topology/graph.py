@@ -1,4 +1,4 @@
-"""A communication graph as padded neighbor lists, which compiled code reads."""
+"""A communication graph, stored as padded neighbor lists for use in compiled code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ class Topology:
 
     Attributes:
         graph: connected, undirected networkx graph with nodes 0..n-1.
-        name: its name in plots and tables.
+        name: name in plots and tables.
         matrix: mixing matrix W, float64 ``[n, n]``, see :func:`jcollab.topology.with_weights`;
             None for Metropolis-Hastings weights. May be traced.
-        names: of the clients, by number; None where they have none. A run whose data have other
-            names is refused.
+        names: names of the clients, by index; None for clients without names. A run raises an error
+            if its data have other names.
+
+    Example:
+        >>> topology = jc.topology.Topology(nx.path_graph(3), "my graph")
+        >>> topology.n, topology.degrees.tolist(), topology.diameter
+        (3, [1, 2, 1], 2)
     """
+
+    # eq=False compares topologies by identity, because arrays do not compare to a single bool.
 
     graph: nx.Graph
     name: str = "graph"
@@ -33,7 +40,7 @@ class Topology:
     names: Names | None = None
 
     def __post_init__(self) -> None:
-        """Refuses a graph that is no communication graph; see :func:`from_networkx`."""
+        """Checks the graph; :func:`from_networkx` converts graphs with other nodes."""
         _check_graph(self.graph)
         if not nx.is_connected(self.graph):
             parts = nx.number_connected_components(self.graph)
@@ -41,10 +48,10 @@ class Topology:
         if set(self.graph) != set(range(self.n)):
             raise ValueError(
                 f"graph must have the nodes 0..{self.n - 1}, got {list(self.graph)[:10]}; "
-                "from_networkx numbers others and keeps their names"
+                "from_networkx numbers other nodes and keeps their names"
             )
         if self.names is not None and len(self.names) != self.n:
-            raise ValueError(f"names must be of n={self.n} clients, got {len(self.names)}")
+            raise ValueError(f"names must name all n={self.n} clients, got {len(self.names)}")
 
     @property
     def n(self) -> int:
@@ -72,6 +79,7 @@ class Topology:
     @functools.cached_property
     def reverse(self) -> np.ndarray:
         """Slot of i at its neighbor ``neighbors[i, k]``, int32 ``[n, K]``; 0 where padded."""
+        # For j = neighbors[i, k], neighbors[j, reverse[i, k]] == i.
         slot = {(i, j): k for i in range(self.n) for k, j in enumerate(sorted(self.graph.adj[i]))}
         table = np.zeros((self.n, self._slots), np.int32)
         for (i, j), k in slot.items():
@@ -82,9 +90,10 @@ class Topology:
     def weights(self) -> Any:
         """Mixing weight of every slot, float64 ``[n, K]`` (0 where padded).
 
-        Metropolis-Hastings, ``w_ij = 1 / (1 + max(deg_i, deg_j))``, unless ``matrix`` is given;
-        the weight of a client's own value is the rest.
+        Metropolis-Hastings weights are ``w_ij = 1 / (1 + max(deg_i, deg_j))``; if ``matrix`` is
+        given, its entries are used. The weight of a client's own value is the rest.
         """
+        # Padded slots read the diagonal of W, or their own degree; the mask sets them to 0.
         if self.matrix is not None:
             weights = self.matrix[np.arange(self.n)[:, None], self.neighbors]
         else:
@@ -95,31 +104,38 @@ class Topology:
     @property
     def is_tree(self) -> bool:
         """Whether the graph has no cycle."""
+        # The graph is connected, so counting its edges suffices.
         return self.graph.number_of_edges() == self.n - 1
 
     @functools.cached_property
     def diameter(self) -> int:
-        """Largest number of hops between two clients."""
+        """Largest distance between two clients, in hops."""
         return nx.diameter(self.graph)
 
     @functools.cached_property
     def distances(self) -> np.ndarray:
-        """Hops between all clients, int ``[n, n]``."""
+        """Distances between all clients in hops, int ``[n, n]``."""
         import scipy.sparse.csgraph  # slow to import
 
         adjacency = nx.to_scipy_sparse_array(self.graph, nodelist=range(self.n), weight=None)
         return scipy.sparse.csgraph.shortest_path(adjacency, unweighted=True).astype(np.int64)
 
     def numbers(self, clients: Any, argument: str = "clients") -> np.ndarray:
-        """Numbers of clients, int ``[b]``: given by name where they have names, else by number.
+        """Returns the indices of clients, int ``[b]``.
 
         Args:
-            clients: a list of them, or one.
+            clients: one client or a list of clients, by name if the clients have names, else by
+                index.
             argument: name of the argument in errors.
 
         Raises:
-            TypeError: if they are given by number and are no integers.
-            ValueError: if one is none of the topology.
+            TypeError: if clients are given by index and are not integers.
+            ValueError: if one is not a client of the topology.
+
+        Example:
+            >>> names = jc.core.Names(["ann", "bob", "eve"])
+            >>> jc.topology.Topology(nx.path_graph(3), names=names).numbers(["eve", "ann"]).tolist()
+            [2, 0]
         """
         given = [clients] if isinstance(clients, str) else np.asarray(clients).reshape(-1).tolist()
         if self.names is not None:
@@ -142,24 +158,26 @@ def from_networkx(
     nodes: Sequence[Any] | None = None,
     weights: Literal["edges", "metropolis"] | None = None,
 ) -> Topology:
-    """Any connected, undirected networkx graph.
+    """Builds a topology from a connected, undirected networkx graph.
 
-    Nodes 0..n-1 are the clients of those numbers, in whatever order they were added. Others are
-    numbered in the graph's own order, and are the names of the clients.
+    Nodes 0..n-1 are the clients with these indices, whatever order they were added in. Other nodes
+    are numbered in the order of the graph and become the names of the clients.
 
     Args:
-        graph: networkx graph; its nodes are integers, texts, or what ``str`` names.
-        name: in plots and tables.
-        nodes: all nodes in the order of the clients' numbers, for example ``data.names``.
-        weights: what the edge attribute ``weight`` is: ``"edges"`` for mixing weights ``W_ij``, of
-            which a client keeps what is left to 1; ``"metropolis"`` to mix with
-            Metropolis-Hastings weights all the same. None is for graphs without the attribute.
+        graph: networkx graph, with integers, strings, or objects that ``str`` names as nodes.
+        name: name in plots and tables.
+        nodes: all nodes in the order of the clients, for example ``data.names``.
+        weights: meaning of the edge attribute ``weight``: ``"edges"`` uses it as mixing weight
+            ``W_ij``, with the rest to 1 as the weight of the client's own value; ``"metropolis"``
+            ignores it and uses Metropolis-Hastings weights. None requires a graph without the
+            attribute.
 
     Raises:
-        TypeError: if ``graph`` is no networkx graph.
-        ValueError: if it is empty, directed, has parallel edges or self loops, or is unconnected;
-            if nodes are others than those of the graph; if edges have weights and ``weights`` is
-            None, or not all of them do, or they are negative or sum to more than 1 at a node.
+        TypeError: if ``graph`` is not a networkx graph.
+        ValueError: if the graph is empty, directed or not connected, or has parallel edges or self
+            loops; if ``nodes`` does not list the nodes of the graph; if edges have weights and
+            ``weights`` is None; with ``"edges"``, if a weight is missing or negative, or the
+            weights at a node sum to more than 1.
 
     Example:
         >>> graph = nx.Graph([("bob", "ann"), ("ann", "eve")])
@@ -171,6 +189,7 @@ def from_networkx(
     _check_graph(graph)
     order, names = ordered_nodes(graph, nodes)
     matrix = _edge_weights(graph, order, weights)
+    # A copy without attributes: later changes of the caller's graph do not reach the topology.
     plain: nx.Graph = nx.Graph()
     plain.add_nodes_from(range(len(order)))
     number = {node: i for i, node in enumerate(order)}
@@ -179,16 +198,17 @@ def from_networkx(
 
 
 def ordered_nodes(graph: nx.Graph, nodes: Sequence[Any] | None) -> tuple[list, Names | None]:
-    """Nodes by the number of their client, and their names; none for nodes 0..n-1 in order."""
+    """Returns the nodes in client order, and their names; None for nodes 0..n-1 in order."""
     natural = list(range(graph.number_of_nodes()))
     if nodes is None:
         order = natural if set(graph) == set(natural) else list(graph)
     else:
         order = list(nodes)
         if len(order) != len(natural) or set(order) != set(graph):
-            raise ValueError(f"nodes must be those of the graph, {list(graph)}, got {order}")
+            raise ValueError(f"nodes must list the nodes of the graph, {list(graph)}, got {order}")
     if order == natural:
         return natural, None
+    # Names must be all strings or all integers; nodes of other or mixed types become strings.
     one_kind = any(all(isinstance(node, kind) for node in order) for kind in (str, int, np.integer))
     return order, Names(order if one_kind else [str(node) for node in order])
 
@@ -207,34 +227,47 @@ def _check_graph(graph: Any) -> None:
 
 
 def _edge_weights(graph: nx.Graph, order: list, weights: str | None) -> np.ndarray | None:
-    """The mixing matrix of the edges' weights, ``[n, n]``; None for Metropolis-Hastings."""
+    """Returns the mixing matrix of the edge weights, ``[n, n]``; None for Metropolis-Hastings."""
     checks.one_of("weights", weights, ("edges", "metropolis", None))
     edges = list(graph.edges(data="weight"))
     given = [edge for edge in edges if edge[2] is not None]
     if weights is None and given:
         raise ValueError(
-            f"graph must be without weights of edges, got {given[0]}; from_networkx(graph, "
-            "weights='edges') takes them as mixing weights W_ij, weights='metropolis' ignores them"
+            f"graph must have no edge weights, got {given[0]}; from_networkx(graph, "
+            "weights='edges') uses them as mixing weights W_ij, weights='metropolis' ignores them"
         )
     if weights != "edges":
         return None
     for u, v, weight in edges:
         if weight is None:
-            raise ValueError(f"weights must be on every edge, got none on {(u, v)}")
+            raise ValueError(f"graph must have a weight on every edge, got none on {(u, v)}")
         checks.number(f"weight of the edge {(u, v)}", weight, at_least=0, finite=True)
     matrix = nx.to_numpy_array(graph, nodelist=order, weight="weight")
     sums = matrix.sum(1)
     if sums.max() > 1 + 1e-9:
         worst = order[int(sums.argmax())]
         raise ValueError(
-            f"weights of edges must sum to at most 1 at each node, got {sums.max():g} at {worst!r}"
+            f"edge weights must sum to at most 1 at each node, got {sums.max():g} at {worst!r}"
         )
+    # Sums may exceed 1 by rounding; the own weight must not become negative.
     np.fill_diagonal(matrix, np.maximum(1 - sums, 0))
     return matrix
 
 
 def as_topology(topology: Any, argument: str = "topology") -> Topology:
-    """A Topology from itself or from a networkx graph; TypeError for anything else."""
+    """Returns a topology as it is, and converts a networkx graph to one.
+
+    Args:
+        topology: a topology or a networkx graph, as for :func:`from_networkx`.
+        argument: name of the argument in errors.
+
+    Raises:
+        TypeError: if ``topology`` is neither.
+
+    Example:
+        >>> jc.topology.as_topology(nx.path_graph(3)).neighbors.tolist()
+        [[1, 0], [0, 2], [1, 2]]
+    """
     if isinstance(topology, Topology):
         return topology
     if isinstance(topology, nx.Graph):
@@ -245,7 +278,20 @@ def as_topology(topology: Any, argument: str = "topology") -> Topology:
 
 
 def require_tree(topology: Topology, argument: str = "topology") -> None:
-    """ValueError that names a cycle, unless ``topology`` is a tree."""
+    """Raises an error unless ``topology`` is a tree.
+
+    Args:
+        topology: any topology.
+        argument: name of the argument in errors.
+
+    Raises:
+        ValueError: if the graph has a cycle, which the message lists.
+
+    Example:
+        >>> jc.topology.require_tree(jc.topology.ring(3))
+        Traceback (most recent call last):
+        ValueError: topology must be a tree, got ring with the cycle [0, 1, 2]; ...
+    """
     if not topology.is_tree:
         cycle = [u for u, _ in nx.find_cycle(topology.graph)]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Mixing matrices and their speed of mixing."""
+"""Mixing matrices, their checks and their spectral gap."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from jcollab import checks
 from jcollab.topology.graph import Topology, as_topology, require_tree
 
-DENSE_EIGENVALUES_UP_TO = 2000
+DENSE_EIGENVALUES_UP_TO = 2000  # clients; all eigenvalues take O(n^3) time
 
 
 def mixing_matrix(topology: Topology | nx.Graph) -> Any:
-    """Dense mixing matrix W of a topology, float64 ``[n, n]``: symmetric, doubly stochastic.
+    """Returns the symmetric, doubly stochastic mixing matrix W of a topology, float64 ``[n, n]``.
 
     Example:
         >>> jc.topology.mixing_matrix(jc.topology.chain(3)).round(2)
@@ -34,10 +34,12 @@ def mixing_matrix(topology: Topology | nx.Graph) -> Any:
 
 
 def spectral_gap(topology: Topology | nx.Graph | np.ndarray) -> float:
-    """``1 - max(|lambda_2|, |lambda_n|)`` of the mixing matrix; 0 never mixes, 1 mixes at once.
+    """Computes ``1 - max(|lambda_2|, |lambda_n|)`` of the mixing matrix.
+
+    A gap of 1 means that one exchange computes the mean; with gap 0, gossip does not converge.
 
     Args:
-        topology: a topology (its Metropolis-Hastings matrix is used) or a symmetric matrix W.
+        topology: a topology, whose mixing matrix is used, or a symmetric matrix W.
 
     Example:
         >>> families = jc.topology.chain, jc.topology.complete
@@ -49,7 +51,19 @@ def spectral_gap(topology: Topology | nx.Graph | np.ndarray) -> float:
 
 
 def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray:
-    """Eigenvalues of W in ascending order, all of them for n <= 2000, else the outermost three."""
+    """Computes the eigenvalues of the mixing matrix, in ascending order.
+
+    Args:
+        topology: a topology, whose mixing matrix is used, or a symmetric matrix W.
+
+    Returns:
+        All eigenvalues for a matrix, or for n <= 2000 clients; otherwise the smallest and the
+        largest two.
+
+    Example:
+        >>> jc.topology.mixing_eigenvalues(jc.topology.ring(4)).round(2).tolist()
+        [-0.33, 0.33, 0.33, 1.0]
+    """
     if isinstance(topology, np.ndarray):
         return np.linalg.eigvalsh(check_mixing_matrix(topology))
     topology = as_topology(topology)
@@ -62,23 +76,28 @@ def mixing_eigenvalues(topology: Topology | nx.Graph | np.ndarray) -> np.ndarray
     columns = topology.neighbors[topology.mask]
     off = scipy.sparse.csr_array((weights, (rows, columns)), shape=(topology.n, topology.n))
     matrix = off + scipy.sparse.diags_array(1.0 - topology.weights.sum(1))
+    # The gap depends on the outermost eigenvalues alone, which Lanczos iterations find first.
     largest = scipy.sparse.linalg.eigsh(matrix, 2, which="LA", return_eigenvectors=False)
     smallest = scipy.sparse.linalg.eigsh(matrix, 1, which="SA", return_eigenvectors=False)
     return np.sort(np.concatenate([smallest, largest]))
 
 
 def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = "W") -> Any:
-    """W as float64 ``[n, n]``, checked: averages with it keep the mean.
+    """Checks that averages with W keep the mean, and returns W as float64 ``[n, n]``.
 
     Args:
-        matrix: array-like ``[n, n]``; of one that is traced, only the shape is checked.
+        matrix: array-like ``[n, n]``; if it is traced, only its shape is checked.
         symmetric: whether W must equal its transpose.
         argument: name of the argument in errors.
 
     Raises:
-        ValueError: if W is not square, finite, non-negative, doubly stochastic or, where that is
-            required, not symmetric.
-        TypeError: if it is no matrix of numbers.
+        ValueError: if W is not square, finite, non-negative and doubly stochastic, or not symmetric
+            although it must be.
+        TypeError: if W is not a matrix of numbers.
+
+    Example:
+        >>> jc.topology.check_mixing_matrix([[1, 0], [0, 1]]).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     if checks.traced(matrix):
         if np.ndim(matrix) != 2 or len(matrix) != matrix.shape[1]:
@@ -110,36 +129,44 @@ def check_mixing_matrix(matrix: Any, *, symmetric: bool = True, argument: str = 
 
 
 def check_connected(matrix: np.ndarray, argument: str = "W") -> None:
-    """ValueError unless a doubly stochastic W, where known, joins all clients."""
+    """Raises ValueError if a doubly stochastic W does not connect all clients; skips a traced W."""
     if checks.traced(matrix):
         return
     seen = np.arange(len(matrix)) == 0
     fresh = seen
-    while fresh.any():  # in a doubly stochastic matrix, ways there are ways back
+    # Following edges in one direction suffices: a doubly stochastic matrix that is reducible is
+    # block diagonal up to the order of clients, so every path has a path back.
+    while fresh.any():
         fresh = (matrix[:, fresh] != 0).any(1) & ~seen
         seen = seen | fresh
     if not seen.all():
         raise ValueError(
-            f"{argument} must be connected, got no way from client 0 to client {seen.argmin()}"
+            f"{argument} must be connected, got no path from client 0 to client {seen.argmin()}"
         )
 
 
 def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
-    """The same graph with the mixing matrix W instead of Metropolis-Hastings weights.
+    """Returns the same graph with the mixing matrix W instead of Metropolis-Hastings weights.
 
     Args:
         topology: any topology.
         matrix: W ``[n, n]``, symmetric and doubly stochastic, 0 between clients that are not
-            joined; an edge may have weight 0. It may be traced, and is not checked then.
+            joined; an edge may have weight 0. The values of a traced W are not checked.
 
     Raises:
-        ValueError: if W is no such matrix.
+        ValueError: if W does not satisfy these conditions.
+
+    Example:
+        >>> pair = jc.topology.with_weights(jc.topology.chain(2), [[0.75, 0.25], [0.25, 0.75]])
+        >>> pair.weights.tolist()
+        [[0.25], [0.25]]
     """
     topology = as_topology(topology)
     matrix = check_mixing_matrix(matrix)
     if matrix.shape[0] != topology.n:
         raise ValueError(f"W must be [n={topology.n}, n] for this topology, got {matrix.shape}")
     joined = nx.to_numpy_array(topology.graph, nodelist=range(topology.n)) + np.eye(topology.n)
+    # Which entries of a traced W are nonzero is unknown, so there is nothing to check.
     known = np.zeros_like(joined) if checks.traced(matrix) else matrix
     if (extra := np.argwhere((joined == 0) & (known != 0))).size:
         i, j = extra[0]
@@ -150,12 +177,12 @@ def with_weights(topology: Topology | nx.Graph, matrix: Any) -> Topology:
 
 
 def constant_weights(topology: Topology | nx.Graph, weight: Any) -> Any:
-    """Mixing matrix with one weight on every edge, float64 ``[n, n]``; the diagonal is the rest.
+    """Builds a mixing matrix with the same weight on every edge, float64 ``[n, n]``.
 
     Args:
         topology: any topology.
-        weight: w > 0, at most 1 / (largest degree), so that the diagonal stays non-negative; may be
-            traced.
+        weight: w > 0, at most 1 / (largest degree), so that the diagonal, which contains the rest,
+            is non-negative; may be traced.
 
     Raises:
         ValueError: if the weight is out of range.
@@ -173,18 +200,21 @@ def constant_weights(topology: Topology | nx.Graph, weight: Any) -> Any:
 
 
 def with_diagonal(off: Any) -> Any:
-    """The matrix ``[n, n]`` whose rows sum to 1, from what is off its diagonal; may be traced."""
+    """Fills the diagonal of a matrix ``[n, n]`` such that rows sum to 1; it may be traced."""
     return off + np.eye(len(off)) * (1.0 - off.sum(1))
 
 
 def learning_rate_correction(topology: Topology | nx.Graph, *, overlap: bool = False) -> float:
-    """Factor C by which RelaySum's delays shrink a step: its effective step size is gamma / C.
+    """Computes the factor C by which the delays of RelaySum shrink the effective step size.
+
+    A step size gamma has the effect of gamma / C without delays:
 
         C = 1 + (1/n^2) sum_ij max(d_ij - 1, 0) = 1/n + (1/n^2) sum_ij d_ij
 
     Args:
         topology: a tree.
-        overlap: for the overlapped form, whose delays are ``d_ij``: ``C = 1 + mean d_ij``.
+        overlap: whether the mixer overlaps communication, with delays ``d_ij``; then
+            ``C = 1 + mean d_ij``.
 
     Raises:
         ValueError: if the graph has a cycle.

@@ -84,7 +84,7 @@ def test_clients_keep_their_numbers_or_names_in_any_order():
     with pytest.raises(TypeError, match=r"hosts must be integers, got float64"):
         tp.attach_byzantine(numbered, [0.5])
     with pytest.raises(
-        ValueError, match=r"nodes must be those of the graph, .*got \['ann', 'bob'\]"
+        ValueError, match=r"nodes must list the nodes of the graph, .*got \['ann', 'bob'\]"
     ):
         tp.from_networkx(friends(), nodes=["ann", "bob"])
     with pytest.raises(TypeError, match="names must be all texts or all integers"):
@@ -106,9 +106,7 @@ def test_weights_of_edges_are_used_or_refused():
     for (u, v), weight in zip(graph.edges, (0.5, 0.25, 0.125), strict=True):
         graph.edges[u, v]["weight"] = weight
     for take in (tp.from_networkx, jc.gossip, tp.mixing_matrix, jc.relay_sum):
-        with pytest.raises(
-            ValueError, match=r"without weights of edges, got \('ann', 'bob', 0.5\)"
-        ):
+        with pytest.raises(ValueError, match=r"no edge weights, got \('ann', 'bob', 0.5\)"):
             take(graph)
     weighted = tp.from_networkx(graph, weights="edges")
     expected = [
@@ -132,15 +130,13 @@ def test_weights_of_edges_are_used_or_refused():
         tp.from_networkx(graph, weights="edges")
     del graph.edges["ann", "bob"]["weight"]
     with pytest.raises(
-        ValueError, match=r"weights must be on every edge, got none on \('ann', 'bob'\)"
+        ValueError, match=r"graph must have a weight on every edge, got none on \('ann', 'bob'\)"
     ):
         tp.from_networkx(graph, weights="edges")
     directed = nx.DiGraph([("a", "b"), ("b", "a")])
     assert list(jc.mixing.push_sum(directed, nodes=["b", "a"]).names) == ["b", "a"]
     directed.edges["a", "b"]["weight"] = 1
-    with pytest.raises(
-        ValueError, match=r"graph must be without weights of edges, got \('a', 'b', 1"
-    ):
+    with pytest.raises(ValueError, match=r"graph must have no edge weights, got \('a', 'b', 1"):
         jc.mixing.push_sum(directed)
 
 
