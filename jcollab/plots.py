@@ -17,7 +17,7 @@ except ImportError as error:
 
 # distinguishable with any color vision (Okabe and Ito)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-# where lines cover one another
+# for lines that cover one another
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -35,30 +35,63 @@ STYLE: dict[Any, Any] = {
 
 
 def style() -> Any:
-    """Context, or decorator of a function that draws, in which figures take the library's style."""
+    """Returns a context, also usable as a decorator, in which figures have the library's style.
+
+    Example:
+        >>> import matplotlib
+        >>> with jc.plots.style():
+        ...     matplotlib.rcParams["font.size"]
+        11.0
+    """
     return matplotlib.rc_context(STYLE)
 
 
 def figure(**kwargs: Any) -> Figure:
-    """An empty figure that no window and no global state knows of."""
+    """Builds an empty figure without a window and without global state.
+
+    Args:
+        **kwargs: arguments of ``matplotlib.figure.Figure``.
+
+    Example:
+        >>> len(jc.plots.figure(figsize=(4, 3)).axes)
+        0
+    """
+    # Not through pyplot: it keeps every figure in memory until it is closed, and chooses a backend.
     return Figure(layout="constrained", **kwargs)
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize: Any, **options: Any) -> tuple[Any, Any]:
-    """A new :func:`figure` and its axes, as from ``pyplot.subplots``.
+    """Builds a :func:`figure` and its axes, like ``pyplot.subplots``.
 
     Args:
-        rows: of axes.
-        columns: of axes.
+        rows: number of rows of axes.
+        columns: number of columns of axes.
         figsize: width and height, inches.
-        **options: of ``matplotlib.figure.Figure.subplots``.
+        **options: arguments of ``matplotlib.figure.Figure.subplots``.
+
+    Example:
+        >>> fig, axes = jc.plots.subplots(2, 3, figsize=(6, 4))
+        >>> axes.shape
+        (2, 3)
     """
     fig = figure(figsize=figsize)
     return fig, fig.subplots(rows, columns, **options)
 
 
 def row(count: int, width: float, height: float, margin: float = 0.0) -> tuple[Any, Any]:
-    """A new figure of panels side by side that share their vertical axis; all sizes in inches."""
+    """Builds a figure with panels side by side that share their vertical axis.
+
+    Args:
+        count: number of panels.
+        width: width of a panel, inches.
+        height: height of the figure, inches.
+        margin: additional width, inches.
+
+    Example:
+        >>> fig, panels = jc.plots.row(3, width=2.0, height=2.5)
+        >>> len(panels), fig.get_size_inches().tolist()
+        (3, [6.0, 2.5])
+    """
     size = (margin + count * width, height)
     fig, panels = subplots(1, count, sharey=True, squeeze=False, figsize=size)
     return fig, panels[0]
@@ -67,15 +100,21 @@ def row(count: int, width: float, height: float, margin: float = 0.0) -> tuple[A
 def band(
     ax: Any, x: np.ndarray, values: np.ndarray, *, color: str, label: str, **kwargs: Any
 ) -> None:
-    """A mean over repetitions with the range from the lowest to the highest.
+    """Draws the mean over repetitions, and the range from the lowest to the highest.
 
     Args:
         ax: matplotlib axes.
         x: ``[E]``.
         values: ``[S, E]``, one row per repetition.
-        color: of line and range.
-        label: for the legend.
-        **kwargs: of the line.
+        color: color of the line and the range.
+        label: label in the legend.
+        **kwargs: arguments of ``ax.plot``.
+
+    Example:
+        >>> fig, ax = jc.plots.subplots(figsize=(4, 3))
+        >>> jc.plots.band(ax, [0, 1], [[1.0, 2.0], [3.0, 6.0]], color="C0", label="accuracy")
+        >>> ax.lines[0].get_ydata().tolist()
+        [2.0, 4.0]
     """
     values = np.asarray(values)
     ax.plot(x, values.mean(0), color=color, label=label, **kwargs)
@@ -84,21 +123,28 @@ def band(
 
 @style()
 def curves(result: Any, *names: str) -> Figure:
-    """Evaluations of a run against rounds, one panel each.
+    """Draws evaluations of a run against rounds, one panel each.
 
     Args:
-        result: from :func:`jcollab.fit`, with an ``evaluate`` that reports numbers ``[]`` (or
-            ``[S]`` for replicas, of which the mean and the range are drawn).
-        *names: which evaluations; none for all of them that are numbers.
+        result: from :func:`jcollab.fit`, with an ``evaluate`` that returns numbers ``[]``, or
+            ``[S]`` for replicas, for which the mean and the range are drawn.
+        *names: names of the evaluations; without names, all that are numbers.
 
     Raises:
-        TypeError: if ``result`` is of another kind.
-        ValueError: if there is no such evaluation, or none at all.
+        TypeError: if ``result`` is not the result of a run.
+        ValueError: if there is no evaluation with a given name, or no evaluation at all.
+
+    Example:
+        >>> state = jc.State((), (), np.array(2))
+        >>> evaluations = {"round": np.array([0, 1, 2]), "mean_accuracy": np.array([0.1, 0.6, 0.8])}
+        >>> result = jc.training.Result(state, {}, evaluations, "finished")  # as from jc.fit
+        >>> [ax.get_title() for ax in jc.plots.curves(result).axes]
+        ['mean accuracy']
     """
     if not isinstance(getattr(result, "evaluations", None), dict):
         raise TypeError(f"result must be one of jcollab.fit, got {type(result).__name__}")
     histories = {k: np.asarray(v) for k, v in result.evaluations.items() if k != "round"}
-    replicas = np.asarray(result.state.step).ndim
+    replicas = np.asarray(result.state.step).ndim  # [S] with replicas
     numbers = [name for name, values in histories.items() if values.ndim == 1 + replicas]
     chosen = names or tuple(numbers)
     if not chosen or not set(chosen) <= set(numbers):
@@ -112,7 +158,18 @@ def curves(result: Any, *names: str) -> Figure:
 
 
 def save(fig: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure as PNG; TypeError if it is none."""
+    """Writes a figure to a file, as PNG or in the format of the suffix.
+
+    Raises:
+        TypeError: if ``fig`` is not a figure.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     jc.plots.save(jc.plots.figure(figsize=(1, 1)), f"{folder}/empty.png")
+        ...     os.listdir(folder)
+        ['empty.png']
+    """
     if not isinstance(fig, Figure):
         raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
     with style():

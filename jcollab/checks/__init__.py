@@ -1,7 +1,7 @@
-"""Checks of arguments. Each raises an error of one form, ``NAME must be ..., got ...``.
+"""Checks of arguments, which raise errors of the form ``NAME must be ..., got ...``.
 
-Values that are being traced have no number yet and pass: what is known when a function is called
-is checked, and nothing else.
+Values that are being traced have no number yet. Their type and shape are checked, their range is
+not.
 """
 
 from jcollab.checks.arrays import (

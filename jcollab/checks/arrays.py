@@ -19,17 +19,21 @@ def integers(
     at_least: int | None = None,
     at_most: int | None = None,
 ) -> None:
-    """TypeError unless an array is of integers; ValueError unless its shape and range fit.
+    """Checks an array of integers.
 
-    Type and shape are checked also where the array is traced.
+    Type and shape of a traced array are checked, its range is not.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         values: array, or nested lists of numbers.
-        shape: lengths of its axes, with a name (``"n=4"``) or without (``4``), or their names
-            where any length will do (``"N"``); None for any shape.
-        at_least: lower bound, included.
-        at_most: upper bound, included.
+        shape: for each axis its length, with a name (``"n=4"``) or without (``4``), or a name alone
+            if any length is allowed (``"N"``). None for any shape.
+        at_least: lower bound, inclusive.
+        at_most: upper bound, inclusive.
+
+    Raises:
+        TypeError: if the array does not contain integers.
+        ValueError: if its shape or a value is not allowed.
 
     Example:
         >>> integers("y", [[0], [2], [1]], ("N",))
@@ -40,6 +44,7 @@ def integers(
         TypeError: y must be integers, got float...
     """
     array = values if hasattr(values, "dtype") else np.asarray(values)
+    # an empty list is a float array in NumPy, and valid wherever no number is
     if not jnp.issubdtype(array.dtype, jnp.integer) and array.size:
         raise TypeError(f"{name} must be integers, got {array.dtype}")
     got = array.shape
@@ -50,7 +55,7 @@ def integers(
         raise ValueError(f"{name} must have shape [{wanted}], got {list(got)}{fix}")
     if traced(array) or not array.size:
         return
-    array = np.asarray(array)  # inside of jit, operations of jax would trace what is known
+    array = np.asarray(array)  # inside of jit, operations of jnp would be traced
     low, high = int(array.min()), int(array.max())
     if not (at_least is None or at_least <= low) or not (at_most is None or high <= at_most):
         allowed = f"at least {at_least}" if at_most is None else f"in {at_least}..{at_most}"
@@ -67,7 +72,17 @@ def _fits(got: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
 
 
 def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: Any = None) -> None:
-    """:func:`integers` for labels of classes: in 0..C-1, or at least 0 where C is not known.
+    """Checks class labels: integers in 0..C-1, or at least 0 if C is not given.
+
+    Args:
+        name: name of the argument.
+        values: as for :func:`integers`.
+        shape: as for :func:`integers`.
+        num_classes: C, or None.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if their shape or a label is not allowed.
 
     Example:
         >>> labels("y", [1, 2, 3], ("N",), num_classes=3)
@@ -78,12 +93,15 @@ def labels(name: str, values: Any, shape: tuple[int | str, ...], num_classes: An
 
 
 def floats(name: str, value: Any, fix: str = "") -> None:
-    """TypeError unless an array, or every leaf of a pytree, is real and floating point.
+    """Checks that an array, or every leaf of a pytree, is real and floating point.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: array or pytree, for example images in [0, 1].
-        fix: what to do about a leaf that is not.
+        fix: advice for the error message.
+
+    Raises:
+        TypeError: if a leaf has another type.
 
     Example:
         >>> floats("x", np.zeros((2, 8, 8, 1), np.uint8))
@@ -104,7 +122,17 @@ def floats(name: str, value: Any, fix: str = "") -> None:
 
 
 def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
-    """TypeError unless an array is of bool, ValueError unless it has this shape."""
+    """Checks a boolean array.
+
+    Raises:
+        TypeError: if the array is not boolean.
+        ValueError: if it has another shape.
+
+    Example:
+        >>> mask("byzantine", [0, 1, 1], ("n=3",))
+        Traceback (most recent call last):
+        TypeError: byzantine must be a mask, bool [n=3], got int64
+    """
     array = value if hasattr(value, "dtype") else np.asarray(value)
     wanted = ", ".join(map(str, shape))
     if array.dtype != bool:
@@ -114,19 +142,22 @@ def mask(name: str, value: Any, shape: tuple[int | str, ...]) -> None:
 
 
 def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> np.ndarray:
-    """Numbers of some of n clients in ascending order, int ``[r]``; None is all of them.
+    """Returns the indices of some of n clients in ascending order, int ``[r]``.
 
     Args:
-        mask: bool ``[n]``.
+        mask: bool ``[n]``; None for all clients.
         n: number of clients.
-        name: of the argument.
-        numbers: whether a list of clients, int ``[r]``, is allowed as well; it may be empty. A
-            mask of zeros and ones is no such list, since clients in a list differ.
+        name: name of the argument.
+        numbers: whether a list of indices, int ``[r]``, is allowed too. It may be empty.
 
     Raises:
-        TypeError: if it has another type.
-        ValueError: if it has another shape, no client is in it, or clients in a list are none of
+        TypeError: if ``mask`` has another type.
+        ValueError: if it has another shape or selects no client, or if indices are outside of
             0..n-1 or occur twice.
+
+    Example:
+        >>> members([True, False, True], 3).tolist()
+        [0, 2]
     """
     if mask is None:
         return np.arange(n)
@@ -137,6 +168,7 @@ def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> 
                 f"{name} must be a mask, bool [n={n}], or numbers of clients, got {mask!r}"
             )
         integers(name, given, ("r",), at_least=0, at_most=n - 1)
+        # repeated indices are most likely a mask of zeros and ones
         if len(np.unique(given)) < len(given):
             raise ValueError(
                 f"{name} must be a mask, bool [n={n}], or numbers of clients that differ, got "
@@ -153,7 +185,7 @@ def members(mask: Any, n: int, name: str = "mask", *, numbers: bool = False) -> 
 
 
 def identities(name: str, values: Any) -> np.ndarray:
-    """An array of texts or integers, which identify clients; TypeError for other values.
+    """Converts identities of clients to an array; raises TypeError unless texts or integers.
 
     Example:
         >>> identities("owners", [0.5, float("nan")])
@@ -163,6 +195,7 @@ def identities(name: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
         array = array.astype(str)  # a column of a table
+    # NumPy converts a list of texts and integers to texts: 1 and "1" would become one client
     mixed = not isinstance(values, np.ndarray) and len({isinstance(v, str) for v in values}) > 1
     if array.size and (array.dtype.kind not in "iuUS" or mixed):
         got = "both" if mixed else array.dtype
@@ -171,10 +204,11 @@ def identities(name: str, values: Any) -> np.ndarray:
 
 
 def texts(name: str, values: Any) -> list[str]:
-    """The values as a list of strings.
+    """Converts values to a list of strings.
 
     Raises:
-        TypeError: if it is one string, no list, or another value is in it, with its place.
+        TypeError: if ``values`` is one string or not iterable, or contains another value; the
+            message contains its position.
 
     Example:
         >>> texts("texts", ["a cat", None])
@@ -195,7 +229,7 @@ def texts(name: str, values: Any) -> list[str]:
 
 
 def same_shapes(name: str, value: Any, like: Any) -> None:
-    """ValueError unless a pytree has the structure of another one, and its shapes.
+    """Raises ValueError unless a pytree has the structure and shapes of another one.
 
     Example:
         >>> same_shapes("mixed", np.zeros(3), np.zeros((4, 3)))
@@ -208,11 +242,11 @@ def same_shapes(name: str, value: Any, like: Any) -> None:
 
 
 def seeds(name: str, values: Any) -> np.ndarray:
-    """Which seeds, int ``[S]``, of how many or which.
+    """Returns seeds, int ``[S]``, from their count or from a list.
 
     Raises:
-        TypeError: if they are no integers.
-        ValueError: if there is none, one is out of the range of :func:`seed`, or two are equal.
+        TypeError: if seeds are not integers.
+        ValueError: if there are none, one is out of the range of :func:`seed`, or two are equal.
 
     Example:
         >>> seeds("seeds", 3)

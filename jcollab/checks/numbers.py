@@ -14,7 +14,12 @@ LARGEST_SEED = 2**32 - 1
 
 
 def traced(*values: Any) -> bool:
-    """Whether one of the values, or of their leaves, is being traced."""
+    """Returns whether a leaf of the values is being traced.
+
+    Example:
+        >>> traced(1.0), jax.jit(lambda x: jnp.array(traced(x)))(1.0).tolist()
+        (False, True)
+    """
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
@@ -29,20 +34,21 @@ def number(
     finite: bool = False,
     arrays: bool = False,
 ) -> None:
-    """ValueError unless a number, or every number of an array, lies in a range.
+    """Checks that a number, or every number of an array, is in a range.
 
     Args:
-        name: of the argument.
-        value: number; NaN lies in no range.
-        at_least: lower bound, included.
-        above: lower bound, excluded.
-        at_most: upper bound, included.
-        below: upper bound, excluded.
+        name: name of the argument.
+        value: a number. NaN is outside of every range.
+        at_least: lower bound, inclusive.
+        above: lower bound, exclusive.
+        at_most: upper bound, inclusive.
+        below: upper bound, exclusive.
         finite: whether infinity is outside of a range without a bound.
         arrays: whether arrays of numbers are allowed.
 
     Raises:
-        TypeError: if it is no number.
+        TypeError: if ``value`` is not a number.
+        ValueError: if it is out of range.
 
     Example:
         >>> number("weight", 2, at_least=0, at_most=1)
@@ -61,6 +67,7 @@ def number(
         raise TypeError(f"{name} must be one number, got {value!r}")
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    # comparisons with NaN are False, so NaN fails even without bounds
     low, high = _or(at_least, -np.inf), _or(at_most, np.inf)
     fine = (low <= array) & (array <= high)
     if above is not None:
@@ -81,7 +88,7 @@ def finite(
     arrays: bool = False,
     **values: Any,
 ) -> None:
-    """:func:`number` of several arguments, by name: each finite, and not below a bound.
+    """Checks that several arguments, given by name, are finite and not below a bound.
 
     Example:
         >>> finite(variance=float("nan"), at_least=0)
@@ -118,10 +125,17 @@ def _range(
 
 
 def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
-    """ValueError unless an integer lies in a range.
+    """Checks that an integer is in a range.
+
+    Args:
+        name: name of the argument.
+        value: an integer.
+        at_least: lower bound, inclusive.
+        at_most: upper bound, inclusive.
 
     Raises:
-        TypeError: if it is no integer.
+        TypeError: if ``value`` is not an integer.
+        ValueError: if it is out of range.
 
     Example:
         >>> count("num_rounds", 0)
@@ -130,11 +144,12 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
     """
     if traced(value) and not np.ndim(value):
         return
+    # operator.index accepts integers of NumPy and JAX, and rejects 3.0
     try:
         whole = operator.index(value)
     except TypeError:
         whole = None
-    if whole is None or isinstance(value, bool):
+    if whole is None or isinstance(value, bool):  # True is an int in Python
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if at_most is not None and not at_least <= whole <= at_most:
         raise ValueError(f"{name} must be in {at_least}..{at_most}, got {value}")
@@ -143,14 +158,20 @@ def count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
 
 
 def counts(**values: Any) -> None:
-    """:func:`count` of several arguments, by name: each at least 1, or None where not given."""
+    """Checks that several arguments, given by name, are integers of at least 1, or None.
+
+    Example:
+        >>> counts(chunk=None, batch_size=0)
+        Traceback (most recent call last):
+        ValueError: batch_size must be at least 1, got 0
+    """
     for name, value in values.items():
         if value is not None:
             count(name, value)
 
 
 def seed(name: str, value: Any) -> None:
-    """:func:`count` from 0 to 2^32 - 1: beyond, two seeds may be one random key.
+    """Checks a seed, an integer in 0..2^32 - 1; larger seeds may give equal random keys.
 
     Example:
         >>> seed("seed", 2**32 + 1)
@@ -161,7 +182,7 @@ def seed(name: str, value: Any) -> None:
 
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
-    """ValueError unless the value is one of those allowed.
+    """Raises ValueError unless a value is one of the allowed ones.
 
     Example:
         >>> one_of("by", "weight", ("clients", "examples"))

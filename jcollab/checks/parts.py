@@ -1,4 +1,4 @@
-"""Checks of the parts of an algorithm, by their kind."""
+"""Checks of the parts of an algorithm: functions, optimizers, types and random keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import numpy as np
 
 
 def functions(**values: Any) -> None:
-    """TypeError for a value, by name, that cannot be called."""
+    """Raises TypeError unless several arguments, given by name, are callable.
+
+    Example:
+        >>> functions(loss=0.5)
+        Traceback (most recent call last):
+        TypeError: loss must be a function, got float
+    """
     for name, value in values.items():
         if not callable(value):
             raise TypeError(f"{name} must be a function, got {type(value).__name__}")
 
 
 def scalar_function(name: str, function: Any, *args: Any) -> None:
-    """TypeError unless a function, called so, returns a number; it is traced for that.
+    """Raises TypeError unless a function returns a number for these arguments.
+
+    The function is traced, not executed.
 
     Example:
         >>> scalar_function("weigh", lambda delay: lambda x: x, 3)
@@ -28,6 +36,8 @@ def scalar_function(name: str, function: Any, *args: Any) -> None:
 
     wrong: list[str] = []
 
+    # the result is inspected inside of the trace: eval_shape itself fails on a function or None
+    # with a message that does not name the argument
     def look(*args: Any) -> None:
         value = function(*args)
         if np.shape(value):
@@ -41,7 +51,9 @@ def scalar_function(name: str, function: Any, *args: Any) -> None:
 
 
 def kind(wanted: type, **values: Any) -> None:
-    """TypeError for a part, by name, of another kind, a factory that was not called included.
+    """Raises TypeError unless several arguments, given by name, are instances of a type.
+
+    The usual error is a factory that was not called, for example ``period=max``.
 
     Example:
         >>> kind(int, period=max)
@@ -55,13 +67,18 @@ def kind(wanted: type, **values: Any) -> None:
 
 
 def described(value: Any) -> str:
-    """What an error calls a part of the wrong kind: its type, or the function that it is."""
+    """Describes a value for an error message: the name of a function, else the type.
+
+    Example:
+        >>> described(max), described(0.5)
+        ('the function max itself', 'float')
+    """
     named = callable(value) and not isinstance(value, type) and hasattr(value, "__name__")
     return f"the function {value.__name__} itself" if named else type(value).__name__
 
 
 def optimizers(**values: Any) -> None:
-    """TypeError for an optimizer, by name, that is none of optax's kind, or another part.
+    """Raises TypeError unless several arguments, given by name, are optimizers of optax.
 
     Example:
         >>> optimizers(optimizer=0.1)
@@ -69,6 +86,8 @@ def optimizers(**values: Any) -> None:
         TypeError: optimizer must be an optax.GradientTransformation, got float
     """
     for name, value in values.items():
+        # By fields, not by type: users' optimizers may have any type with init and update. Mixers
+        # and rules have these fields too, but are not optimizers.
         fine = all(callable(getattr(value, field, None)) for field in ("init", "update"))
         if not fine or type(value).__module__.startswith("jcollab."):
             raise TypeError(
@@ -77,7 +96,7 @@ def optimizers(**values: Any) -> None:
 
 
 def key(name: str, value: Any) -> None:
-    """TypeError unless it is a random key of JAX, or several.
+    """Raises TypeError unless a value is a random key of JAX, or an array of them.
 
     Example:
         >>> key("key", 0)
@@ -85,6 +104,8 @@ def key(name: str, value: Any) -> None:
         TypeError: key must be a random key such as jax.random.key(0), got 0
     """
     dtype = getattr(value, "dtype", None)
+    # an old-style key is a uint32 array whose last axis is the size of the key: 2 for threefry,
+    # 4 for rbg
     old = dtype == np.uint32 and np.ndim(value) > 0 and np.shape(value)[-1] in (2, 4)
     if dtype is None or not (old or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
         raise TypeError(f"{name} must be a random key such as jax.random.key(0), got {value!r}")

@@ -1,4 +1,4 @@
-"""Privacy of what clients send."""
+"""Differential privacy of the values that clients send."""
 
 from jcollab.privacy.class_means import Release, epsilon, gaussian_mechanism
 
