@@ -1,8 +1,9 @@
 """The tables of README and documentation: ``python -m experiments tables [--add DIR ...]``.
 
-They are made of the headers of the experiments and of the summaries in ``docs/results`` alone, so
-that they show what was measured. Claims are computed anew from the rows of each summary. A table
-stands between two comments, ``<!-- table NAME ... -->`` and ``<!-- end of table -->``.
+All tables are computed from the headers of the experiments and from the summaries in
+``docs/results``, so that they show what was measured. Claims are recomputed from the rows of each
+summary. A table is written between two comments, ``<!-- table NAME ... -->`` and
+``<!-- end of table -->``.
 """
 
 import dataclasses
@@ -21,14 +22,13 @@ TABLE = re.compile(r"(<!-- table (\w+).*?-->\n).*?(<!-- end of table -->)", re.S
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Makes the tables of README and documentation anew.
+    """Writes the tables of README and documentation.
 
     Attributes:
-        add: folders of finished runs, whose summaries are copied into docs/results first.
-        name: put behind the name of the preset in the name of the file, for a run with other
-            fields.
-        without_rows: leaves the rows of results out of what is added, for summaries that are larger
-            than 60 kB; the tables are made of the claims.
+        add: folders of finished runs; their summaries are copied into docs/results first.
+        name: suffix of the file name, for a run whose fields differ from those of its preset.
+        without_rows: omits the rows of results from the copies, for summaries above 60 kB; the
+            tables need the claims only.
     """
 
     add: tuple[pathlib.Path, ...] = ()
@@ -37,15 +37,15 @@ class Options:
 
 
 def main(arguments: Sequence[str]) -> list[pathlib.Path]:
-    """Adds the summaries that are to be added, writes the files and returns those that changed.
+    """Adds summaries, writes all tables, and returns the files that changed.
 
     Raises:
-        ValueError: if a summary is of no finished run, or of a configuration that the preset no
-            longer has; see :func:`experiments.summaries.add`.
+        ValueError: if a run is unfinished, or its configuration does not fit its preset; see
+            :func:`experiments.summaries.add`.
     """
     options = tyro.cli(Options, args=list(arguments), prog="python -m experiments tables")
     if options.name and len(options.add) != 1:
-        raise ValueError(f"name is for one run that is added, got {len(options.add)}")
+        raise ValueError(f"name is for one run, got {len(options.add)} runs to add")
     changed = [
         summaries.add(run, name=options.name, without_rows=options.without_rows)
         for run in options.add
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> list[pathlib.Path]:
 
 
 def render() -> dict[pathlib.Path, str]:
-    """The text of every file with a table."""
+    """Returns the text of every file with a table."""
     papers = headers.papers()
     runs = {name: summaries.of_paper(paper) for name, paper in papers.items()}
     files = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -75,15 +75,13 @@ def render() -> dict[pathlib.Path, str]:
             return papers_table(papers, runs)
         if name == "headlines":
             return headlines_table(papers, runs)
-        if name == "runs":
-            return runs_table(papers, runs)
+        paper = path.parent.name
         if name == "claims":
-            return claims_sections(papers, runs)
+            return claims_tables(papers[paper], runs[paper])
         if name == "presets":
-            paper = path.parent.name
             return presets_table(papers[paper], runs[paper])
         raise ValueError(
-            f"{path}: table must be papers, headlines, runs, claims or presets, got {name!r}"
+            f"{path}: table must be papers, headlines, claims or presets, got {name!r}"
         )
 
     def filled(path: pathlib.Path) -> str:
@@ -96,17 +94,16 @@ def render() -> dict[pathlib.Path, str]:
 
 
 def papers_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
-    """A row for each paper: import, preset to begin with, claims that hold, notebooks."""
-    columns = ("paper", "import", "first preset", "claims that hold", "notebook")
+    """Returns a row for each paper: import, preset to begin with, true claims, notebooks."""
+    columns = ("paper", "import", "first preset", "true claims", "notebook")
     rows = []
     for paper in papers.values():
         link = f" ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" if paper.arxiv else ""
-        claims = [claim for run in runs[paper.name].values() for claim in run["claims"]]
         line = [
             paper.title + link,
             ", ".join(f"`{name.strip()}`" for name in paper.imports.split(",")),
             f"`{paper.name} {paper.preset}`",
-            f"[{_count(claims)}](docs/results.md#{paper.name})",
+            f"[{_count(*runs[paper.name].values())}](experiments/{paper.name}/README.md#claims)",
             ", ".join(f"[{_spoken(n)}](colabs/{n}.ipynb)" for n in paper.notebooks),
         ]
         rows.append(line)
@@ -114,21 +111,23 @@ def papers_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
 
 
 def headlines_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
-    """A row for each paper: one claim of its first preset."""
+    """Returns a row for each paper: its true claims, and one claim of its first preset."""
+    page = "../experiments/{}/README.md"
     rows = [
-        [f"[{paper.title}](#{paper.name})", f"`{paper.name} {paper.preset}`"]
+        [f"[{paper.title}]({page.format(paper.name)})"]
+        + [f"[{_count(*runs[paper.name].values())}]({page.format(paper.name)}#claims)"]
         + [cell(chosen[part]) for part in ("claim", "expected", "measured")]
         for paper in papers.values()
         if (chosen := headline(paper, runs[paper.name]))
     ]
-    return markdown(("paper", "preset", "claim", "expected", "measured"), rows)
+    return markdown(("paper", "true claims", "one of them", "expected", "measured"), rows)
 
 
 def headline(paper: headers.Paper, runs: dict[str, Any]) -> dict[str, Any] | None:
-    """The claim of the paper's first preset that its header names, by default the first one.
+    """Returns the claim of the first preset that the paper's header names; default: the first.
 
     Raises:
-        ValueError: if the header names a claim that the summary does not contain.
+        ValueError: if the summary does not contain the claim.
     """
     claims = runs.get(paper.preset, {"claims": []})["claims"]
     matching = [claim for claim in claims if claim["claim"].startswith(paper.claim)]
@@ -139,73 +138,48 @@ def headline(paper: headers.Paper, runs: dict[str, Any]) -> dict[str, Any] | Non
     return matching[0] if matching else None
 
 
-def runs_table(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
-    """A row for each preset and for each committed run of it."""
-    columns = ("paper", "run", "what it runs", "claims that hold")
-    rows = []
-    for paper in papers.values():
-        for preset in paper.presets.values():
-            own = {s: run for s, run in runs[paper.name].items() if run["preset"] == preset.name}
-            for stem, run in own.items() or [(preset.name, None)]:
-                line = [
-                    paper.title,
-                    f"[{stem}](#{paper.name})" if run else stem,
-                    cell(preset.about),
-                    _count(run["claims"]) if run else "not run in full",
-                ]
-                rows.append(line)
-    return markdown(columns, _without_repeats(rows))
-
-
-def claims_sections(papers: dict[str, headers.Paper], runs: dict[str, Any]) -> str:
-    """A section for each paper, with a table of claims for each of its runs."""
-    columns = ("claim", "expected (paper's number)", "measured", "holds")
+def claims_tables(paper: headers.Paper, runs: dict[str, Any]) -> str:
+    """Returns the claims of a paper, one table for each of its runs."""
+    columns = ("claim", "expected", "measured", "true")
     parts = []
-    for paper in papers.values():
-        if runs[paper.name]:
-            parts.append(f"## {paper.title} {{#{paper.name}}}")
-            if paper.arxiv:
-                parts.append(f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})")
-        for stem, run in runs[paper.name].items():
-            where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
-            default = summaries.default_config(paper.name, run["preset"])
-            command = summaries.command(run, default)
-            parts.append(f"### {stem}\n\n`{command}`, on {where}:")
-            rows = [
-                [cell(claim[part]) for part in ("claim", "expected", "measured")]
-                + ["yes" if claim["holds"] else "**no**"]
-                for claim in run["claims"]
-            ]
-            parts.append(markdown(columns, rows))
+    for stem, run in runs.items():
+        where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
+        default = summaries.default_config(paper.name, run["preset"])
+        command = summaries.command(run, default)
+        parts.append(f"**{stem}**: {_count(run)}; `{command}` on {where}.")
+        rows = [
+            [cell(claim[part]) for part in columns[:3]] + ["yes" if claim["holds"] else "**no**"]
+            for claim in run["claims"]
+        ]
+        parts.append(markdown(columns, rows))
     return "\n\n".join(parts)
 
 
 def presets_table(paper: headers.Paper, runs: dict[str, Any]) -> str:
-    """A row for each preset of a paper."""
-    columns = ("preset", "from", "what it runs", "takes", "expected", "claims that hold")
+    """Returns a row for each preset of a paper."""
+    columns = ("preset", "from", "what it runs", "cost", "expected", "true claims")
     rows = []
     for preset in paper.presets.values():
-        claims = runs[preset.name]["claims"] if preset.name in runs else None
         line = [
             f"`{preset.name}`",
             cell(re.sub(r"^.*arXiv [\d.]+\W*", "", preset.source)),
             cell(preset.about),
             cell(preset.cost),
             cell(preset.expected),
-            "not run in full" if claims is None else _count(claims),
+            _count(runs[preset.name]) if preset.name in runs else "not run in full",
         ]
         rows.append(line)
     return markdown(columns, rows)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown."""
+    """Returns a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def cell(value: Any) -> str:
-    """Text for a cell of a table; numbers have four digits."""
+    """Returns the text of a cell of a table; numbers have four digits."""
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, float):
@@ -215,16 +189,8 @@ def cell(value: Any) -> str:
     return re.sub(r"([|*<\[\]])", r"\\\1", text).replace("\n", " ")
 
 
-def _without_repeats(rows: list[list[str]]) -> list[list[str]]:
-    """The first column only where it differs from the row above."""
-    names = [row[0] for row in rows]
-    return [
-        ["" if i and name == names[i - 1] else name, *row[1:]]
-        for i, (name, row) in enumerate(zip(names, rows, strict=True))
-    ]
-
-
-def _count(claims: Sequence[dict[str, Any]]) -> str:
+def _count(*runs: dict[str, Any]) -> str:
+    claims = [claim for run in runs for claim in run["claims"]]
     return f"{sum(claim['holds'] for claim in claims)} of {len(claims)}"
 
 

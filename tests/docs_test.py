@@ -20,9 +20,11 @@ from tests.readme_test import understood
 
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    p for p in DOCS.rglob("*.md") if "```python" in p.read_text() and p.name != "design.md"
+    p
+    for p in [*DOCS.rglob("*.md"), *ROOT.glob("experiments/*/README.md")]
+    if "```python" in p.read_text() and p.name != "design.md"
 )
-QUICK = ("concepts.md", "howto/exchange.md")  # pages of which `make test` runs the snippets
+QUICK = ("docs/concepts.md", "docs/howto/exchange.md")  # `make test` runs these snippets
 REFERENCE = sorted((DOCS / "api").glob("*.md"))
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(jc.__path__, "jcollab.") if module.name
@@ -45,12 +47,12 @@ def quick_compiler():
 
 def pages():
     """All pages with snippets, most of them for `make test-all`."""
-    marks = [() if str(p.relative_to(DOCS)) in QUICK else [pytest.mark.slow] for p in PAGES]
+    marks = [() if str(p.relative_to(ROOT)) in QUICK else [pytest.mark.slow] for p in PAGES]
     return [pytest.param(p, marks=m) for p, m in zip(PAGES, marks, strict=True)]
 
 
 @pytest.mark.usefixtures("quick_compiler")
-@pytest.mark.parametrize("path", pages(), ids=lambda p: str(p.relative_to(DOCS)))
+@pytest.mark.parametrize("path", pages(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_snippets_run_in_order(path, tmp_path):
     scope: dict = {"folder": tmp_path}
     for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.S):

@@ -18,22 +18,27 @@ def test_tables_are_those_of_headers_and_summaries():
     assert {"README.md", "results.md"} <= {path.name for path in made}
     stale = [str(path) for path, text in made.items() if path.read_text() != text]
     assert not stale, "run python -m experiments tables"
-    page = made[ROOT / "docs" / "results.md"]
     claims = [claim for path in SUMMARIES for claim in summaries.read(path)["claims"]]
-    marks = re.findall(r"\| (yes|\*\*no\*\*) \|", page)
+    marks = []
+    for paper in headers.papers().values():
+        page = made[ROOT / "experiments" / paper.name / "README.md"]
+        marks += re.findall(r"\| (yes|\*\*no\*\*) \|$", page, re.M)
+        for preset in paper.presets.values():
+            assert f"| `{preset.name}` |" in page
+            assert f"| {tables.cell(preset.about)} |" in page
     assert len(marks) == len(claims) > 100
     assert marks.count("**no**") == sum(not claim["holds"] for claim in claims) > 0
-    for paper in headers.papers().values():
-        own = made[ROOT / "experiments" / paper.name / "README.md"]
-        for name in paper.presets:
-            assert f"| `{name}` |" in own
 
 
-def test_every_preset_is_in_the_table_of_runs():
-    page = (ROOT / "docs" / "results.md").read_text()
-    for paper in headers.papers().values():
-        for preset in paper.presets.values():
-            assert f"| {tables.cell(preset.about)} |" in page
+@pytest.mark.parametrize("name", headers.names())
+def test_a_page_of_a_paper_has_its_parts_in_order(name):
+    """The idea with a snippet and a picture, the claims, the commands, what is not true."""
+    page = (ROOT / "experiments" / name / "README.md").read_text()
+    parts = ["## The idea\n", "```python\n", "![", "## Claims\n", "<!-- table claims"]
+    parts += ["## Commands and cost\n", "<!-- table presets", "## What is not true here, and why\n"]
+    assert [page.count(part) for part in parts if part[0] in "#<"] == [1] * 6
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("path", SUMMARIES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -95,15 +100,13 @@ def test_rows_of_a_table(tmp_path):
     summaries.add(tmp_path / "run", tmp_path, name="seven")
     paper = headers.find_paper("dbat")
     summaries_of = {"dbat": summaries.of_paper(paper, tmp_path)}
-    page = tables.claims_sections({"dbat": paper}, summaries_of)
+    page = tables.claims_tables(paper, summaries_of["dbat"])
     command = "`python -m experiments dbat theorem --rounds 7`"
-    assert f"### theorem_seven\n\n{command}, on 2 CPU devices, jax 0.1, Python 3.12:\n" in page
+    where = "2 CPU devices, jax 0.1, Python 3.12"
+    assert f"**theorem_seven**: 1 of 2; {command} on {where}.\n\n" in page
     assert "| a \\| b | >= 1 | 1.235 | yes |" in page
     assert "| c | \\< 1 (paper .5) | 2 | **no** |" in page
-    assert "## D-BAT {#dbat}\n\n[arXiv 2202.04414](https://arxiv.org/abs/2202.04414)" in page
-    runs = tables.runs_table({"dbat": paper}, summaries_of)
-    assert "labeled | 1 of 2 |" in runs
-    assert "| not run in full |" in runs
+    assert "| not run in full |" in tables.presets_table(paper, summaries_of["dbat"])
 
 
 def test_the_claim_that_stands_for_a_paper_must_exist():
