@@ -90,7 +90,7 @@ def place(common: PyTree, own: PyTree, model_state: ModelState) -> tuple[PyTree,
         own: the clients' states, ``[n, ...]``.
         model_state: ``"average"`` stores only ``common``, the others only ``own``.
     """
-    # Never both: which of the two has leaves is how a round finds out which one to use.
+    # Exactly one of the two has leaves: a round tests this to decide which one it uses.
     if model_state != "average" or not jax.tree.leaves(own):
         return (), own
     return common, ()

@@ -137,8 +137,8 @@ def dbat(
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = clients_of(state, Clients)
         total = layout.num_clients((clients.params, batch), ("params", "batch"))
-        # The member in turn is computed from the round, so that all members are one program: a
-        # run over all of them compiles once.
+        # The index of the trained member is an array, not a Python number, so that one compiled
+        # program trains all members.
         member = jnp.minimum(state.step // member_rounds, total - 1)
         before = jnp.arange(total, dtype=member.dtype) < member
         local_key, search_key = jax.random.split(key)

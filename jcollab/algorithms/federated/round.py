@@ -55,8 +55,8 @@ def one_round(settings: Settings) -> CohortRound:
         if settings.honest is not None:
             honest = jnp.zeros(n).at[checks.members(settings.honest, n, "honest")].set(1)[numbers]
         given, carried, g, mean = clients, clients.model_state, None, None
-        # An averaged state lies with the server. Each client starts from a copy, and what it makes
-        # of it travels in its update; the row of the client stays empty.
+        # An averaged state is stored at the server. Each client starts from a copy and sends the
+        # change with its update; its own row has no model state.
         if averaged := bool(jax.tree.leaves(shared.model_state)):
             given = given._replace(model_state=replicate(shared.model_state, len(numbers)))
         # SCAFFOLD and FedGA with fresh gradients: one more communication before the local steps

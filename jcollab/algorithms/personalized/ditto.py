@@ -116,7 +116,6 @@ def ditto(
         step: Array,
         key: Array,
     ) -> tuple:
-        # one optimizer step for each of the local steps; the center w stays fixed during the round
         pick_key, step_key = jax.random.split(key)
         take = step_of(_near(objective, center, attraction), optimizer)
 

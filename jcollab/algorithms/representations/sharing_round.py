@@ -210,7 +210,7 @@ def _exchange(
         pairs = []
         for m in range(num_sent):
             context = Round(jax.random.fold_in(key, 1 + m), step)
-            # observations are the last messages: a mixer of class means has one before them
+            # counted from the end: with a mixer, class means are the first message
             arrived, state = settings.observer.update(
                 sent[m - num_sent], clients.observers[m], context
             )
