@@ -81,7 +81,7 @@ def is_right(logits: Array, labels: Array) -> Array:
         labels: int ``[...]``.
 
     Returns:
-        float ``[...]``, whose mean is the accuracy.
+        float ``[...]``. The mean of all values is the accuracy.
 
     Example:
         >>> is_right(jnp.array([[1.0, 2.0], [2.0, 1.0]]), jnp.array([1, 1])).tolist()

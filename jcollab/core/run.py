@@ -209,6 +209,7 @@ def rounds_of(batches: Batches, state: State, num_rounds: int | None) -> int:
         >>> rounds_of(jc.data.stacked(jnp.zeros((3, 2, 1))), state, None)
         2
     """
+    # inside of a trace the step is unknown; then only the total length is checked
     done = 0 if checks.traced(state.step) else int(np.max(state.step))
     length, what = length_of(batches, state)
     if num_rounds is None and length is not None:

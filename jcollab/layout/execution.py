@@ -53,10 +53,10 @@ def per_client(
         in_axes: as for ``jax.vmap``, with axes 0 (leads with the client axis) and None (shared).
         bytes_each: memory that the call of one client needs; None for the size of its arguments.
         only: indices of the clients for which ``fn`` is called, int ``[r]``; None for all.
-        reads: int ``[n, K]``, known when the program is traced: the clients whose value client i
-            reads. Then ``fn(pool, places, *args)`` gets a pool of rows of the first argument, and
-            reads those at ``places [K]``; the lifted function is ``mapped(x, reads, *args)``.
-            Inside :func:`use`, only rows that cross devices move.
+        reads: int ``[n, K]``, known when the program is traced: the clients from which client i
+            reads a value. Then ``fn(pool, places, *args)`` gets a pool of rows of the first
+            argument, and reads those at ``places [K]``; the lifted function is
+            ``mapped(x, reads, *args)``. Inside :func:`use`, only rows that cross devices move.
 
     Returns:
         A function whose results lead with the client axis ``[n, ...]`` (``[r, ...]``).

@@ -126,7 +126,7 @@ class Store:
         """Writes the checkpoint of a run after ``number`` rounds."""
         args = self._ocp.args
         history = {"log": saved.log, "evaluations": nested_arrays(saved.evaluations)}
-        # orbax reads some damaged files without an error, as other numbers: hence the checksums
+        # checksums, since orbax reads some damaged files without an error, as other numbers
         arrays = _checksum((saved.state, history))
         about = {"identity": self.identity, "records": saved.records, "arrays": arrays}
         items = args.Composite(
@@ -142,7 +142,7 @@ class Store:
 
     def _clear(self) -> None:
         """Deletes files of incomplete checkpoints."""
-        # with several processes, one must not delete what another is still writing
+        # with several processes, one must not delete files that another is still writing
         if jax.process_count() == 1:
             for part in self.folder.glob(f"*{UNFINISHED}*"):
                 shutil.rmtree(part, ignore_errors=True)

@@ -221,7 +221,7 @@ def _check(
     length, what = length_of(batches, state)
     if length is not None and num_rounds > length:
         raise ValueError(
-            f"num_rounds must be at most {length}, since {what} so many rounds, got {num_rounds}"
+            f"num_rounds must be at most {length}, since {what} {length} rounds, got {num_rounds}"
         )
     if _rounds(state) >= num_rounds:
         raise ValueError(

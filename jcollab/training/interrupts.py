@@ -40,7 +40,7 @@ def interruptible() -> Iterator[threading.Event]:
 
     def restore() -> None:
         for number, handler in before.items():
-            # a handler of an outer context may be installed already: it restored its own first
+            # unless a nested or an outer context has already restored others
             if signal.getsignal(number) is handle:
                 signal.signal(number, handler)
 
