@@ -1,4 +1,8 @@
-"""Models in flax.linen."""
+"""Models in flax.linen.
+
+Layers and shapes follow the papers. Convolutions are those of :mod:`jcollab.models.kernels`, which
+are fast in a loop over clients on a CPU.
+"""
 
 from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN

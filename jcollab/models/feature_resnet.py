@@ -1,4 +1,4 @@
-"""Residual networks in two parts, bounded features and a linear classifier."""
+"""Residual networks in two parts: bounded features and a linear classifier."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jcollab.models.resnet18 import with_statistics
 from jcollab.models.torch_layers import UNIFORM, torch_conv, torch_dense
 
 Array = jax.Array
-WIDTHS = {9: 256, 18: 512}  # channels before the mean over all places
+WIDTHS = {9: 256, 18: 512}  # channels before the mean over height and width
 
 
 class Trunk(nn.Module):
-    """Images ``[b, height, width, channels]`` to ``[b, width]``, a mean over all places.
+    """Residual blocks from images ``[b, height, width, channels]`` to ``[b, width]``.
 
-    Blocks are ``x + relu(norm(conv(relu(norm(conv(x))))))``: the activation comes before the sum,
-    and there is a projection where the stride is 2.
+    A block is ``x + relu(norm(conv(relu(norm(conv(x))))))``: the activation comes before the sum.
+    If the stride is 2, x is projected.
     """
 
     depth: int
@@ -30,7 +30,7 @@ class Trunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """The mean over all places."""
+        """Computes the mean of the last block over height and width."""
 
         def conv(x: Array, channels: int, size: int = 3, stride: int = 1) -> Array:
             layer = torch_conv(channels, size, stride, kernel_init=UNIFORM)
@@ -57,20 +57,28 @@ class Trunk(nn.Module):
 
 
 class FeatureResNet(nn.Module):
-    """A residual network with batch normalization, features in (-1, 1), a linear classifier.
+    """A residual network with batch normalization, features in (-1, 1) and a linear classifier.
 
-    2 470 730 parameters for depth 9, one channel and d = 128; 11 302 730 for depth 18, three
-    channels and d = 256. Running averages are in the collection ``batch_stats``;
-    :func:`parts_with_statistics` makes what :class:`jcollab.algorithms.Group` needs.
+    It has 2,470,730 parameters for depth 9, one channel and d = 128, and 11,302,730 for depth 18,
+    three channels and d = 256. Running averages are in the collection ``batch_stats``;
+    :func:`parts_with_statistics` returns the functions that :class:`jcollab.algorithms.Group`
+    needs.
 
     Attributes:
-        depth: 9, or 18.
+        depth: 9 or 18.
         num_classes: C.
         num_features: d.
         momentum: of running averages, ``average <- momentum average + (1 - momentum) batch``.
 
     Raises:
-        ValueError: for another depth, or images that four poolings leave nothing of.
+        ValueError: for another depth, or for images below 16 x 16 with depth 9, which has four
+            poolings.
+
+    Example:
+        >>> model = jc.models.FeatureResNet(depth=9)
+        >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+        2470730
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
@@ -81,7 +89,7 @@ class FeatureResNet(nn.Module):
     momentum: float = 0.9
 
     def setup(self) -> None:
-        """Layers."""
+        """Creates the layers."""
         checks.one_of("depth", self.depth, tuple(WIDTHS))
         self.trunk = Trunk(self.depth, self.momentum)
         width, d = WIDTHS[self.depth], self.num_features
@@ -89,33 +97,41 @@ class FeatureResNet(nn.Module):
         self.classifier = torch_dense(self.num_classes, d)
 
     def features(self, x: Array, train: bool = False) -> Array:
-        """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""
+        """Computes features ``[b, d]`` of images ``[b, height, width, channels]``."""
         return nn.tanh(self.dense(self.trunk(x, train)))
 
     def head(self, features: Array) -> Array:
-        """``[b, d]`` to logits ``[b, C]``."""
+        """Computes logits ``[b, C]`` of features ``[b, d]``."""
         return self.classifier(features)
 
     def __call__(self, x: Array, train: bool = False) -> Array:
-        """Logits ``[b, C]``."""
+        """Computes logits ``[b, C]``."""
         return self.head(self.features(x, train))
 
 
 def parts_with_statistics(model: nn.Module) -> tuple[Callable[..., Any], ...]:
-    """Three functions of a model: ``features``, ``head`` and ``train``.
+    """Returns the functions ``features``, ``head`` and ``train`` of a module with batch statistics.
 
     Args:
         model: a module with methods ``features(x, train=...)`` and ``head(features)``, and a
             collection ``batch_stats``.
 
     Returns:
-        ``features(params, model_state, x)`` and ``train(params, model_state, x, key) -> (features,
-        model_state)`` as :func:`jcollab.core.stateful` marks them, and ``head(params, features)``,
-        in the order ``features, head, train``. ``params`` and ``model_state`` are
+        ``features(params, model_state, x)``, ``head(params, features)`` and ``train(params,
+        model_state, x, key) -> (features, model_state)``, in this order. The first and the last are
+        marked by :func:`jcollab.core.stateful`. ``params`` and ``model_state`` are
         ``variables["params"]`` and ``variables["batch_stats"]`` of ``model.init``.
 
     Raises:
         TypeError: if a method is missing.
+
+    Example:
+        >>> model = jc.models.FeatureResNet(depth=9, num_features=32)
+        >>> x = jnp.ones((2, 16, 16, 1))
+        >>> shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+        >>> features, head, train = jc.models.parts_with_statistics(model)
+        >>> jax.eval_shape(features, shapes["params"], shapes["batch_stats"], x).shape
+        (2, 32)
     """
     _, classify = two_parts(model)
     features, train = with_statistics(model, "features")

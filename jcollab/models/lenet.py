@@ -1,4 +1,4 @@
-"""Networks in two parts, bounded features and a linear classifier."""
+"""Networks in two parts: bounded features and a linear classifier."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ Array = jax.Array
 class LeNet5(nn.Module):
     """Three convolutions, global average pooling, features in (-1, 1) and a linear classifier.
 
-    Convolutions 5 x 5 to 6 and to 16 channels, each with ReLU and 2 x 2 max-pooling, 3 x 3 to 120
-    with ReLU, the mean over all places, a dense layer with tanh, and the classifier: 30,986
-    parameters for one input channel, 84 features and 10 classes.
+    Two convolutions of 5 x 5 with 6 and 16 channels, each with ReLU and 2 x 2 max-pooling, a
+    convolution of 3 x 3 with 120 channels and ReLU, the mean over height and width, a dense layer
+    with tanh, and the classifier. The defaults have 30,986 parameters.
 
     Attributes:
         num_classes: C.
         num_features: d.
-        channels: of the images; they only set the range of the first biases.
+        channels: channels of the images; they determine only the range of the first biases.
+
+    Example:
+        >>> model = jc.models.LeNet5()
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+        30986
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
@@ -35,7 +41,8 @@ class LeNet5(nn.Module):
     channels: int = 1
 
     def setup(self) -> None:
-        """Layers."""
+        """Creates the layers."""
+        # inputs of a unit of each convolution, for the range of PyTorch's initial biases
         inputs = (25 * self.channels, 25 * 6, 9 * 16)
         shapes = ((6, 5), (16, 5), (120, 3))
         self.convolutions = [
@@ -52,8 +59,10 @@ class LeNet5(nn.Module):
         self.classifier = torch_dense(self.num_classes, self.num_features)
 
     def features(self, x: Array) -> Array:
-        """``[b, height, width, channels]`` to ``[b, d]``, before the classifier."""
+        """Computes features ``[b, d]`` of images ``[b, height, width, channels]``."""
         first, second, third = self.convolutions
+        # On a CPU, the layers have the batch as the last axis: with 6 and 16 channels, vector
+        # instructions along the channels would be mostly idle.
         batch_last = layout.loops()
         x = x.transpose(3, 1, 2, 0) if batch_last else x
         for convolution in (first, second):
@@ -62,11 +71,11 @@ class LeNet5(nn.Module):
         return nn.tanh(self.dense(x.T if batch_last else x))
 
     def head(self, features: Array) -> Array:
-        """``[b, d]`` to logits ``[b, C]``."""
+        """Computes logits ``[b, C]`` of features ``[b, d]``."""
         return self.classifier(features)
 
     def __call__(self, x: Array) -> Array:
-        """Logits ``[b, C]``."""
+        """Computes logits ``[b, C]``."""
         return self.head(self.features(x))
 
 
@@ -77,6 +86,14 @@ class FeatureMLP(nn.Module):
         num_classes: C.
         num_features: d.
         hidden: widths of the layers before the features.
+
+    Example:
+        >>> model = jc.models.FeatureMLP(num_classes=10, num_features=4)
+        >>> x = jnp.ones((2, 8, 8, 1))
+        >>> logits, params = model.init_with_output(jax.random.key(0), x)
+        >>> features = model.apply(params, x, method="features")
+        >>> features.shape, logits.shape
+        ((2, 4), (2, 10))
     """
 
     num_classes: int = 10
@@ -84,32 +101,42 @@ class FeatureMLP(nn.Module):
     hidden: Sequence[int] = (64,)
 
     def setup(self) -> None:
-        """Layers."""
+        """Creates the layers."""
         self.layers = [nn.Dense(width) for width in self.hidden]
         self.dense = nn.Dense(self.num_features)
         self.classifier = nn.Dense(self.num_classes)
 
     def features(self, x: Array) -> Array:
-        """``[b, ...]`` to ``[b, d]``, before the classifier."""
+        """Computes features ``[b, d]`` of inputs ``[b, ...]``."""
         x = x.reshape(x.shape[0], -1)
         for layer in self.layers:
             x = nn.relu(layer(x))
         return nn.tanh(self.dense(x))
 
     def head(self, features: Array) -> Array:
-        """``[b, d]`` to logits ``[b, C]``."""
+        """Computes logits ``[b, C]`` of features ``[b, d]``."""
         return self.classifier(features)
 
     def __call__(self, x: Array) -> Array:
-        """Logits ``[b, C]``."""
+        """Computes logits ``[b, C]``."""
         return self.head(self.features(x))
 
 
 def two_parts(model: nn.Module) -> tuple[Callable[[Any, Array], Any], ...]:
-    """``features(params, x)`` and ``head(params, features)`` of a module with these two methods.
+    """Returns ``features(params, x)`` and ``head(params, features)`` of a module.
+
+    Args:
+        model: a flax module with methods ``features`` and ``head``.
 
     Raises:
-        TypeError: if one is missing.
+        TypeError: if a method is missing.
+
+    Example:
+        >>> model = jc.models.FeatureMLP(num_classes=3, num_features=4, hidden=())
+        >>> params = model.init(jax.random.key(0), jnp.ones((1, 2)))
+        >>> features, head = jc.models.two_parts(model)
+        >>> head(params, features(params, jnp.ones((5, 2)))).shape
+        (5, 3)
     """
     for name in ("features", "head"):
         if not callable(getattr(model, name, None)):

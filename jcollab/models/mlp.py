@@ -13,8 +13,14 @@ class MLP(nn.Module):
 
     Attributes:
         num_classes: C, width of the output.
-        hidden: widths of the hidden layers; none gives a linear model.
-        activation: what follows each hidden layer.
+        hidden: widths of the hidden layers; an empty sequence gives a linear model.
+        activation: function applied after each hidden layer.
+
+    Example:
+        >>> model = jc.models.MLP(num_classes=10, hidden=(32,))
+        >>> params = model.init(jax.random.key(0), jnp.ones((1, 8, 8, 1)))
+        >>> model.apply(params, jnp.ones((5, 8, 8, 1))).shape
+        (5, 10)
     """
 
     num_classes: int
@@ -23,7 +29,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Logits ``[b, C]``."""
+        """Computes logits ``[b, C]``."""
         checks.counts(num_classes=self.num_classes)
         checks.integers("hidden", self.hidden, at_least=1)
         x = x.reshape(x.shape[0], -1)

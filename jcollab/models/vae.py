@@ -1,4 +1,4 @@
-"""A variational auto-encoder of images, with the interface of a flow."""
+"""A variational auto-encoder of images, with the interface of a normalizing flow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array, Array]:
-        """``[b, ...]`` to two ``[b, d]``."""
+        """Computes mean and log-variance, each ``[b, d]``, of images ``[b, ...]``."""
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
     """Dense layers from latents to the logits of pixels.
 
     Attributes:
-        shape: of an image, ``(height, width, channels)``.
+        shape: shape of an image, ``(height, width, channels)``.
         hidden: widths of the hidden layers.
     """
 
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
-        """``[b, d]`` to ``[b, height, width, channels]``."""
+        """Computes logits ``[b, height, width, channels]`` of latents ``[b, d]``."""
         for width in self.hidden:
             z = nn.relu(nn.Dense(width)(z))
         size = 1
@@ -60,7 +60,9 @@ class Decoder(nn.Module):
 
 
 class VAE(NamedTuple):
-    """A variational auto-encoder as pure functions; stands where a flow is perturbed.
+    """A variational auto-encoder as pure functions, which :func:`vae` returns.
+
+    It can be used instead of a flow in :mod:`jcollab.flows.perturb`.
 
     Attributes:
         init: ``init(key, x) -> params``.
@@ -68,7 +70,7 @@ class VAE(NamedTuple):
         decode: ``decode(params, z, noise=None, condition=None) -> images in (0, 1)``.
         loss: ``loss(params, batch, key) -> (negative evidence lower bound, {})``, a loss of one
             client.
-        noise: None: encoding takes none.
+        noise: always None, since encoding uses no noise.
     """
 
     init: Callable[..., PyTree]
@@ -81,24 +83,24 @@ class VAE(NamedTuple):
 def vae(
     shape: Sequence[int], *, latents: int = 32, hidden: Sequence[int] = (256,), weight: float = 1.0
 ) -> VAE:
-    """A VAE with Bernoulli pixels and a standard normal prior.
+    """Builds a VAE with Bernoulli pixels and a standard normal prior.
 
         loss = mean over images of  BCE(x, decode(m + s n)) + weight KL( N(m, s^2) || N(0, 1) )
 
     Args:
-        shape: of an image, ``(height, width, channels)``.
+        shape: shape of an image, ``(height, width, channels)``.
         latents: d, at least 1.
-        hidden: widths of encoder and, in reverse, of decoder.
-        weight: of the divergence, at least 0.
+        hidden: widths of the hidden layers of the encoder; the decoder has them in reverse order.
+        weight: weight of the divergence, at least 0.
 
     Returns:
         A :class:`VAE`.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
 
     Example:
-        >>> model = vae((4, 4, 1), latents=2, hidden=(8,))
+        >>> model = jc.models.vae((4, 4, 1), latents=2, hidden=(8,))
         >>> x = jnp.zeros((3, 4, 4, 1))
         >>> params = jax.eval_shape(model.init, jax.random.key(0), x)
         >>> mean, _ = jax.eval_shape(model.encode, params, x)
@@ -135,6 +137,7 @@ def vae(
     def loss(params: PyTree, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
         mean, log_variance = encode(params, batch.x)
         draw = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
+        # from logits: logarithms of a sigmoid that rounds to 0 or 1 would be infinite
         bits = optax.sigmoid_binary_cross_entropy(logits(params, draw), batch.x)
         divergence = 0.5 * (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(-1)
         return (bits.sum((1, 2, 3)) + weight * divergence).mean(), {}

@@ -1,4 +1,4 @@
-"""VGG-11 for images of 32 x 32, without batch normalization."""
+"""VGG-11 for images of 32 x 32 pixels, without batch normalization."""
 
 from collections.abc import Callable
 
@@ -17,18 +17,25 @@ STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 class VGG11(nn.Module):
     """Convolutions of 3 x 3 with ReLU, then three dense layers with dropout before the first two.
 
-    ``64, M, 128, M, 256, 256, M, 512, 512, M, 512, 512, M`` (M is 2 x 2 max-pooling), then
-    ``dropout, 512, ReLU, dropout, 512, ReLU, C``. Convolutions start at N(0, 2/(k k out_channels))
-    with bias 0, dense layers at PyTorch's default. Simonyan and Zisserman's configuration A with
-    narrow dense layers; 9 750 922 parameters with the defaults.
+    The layers are ``64, M, 128, M, 256, 256, M, 512, 512, M, 512, 512, M`` (M is 2 x 2
+    max-pooling), then ``dropout, 512, ReLU, dropout, 512, ReLU, C``: configuration A of Simonyan
+    and Zisserman with narrower dense layers. Filters are initialized from N(0, 2/(k k
+    out_channels)), their biases with 0, and dense layers as in PyTorch. The defaults have 9,750,922
+    parameters.
 
     Attributes:
         num_classes: C, width of the output.
         width: channels of the first convolution; all other widths are multiples of it.
-        dropout_rate: share of the inputs of a dense layer that is dropped, in training only.
+        dropout_rate: fraction of the inputs of a dense layer that is dropped in training.
 
     Raises:
-        ValueError: if width or num_classes is below 1, or dropout_rate outside [0, 1).
+        ValueError: if width or num_classes is below 1, or dropout_rate is outside [0, 1).
+
+    Example:
+        >>> model = jc.models.VGG11()
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 32, 32, 3)))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+        9750922
 
     Source: Simonyan and Zisserman 2014, arXiv 1409.1556; as in Vogels et al. 2021, arXiv
     2110.04175.
@@ -45,14 +52,15 @@ class VGG11(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[b, C]`` of images ``[b, height, width, channels]``.
+        """Computes logits ``[b, C]`` of images ``[b, height, width, channels]``.
 
         Args:
             x: images, height and width at least 32.
-            train: with dropout, for which ``apply`` needs ``rngs={"dropout": key}``.
+            train: whether to apply dropout, for which ``apply`` needs ``rngs={"dropout": key}``.
 
         Raises:
-            ValueError: if the images are smaller than 32 x 32: five poolings would leave nothing.
+            ValueError: if the images are smaller than 32 x 32, since each of the five poolings
+                halves them.
         """
         if x.ndim != 4 or min(x.shape[1:3]) < 32:
             raise ValueError(f"x must be images [b, >=32, >=32, channels], got shape {x.shape}")
@@ -60,7 +68,8 @@ class VGG11(nn.Module):
             for i, multiple in enumerate(stage):
                 conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=HE)
                 x = conv(x) if i == 0 else conv(nn.relu(x))
-            # pooling first is the same, and leaves a quarter of the ReLUs
+            # ReLU is monotone, so it commutes with the maximum: pooling first gives the same
+            # result and leaves a quarter of the activations to compute.
             x = nn.relu(max_pool(x))
         x = x.reshape(x.shape[0], -1)
         drop: Callable[[jax.Array], jax.Array] = nn.Dropout(

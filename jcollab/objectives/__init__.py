@@ -1,4 +1,4 @@
-"""Objectives: losses of one client, in the form that every builder takes."""
+"""Objectives: losses of one client, in the form that all builders of algorithms take."""
 
 from jcollab.objectives import prototypes
 from jcollab.objectives.augmentation import Augment, in_turn, on_inputs

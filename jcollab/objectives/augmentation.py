@@ -12,24 +12,33 @@ from jcollab.core import Array, Model
 
 
 class Augment(Protocol):
-    """An augmentation of the batch of ONE client."""
+    """An augmentation of the batch of ONE client.
+
+    Example:
+        >>> def flip(batch, model, key):
+        ...     return batch._replace(x=batch.x[:, ::-1])
+        >>> loss = jc.objectives.classification(lambda params, x: params * x, augment=flip)
+        >>> batch = jc.data.Dataset(jnp.array([[9.0, 0.0]]), jnp.array([1]))
+        >>> loss(jnp.ones(2), batch, jax.random.key(0))[1]["accuracy"].item()
+        1.0
+    """
 
     def __call__(self, batch: Any, model: Model, key: Array) -> Any:
-        """The batch with other inputs or labels, of the same shapes."""
+        """Returns the batch with changed inputs or labels."""
 
 
 def on_inputs(function: Callable[[Array, Array], Array]) -> Augment:
-    """An augmentation from a function of the inputs alone, ``function(x, key) -> x``.
+    """Builds an augmentation from a function of the inputs, ``function(x, key) -> x``.
 
     Args:
         function: for example :func:`jcollab.data.crop_and_flip`.
 
     Raises:
-        TypeError: if it is not callable.
+        TypeError: if function is not callable.
 
     Example:
-        >>> from jcollab.data import Dataset
-        >>> on_inputs(lambda x, key: 2 * x)(Dataset(1, 0), Model(()), None)
+        >>> double = jc.objectives.on_inputs(lambda x, key: 2 * x)
+        >>> double(jc.data.Dataset(x=1, y=0), None, None)
         Dataset(x=2, y=0)
     """
     checks.functions(function=function)
@@ -41,13 +50,20 @@ def on_inputs(function: Callable[[Array, Array], Array]) -> Augment:
 
 
 def in_turn(*augments: Augment) -> Augment:
-    """Augmentations one after the other, each with a key of its own.
+    """Builds an augmentation that applies several ones in order, each with a different key.
 
     Args:
-        *augments: augmentations; none leaves batches alone.
+        *augments: augmentations; without any, batches are not changed.
 
     Raises:
-        TypeError: if one is not callable.
+        TypeError: if an augmentation is not callable.
+
+    Example:
+        >>> double = jc.objectives.on_inputs(lambda x, key: 2 * x)
+        >>> shift = jc.objectives.on_inputs(lambda x, key: x + 1)
+        >>> augment = jc.objectives.in_turn(double, shift)
+        >>> augment(jc.data.Dataset(x=3, y=0), None, jax.random.key(0))
+        Dataset(x=7, y=0)
     """
     for i, augment in enumerate(augments):
         checks.functions(**{f"augments[{i}]": augment})

@@ -1,4 +1,4 @@
-"""Cross-entropy over labeled examples."""
+"""Cross-entropy of labeled examples."""
 
 from __future__ import annotations
 
@@ -32,44 +32,54 @@ def classification(
     augment: Augment | None = None,
     train: Train | None = None,
 ) -> Loss:
-    """Mean cross-entropy: ``-(1/b) sum_j log softmax(predict(params, x_j))[y_j]``.
+    """Builds the mean cross-entropy ``-(1/b) sum_j log softmax(predict(params, x_j))[y_j]``.
 
     Args:
-        predict: ``predict(params, x [b, ...]) -> logits [b, C]``, for example the ``apply`` of a
-            flax model; of a model with state (batch statistics),
-            ``stateful(predict)`` of ``predict(params, model_state, x)``.
-        augment: ``augment(batch, model, key) -> batch`` changes the batch at random before the
-            model sees it, and may look at labels and at the model (:class:`jcollab.core.Model`):
-            ``on_inputs(jcollab.data.crop_and_flip)`` or one of :mod:`jcollab.flows.perturb`. No
-            gradient flows through it. None leaves batches alone.
-        train: ``train(params, x, key) -> logits`` takes the place of ``predict`` in the loss where
-            the model behaves at random in training. With dropout in flax:
+        predict: ``predict(params, x [b, ...]) -> logits [b, C]``, for example ``model.apply`` of a
+            flax model. For a model with state (batch statistics), ``jcollab.stateful(predict)`` of
+            ``predict(params, model_state, x)``.
+        augment: ``augment(batch, model, key) -> batch`` changes the batch at random before it is
+            passed to the model, for example ``on_inputs(jcollab.data.crop_and_flip)`` or an
+            augmentation of :mod:`jcollab.flows.perturb`. It may use the labels and the model
+            (:class:`jcollab.core.Model`). No gradient flows through it. None for no augmentation.
+        train: ``train(params, x, key) -> logits`` replaces ``predict`` in the loss, for models that
+            are random in training. With dropout in flax:
             ``lambda params, x, key: model.apply(params, x, train=True, rngs={"dropout": key})``.
-            Of a model with state, ``stateful(train)`` of ``train(params, model_state, x, key) ->
-            (logits, model_state)``, and only here the state changes.
+            For a model with state, ``jcollab.stateful(train)`` of ``train(params, model_state, x,
+            key) -> (logits, model_state)``; without it, the state does not change.
 
     Returns:
-        ``loss(params, batch, key) -> (loss, {"accuracy": ...})``, or where ``predict`` or ``train``
-        is stateful the stateful form of it; the batch has fields ``x`` and ``y`` (a Dataset does),
-        labels int ``[b]`` in 0..C-1 or probabilities ``[b, C]``. A label out of range makes the
-        loss NaN, and the model after the step. The accuracy is that of the logits in the loss.
-        ``augment`` and ``train`` each get a key of their own, so that one does not change what the
-        other draws; without them the key is not used.
+        ``loss(params, batch, key) -> (loss, {"accuracy": ...})``, in the stateful form if
+        ``predict`` or ``train`` is stateful. The batch has fields ``x`` and ``y``, for example a
+        :class:`jcollab.data.Dataset`, with labels int ``[b]`` in 0..C-1 or probabilities
+        ``[b, C]``. A label out of range makes the loss NaN. The accuracy is computed from the
+        logits in the loss. ``augment`` and ``train`` get different keys, so that one does not
+        change what the other draws; without them the key is not used.
 
     Raises:
-        TypeError: if ``predict``, ``augment`` or ``train`` is given and not callable; when it is
-            used, if labels are of another type.
-        ValueError: when it is used, if labels have another shape.
+        TypeError: if ``predict``, ``augment`` or ``train`` is given and not callable; when the loss
+            is called, if labels have another type.
+        ValueError: when the loss is called, if labels have another shape.
+
+    Example:
+        >>> loss = jc.objectives.classification(lambda params, x: x @ params)
+        >>> batch = jc.data.Dataset(x=jnp.eye(2), y=jnp.array([0, 1]))
+        >>> value, metrics = loss(jnp.zeros((2, 2)), batch, jax.random.key(0))
+        >>> round(float(value), 4), metrics["accuracy"].item()  # log 2
+        (0.6931, 0.5)
     """
     given = {"augment": augment, "train": train}
     checks.functions(predict=predict, **{k: fn for k, fn in given.items() if fn is not None})
     run = lift_train(predict, train)
 
     def full(params: PyTree, model_state: PyTree, batch: Any, key: Array) -> tuple:
+        # Without an augmentation or ``train`` nothing is drawn, and a key need not be split.
         train_key = key
         if augment is not None or train is not None:
             augment_key, train_key = jax.random.split(key)
         if augment is not None:
+            # Perturbations by a flow or against the model depend on the params. The augmented batch
+            # is data all the same, and the gradient must treat it as a constant.
             seen = jax.lax.stop_gradient(Model(params, model_state))
             batch = jax.lax.stop_gradient(augment(batch, seen, augment_key))
         logits, model_state = run(params, model_state, batch.x, train_key)

@@ -1,4 +1,4 @@
-"""Agreement of ensemble members on unlabeled points, and points on which members disagree."""
+"""Agreement of ensemble members on unlabeled points, and search for points of disagreement."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ANCHORS = ("frozen", "trained")
 
 
 def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
-    """How much two members agree, from probabilities of one of two classes.
+    """Computes the agreement of two members from the probabilities of one of two classes.
 
         A(p, q) = -log( p (1 - q) + (1 - p) q + epsilon )
 
     It is symmetric, ``-log(1 + epsilon)`` for opposite and ``-log(epsilon)`` for equal one-hot
-    predictions, and log 2 wherever one of the two is 1/2.
+    predictions, and log 2 if p or q is 1/2 (for epsilon = 0).
 
     Args:
-        p: probabilities in [0, 1], ``[...]``.
-        q: probabilities in [0, 1], ``[...]``.
+        p: probabilities of one member, in [0, 1], ``[...]``.
+        q: probabilities of the other member, in [0, 1], ``[...]``.
         epsilon: at least 0; keeps the logarithm finite.
 
     Returns:
@@ -34,6 +34,10 @@ def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
 
     Raises:
         ValueError: if epsilon < 0, or a probability is outside of [0, 1].
+
+    Example:
+        >>> round(float(jc.objectives.binary_agreement(0.5, 0.9)), 3)  # log 2
+        0.693
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -47,28 +51,35 @@ def binary_agreement(p: Any, q: Any, epsilon: float = EPSILON) -> Array:
 def pair_agreement(
     logits: Array, frozen: Array, *, anchor: Anchor = "frozen", epsilon: float | None = EPSILON
 ) -> Array:
-    """How much a member agrees with a frozen one on each point.
+    """Computes the agreement of a trained member with a frozen one on each point.
 
-    With one logit, both give the probability of label 1, and this is :func:`binary_agreement`.
-    With C logits, both are made binary around one class k,
+    With one logit, both members predict the probability of label 1, and the result is
+    :func:`binary_agreement`. With C logits, one class k is compared with all others:
 
         A = -log( q (1 - r) + r (1 - q) + epsilon ),    q = softmax(frozen)_k, r = softmax(logits)_k
 
     Args:
-        logits: of the member that is trained, ``[..., C]``, or ``[..., 1]`` for two classes.
-        frozen: of the other one, of the same shape up to broadcasting.
-        anchor: whose most probable class is k (the first of several): that of the ``"frozen"``
-            member, as in the released code by default, or of the ``"trained"`` one, as in the
-            paper's algorithm; not used with one logit. Where q < 1/2, which a frozen top class may
-            have for C > 2, descending on A raises r: only confident members are disagreed with.
-        epsilon: as in the released code, whose gradient vanishes where both are certain and agree;
-            None for no epsilon and logarithms of sums of exponentials, which grows linearly there.
+        logits: logits of the trained member, ``[..., C]``, or ``[..., 1]`` for two classes.
+        frozen: logits of the frozen member, of the same shape up to broadcasting.
+        anchor: the member that determines k, its most probable class (the first of several):
+            ``"frozen"`` as in the released code, or ``"trained"`` as in the paper's algorithm; not
+            used with one logit. For q < 1/2, which is possible for C > 2, minimizing A increases r:
+            members disagree only with confident members.
+        epsilon: constant in the logarithm, as in the released code. With it, the gradient vanishes
+            where both members are certain and agree. None omits it and computes in the logarithmic
+            domain, in which A grows linearly in the logits there.
 
     Returns:
         ``[...]``.
 
     Raises:
-        ValueError: if anchor is another one, epsilon < 0, or the last axes differ.
+        ValueError: if anchor is unknown, epsilon < 0, or the last axes differ.
+
+    Example:
+        >>> logits = jnp.array([[40.0, -40.0], [40.0, -40.0]])  # certain of class 0
+        >>> frozen = jnp.array([[40.0, -40.0], [-40.0, 40.0]])  # agrees, and disagrees
+        >>> [round(float(a)) for a in jc.objectives.pair_agreement(logits, frozen, epsilon=None)]
+        [79, 0]
 
     Source: Pagliardini et al. 2022, arXiv 2202.04414, equation 4 and algorithms 1 and 2.
     """
@@ -86,6 +97,7 @@ def pair_agreement(
         chosen = jnp.argmax(frozen if anchor == "frozen" else logits, -1, keepdims=True)
         q, r = (_one_of_many(z, chosen, epsilon is None) for z in (frozen, logits))
     if epsilon is None:
+        # -log(q (1 - r) + (1 - q) r) of (log q, log(1 - q)) and (log r, log(1 - r))
         return -jnp.logaddexp(q[0] + r[1], q[1] + r[0])
     return binary_agreement(r, q, epsilon)
 
@@ -98,12 +110,12 @@ def agreement(
     anchor: Anchor = "frozen",
     epsilon: float | None = EPSILON,
 ) -> Array:
-    """Mean agreement of a member with frozen ones: ``sum_i w_i mean_b A(h_i, h) / sum_i w_i``.
+    """Computes the mean agreement with frozen members, ``sum_i w_i mean_b A(h_i, h) / sum_i w_i``.
 
     Args:
-        logits: of the member that is trained, ``[b, C]`` (``[b, 1]`` for two classes).
-        frozen: of M others, ``[M, b, C]``; no gradient flows into them.
-        weights: ``[M]``, at least 0, None for all alike; with none but zeros, the result is 0.
+        logits: logits of the trained member, ``[b, C]`` (``[b, 1]`` for two classes).
+        frozen: logits of M frozen members, ``[M, b, C]``; no gradient flows into them.
+        weights: ``[M]``, at least 0; None for equal weights. If all are 0, the result is 0.
         anchor: see :func:`pair_agreement`.
         epsilon: see :func:`pair_agreement`.
 
@@ -112,6 +124,11 @@ def agreement(
 
     Raises:
         ValueError: if a shape does not fit, or as for :func:`pair_agreement`.
+
+    Example:
+        >>> logits, frozen = jnp.zeros((4, 2)), jnp.zeros((3, 4, 2))  # all undecided: log 2
+        >>> round(float(jc.objectives.agreement(logits, frozen)), 3)
+        0.693
     """
     if jnp.ndim(logits) != 2 or jnp.shape(frozen)[1:] != jnp.shape(logits):
         raise ValueError(
@@ -129,6 +146,7 @@ def agreement(
         return each.mean()
     weights = jnp.asarray(weights, each.dtype)
     total = jnp.sum(weights)
+    # 0 and not 0 / 0 if all weights are 0
     return jnp.sum(weights * each) / jnp.where(total > 0, total, 1)
 
 
@@ -141,23 +159,30 @@ def sign_ascent(
     step_size: float = 0.1,
     radius: float = 1.0,
 ) -> tuple[Array, tuple[Array, Array]]:
-    """Moves points to where members disagree, within a box.
+    """Moves points within a box to where members disagree, by signed gradient ascent.
 
         delta <- clip( delta + step_size * sign(grad_delta D(x + delta)), -radius, radius )
 
     Args:
-        disagreement: ``D(x) -> []``, a sum or mean over points, so that they do not interact.
+        disagreement: ``D(x) -> []``, a sum or mean over points, so that points do not interact.
         x: points, ``[b, ...]``.
-        delta: where the search starts, ``[b, ...]``.
+        delta: start of the search, ``[b, ...]``.
         num_steps: k, at least 1.
         step_size: above 0.
-        radius: above 0, of the box.
+        radius: half the side of the box, above 0.
 
     Returns:
-        The last delta, and of every step D before it ``[k]`` and delta after it ``[k, b, ...]``.
+        The last delta, and for every step D before it ``[k]`` and delta after it ``[k, b, ...]``.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> away_from_two = lambda x: ((x - 2) ** 2).sum()
+        >>> x = jnp.array([1.0, 3.0])
+        >>> delta, _ = jc.objectives.sign_ascent(away_from_two, x, jnp.zeros(2), radius=1.0)
+        >>> delta.tolist()
+        [-1.0, 1.0]
 
     Source: the 2-D example of Pagliardini et al. 2022, arXiv 2202.04414.
     """
@@ -177,18 +202,23 @@ def sign_ascent(
 def disagreement_points(
     *, num_steps: int = 15, step_size: float = 0.1, radius: float = 1.0
 ) -> Callable[[Callable[[Array], Array], Array, Array], Array]:
-    """A ``search`` for :func:`jcollab.dbat`: unlabeled points that are made from given ones.
+    """Builds a ``search`` for :func:`jcollab.dbat` that moves given points to disagreement.
 
     Args:
         num_steps: see :func:`sign_ascent`.
         step_size: see :func:`sign_ascent`.
-        radius: of the box around each point, in which the search starts uniformly at random.
+        radius: half the side of the box around each point; the search starts uniformly in it.
 
     Returns:
         ``search(disagreement, x, key) -> x`` of the same shape.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> search = jc.objectives.disagreement_points(num_steps=20, radius=1.0)
+        >>> search(lambda x: x.sum(), jnp.zeros(3), jax.random.key(0)).tolist()
+        [1.0, 1.0, 1.0]
     """
     checks.count("num_steps", num_steps)
     checks.number("step_size", step_size, above=0)
@@ -205,22 +235,23 @@ def disagreement_points(
 
 
 def check_form(anchor: Any, epsilon: Any) -> None:
-    """ValueError for an unknown form of the agreement."""
+    """Raises ValueError for an unknown anchor or a negative epsilon."""
     checks.one_of("anchor", anchor, ANCHORS)
     if epsilon is not None:
         checks.number("epsilon", epsilon, at_least=0)
 
 
 def _binary(z: Array, stable: bool) -> Any:
-    """The probability of label 1, or the logarithms of it and of the rest."""
+    """Returns the probability p of label 1, or if ``stable`` both log p and log(1 - p)."""
     return (jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)) if stable else jax.nn.sigmoid(z)
 
 
 def _one_of_many(z: Array, chosen: Array, stable: bool) -> Any:
-    """The same for the chosen class ``[..., 1]`` among ``[..., C]``."""
+    """Returns the same for the chosen class ``[..., 1]`` among ``[..., C]``."""
     if not stable:
         return jnp.take_along_axis(jax.nn.softmax(z), chosen, -1)[..., 0]
     own = jnp.take_along_axis(jax.nn.log_softmax(z), chosen, -1)[..., 0]
+    # log(1 - p) as a sum over the other classes: 1 - p rounds to 0 for a certain class
     others = jnp.arange(z.shape[-1]) != chosen
     rest = jax.nn.logsumexp(z, -1, where=others) - jax.nn.logsumexp(z, -1)
     return own, rest

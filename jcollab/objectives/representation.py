@@ -1,7 +1,7 @@
-"""Losses that learn from class prototypes of other clients: distillation and discrimination.
+"""Losses that use class prototypes of other clients: distillation and discrimination.
 
-Both come with the constants of the released code and with those of the paper; the two differ by
-powers of the number of features d and of classes C:
+Both are available with the constants of the released code and of the paper, which differ by powers
+of the number of features d and of classes C:
 
     distillation    "code"   (1/d) ||v - t_y||^2          "paper"  ||v - t_y||
     discrimination  "code"   mean over the C classes      "paper"  sum over the classes
@@ -26,7 +26,8 @@ Head = Callable[[Array], Array]
 Metrics = dict[str, Array]
 # features [b, d], logits [b, C], labels [b], received, head and key -> losses [b] and metrics [b]
 SharingObjective = Callable[[Array, Array, Array, Any, Head, Array], tuple[Array, Metrics]]
-SMALLEST_LOG = -100.0  # what the binary cross-entropy of the released code cuts logarithms off at
+# lower bound of logarithms in PyTorch's binary cross-entropy, which the released code uses
+SMALLEST_LOG = -100.0
 DISTILLATIONS = ("code", "squared", "paper", "cross_entropy")
 CONSTANTS = ("code", "paper")
 
@@ -34,39 +35,50 @@ CONSTANTS = ("code", "paper")
 def distillation(
     values: Array, targets: Array, labels: Array, known: Array | None = None, form: str = "code"
 ) -> Array:
-    """How far values lie from the prototype of their class.
+    """Computes the distance of values from the prototype of their class.
 
         code  (1/d) ||v - t_y||^2    squared  ||v - t_y||^2    paper  ||v - t_y||
         cross_entropy  -sum_c softmax(t_y)_c log softmax(v)_c
 
-    Targets are constants. At distance 0 the gradient of the norm is taken as 0.
+    No gradient flows into the targets. At distance 0, the gradient of the norm is defined as 0.
 
     Args:
         values: features or logits, ``[b, d]``.
         targets: prototypes, ``[C, d]``.
         labels: int ``[b]``.
-        known: bool ``[C]``; classes without a prototype cost 0 and have gradient 0. None for all.
-        form: which of the above; the last is for logits.
+        known: bool ``[C]``, False for classes without a prototype, which have loss 0 and gradient
+            0; None if all are known.
+        form: ``"code"``, ``"squared"``, ``"paper"``, or for logits ``"cross_entropy"``.
 
     Returns:
         ``[b]``.
 
     Raises:
-        TypeError: if labels are no integers.
+        TypeError: if labels are not integers.
         ValueError: for another form, or a shape that does not fit.
 
-    Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; of logits, Jeong et al. 2018,
+    Example:
+        >>> values, targets = jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2))
+        >>> forms = ("code", "squared", "paper")
+        >>> labels = jnp.array([0])
+        >>> [jc.objectives.distillation(values, targets, labels, form=f).item() for f in forms]
+        [12.5, 25.0, 5.0]
+
+    Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; for logits, Jeong et al. 2018,
     arXiv 1811.11479.
     """
     checks.one_of("form", form, DISTILLATIONS)
     checks.labels("labels", labels, (f"b={len(values)}",), len(targets))
     if targets.shape[1:] != values.shape[1:]:
         raise ValueError(
-            f"targets must be [C, d={values.shape[-1]}], as values are, got {list(targets.shape)}"
+            f"targets must have shape [C, d={values.shape[-1]}] for values [b, d], got "
+            f"{list(targets.shape)}"
         )
     wanted = jax.lax.stop_gradient(targets)[labels]
     there = None if known is None else known[labels]
     if there is not None:
+        # Rows without a prototype get distance 0 here, and not only a loss of 0 below: jnp.where
+        # passes NaN gradients through a branch that is not selected.
         wanted = jnp.where(there[:, None], wanted, jax.lax.stop_gradient(values))
     if form == "cross_entropy":
         cost = optax.softmax_cross_entropy(values, jax.nn.softmax(wanted))
@@ -77,26 +89,34 @@ def distillation(
         elif form == "squared":
             cost = square
         else:
+            # The root has an infinite slope at 0. It is applied to 1 there, so that the branch that
+            # is not selected has a finite gradient.
             positive = square > 0
             cost = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
     return cost if there is None else jnp.where(there, cost, 0)
 
 
 def match_logs(logits: Array, other: Array) -> tuple[Array, Array]:
-    """``log h`` and ``log(1 - h)`` of the chance that draws from two softmaxes coincide.
+    """Computes log h and log(1 - h) of the probability h that samples of two softmaxes are equal.
 
         h(s, t) = sum_c p_c(s) p_c(t),    1 - h = sum_c p_c(s) (1 - p_c(t))
 
-    Both stay finite where h rounds to 0 or to 1.
+    Both are finite even if h rounds to 0 or to 1.
 
     Args:
-        logits: of s, ``[..., b, C]``.
-        other: of t, ``[..., k, C]``.
+        logits: logits of s, ``[..., b, C]``.
+        other: logits of t, ``[..., k, C]``.
 
     Returns:
         Two arrays ``[..., b, k]``.
+
+    Example:
+        >>> log_h, log_rest = jc.objectives.match_logs(jnp.zeros((1, 4)), jnp.zeros((1, 4)))
+        >>> round(float(jnp.exp(log_h[0, 0])), 4), round(float(jnp.exp(log_rest[0, 0])), 4)
+        (0.25, 0.75)
     """
     p, q = jax.nn.log_softmax(logits), jax.nn.log_softmax(other)
+    # rest[c] = log(1 - p_c(t)), from the sum over all classes but c: 1 - p_c would round to 0
     diagonal = jnp.eye(q.shape[-1], dtype=bool)
     rest = jax.nn.logsumexp(jnp.where(diagonal, -jnp.inf, q[..., None, :]), axis=-1)
     log_h = jax.nn.logsumexp(p[..., :, None, :] + q[..., None, :, :], axis=-1)
@@ -107,25 +127,32 @@ def match_logs(logits: Array, other: Array) -> tuple[Array, Array]:
 def discrimination(
     logits: Array, other: Array, labels: Array, observed: Array | None = None, form: str = "code"
 ) -> Array:
-    """Separates the observation of the own class from those of other classes, by the classifier.
+    """Computes a loss that matches each example with the observation of its class, not with others.
 
         l(i) = -log h(s_i, t_{y_i}) - sum_{c != y_i} log(1 - h(s_i, t_c))
 
-    with h of :func:`match_logs`; ``"code"`` divides by C and cuts logarithms off at -100.
+    with h of :func:`match_logs`. ``"code"`` divides by C and clips logarithms at -100.
 
     Args:
-        logits: of the features s, ``[b, C]``.
-        other: logits of the observations, one for each class, ``[C, C]`` (or ``[b, C, C]``).
+        logits: logits of the features s, ``[b, C]``.
+        other: logits of the observations t, one for each class, ``[C, C]`` (or ``[b, C, C]``).
         labels: int ``[b]``.
-        observed: bool ``[C]`` (or ``[b, C]``); pairs with an absent one cost 0. None for all.
+        observed: bool ``[C]`` (or ``[b, C]``), False for absent observations, which have loss 0;
+            None if all are present.
         form: ``"code"`` or ``"paper"``.
 
     Returns:
         ``[b]``.
 
     Raises:
-        TypeError: if labels are no integers.
+        TypeError: if labels are not integers.
         ValueError: for another form, or a shape that does not fit.
+
+    Example:
+        >>> logits, other = jnp.zeros((1, 2)), jnp.zeros((2, 2))  # h = 1/2: 2 log 2
+        >>> labels = jnp.array([0])
+        >>> round(float(jc.objectives.discrimination(logits, other, labels, form="paper")[0]), 3)
+        1.386
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943.
     """
@@ -133,7 +160,7 @@ def discrimination(
     checks.labels("labels", labels, (f"b={len(logits)}",), other.shape[-2])
     if other.shape[-2:] != 2 * logits.shape[-1:]:
         raise ValueError(
-            f"other must be [C={logits.shape[-1]}, C], as logits are [b, C], got "
+            f"other must have shape [C={logits.shape[-1]}, C] for logits [b, C], got "
             f"{list(other.shape)}"
         )
     if other.ndim == 3:
@@ -156,28 +183,38 @@ def representation_sharing(
     constants: str = "code",
     distillation_form: str | None = None,
 ) -> SharingObjective:
-    """Cross-entropy, distillation to shared class means and discrimination of observations.
+    """Builds the sum of cross-entropy, distillation to class means and discrimination.
 
         L = L_CE + lambda_KD L_KD + lambda_disc L_disc
 
-    With ``discrimination_weight=0`` this is prototype sharing of FedProto's kind.
+    With ``discrimination_weight=0``, this is prototype sharing as in FedProto.
 
     Args:
         distillation_weight: lambda_KD, at least 0; may be traced.
         discrimination_weight: lambda_disc, at least 0; may be traced.
-        constants: ``"code"`` or ``"paper"``, see the module. lambda_disc of 1 in the code is 1/C
-            in the paper, lambda_KD of 10 is 10/d on the paper's squared distance.
-        distillation_form: a form of :func:`distillation`; None for that of ``constants``.
+        constants: ``"code"`` or ``"paper"``, as for :func:`discrimination`. A lambda_disc of 1 in
+            the code is 1/C in the paper; a lambda_KD of 10 is 10/d on the paper's squared distance.
+        distillation_form: form of :func:`distillation`; None for the value of ``constants``.
 
     Returns:
         ``objective(features [b, d], logits [b, C], labels [b], received, head, key)`` for ONE
         client, which returns the loss of each example ``[b]`` and metrics ``[b]``. ``received``
         has the fields of :class:`jcollab.objectives.prototypes.Received`; ``head`` is the client's
-        own classifier, whose weights get gradients from the observations too.
+        classifier, whose weights also get gradients from the observations.
 
     Raises:
-        ValueError: for negative weights or unknown names; when it is used, if discrimination is
-            asked for and no observations are received.
+        ValueError: for negative weights or unknown names; when the objective is called, if
+            discrimination_weight is not 0 and there are no observations.
+
+    Example:
+        >>> objective = jc.objectives.representation_sharing(10.0, discrimination_weight=0.0)
+        >>> received = jc.objectives.prototypes.Received(
+        ...     means=jnp.zeros((2, 3)), known=jnp.ones(2, bool), observations=(), observed=()
+        ... )
+        >>> features, logits, labels = jnp.ones((1, 3)), jnp.zeros((1, 2)), jnp.array([1])
+        >>> loss, metrics = objective(features, logits, labels, received, None, None)
+        >>> round(float(loss[0]), 3), metrics["distillation"].tolist()  # log 2 + 10
+        (10.693, [1.0])
 
     Source: Berdoz, Singh, Jaggi and Raskar 2022, arXiv 2211.10943; Tan et al. 2022 (FedProto),
     arXiv 2105.00243.
@@ -191,6 +228,7 @@ def representation_sharing(
     def objective(
         features: Array, logits: Array, labels: Array, received: Any, head: Head, key: Array
     ) -> tuple[Array, Metrics]:
+        # A weight of exactly 0 drops its term from the program; a traced weight cannot.
         total, metrics = _cross_entropy(logits, labels)
         if _asked(distillation_weight):
             pull = distillation(features, received.means, labels, received.known, form)
@@ -199,8 +237,8 @@ def representation_sharing(
             seen, there = jax.lax.stop_gradient(received.observations), received.observed
             if not len(seen):
                 raise ValueError(
-                    f"discrimination_weight is {discrimination_weight}, but no observations are "
-                    "received; it must be 0, or observations must be sent"
+                    "discrimination_weight must be 0 if no observations are received, got "
+                    f"{discrimination_weight}"
                 )
             other = head(seen.reshape(-1, seen.shape[-1])).reshape(*seen.shape[:2], -1)
             if len(seen) > 1:  # every example compares with one of them
@@ -216,21 +254,31 @@ def representation_sharing(
 
 
 def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> SharingObjective:
-    """Cross-entropy and distillation to shared class means of the logits.
+    """Builds the sum of cross-entropy and distillation to class means of the logits.
 
         L = L_CE + lambda_KD (1/C) ||z - zbar_y||^2            form "code"
         L = L_CE - lambda_KD sum_c softmax(zbar_y)_c log softmax(z)_c   form "cross_entropy"
 
     Args:
         weight: lambda_KD, at least 0; may be traced.
-        form: of :func:`distillation`. Jeong et al. take ``"cross_entropy"`` and means over the
-            other clients only.
+        form: form of :func:`distillation`. Jeong et al. use ``"cross_entropy"``, and means over
+            only the other clients.
 
     Returns:
-        An objective as by :func:`representation_sharing`, for messages that are logits.
+        An objective as returned by :func:`representation_sharing`, for messages that are logits.
 
     Raises:
         ValueError: for a negative weight or an unknown form.
+
+    Example:
+        >>> objective = jc.objectives.federated_distillation(weight=10.0)
+        >>> received = jc.objectives.prototypes.Received(
+        ...     means=jnp.ones((2, 2)), known=jnp.ones(2, bool), observations=(), observed=()
+        ... )
+        >>> features, logits, labels = None, jnp.zeros((1, 2)), jnp.array([1])
+        >>> loss, metrics = objective(features, logits, labels, received, None, None)
+        >>> round(float(loss[0]), 3), metrics["distillation"].tolist()  # log 2 + 10
+        (10.693, [1.0])
 
     Source: Jeong et al. 2018, arXiv 1811.11479.
     """
@@ -244,7 +292,7 @@ def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Sharing
         if _asked(weight):
             if received.means.shape[-1] != logits.shape[-1]:
                 raise ValueError(
-                    f"messages must be logits, [C={logits.shape[-1]}] each, got "
+                    f"messages must be logits of shape [C={logits.shape[-1]}], got "
                     f"[{received.means.shape[-1]}]"
                 )
             pull = distillation(logits, received.means, labels, received.known, form)
@@ -255,7 +303,14 @@ def federated_distillation(weight: Any = 10.0, *, form: str = "code") -> Sharing
 
 
 def independent() -> SharingObjective:
-    """Cross-entropy alone, in the form of :func:`representation_sharing`."""
+    """Builds the cross-entropy alone, in the form of :func:`representation_sharing`.
+
+    Example:
+        >>> objective = jc.objectives.independent()
+        >>> loss, metrics = objective(None, jnp.zeros((1, 2)), jnp.array([1]), None, None, None)
+        >>> round(float(loss[0]), 3)  # log 2
+        0.693
+    """
     return representation_sharing(0.0, 0.0)
 
 

@@ -1,13 +1,13 @@
-"""Losses of word vectors with negative sampling: X2Static, and those with a table of sources.
+"""Losses of word vectors with negative sampling: X2Static, CBOW, skip-gram and sent2vec.
 
-All are one loss of a context vector c_t, the vector of the word w_t that was there, and those of N
-words n_tj that were not:
+All use one loss of a context vector c_t, the vector of the observed word w_t (the positive), and
+the vectors of N sampled words n_tj (the negatives):
 
     L = (1/T) sum_t l(<c_t, e_{w_t}>) + sum_j (1/T) sum_t l(-<c_t, e_{n_tj}>)
-    l(x) = log(1 + exp(-x)), with x cut off at +-20
+    l(x) = log(1 + exp(-x)), with x clipped to +-20
 
-They differ in where contexts come from: of X2Static from a frozen teacher, of CBOW, skip-gram and
-sent2vec from a mean of vectors that are learnt too.
+They differ in the context vectors: X2Static uses a frozen teacher; CBOW, skip-gram and sent2vec use
+means of vectors that are trained too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,16 @@ CLIP = 20.0
 
 
 def clipped_logistic(x: Array, clip: float = CLIP) -> Array:
-    """``l(x) = log(1 + exp(-x))`` with x cut off at +-clip, beyond which the gradient is 0."""
-    inside = jnp.abs(x) <= clip  # at +-clip itself the gradient is still there
+    """Computes ``l(x) = log(1 + exp(-x))`` with x clipped to +-clip; the gradient is 0 beyond.
+
+    Example:
+        >>> round(float(jc.objectives.clipped_logistic(0.0)), 3)  # log 2
+        0.693
+        >>> jax.grad(jc.objectives.clipped_logistic)(-30.0).item()
+        0.0
+    """
+    # At +-clip itself, the gradient is that of the logistic loss; jnp.clip would halve it there.
+    inside = jnp.abs(x) <= clip
     x = jnp.where(inside, x, jax.lax.stop_gradient(jnp.clip(x, -clip, clip)))
     return jax.nn.softplus(-x)
 
@@ -34,16 +42,24 @@ def clipped_logistic(x: Array, clip: float = CLIP) -> Array:
 def negative_sampling(
     contexts: Array, positives: Array, negatives: Array, clip: float = CLIP
 ) -> Array:
-    """The loss of the module: a mean over targets and a sum over negatives.
+    """Computes the loss of negative sampling, a mean over targets and a sum over negatives.
+
+        L = (1/T) sum_t ( l(<c_t, p_t>) + sum_j l(-<c_t, n_jt>) ),   l: clipped_logistic
 
     Args:
         contexts: c, ``[T, d]``.
-        positives: vectors of the targets, ``[T, d]``.
-        negatives: of the words that were not there, ``[N, T, d]``.
-        clip: positive; infinity for none.
+        positives: p, vectors of the targets, ``[T, d]``.
+        negatives: n, vectors of the sampled words, ``[N, T, d]``.
+        clip: bound of scores, positive; infinity for no bound.
 
     Returns:
-        ``[]``; (N + 1) log 2 where all vectors are 0.
+        ``[]``; (N + 1) log 2 if all vectors are 0.
+
+    Example:
+        >>> zeros = jnp.zeros((3, 4))
+        >>> value = jc.objectives.negative_sampling(zeros, zeros, jnp.zeros((2, 3, 4)))
+        >>> round(float(value), 3)  # 3 log 2
+        2.079
     """
     right = jnp.sum(contexts * positives, -1)
     wrong = jnp.sum(contexts * negatives, -1)
@@ -53,14 +69,14 @@ def negative_sampling(
 def x2static(
     table: Array, contexts: Array, targets: Array, negatives: Array, clip: float = CLIP
 ) -> Array:
-    """The loss of X2Static as a function of the whole table.
+    """Computes the loss of X2Static as a function of the whole table of word vectors.
 
     Args:
         table: E, ``[V, d]``.
-        contexts: of a frozen teacher, ``[T, d]``.
-        targets: words, int ``[T]``.
-        negatives: words, int ``[N, T]``.
-        clip: positive.
+        contexts: vectors of a frozen teacher, ``[T, d]``.
+        targets: indices of words, int ``[T]``.
+        negatives: indices of words, int ``[N, T]``.
+        clip: bound of scores, positive; infinity for no bound.
 
     Returns:
         ``[]``.
@@ -70,9 +86,9 @@ def x2static(
 
     Example:
         >>> words = jnp.zeros((2, 3), jnp.int32)
-        >>> value = x2static(jnp.zeros((5, 4)), jnp.ones((3, 4)), words[0], words)
-        >>> round(float(value), 4)  # 3 log 2
-        2.0794
+        >>> value = jc.objectives.x2static(jnp.zeros((5, 4)), jnp.ones((3, 4)), words[0], words)
+        >>> round(float(value), 3)  # 3 log 2
+        2.079
 
     Source: Gupta and Jaggi 2021, arXiv 2106.04302.
     """
@@ -90,23 +106,31 @@ def x2static(
 
 
 def x2static_rows(batch: Any) -> dict[str, Array]:
-    """Rows of the table that a batch of X2Static looks up, int ``[r]``: targets, then negatives."""
+    """Returns the rows of the table that a batch of X2Static uses, targets and then negatives.
+
+    Example:
+        >>> batch = {"targets": jnp.array([4, 1]), "negatives": jnp.array([[0, 2]])}
+        >>> jc.objectives.x2static_rows(batch)["words"].tolist()
+        [4, 1, 0, 2]
+    """
     return {"words": jnp.concatenate([jnp.ravel(batch[k]) for k in ("targets", "negatives")])}
 
 
 def x2static_loss(clip: float = CLIP) -> Loss:
-    """X2Static for :func:`jcollab.algorithms.sparse_decentralized`, with :func:`x2static_rows`.
+    """Builds the X2Static loss for :func:`jcollab.algorithms.sparse_decentralized`.
 
-    A batch has ``targets [T]``, ``negatives [N, T]`` and ``contexts [T, d]``; or, as the targets
-    of a sentence have one context, ``contexts [L, d]`` of L sentences and the sentence
-    ``lines [T]`` of each target. With ``shares [L]`` too, the part of the targets that is in each
-    sentence, negatives are ``[N, L]``, which the targets of a sentence share.
+    The rows of a batch are given by :func:`x2static_rows`. A batch has ``targets [T]``,
+    ``negatives [N, T]`` and ``contexts [T, d]``. Since all targets of a sentence have the same
+    context, it may instead have ``contexts [L, d]`` of L sentences and ``lines [T]``, the index of
+    the sentence of each target. With ``shares [L]``, the fraction of the targets that is in each
+    sentence, negatives are ``[N, L]`` and are shared by the targets of a sentence.
 
-    With ``sparse_decentralized(..., distinct=True)``, and ``lines``, scores are looked up in the
-    product of all rows with all contexts: several times as fast as a product for each target.
+    With ``lines`` and ``sparse_decentralized(..., distinct=True)``, scores are looked up in the
+    product of all rows with all contexts, which is several times as fast as a product for each
+    target.
 
     Args:
-        clip: where scores are cut off, positive; infinity for none.
+        clip: bound of scores, positive; infinity for no bound.
 
     Returns:
         ``loss(vectors, batch, key)``; ``vectors["words"]`` is ``[r, d]``, or ``[u, d]`` with
@@ -115,6 +139,13 @@ def x2static_loss(clip: float = CLIP) -> Loss:
     Raises:
         ValueError: if clip is not positive.
 
+    Example:
+        >>> batch = {"targets": jnp.array([4, 1]), "negatives": jnp.array([[0, 2]])}
+        >>> batch["contexts"] = jnp.ones((2, 3))
+        >>> vectors = {"words": jnp.zeros((4, 3))}  # two targets and two negatives
+        >>> round(float(jc.objectives.x2static_loss()(vectors, batch, None)), 3)  # 2 log 2
+        1.386
+
     Source: Gupta and Jaggi 2021, arXiv 2106.04302; shared negatives are ours.
     """
     checks.number("clip", clip, above=0)
@@ -122,14 +153,18 @@ def x2static_loss(clip: float = CLIP) -> Loss:
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         words, contexts, negatives = vectors["words"], batch["contexts"], batch["negatives"]
         count, places, lines = len(batch["targets"]), batch.get("places"), batch.get("lines")
-        other = None if "shares" in batch else lines  # whose contexts negatives meet
+        # shared negatives [N, L] are in the order of the sentences, others in that of the targets
+        other = None if "shares" in batch else lines
         if places is not None and lines is not None:
+            # One product [u, L] of distinct rows and sentences, at the precision of separate ones:
+            # the default of products on accelerators is lower.
             scores = jnp.matmul(words, contexts.T, precision="highest")
             first, rest = places["words"][:count], places["words"][count:]
             right = _looked_up(scores, first, lines)
             wrong = _looked_up(scores, rest.reshape(negatives.shape), other)
         else:
             if places is not None:
+                # an index out of range marks an absent row; it must not be clamped to the last row
                 words = words.at[places["words"]].get(mode="fill", fill_value=0)
             positives, rest = _split(words, batch)
             right = jnp.sum(_at(contexts, lines) * positives, -1)
@@ -140,27 +175,42 @@ def x2static_loss(clip: float = CLIP) -> Loss:
 
 
 def bag_rows(batch: Any) -> dict[str, Array]:
-    """Rows that a batch of a model with bags looks up: sources ``[T, K]``, and words ``[r]``."""
+    """Returns the rows that a batch of :func:`bag_loss` uses: sources ``[T, K]`` and words ``[r]``.
+
+    Example:
+        >>> batch = {"targets": jnp.array([4]), "negatives": jnp.array([[0]])}
+        >>> batch["bags"] = jnp.array([[7, 8, -1]])
+        >>> rows = jc.objectives.bag_rows(batch)
+        >>> rows["sources"].tolist(), rows["words"].tolist()
+        ([[7, 8, -1]], [4, 0])
+    """
     return {"sources": batch["bags"], **x2static_rows(batch)}
 
 
 def bag_loss(clip: float = CLIP) -> Loss:
-    """CBOW, skip-gram and sent2vec by their bags, for ``sparse_decentralized``.
+    """Builds the loss of CBOW, skip-gram or sent2vec for ``sparse_decentralized``.
 
         c_t = mean of the source vectors in bag t
 
-    A bag is a window (CBOW), one word of it (skip-gram), or a sentence without the target with
-    its n-grams (sent2vec). The vectors to release are the sources.
+    A bag is a window (CBOW), one word of a window (skip-gram), or a sentence without the target,
+    with its n-grams (sent2vec). The word vectors to use afterwards are the sources. The rows of a
+    batch are given by :func:`bag_rows`.
 
     Args:
-        clip: positive; infinity for none.
+        clip: bound of scores, positive; infinity for no bound.
 
     Returns:
-        ``loss(vectors, batch, key)``; ``batch["bags"]`` is int ``[T, K]``, -1 where a bag has
-        fewer than K entries.
+        ``loss(vectors, batch, key)``; ``batch["bags"]`` is int ``[T, K]``, padded with -1.
 
     Raises:
         ValueError: if clip is not positive.
+
+    Example:
+        >>> batch = {"targets": jnp.array([4]), "negatives": jnp.array([[0]])}
+        >>> batch["bags"] = jnp.array([[7, 8, -1]])
+        >>> vectors = {"sources": jnp.ones((1, 3, 2)), "words": jnp.zeros((2, 2))}
+        >>> round(float(jc.objectives.bag_loss()(vectors, batch, None)), 3)  # 2 log 2
+        1.386
 
     Source: Mikolov et al. 2013, arXiv 1301.3781 and 1310.4546; Pagliardini, Gupta and Jaggi 2018,
     arXiv 1703.02507.
@@ -168,6 +218,7 @@ def bag_loss(clip: float = CLIP) -> Loss:
     checks.number("clip", clip, above=0)
 
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
+        # padded entries are rows of zeros in ``vectors``: they count neither in sum nor in size
         size = jnp.sum(batch["bags"] >= 0, -1, keepdims=True)
         contexts = jnp.sum(vectors["sources"], -2) / jnp.maximum(size, 1)
         return negative_sampling(contexts, *_split(vectors["words"], batch), clip)
@@ -176,20 +227,20 @@ def bag_loss(clip: float = CLIP) -> Loss:
 
 
 def _of_scores(right: Array, wrong: Array, shares: Array | float, clip: float) -> Array:
-    """The loss of scores ``[T]`` and ``[N, T]``; of ``[N, L]``, with shares ``[L]`` of targets."""
+    """Computes the loss of scores ``[T]`` and ``[N, T]``, or ``[N, L]`` with shares ``[L]``."""
     return jnp.mean(clipped_logistic(right, clip)) + jnp.sum(
         clipped_logistic(-wrong, clip) * shares
     )
 
 
 def _split(words: Array, batch: Any) -> tuple[Array, Array]:
-    """Vectors of the targets ``[T, d]`` and of the negatives ``[N, T or L, d]``."""
+    """Splits rows into vectors of targets ``[T, d]`` and of negatives ``[N, T or L, d]``."""
     count = len(batch["targets"])
     return words[:count], words[count:].reshape(*batch["negatives"].shape, -1)
 
 
 def _looked_up(scores: Array, rows: Array, columns: Array | None) -> Array:
-    """Entries of a matrix, 0 outside of it; the columns in order where there are none."""
+    """Returns entries of a matrix, 0 outside of it; without columns, they are in order."""
     columns = jnp.arange(scores.shape[1]) if columns is None else columns
     return scores.at[rows, columns].get(mode="fill", fill_value=0)
 

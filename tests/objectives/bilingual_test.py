@@ -12,6 +12,7 @@ import pytest
 from jcollab import models
 from jcollab import objectives as obj
 from jcollab.objectives import bilingual as cl
+from jcollab.objectives import masking
 from tests import REFERENCE
 
 FOLDER = REFERENCE / "crosslingual"
@@ -64,7 +65,7 @@ def to_flax(prefix):
     return {"params": params}
 
 
-BATCH = cl.Masked(
+BATCH = masking.Masked(
     jnp.asarray(REF["ids1"], jnp.int32),
     jnp.asarray(REF["ids2"], jnp.int32),
     jnp.asarray(REF["masked_lm_label"], jnp.int32),
@@ -74,7 +75,7 @@ BATCH = cl.Masked(
 
 def released(params, align, sim):
     (s, from_x), (t, from_y) = (MODEL.apply(params, ids) for ids in BATCH[:2])
-    q_x, q_y = cl.unified_targets(BATCH, V)
+    q_x, q_y = masking.unified_targets(BATCH, V)
     ugt = cl.batch_kl(q_x, from_x) + cl.batch_kl(q_y, from_y)
     return ugt + align * cl.alignment(s, t) + sim * cl.similarity_structure(s, t)
 
@@ -132,7 +133,7 @@ def test_terms_equal_loops_in_float64(x64):
     np.testing.assert_allclose(sim, RECORDED["sim"], 1e-6)
 
     wanted = np.array([target_of(row) for row in range(4)])
-    for mine, side in zip(cl.unified_targets(BATCH, V), (0, 1), strict=True):
+    for mine, side in zip(masking.unified_targets(BATCH, V), (0, 1), strict=True):
         np.testing.assert_allclose(mine, wanted[:, side], rtol=1e-12)
     assert wanted.sum(-1).min() < 1  # repeated pieces: the fixture holds them
     kl = 0
@@ -149,9 +150,9 @@ def test_terms_equal_loops_in_float64(x64):
 
 
 def test_the_losses_do_not_depend_on_which_language_is_first():
-    swapped = cl.Masked(BATCH.y, BATCH.x, BATCH.word, ~BATCH.in_x)
+    swapped = masking.Masked(BATCH.y, BATCH.x, BATCH.word, ~BATCH.in_x)
     for mine, other in zip(
-        cl.unified_targets(BATCH, V), cl.unified_targets(swapped, V)[::-1], strict=True
+        masking.unified_targets(BATCH, V), masking.unified_targets(swapped, V)[::-1], strict=True
     ):
         np.testing.assert_allclose(mine, other, rtol=1e-6)
 
@@ -216,7 +217,7 @@ def test_one_piece_of_one_side_is_masked():
         jnp.array([[9, 8, 4], [9, 3, 0], [4, 5, 0]]),
     )
     keys = jax.random.split(jax.random.key(0), 300)
-    got = jax.jit(jax.vmap(lambda k: cl.mask_one(k, cl.PairBatch(x, y), may)))(keys)
+    got = jax.jit(jax.vmap(lambda k: masking.mask_one(k, cl.PairBatch(x, y), may)))(keys)
     changed = jnp.stack([got.x != x, got.y != y])
     assert (changed.sum((0, 3)) == 1).all()
     assert (changed[0].any(2) == got.in_x).all()
@@ -235,7 +236,9 @@ def test_what_is_predicted_from_what(task):
     key = jax.random.key(3)
     params = {"s": jnp.zeros((2, 2)), "z": jnp.zeros((2, 10))}  # both sides, one batch
     value, terms = loss(params, batch, key)
-    x, y, q_x, q_y = cl._task([task], jax.random.split(key, 3)[0], batch, jnp.arange(10) > 2, 10)
+    x, y, q_x, q_y = masking.task_of(
+        [task], jax.random.split(key, 3)[0], batch, jnp.arange(10) > 2, 10
+    )
     entropy = -sum((q * jnp.log(jnp.where(q > 0, q, 1))).sum() for q in (q_x, q_y))
     np.testing.assert_allclose(value, 2 * np.log(10) - entropy, rtol=1e-5)
     np.testing.assert_allclose(terms[task], value)

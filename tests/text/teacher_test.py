@@ -146,7 +146,7 @@ def test_bad_checkpoints_are_named(tmp_path):
         load_bert(tmp_path)
     with pytest.raises(ValueError, match="num_heads must divide width=4, got num_heads=3"):
         BertConfig(11, 4, 2, 3, 6)
-    with pytest.raises(ValueError, match="layers must lie in -3..2"):
+    with pytest.raises(ValueError, match="layers must be in -3..2"):
         Bert(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32), layers=(3,))
 
 

@@ -1,8 +1,9 @@
-"""Operations that are linear in each of two inputs, with gradients that are written by hand.
+"""Primitives that are linear in each of two inputs, with gradients that are written by hand.
 
-The gradients that JAX derives for a convolution on a CPU are slow inside of loops. A
-``jax.custom_vjp`` would replace them and lose forward-mode derivatives; a primitive that is known
-to be bilinear has both: its tangents are the operation itself, and their transposes are given here.
+The gradients that JAX derives for a convolution are slow inside of loops on a CPU.
+``jax.custom_vjp`` would replace them, but does not support forward-mode derivatives. A primitive
+that is declared bilinear supports both: its tangents are the operation itself, applied to each
+input in turn, and the transposes of these are the gradients given here.
 """
 
 from __future__ import annotations
@@ -24,18 +25,31 @@ def bilinear(
     left_gradient: Callable[..., Array],
     right_gradient: Callable[..., Array],
 ) -> Callable[..., Array]:
-    """The operation ``forward(left, right, **settings)`` with its two transposes.
+    """Builds the operation ``forward(left, right, **settings)`` with its two transposes.
 
-    Derivatives of higher order are those of the three functions.
+    Derivatives of higher order are the derivatives of the three functions.
 
     Args:
-        name: of the primitive.
-        forward: linear in ``left`` and in ``right``; the settings are static.
-        left_gradient: ``left_gradient(dy, like, right, **settings)``, of the shape of ``like``.
-        right_gradient: ``right_gradient(dy, left, like, **settings)``, of the shape of ``like``.
+        name: name of the primitive.
+        forward: function that is linear in ``left`` and in ``right``; the settings are static.
+        left_gradient: ``left_gradient(dy, like, right, **settings)``; the result has the shape of
+            ``like``, which has a shape and a dtype but no values.
+        right_gradient: ``right_gradient(dy, left, like, **settings)``, likewise.
+
+    Example:
+        >>> product = bilinear(
+        ...     "scaled_product",
+        ...     lambda left, right: left * right,
+        ...     lambda dy, like, right: dy * right,
+        ...     lambda dy, left, like: (dy * left).sum(),
+        ... )
+        >>> jax.grad(lambda scale: product(jnp.arange(3.0), scale).sum())(2.0).item()
+        3.0
     """
     primitive = Primitive(name)
 
+    # Outside of ``jit``, a primitive is evaluated by this function, compiled once for each shape
+    # and setting; operation by operation would be slower.
     @functools.partial(jax.jit, static_argnames="settings")
     def compiled(left: Array, right: Array, settings: tuple) -> Array:
         return forward(left, right, **dict(settings))
@@ -53,6 +67,8 @@ def bilinear(
     def to_right(dy: Array, left: Array, right: Any, **settings: Any) -> Array:
         return right_gradient(dy, left, right.aval, **settings)
 
+    # ``vmap`` of the plain operation, which JAX can differentiate: ``grad`` and ``vmap`` can be
+    # nested in either order.
     def over_batches(args: Any, axes: Any, **settings: Any) -> tuple[Array, int]:
         return jax.vmap(functools.partial(forward, **settings), axes)(*args), 0
 

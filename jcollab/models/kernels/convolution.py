@@ -1,4 +1,4 @@
-"""Convolution, bias and pooling whose gradients are as fast in a loop over clients as alone."""
+"""Convolution, bias and pooling with gradients that are fast in a loop over clients on a CPU."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from jcollab.models.kernels.bilinear import bilinear
 from jcollab.models.kernels.shifts import Pads
 
 Array = jax.Array
+# the layout of flax, for which XLA has a fast kernel on a CPU, inside of loops too
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def convolve(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
-    """Two-dimensional convolution, ``[b, H, W, I]`` with ``[kh, kw, I, O]``, for loops on a CPU.
+    """Convolves ``[b, H, W, I]`` with ``[kh, kw, I, O]`` in two dimensions, for loops on a CPU.
 
-    Value and gradients are computed in the form that is fastest for the shape, see :func:`_small`:
-    as convolutions in the layout of the forward one (those that automatic differentiation derives
-    are rearranged for the fast kernel only outside of loops, and cost 30 times as much inside of
-    one), or as products of matrices, :mod:`jcollab.models.kernels.products`.
+    Value and gradients are computed in the form that is fastest for the shape (:func:`_small`):
+    as matrix products (:mod:`jcollab.models.kernels.products`), or as convolutions in the layout of
+    the forward one. The gradients that automatic differentiation derives are in another layout. XLA
+    rearranges them for its fast kernel only outside of loops; inside of a loop they cost 30 times
+    as much.
 
     Args:
         x: inputs.
@@ -38,9 +40,10 @@ def convolve(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> A
 
 
 def _small(x: Any, kernel: Any) -> bool:
-    """Whether products of matrices beat a convolution, which is made for large images.
+    """Returns whether matrix products are faster than a convolution.
 
-    GFLOP/s in a loop, batch 32, two cores; forward, gradient of the input, of the filters:
+    Measured GFLOP/s in a loop, batch 32, two cores, for the forward pass, the gradient of the input
+    and the gradient of the filters:
 
         image, channels     filter, stride    convolution      products
         2 x 2, 512 to 512   3 x 3, 1          2, 2, 211        128, 169, 152
@@ -60,7 +63,7 @@ def _forward(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> A
 
 
 def _rest(x: Any, dy: Array, kernel: Any, strides: tuple[int, int], pads: Pads) -> list[int]:
-    """Numbers of the last rows and columns of the padded input that no window reached."""
+    """Counts the last rows and columns of the padded input that are in no window."""
     sizes = zip(x.shape[1:3], dy.shape[1:3], kernel.shape[:2], strides, pads, strict=True)
     return [size + sum(pad) - k - (out - 1) * stride for size, out, k, stride, pad in sizes]
 
@@ -68,9 +71,10 @@ def _rest(x: Any, dy: Array, kernel: Any, strides: tuple[int, int], pads: Pads) 
 def _input_gradient(
     dy: Array, x: Any, kernel: Array, strides: tuple[int, int], pads: Pads
 ) -> Array:
-    """The gradient, spread out by the stride, with the turned filters."""
+    """Convolves dy, with ``stride - 1`` zeros between its entries, with the flipped filters."""
     if _small(x, kernel):
         return products.input_gradient(dy, x, kernel, strides, pads)
+    # rows and columns in no window get gradient 0, by more padding at the end
     rest = _rest(x, dy, kernel, strides, pads)
     back = [
         (k - 1 - low, k - 1 - high + r)
@@ -85,10 +89,16 @@ def _input_gradient(
 def _kernel_gradient(
     dy: Array, x: Array, kernel: Any, strides: tuple[int, int], pads: Pads
 ) -> Array:
-    """Channels take the part of the batch, and the gradient that of the filters."""
+    """Convolves the inputs with the gradient of the outputs.
+
+    The gradient is a sum over the batch. So the batch takes the role of the input channels, the
+    input channels take the role of the batch, and dy, dilated by the stride, takes the role of the
+    filters.
+    """
     if kernel.shape[0] * kernel.shape[1] == 1:
         return products.kernel_gradient(dy, x, kernel, strides, pads)
     rest = _rest(x, dy, kernel, strides, pads)
+    # without the rows and columns in no window, the output has exactly the size of a filter
     back = [(low, high - r) for (low, high), r in zip(pads, rest, strict=True)]
     turned = jax.lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
@@ -105,9 +115,9 @@ _convolve = bilinear("convolution", _forward, _input_gradient, _kernel_gradient)
 
 
 def apply_kernel(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) -> Array:
-    """:func:`convolve` in a loop over clients; elsewhere the plain operation.
+    """Applies :func:`convolve` on a CPU, and JAX's convolution on accelerators.
 
-    Accelerators have backward passes of their own.
+    The gradients that JAX derives are fast on accelerators.
     """
     if layout.loops():
         return convolve(x, kernel, strides, pads)
@@ -115,10 +125,10 @@ def apply_kernel(x: Array, kernel: Array, strides: tuple[int, int], pads: Pads) 
 
 
 def add_bias(x: Array, bias: Array) -> Array:
-    """``x + bias`` along the last axis.
+    """Computes ``x + bias`` along the last axis.
 
-    The bias's gradient is a product with ones: on a CPU, a sum over the leading axes costs more
-    than the convolution that it follows.
+    The gradient of the bias is computed as a matrix product with ones, since a sum over the leading
+    axes costs more on a CPU than the convolution before it.
     """
     rows = jnp.ones((x.size // x.shape[-1], 1), bias.dtype)
     return x + _outer(rows, bias[None]).reshape(x.shape)
@@ -129,10 +139,11 @@ def _rows_gradient(dy: Array, rows: Any, bias: Array) -> Array:
 
 
 def _bias_gradient(dy: Array, rows: Array, bias: Any) -> Array:
+    # a sum written as a product must not be rounded as products are by default on accelerators
     return jnp.matmul(rows.T, dy, precision="highest")
 
 
-# a product with ones, computed as the broadcast that it is
+# rows @ bias with rows of ones, evaluated as a broadcast: only its gradient is a matrix product
 _outer = bilinear(
     "broadcast_bias",
     lambda rows, bias: jnp.broadcast_to(bias, (len(rows), bias.shape[1])),
@@ -142,10 +153,11 @@ _outer = bilinear(
 
 
 def max_pool(x: Array, size: int = 2) -> Array:
-    """Maximum over windows of ``size x size`` that do not overlap; what is left over is cut off.
+    """Computes the maximum over windows of ``size x size`` that do not overlap.
 
-    A maximum of slices: on a CPU its gradient costs a seventh of that of a sliding window. Where
-    inputs tie, they share the gradient.
+    Rows and columns beyond the last whole window are dropped. Inputs that are equal share the
+    gradient. The maximum is computed from slices, because the gradient of ``lax.reduce_window``
+    costs seven times as much on a CPU.
 
     Args:
         x: height and width on axes 1 and 2.
@@ -153,6 +165,11 @@ def max_pool(x: Array, size: int = 2) -> Array:
 
     Raises:
         ValueError: if size < 1.
+
+    Example:
+        >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+        >>> jc.models.max_pool(x)[0, :, :, 0].tolist()
+        [[5.0, 7.0], [13.0, 15.0]]
     """
     checks.count("size", size)
     for axis in (1, 2):
@@ -163,7 +180,7 @@ def max_pool(x: Array, size: int = 2) -> Array:
 
 
 class Conv(nn.Module):
-    """``flax.linen.Conv`` in two dimensions, with the same parameters and initial values.
+    """A two-dimensional ``flax.linen.Conv``, with the same parameters and initial values.
 
     Attributes:
         features: output channels O.
@@ -171,12 +188,18 @@ class Conv(nn.Module):
         strides: steps in height and width, or one number for both.
         padding: ``"SAME"``, ``"VALID"``, or zeros before and after in height and in width.
         use_bias: whether to add a bias.
-        dtype: type to compute in; None for that of inputs and parameters.
-        param_dtype: type of the parameters.
+        dtype: dtype of the computation; None for the common dtype of inputs and parameters.
+        param_dtype: dtype of the parameters.
         kernel_init: initializer of the filters.
         bias_init: initializer of the bias.
-        batch_last: inputs and outputs are ``[I, H, W, b]`` and ``[O, H', W', b]``, which is faster
-            on a CPU where channels are few. Only with strides of 1.
+        batch_last: whether inputs and outputs are ``[I, H, W, b]`` and ``[O, H', W', b]``, which is
+            faster on a CPU for few channels. Strides must be 1.
+
+    Example:
+        >>> conv = jc.models.Conv(features=4, kernel_size=(3, 3), strides=2)
+        >>> y, params = conv.init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+        >>> y.shape, params["params"]["kernel"].shape
+        ((1, 4, 4, 4), (3, 3, 3, 4))
     """
 
     features: int
@@ -192,7 +215,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """``[b, H, W, I]`` to ``[b, H', W', O]``."""
+        """Maps ``[b, H, W, I]`` to ``[b, H', W', O]``."""
         height, width = self.kernel_size
         shape = (height, width, x.shape[0 if self.batch_last else -1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
@@ -207,6 +230,7 @@ class Conv(nn.Module):
         pads = tuple((int(low), int(high)) for low, high in pads)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if self.batch_last:
+            # on accelerators too, so that the layout of the outputs does not depend on the backend
             if strides != (1, 1):
                 raise ValueError(f"strides must be 1 with batch_last, got {strides}")
             x = planes.convolve(x, kernel, pads)

@@ -1,4 +1,4 @@
-"""Convolution from few channels to many or from many to few, on a CPU: products of matrices."""
+"""Convolution with few input or few output channels, as matrix products on a CPU."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from jcollab.models.kernels.bilinear import bilinear
 from jcollab.models.kernels.shifts import Pads, shifts
 
 Array = jax.Array
-FEW = 8  # times fewer channels on one side: shifting those costs less than it saves
+# ratio of the channels of the two sides from which copying the side of few channels kh kw times
+# costs less than the faster product saves
+FEW = 8
 
 
 def is_narrow(kernel: Array) -> bool:
-    """Whether one side of the filters ``[kh, kw, I, O]`` has few channels for the other side."""
+    """Returns whether I and O of the filters ``[kh, kw, I, O]`` differ by a factor of 8 or more."""
     return FEW * min(kernel.shape[2:]) <= max(kernel.shape[2:])
 
 
 def apply_kernel(x: Array, kernel: Array, pads: Pads) -> Array:
-    """:func:`convolve` of narrow filters in a loop over clients, else the usual convolution."""
+    """Applies :func:`convolve` for narrow filters on a CPU, otherwise the usual convolution."""
     if layout.loops() and is_narrow(kernel):
         return convolve(x, kernel, pads)
     return convolution.apply_kernel(x, kernel, (1, 1), pads)
 
 
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
-    """Convolution with stride 1, ``[b, H, W, I]`` with ``[kh, kw, I, O]`` to ``[b, H', W', O]``.
+    """Convolves ``[b, H, W, I]`` with ``[kh, kw, I, O]`` to ``[b, H', W', O]``, with stride 1.
 
-    Only the side of few channels is shifted: few inputs before the product with all filters, few
-    outputs after it. The gradient for the inputs is such a product again, from the many channels
-    to the few or back.
+    Only the side with few channels is shifted: few inputs before the product with all filters, or
+    few outputs after it. The gradient with respect to the inputs is a convolution of the same kind,
+    with input and output channels exchanged.
 
     Args:
         x: inputs.
@@ -48,6 +50,9 @@ def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
     kh, kw, channels, features = kernel.shape
     if channels <= features:
         return _windows(x, kh, kw, pads) @ kernel.reshape(-1, features)
+    # With few outputs, the product comes first: ``parts`` has the O outputs of each of the kh kw
+    # filter positions, and each position's outputs are then shifted to their place. Zero padding
+    # commutes with the product, since there is no bias.
     parts = x @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     own = (
         shifted[..., i * features : (i + 1) * features]
@@ -57,11 +62,12 @@ def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
 
 
 def _windows(x: Array, kh: int, kw: int, pads: Pads) -> Array:
-    """``[b, H', W', kh kw channels]``."""
+    """Collects the inputs of every window, ``[b, H', W', kh kw channels]``."""
     return jnp.concatenate(shifts(x, kh, kw, pads), -1)
 
 
 def _back(kernel: Any, pads: Pads) -> Pads:
+    """Returns the padding of the transposed convolution."""
     sides = zip(kernel.shape[:2], pads, strict=True)
     return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in sides)
 
@@ -75,6 +81,8 @@ def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
     if channels <= features:
         seen = _windows(x, kh, kw, pads).reshape(-1, kh * kw * channels)
         return (seen.T @ dy.reshape(-1, features)).reshape(kernel.shape)
+    # With few outputs, dy is shifted instead of x. Filter position (i, j) pairs input p with output
+    # p - (i, j), so the positions of the windows of dy are in reverse order.
     seen = _windows(dy, kh, kw, _back(kernel, pads)).reshape(-1, kh * kw * features)
     turned = (x.reshape(-1, channels).T @ seen).reshape(channels, kh, kw, features)
     return jnp.flip(turned, (1, 2)).transpose(1, 2, 0, 3)

@@ -1,4 +1,4 @@
-"""Convolution of images whose batch comes last, for layers of few channels on a CPU."""
+"""Convolution of images with the batch as the last axis, for layers of few channels on a CPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Array = jax.Array
 
 
 def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
-    """Convolution with stride 1, ``[I, H, W, b]`` with ``[kh, kw, I, O]`` to ``[O, H', W', b]``.
+    """Convolves ``[I, H, W, b]`` with ``[kh, kw, I, O]`` to ``[O, H', W', b]``, with stride 1.
 
-    One product of the filters with all shifts of the images. With few channels, pooling and
-    activations in the usual layout ``[b, H, W, I]`` have little to vectorize over, and cost more
-    than the arithmetic; here they run along the batch.
+    It is one product of the filters with all shifts of the images. In the usual layout
+    ``[b, H, W, I]``, the vector instructions of a CPU run along the channels. If these are few,
+    pooling and activations cost more than the arithmetic; here they run along the batch.
 
     Args:
         x: inputs, height and width on axes 1 and 2.
@@ -29,7 +29,7 @@ def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
 
 
 def _rows(x: Array, kernel: Any, pads: Pads) -> tuple[Array, tuple[int, int]]:
-    """Rows for every height, width and channel of a filter, ``[kh kw I, H' W' b]``, and H', W'."""
+    """Builds a row for each entry of a filter, ``[kh kw I, H' W' b]``; also returns H' and W'."""
     kh, kw, channels, _ = kernel.shape
     parts = shifts(x, kh, kw, pads)
     _, high, wide, _ = parts[0].shape
@@ -49,6 +49,7 @@ def _input_gradient(dy: Array, x: Any, kernel: Array, pads: Pads) -> Array:
     high, wide = dy.shape[1:3]
     flat, rows = dy.reshape(features, -1), kernel.reshape(-1, features)
     drows = jnp.einsum("ko,op->kp", rows, flat).reshape(kh, kw, channels, high, wide, -1)
+    # accumulated in the padded image, whose border is then cut off
     dx = jnp.zeros((channels, height + top + bottom, width + left + right, batch), dy.dtype)
     for i in range(kh):
         for j in range(kw):

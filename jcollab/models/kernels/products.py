@@ -1,4 +1,8 @@
-"""Convolutions as products of matrices, for small images and filters of one pixel on a CPU."""
+"""Convolutions as matrix products, for small images and filters of one pixel on a CPU.
+
+The products are summed over the rows of a filter. One product with all kh kw positions at once
+would copy the input kh kw times; a product for each row copies it only kw times.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ Strides = tuple[int, int]
 
 
 def forward(x: Array, kernel: Array, strides: Strides, pads: Pads) -> Array:
-    """``[b, H, W, I]`` with ``[kh, kw, I, O]`` to ``[b, H', W', O]``, one product a filter row."""
+    """Convolves ``[b, H, W, I]`` with ``[kh, kw, I, O]``, by one product for each filter row."""
     kh, _, _, features = kernel.shape
     rows = _rows(x, kernel, strides, pads)
     out = 1 + (rows.shape[1] - kh) // strides[0]
@@ -24,7 +28,11 @@ def forward(x: Array, kernel: Array, strides: Strides, pads: Pads) -> Array:
 
 
 def input_gradient(dy: Array, x: Any, kernel: Array, strides: Strides, pads: Pads) -> Array:
-    """One product with all filters, whose parts are added where their windows were."""
+    """Computes one product with all filters, and adds its parts at the positions of the windows.
+
+    ``parts[..., (i kw + j) I + c]`` is the contribution of output (r, s) to input
+    ``(r stride + i, s stride + j)`` of channel c.
+    """
     kh, kw, channels, features = kernel.shape
     high, wide = dy.shape[1:3]
     height, width = (size + sum(pad) for size, pad in zip(x.shape[1:3], pads, strict=True))
@@ -32,6 +40,8 @@ def input_gradient(dy: Array, x: Any, kernel: Array, strides: Strides, pads: Pad
     zero = jnp.zeros((), parts.dtype)
 
     def placed(i: int, j: int) -> Array:
+        # ``lax.pad`` moves a part by (i, j) and puts stride - 1 zeros between its entries; an
+        # addition by index would be a scatter.
         place = (i * kw + j) * channels
         rows = (i, height - i - (high - 1) * strides[0] - 1, strides[0] - 1)
         columns = (j, width - j - (wide - 1) * strides[1] - 1, strides[1] - 1)
@@ -44,7 +54,7 @@ def input_gradient(dy: Array, x: Any, kernel: Array, strides: Strides, pads: Pad
 
 
 def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
-    """One product a filter row, of what the row sees and of the gradient."""
+    """Computes, for each filter row, the product of its inputs and the gradient of the output."""
     kh = kernel.shape[0]
     rows, flat = _rows(x, kernel, strides, pads), dy.reshape(-1, dy.shape[-1])
     seen = (_of_row(rows, i, dy.shape[1], strides[0]) for i in range(kh))
@@ -52,7 +62,7 @@ def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pa
 
 
 def _rows(x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
-    """What the columns of a filter see of every padded row, ``[b, rows, W', kw I]``."""
+    """Collects the inputs of all filter columns from every padded row, ``[b, rows, W', kw I]``."""
     kw = kernel.shape[1]
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     last = (padded.shape[2] - kw) // strides[1] * strides[1]
@@ -61,4 +71,5 @@ def _rows(x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
 
 
 def _of_row(rows: Array, i: int, out: int, stride: int) -> Array:
+    """Selects the rows ``[b, out, W', kw I]`` that filter row i is applied to."""
     return rows[:, i : i + (out - 1) * stride + 1 : stride]

@@ -1,4 +1,4 @@
-"""Inputs as the places of a filter meet them, from which convolutions become matrix products."""
+"""Shifted copies of images, with which a convolution becomes a matrix product."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ Pads = tuple[tuple[int, int], ...]
 
 
 def shifts(x: Array, kh: int, kw: int, pads: Pads) -> list[Array]:
-    """The part of x at each place of a filter, ``[first, H', W', last]``, row by row.
+    """Returns the part of x that each position of a filter is multiplied with.
 
     Args:
         x: ``[first, H, W, last]``.
         kh: height of the filter.
-        kw: its width.
-        pads: zeros added before and after, in height and in width; negative ones cut off.
+        kw: width of the filter.
+        pads: zeros added before and after, in height and in width; negative numbers crop.
+
+    Returns:
+        kh kw arrays ``[first, H', W', last]``, for the positions of the filter row by row.
     """
+    # ``lax.pad`` and not ``jnp.pad``, which does not allow negative padding
     sides = [(low, high, 0) for low, high in ((0, 0), *pads, (0, 0))]
     padded = jax.lax.pad(x, jnp.zeros((), x.dtype), sides)
     high, wide = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
