@@ -32,7 +32,7 @@ def cross_entropy(logits: Array, y: Any, name: str = "y") -> Array:
         The losses ``[...]``, NaN where a label is outside of 0..C-1.
 
     Raises:
-        TypeError: if ``y`` contains neither integers nor floats.
+        TypeError: if ``y`` has the shape of labels, but does not contain integers.
         ValueError: if ``y`` has another shape, or a label with a known value is out of range.
 
     Example:

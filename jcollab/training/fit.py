@@ -70,7 +70,7 @@ def fit(
         num_rounds: T, counted from the very first round.
         evaluate: ``evaluate(state)``, which returns an array (reported under the function's name)
             or nested dicts of arrays. It is called before the first round, after each piece, and at
-            the end. With replicas it is compiled, and called for one replica at a time.
+            the end. With replicas it is a traceable function of the state of one replica.
         eval_every: rounds between evaluations; None for T / 20 (or the value of the checkpoint).
         listeners: objects that receive each evaluation and the mean of every metric over the rounds
             since the previous one, see :class:`jcollab.training.Listener`.

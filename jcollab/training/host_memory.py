@@ -85,7 +85,8 @@ def in_host_memory(
             check_clients_of(batches.local(key, at), n, cohort.local_steps)
         round_key, numbers = choose(n, key, at)
         numbers = np.asarray(numbers)
-        rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)  # copies, read from disk
+        # an index array copies the rows, and reads those of np.memmap from disk
+        rows = jax.tree.map(lambda leaf: leaf[numbers], state.clients)
         return at, n, round_key, numbers, rows, in_host(batches).local(key, at).gather(numbers)
 
     def advance(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
