@@ -1,4 +1,4 @@
-"""What a client does with its gradients: optax transforms, schedules, and federated methods."""
+"""Local training: optax transforms, schedules, and the federated methods of clients."""
 
 from jcollab.local import row_sparse, schedules
 from jcollab.local.amsgrad import scale_by_raw_amsgrad

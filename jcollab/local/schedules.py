@@ -1,4 +1,4 @@
-"""Learning rates over time, as optax schedules."""
+"""Learning rate schedules for optax."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ def warmup_step_decay(
     milestones: Any = (150, 180),
     factor: Any = 0.1,
 ) -> optax.Schedule:
-    """A linear start, then a constant that is cut at milestones.
+    """Builds a schedule with linear warmup, then a constant that is reduced at milestones.
 
     ``lr = base min(e / warmup_epochs, 1) factor^#{milestones <= e}`` with the fractional epoch
-    ``e = step / steps_per_epoch``; the first step has learning rate 0.
-
-    All numbers may be traced, for sweeps.
+    ``e = step / steps_per_epoch``; the first step has learning rate 0. All arguments may be traced,
+    for sweeps.
 
     Args:
-        base: learning rate after the start, > 0.
-        steps_per_epoch: updates of a client per epoch.
-        warmup_epochs: length of the linear start; 0 for none.
+        base: learning rate after warmup, > 0.
+        steps_per_epoch: updates of a client per epoch, at least 1.
+        warmup_epochs: length of the warmup; 0 for no warmup.
         milestones: epochs at which the learning rate is multiplied by factor, in ascending order.
-        factor: of one cut, > 0.
+        factor: factor of one reduction, > 0.
 
     Returns:
         ``schedule(step) -> lr``; steps count from 0.
@@ -55,14 +54,14 @@ def warmup_step_decay(
     if not checks.traced(milestones) and list(milestones) != sorted(milestones):
         raise ValueError(f"milestones must be ascending and at least 0, got {milestones}")
     checks.finite(above=0, factor=factor)
-    # compared as whole steps: a rounded quotient could miss a milestone by one step. The margin
-    # keeps 0.1 * 30 from becoming step 4
+    # Milestones are compared as whole steps: a rounded quotient could miss one by a step. The
+    # margin keeps the ceiling of products such as 0.1 * 30, which are slightly more than 3.
     xp, margin = (jnp, 1e-6) if checks.traced(milestones, steps_per_epoch) else (np, 1e-9)
     cuts = xp.ceil(xp.asarray(milestones, float) * steps_per_epoch * (1 - margin))
     warmup_steps = warmup_epochs * steps_per_epoch
 
     def schedule(step: Array | int) -> Array:
-        step = jnp.asarray(step, float)  # of an int32, JAX would make a float32 under x64, too
+        step = jnp.asarray(step, float)  # int32 would be promoted to float32 even under x64
         start = jnp.where(warmup_steps > 0, step / jnp.maximum(warmup_steps, 1e-6), 1.0)
         reached = (step[..., None] >= cuts).sum(-1)
         return base * jnp.minimum(start, 1.0) * jnp.asarray(factor, float) ** reached

@@ -1,4 +1,4 @@
-"""Optax transforms that use what they get from the round: its number, model and correction.
+"""Optax transforms that depend on the round: its index, its first model and its corrections.
 
 Builders pass extra arguments to the ``update`` of every optimizer, of clients and of servers:
 
@@ -7,15 +7,15 @@ Builders pass extra arguments to the ``update`` of every optimizer, of clients a
     value_fn     the loss as a function of the parameters, on the same batch and with the same key;
                  also ``obj_fn``, and its gradient ``grad_fn(params, i)``
     step         the communication round, int32 ``[]``, the same for all local steps of a round
-    anchor       the model that the round began with, x: that of the server, or without a server
-                 the client's own
-    correction   what is added to the gradients, see :mod:`jcollab.local.methods`; from
-                 :func:`jcollab.federated` alone
-    delay        server steps since the gradient's model; from
-                 :func:`jcollab.algorithms.asynchronous` to its server's optimizer alone
+    anchor       the model x at the start of the round: the server's model or, without a server, the
+                 client's model
+    correction   what a method adds to the gradients, see :mod:`jcollab.local.methods`; only from
+                 :func:`jcollab.federated`
+    delay        server steps since the model at which the gradient was computed; only from
+                 :func:`jcollab.algorithms.asynchronous` to the optimizer of its server
 
-The optimizer of a federated server gets the clients' mean update as ``grad`` (with the opposite
-sign), and losses of the clients' first local steps, at the server's model, as ``value``.
+The optimizer of a federated server receives the clients' mean update with the opposite sign as
+``grad``, and the loss of the clients' first local steps, at the server's model, as ``value``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PyTree = Any
 def by_round(
     build: Callable[[jax.Array], optax.GradientTransformation],
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimizer whose numbers depend on the communication round t: ``u = build(t).update(g)``.
+    """Builds an optimizer whose parameters depend on the round t: ``u = build(t).update(g)``.
 
-    The schedules of optax count the steps of one optimizer, which starts afresh in every federated
-    round, or stands still while its client is not sampled. Here every local step of every client in
-    round t has the numbers of round t, whether states of optimizers are kept or not.
+    Optax schedules count the steps of one optimizer, which is initialized in every federated round,
+    or does not advance while its client is not sampled. Here every local step of every client in
+    round t uses ``build(t)``, whether the states of optimizers are kept or not.
 
     Args:
         build: ``build(t) -> optimizer`` for rounds t = 0, 1, ..., int ``[]``, which is traced. The
@@ -50,8 +50,10 @@ def by_round(
         ValueError: in ``update``, without ``step``, which every builder passes.
 
     Example:
-        >>> rate = optax.exponential_decay(0.1, transition_steps=10, decay_rate=0.5)
-        >>> optimizer = jc.local.by_round(lambda t: optax.sgd(rate(t), momentum=0.9))
+        >>> optimizer = jc.local.by_round(lambda t: optax.sgd(1.0 / (1 + t)))
+        >>> updates, _ = optimizer.update(jnp.ones(1), optimizer.init(jnp.zeros(1)), step=3)
+        >>> updates.tolist()
+        [-0.25]
     """
     checks.functions(build=build)
 
@@ -60,7 +62,7 @@ def by_round(
     ) -> tuple[PyTree, Any]:
         if step is None:
             raise ValueError("step must be given to by_round: update(..., step=t), got None")
-        # under x64, schedules of an int32 would be computed in float32
+        # Under x64, a schedule of an int32 step would be computed in float32.
         optimizer = optax.with_extra_args_support(build(jnp.asarray(step, int)))
         return optimizer.update(updates, state, params, step=step, **extra)
 
@@ -75,15 +77,22 @@ def by_round(
 
 
 def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
-    """Pulls towards the server's model: ``g + mu (y - x)``.
+    """Builds a transform that pulls toward the model of the round's start: ``g + mu (y - x)``.
 
-    The gradient of ``f_i(y) + (mu/2) ||y - x||^2``.
+    The result is the gradient of ``f_i(y) + (mu/2) ||y - x||^2``.
 
     Args:
-        penalty: mu >= 0; may be a traced value.
+        penalty: mu >= 0; may be traced.
 
     Raises:
         ValueError: if mu < 0; in ``update``, without ``params`` or an ``anchor``.
+
+    Example:
+        >>> pull = jc.local.proximal(0.5)
+        >>> gradient, y, x = jnp.array([1.0]), jnp.array([5.0]), jnp.array([1.0])
+        >>> updates, _ = pull.update(gradient, pull.init(y), y, anchor=x)
+        >>> updates.tolist()  # 1 + 0.5 (5 - 1)
+        [3.0]
 
     Source: FedProx of Li et al. 2018, arXiv 1812.06127.
     """
@@ -93,7 +102,7 @@ def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
         updates: PyTree, state: Any, params: PyTree = None, *, anchor: PyTree = None, **_: Any
     ) -> tuple[PyTree, Any]:
         if params is None or anchor is None:
-            raise ValueError("anchor must be given to proximal, with params, got None")
+            raise ValueError("anchor and params must be given to proximal, got None")
 
         def pull(g: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
             return g + (penalty * (y - x)).astype(g.dtype)
@@ -104,10 +113,16 @@ def proximal(penalty: Any) -> optax.GradientTransformationExtraArgs:
 
 
 def control_variate() -> optax.GradientTransformationExtraArgs:
-    """Adds the correction of a federated method to the gradient: ``g + c``.
+    """Builds a transform that adds the correction of a federated method: ``g + c``.
 
     Raises:
         ValueError: in ``update``, without a ``correction``.
+
+    Example:
+        >>> transform = jc.local.control_variate()
+        >>> updates, _ = transform.update(jnp.ones(1), (), correction=jnp.array([-0.25]))
+        >>> updates.tolist()
+        [0.75]
 
     Source: SCAFFOLD of Karimireddy et al. 2019, arXiv 1910.06378.
     """
@@ -117,7 +132,7 @@ def control_variate() -> optax.GradientTransformationExtraArgs:
     ) -> tuple[PyTree, Any]:
         if correction is None:
             raise ValueError(
-                "correction must be given: control_variate needs a method with a correction"
+                "correction must be given to control_variate, by a method with one, got None"
             )
         add = jax.tree.map(lambda g, c: g + c.astype(g.dtype), updates, correction)
         return add, state
