@@ -1,7 +1,7 @@
-"""Who answers when: the order in which clients of different speed reach a server.
+"""Simulation of the order in which clients of different speed reach a server.
 
-Every client computes, sends, fetches the newest model and starts again. Delays are not chosen here:
-they come about, as the number of steps that the server takes while a client computes.
+Every client computes, sends its result, fetches the newest model and starts again. Delays are not
+an input: a client's delay is the number of steps that the server takes while the client computes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ from jcollab.core import program
 PyTree = Any
 Array = jax.Array
 Draw = Callable[[Array], Array]
-Chance = Any  # a number, or an array that is traced
+Chance = Any  # a number, possibly traced
 
 
 class Arrivals(NamedTuple):
     """A schedule of T arrivals.
 
     Attributes:
-        client: int32 ``[T]``, who arrives.
-        time: ``[T]``, when, in the unit of the compute times.
+        client: int32 ``[T]``, the index of the client that arrives.
+        time: ``[T]``, the time of the arrival, in the unit of the compute times.
+
+    Example:
+        >>> schedule = jc.theory.arrivals.Arrivals(client=[0, 1, 0], time=[1.0, 1.5, 2.0])
+        >>> schedule.client[1], schedule.time[1]
+        (1, 1.5)
     """
 
     client: Any
@@ -35,45 +40,98 @@ class Arrivals(NamedTuple):
 
 
 def fixed() -> Draw:
-    """Every job takes the client's mean time."""
+    """Builds the factor 1: every job takes the client's mean time.
+
+    Returns:
+        ``draw(key) -> []``.
+
+    Example:
+        >>> float(jc.theory.arrivals.fixed()(jax.random.key(0)))
+        1.0
+    """
     return lambda key: jnp.ones(())
 
 
 def exponential() -> Draw:
-    """A memoryless factor with mean 1."""
+    """Builds an exponential factor, which is memoryless, with mean 1.
+
+    Returns:
+        ``draw(key) -> []``.
+
+    Example:
+        >>> draw = jc.theory.arrivals.exponential()
+        >>> keys = jax.random.split(jax.random.key(0), 20000)
+        >>> round(float(jax.vmap(draw)(keys).mean()), 1)
+        1.0
+    """
     return lambda key: jax.random.exponential(key, dtype=jnp.float32)
 
 
 def gamma(shape: Chance) -> Draw:
-    """A gamma factor with mean 1 and variance ``1 / shape``.
+    """Builds a gamma factor with mean 1 and variance ``1 / shape``.
+
+    Args:
+        shape: of the distribution, > 0.
+
+    Returns:
+        ``draw(key) -> []``.
 
     Raises:
         ValueError: if shape is not positive.
+
+    Example:
+        >>> draw = jc.theory.arrivals.gamma(2.0)
+        >>> keys = jax.random.split(jax.random.key(0), 20000)
+        >>> round(float(jax.vmap(draw)(keys).var()), 1)
+        0.5
     """
     checks.finite(above=0, shape=shape)
     return lambda key: jax.random.gamma(key, shape, dtype=jnp.float32) / shape
 
 
 def lognormal(sigma: Chance) -> Draw:
-    """``exp(sigma z - sigma^2 / 2)``, with mean 1.
+    """Builds the lognormal factor ``exp(sigma z - sigma^2 / 2)``, z ~ N(0, 1), with mean 1.
+
+    Args:
+        sigma: standard deviation of the logarithm, >= 0.
+
+    Returns:
+        ``draw(key) -> []``.
 
     Raises:
         ValueError: if sigma < 0.
+
+    Example:
+        >>> draw = jc.theory.arrivals.lognormal(0.5)
+        >>> keys = jax.random.split(jax.random.key(0), 20000)
+        >>> round(float(jax.vmap(draw)(keys).mean()), 1)
+        1.0
     """
     checks.finite(at_least=0, sigma=sigma)
     return lambda key: jnp.exp(sigma * jax.random.normal(key, dtype=jnp.float32) - sigma**2 / 2)
 
 
 def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) -> Draw:
-    """With a probability, a job takes ``factor`` times as long as ``draw`` returns.
+    """Builds the factor of jobs that are delayed at random.
+
+    With the given probability, a job takes ``factor`` times as long as ``draw`` returns.
 
     Args:
-        probability: in [0, 1].
+        probability: of a delay, in [0, 1].
         factor: > 0.
         draw: the job's usual factor; None for :func:`fixed`.
 
+    Returns:
+        ``draw(key) -> []``; its mean is not 1.
+
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> draw = jc.theory.arrivals.straggling(probability=0.25, factor=5.0)
+        >>> keys = jax.random.split(jax.random.key(0), 20000)
+        >>> round(float(jax.vmap(draw)(keys).mean()), 1)  # 0.75 + 0.25 * 5
+        2.0
     """
     checks.number("probability", probability, at_least=0, at_most=1)
     checks.finite(above=0, factor=factor)
@@ -89,10 +147,24 @@ def straggling(probability: Chance, factor: Chance, draw: Draw | None = None) ->
 
 
 def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
-    """Mean compute times of n clients, ``mean * draw(fold_in(key, client))``, ``[n]``.
+    """Draws the mean compute times of n clients, ``mean * draw(fold_in(key, client))``.
+
+    Args:
+        key: random key.
+        n: number of clients, at least 1.
+        draw: a factor such as :func:`lognormal`.
+        mean: of all compute times, > 0.
+
+    Returns:
+        ``[n]``.
 
     Raises:
         ValueError: if n < 1 or mean is not positive.
+
+    Example:
+        >>> arrivals = jc.theory.arrivals
+        >>> arrivals.compute_times(jax.random.key(0), 3, arrivals.fixed(), mean=2.0).tolist()
+        [2.0, 2.0, 2.0]
     """
     checks.count("n", n)
     checks.finite(above=0, mean=mean)
@@ -101,17 +173,21 @@ def compute_times(key: Array, n: int, draw: Draw, mean: float = 1.0) -> Array:
 
 
 def round_robin(num_arrivals: int, n: int | Array) -> Arrivals:
-    """Equally fast clients in turn: client ``t mod n`` at time t, so that every delay is n - 1.
+    """Builds the schedule of equally fast clients, which arrive in turn.
 
-    The first n arrivals have computed on the start: this is the constant past, ``x(s) = x(0)`` for
-    s < 0.
+    Client ``t mod n`` arrives at time t, so that every delay is n - 1. The first n gradients are
+    computed at the initial model, which corresponds to ``x(s) = x(0)`` for s < 0.
 
     Args:
         num_arrivals: T >= 1.
-        n: number of clients; may be traced.
+        n: number of clients, at least 1; possibly traced.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if an argument is below 1.
+
+    Example:
+        >>> jc.theory.arrivals.round_robin(5, n=3).client.tolist()
+        [0, 1, 2, 0, 1]
     """
     checks.count("num_arrivals", num_arrivals)
     checks.count("n", n)
@@ -129,11 +205,11 @@ def simulate(
     joins: Any = 0.0,
     leaves: Any = np.inf,
 ) -> Arrivals:
-    """Simulates clients that compute and send over and over.
+    """Simulates clients that repeatedly compute and send.
 
-    Client i starts at ``joins_i``; its k-th job takes ``compute_time_i draw(key_ik) + link_time_i``
-    and the next begins when it ends. A job that would end after ``leaves_i`` never arrives. Of two
-    that arrive together, the client with the smaller number comes first.
+    Client i starts at ``joins_i``. Its job k takes ``compute_time_i draw(key_ik) + link_time_i``,
+    and the next job begins when it ends. A job that would end after ``leaves_i`` never arrives. If
+    two clients arrive at the same time, the client with the smaller index is first.
 
     Args:
         key: random key; job k of client i draws from ``fold_in(fold_in(key, i), k)``.
@@ -142,17 +218,22 @@ def simulate(
         link_time: time of both transfers of a job, >= 0, ``[n]`` or one for all.
         draw: a positive random factor of mean 1, such as :func:`exponential`; None for
             :func:`fixed`.
-        joins: when each client comes, ``[n]`` or one time for all.
-        leaves: when each client goes, ``[n]`` or one time for all.
+        joins: time at which each client joins, >= 0, ``[n]`` or one for all.
+        leaves: time at which each client leaves, after ``joins``, ``[n]`` or one for all.
 
     Returns:
-        The arrivals. With traced arguments nothing is checked, and ``client`` is -1 once nobody is
-        left.
+        The arrivals. If arguments are traced, they are not checked, and ``client`` is -1 after the
+        last client has left.
 
     Raises:
         TypeError: if ``draw`` is not callable.
-        ValueError: if a number is out of range, shapes differ, or everybody leaves before
-            ``num_arrivals`` have come.
+        ValueError: if an argument is out of range, shapes differ, or all clients leave before
+            ``num_arrivals`` arrivals.
+
+    Example:
+        >>> schedule = jc.theory.arrivals.simulate(jax.random.key(0), 4, [1.0, 2.5])
+        >>> schedule.client.tolist(), schedule.time.tolist()
+        ([0, 0, 1, 0], [1.0, 2.0, 2.5, 3.0])
     """
     checks.count("num_arrivals", num_arrivals)
     checks.key("key", key)
@@ -160,7 +241,7 @@ def simulate(
         checks.functions(draw=draw)
     compute_time, link_time, joins, leaves = map(as_array, (compute_time, link_time, joins, leaves))
     if jnp.ndim(compute_time) != 1 or jnp.size(compute_time) < 1:
-        raise ValueError(f"compute_time must be of shape [n], got {jnp.shape(compute_time)}")
+        raise ValueError(f"compute_time must have shape [n], got {jnp.shape(compute_time)}")
     (n,) = jnp.shape(compute_time)
     given = {"link_time": link_time, "joins": joins, "leaves": leaves}
     for name, value in given.items():
@@ -174,17 +255,18 @@ def simulate(
     kind = jnp.result_type(float)
     link, begin, end = (jnp.broadcast_to(jnp.asarray(v, kind), (n,)) for v in given.values())
     compute = jnp.asarray(compute_time, kind)
+    # compiled once per draw function and number of arrivals
     compiled = program(draw or _SAME, ("simulate", num_arrivals), _compiled(num_arrivals))
     client, time = compiled(key, compute, link, begin, end)
     if not checks.traced(client) and (left := int((client >= 0).sum())) < num_arrivals:
         raise ValueError(
-            f"num_arrivals must be at most {left}, since everybody has left by then, "
+            f"num_arrivals must be at most {left}, since all clients have left by then, "
             f"got {num_arrivals}"
         )
     return Arrivals(client, time)
 
 
-_SAME = fixed()
+_SAME = fixed()  # one object for all calls, since programs are cached by the function's identity
 
 
 def _compiled(num_arrivals: int) -> Callable:
@@ -206,8 +288,10 @@ def _simulate(
     n = compute.shape[0]
 
     def ends(i: Array, job: Array, start: Array) -> Array:
+        # the key depends on client and job alone: the time of a job is the same in any schedule
         factor = draw(jax.random.fold_in(jax.random.fold_in(key, i), job))
         end = start + compute[i] * factor + link[i]
+        # infinite for clients that left, so that argmin does not select them again
         return jnp.where(end <= leaves[i], end, jnp.inf)
 
     def arrive(carry: tuple, _: None) -> tuple:
@@ -224,17 +308,20 @@ def _simulate(
 
 
 def delays_of(client: Any, n: int) -> np.ndarray:
-    """Steps that a server takes, one at each arrival, while each arriving client computed.
+    """Computes the delay of each arrival: the server's steps since the client fetched its model.
+
+    The server takes one step at each arrival.
 
     Args:
-        client: int ``[T]``, who arrives.
+        client: int ``[T]``, the indices of the arriving clients.
         n: number of clients; all fetch the model at the start.
 
     Returns:
         int ``[T]``.
 
     Raises:
-        ValueError: if there is no arrival, or client has numbers outside 0..n-1.
+        TypeError: if indices are not integers.
+        ValueError: if there are no arrivals, or an index is outside 0..n-1.
 
     Example:
         >>> jc.theory.arrivals.delays_of([0, 0, 1, 0], n=2).tolist()
@@ -249,12 +336,12 @@ def delays_of(client: Any, n: int) -> np.ndarray:
 
 
 def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
-    """ValueError or TypeError for a schedule that is empty or names clients that are not there."""
+    """Raises ValueError or TypeError if a schedule is empty or contains invalid client indices."""
     client = as_array(client)
     if jnp.ndim(client) != 1 or jnp.size(client) < 1:
-        raise ValueError(f"{name} must be of shape [T] with T at least 1, got {jnp.shape(client)}")
+        raise ValueError(f"{name} must have shape [T] with T at least 1, got {jnp.shape(client)}")
     if not jnp.issubdtype(client.dtype, jnp.integer):
-        raise TypeError(f"{name} must be whole numbers, got {client.dtype}")
+        raise TypeError(f"{name} must be integers, got {client.dtype}")
     if checks.traced(client):
         return
     values = np.asarray(client)
@@ -265,5 +352,5 @@ def check(client: Any, n: int, name: str = "client", lowest: int = 0) -> None:
 
 
 def as_array(values: Any) -> Any:
-    """Lists and numbers as NumPy arrays; what is traced as it is."""
+    """Converts lists and numbers to NumPy arrays; jax arrays are returned unchanged."""
     return values if isinstance(values, Array) else np.asarray(values)

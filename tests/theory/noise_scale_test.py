@@ -133,8 +133,8 @@ def test_suggestions():
         (lambda: ns.suggest_learning_rate(critical=1.0, base=0.0), "base must be positive"),
         (lambda: ns.critical(1.0, 1.0, 0.0), "accuracy must be positive"),
         (lambda: ns.two_batches(1.0, 1.0, 4, 4), "large must be above 4, got 4"),
-        (lambda: ns.fit([1.0], [1.0]), "signal and noise must be of one shape"),
-        (lambda: ns.fit([1.0, 2.0], [1.0, 2.0], weights=[1.0]), "weights must be of shape"),
+        (lambda: ns.fit([1.0], [1.0]), "signal and noise must have one shape"),
+        (lambda: ns.fit([1.0, 2.0], [1.0, 2.0], weights=[1.0]), "weights must have shape"),
         (
             lambda: ns.from_batches(loss, POINT, draw, KEY, small=1, large=2, repeats=0),
             "repeats must be at least 1",

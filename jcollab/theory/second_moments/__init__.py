@@ -1,12 +1,13 @@
-"""Exact second moments of mini-batch, delayed and local SGD: what noise, batch and delay do.
+"""Exact second moments of mini-batch, delayed and local SGD.
 
-On ``f(x) = |x|^2 / 2`` with gradients ``x + xi``, ``E|xi|^2 = M |x|^2 + sigma^2`` (``noise_ratio``
-M, ``variance`` sigma^2; a batch mean of b has M/b and sigma^2/b), second moments follow linear
-recursions, and so do those of least squares with Gaussian features of any spectrum. Everything here
-is NumPy in float64. The problems themselves are in :mod:`jcollab.data.synthetic.regression`.
+They show the effects of noise, batch size and delay. The problem is ``f(x) = |x|^2 / 2`` with
+gradients ``x + xi`` and ``E|xi|^2 = M |x|^2 + sigma^2``, or least squares with Gaussian features of
+any spectrum. M is ``noise_ratio`` and sigma^2 is ``variance``; the mean of a batch of b has M/b and
+sigma^2/b. The second moments follow linear recursions. All functions compute with NumPy in float64.
+The problems themselves are in :mod:`jcollab.data.synthetic.regression`.
 
-Source: the questions are those of Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351 (which batch
-and which delay is free?), the recursions and closed forms are derived for this library.
+Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351, for the question up to which batch size
+and delay training does not slow down; the recursions and closed forms are derived for this library.
 """
 
 from jcollab.theory.second_moments.rates import (

@@ -1,4 +1,4 @@
-"""Second moments step by step."""
+"""Recursions of second moments."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def delayed_moments(
     variance: float = 0.0,
     start: float = 1.0,
 ) -> np.ndarray:
-    """``E|x(t)|^2`` of ``x(t+1) = x(t) - gamma g(x(t - tau_t))`` for t = 0..steps.
+    """Computes ``E|x(t)|^2`` of delayed SGD for t = 0..steps.
 
-    With P the Gram matrix of the last iterates, ``P_kl = E<x(t-k), x(t-l)>``,
+    The iteration is ``x(t+1) = x(t) - gamma g(x(t - tau_t))``, where ``x(t) = x(0)`` for t < 0.
+    Delay 0 is mini-batch SGD. The Gram matrix ``P_kl = E<x(t-k), x(t-l)>`` of the last iterates
+    follows
 
         new.new = P_00 - 2 gamma P_0tau + gamma^2 (1 + M/b) P_tautau + gamma^2 sigma^2 / b
         new.k = P_0k - gamma P_tauk
-
-    where all the past is x(0). Delay 0 is mini-batch SGD.
 
     Args:
         learning_rate: gamma >= 0, a number or an array of any shape.
@@ -40,11 +40,15 @@ def delayed_moments(
         start: ``|x(0)|^2``.
 
     Returns:
-        ``[steps + 1, ...]`` with the shape of ``learning_rate`` behind.
+        ``[steps + 1, ...]``, where ... is the shape of ``learning_rate``.
 
     Raises:
-        TypeError: if a delay is no whole number.
+        TypeError: if a delay is not an integer.
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> jc.theory.second_moments.delayed_moments(0.5, 2, noise_ratio=1.0).tolist()
+        [1.0, 0.5, 0.25]
     """
     check(noise_ratio=noise_ratio, batch_size=batch_size, variance=variance, steps=steps)
     rate = rates_of(learning_rate)
@@ -66,9 +70,10 @@ def gaussian_moments(
     start: Any = 1.0,
     until: float | None = None,
 ) -> np.ndarray:
-    """``E x_j(t)^2`` of least squares with features ``a ~ N(0, diag(lambda))``, for t = 0..steps.
+    """Computes ``E x_j(t)^2`` of least squares with Gaussian features for t = 0..steps.
 
-    The gradient is ``a (a'x - e)``, ``E e^2 = s^2``. Without delay,
+    Features are ``a ~ N(0, diag(lambda))``, gradients ``a (a'x - e)`` with ``E e^2 = s^2``. Without
+    delay, the second moments m follow
 
         m+ = [diag((1 - gamma lambda)^2 + gamma^2 lambda^2 / b) + gamma^2 lambda lambda' / b] m
              + gamma^2 s^2 lambda / b
@@ -81,21 +86,26 @@ def gaussian_moments(
         batch_size: b >= 1.
         label_noise: s^2 >= 0, variance of the labels.
         start: ``x_j(0)^2``, ``[d]`` or one for all.
-        until: ends the recursion once ``sum_j lambda_j x_j^2`` has come down to this for some
+        until: the recursion ends once ``sum_j lambda_j x_j^2`` is at most this value for some
             learning rate; None for all steps.
 
     Returns:
-        ``[steps + 1, ..., d]`` with the shape of ``learning_rate`` between, or fewer steps.
+        ``[steps + 1, ..., d]``, where ... is the shape of ``learning_rate``; or fewer steps.
 
     Raises:
-        TypeError: if a delay is no whole number.
+        TypeError: if a delay is not an integer.
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> jc.theory.second_moments.gaussian_moments([1.0], 0.5, 2).tolist()  # M = d + 1 = 2
+        [[1.0], [0.75], [0.5625]]
     """
     check(batch_size=batch_size, label_noise=label_noise, steps=steps)
     values = spectrum(eigenvalues)
     rate = rates_of(learning_rate)[..., None]
 
     def noise(old: np.ndarray) -> np.ndarray:
+        # for Gaussian a, the covariance of a a'x is Lambda xx' Lambda + Lambda (x' Lambda x)
         spread = values**2 * old + values * ((old @ values)[..., None] + label_noise)
         return rate**2 * spread / batch_size
 
@@ -114,7 +124,8 @@ def _gram(
     start: np.ndarray,
     done: Callable[[np.ndarray], bool] = lambda moments: False,
 ) -> np.ndarray:
-    """Moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``; slot ``t mod L`` has x(t)."""
+    """Computes the moments of ``x(t+1) = x(t) - decay x(t - tau) + noise``."""
+    # a ring buffer: slot t mod L of the Gram matrix belongs to x(t), and L covers the largest delay
     length = int(delays.max(initial=0)) + 1
     gram = np.broadcast_to(start[..., None, None], (*start.shape, length, length)).copy()
     trajectory = [start]
@@ -125,6 +136,7 @@ def _gram(
             last = gram[..., old, old]
             own = gram[..., now, now] - 2 * decay * gram[..., now, old] + decay**2 * last
             own = own + noise(last)
+            # the order matters: the row overwrites the diagonal, which is set last
             gram[..., new, :] = gram[..., :, new] = row
             gram[..., new, new] = own
             trajectory.append(own)
@@ -144,10 +156,11 @@ def local_moments(
     start: Any = 1.0,
     until: float | None = None,
 ) -> np.ndarray:
-    """The same for local SGD: n clients take H steps each, then average; for t = 0..rounds.
+    """Computes ``E x_j(t)^2`` of local SGD on least squares for t = 0..rounds.
 
-    With A the matrix of one step of :func:`gaussian_moments` for b = 1 and C = diag((1 - gamma
-    lambda)^2), that of the product of two clients' iterates,
+    In a round, n clients take H steps each and then average their iterates. Let A be the matrix of
+    one step of :func:`gaussian_moments` for b = 1, and C = diag((1 - gamma lambda)^2) the matrix of
+    the product of two clients' iterates. Then
 
         m+ = (A^H / n + (1 - 1/n) C^H) m + (gamma^2 s^2 / n) (1 + A + ... + A^(H-1)) lambda
 
@@ -162,10 +175,15 @@ def local_moments(
         until: as for :func:`gaussian_moments`.
 
     Returns:
-        ``[rounds + 1, ..., d]`` with the shape of ``learning_rate`` between, or fewer rounds.
+        ``[rounds + 1, ..., d]``, where ... is the shape of ``learning_rate``; or fewer rounds.
 
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> local_moments = jc.theory.second_moments.local_moments
+        >>> local_moments([1.0], 0.5, 1, n=2, local_steps=1).tolist()  # a mini-batch of 2
+        [[1.0], [0.5]]
     """
     check(label_noise=label_noise, steps=rounds)
     checks.counts(n=n, local_steps=local_steps)
@@ -180,6 +198,7 @@ def local_moments(
                 spread = values**2 * own + values * ((own @ values)[..., None] + label_noise)
                 own = (1 - rate * values) ** 2 * own + rate**2 * spread
                 shared = (1 - rate * values) ** 2 * shared
+            # of the n^2 products in the square of the mean, n are of one client with itself
             moments = own / n + (1 - 1 / n) * shared
             trajectory.append(moments)
             if until is not None and np.any(moments @ values <= until):
@@ -188,35 +207,35 @@ def local_moments(
 
 
 def rates_of(learning_rate: Any) -> np.ndarray:
-    """Learning rates as an array; ValueError if one is negative."""
+    """Returns learning rates as an array; raises ValueError if one is negative."""
     checks.number("learning_rate", learning_rate, at_least=0, arrays=True)
     return np.asarray(learning_rate, float)
 
 
 def spectrum(eigenvalues: Any) -> np.ndarray:
-    """Eigenvalues ``[d]``; ValueError if one is not positive."""
+    """Returns eigenvalues as an array ``[d]``; raises ValueError if one is not positive."""
     values = np.asarray(eigenvalues, float)
     checks.number("eigenvalues", values, above=0, arrays=True)
     if values.ndim != 1 or values.size < 1:
-        raise ValueError(f"eigenvalues must be of shape [d], got {values.shape}")
+        raise ValueError(f"eigenvalues must have shape [d], got {values.shape}")
     return values
 
 
 def delays_over(delay: Any, steps: int) -> np.ndarray:
-    """The delay of every step; TypeError or ValueError for one that is none."""
+    """Returns the delay of every step; raises TypeError or ValueError if one is invalid."""
     delays = np.asarray(delay)
     if delays.dtype.kind not in "iu":
-        raise TypeError(f"delay must be a whole number, or [T] of them, got {delay!r}")
+        raise TypeError(f"delay must be an integer or integers [T], got {delay!r}")
     checks.number("delay", delays, at_least=0, arrays=True)
     if delays.ndim > 1 or (delays.ndim and len(delays) < steps):
         raise ValueError(
-            f"delay must be a number, or steps={steps} of them, got shape {delays.shape}"
+            f"delay must be one integer or have shape [T={steps}], got shape {delays.shape}"
         )
     return np.broadcast_to(delays, (max(steps, 1),)) if delays.ndim == 0 else delays[:steps]
 
 
 def check(**values: Any) -> None:
-    """ValueError for a number that is negative, or a batch below 1."""
+    """Raises ValueError if a number is negative or a batch size is below 1."""
     for name, value in values.items():
         if name in ("steps", "rounds"):
             checks.count(name, value, 0)

@@ -205,7 +205,7 @@ BAD = [
     (
         lambda: jc.theory.arrivals.simulate(KEY, 3, []),
         ValueError,
-        r"compute_time must be of shape \[n\]",
+        r"compute_time must have shape \[n\]",
     ),
     (
         lambda: jc.theory.arrivals.simulate(KEY, 3, [1.0], link_time=-1.0),
@@ -237,7 +237,7 @@ BAD = [
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), np.zeros(0, int)),
         ValueError,
-        "arrivals must be of shape",
+        "arrivals must have shape",
     ),
     (
         lambda: jc.algorithms.asynchronous(loss, optax.sgd(0.1), np.array([0, 7])).init(
