@@ -136,11 +136,16 @@ def glow(
 
         return {"levels": visit_levels(to_logits(x, noise)[0], levels, fit)}
 
+    offset = _offset(decoding, gray_levels)
+    return Flow(init, encode, decode, bijector, dequantization_noise, offset, num_classes, refit)
+
+
+def _offset(decoding: preprocess.Decoding, gray_levels: int) -> float:
+    """Computes the offset of the negative log-likelihood, see :class:`Flow`."""
     # gray levels are 1 / gray_levels apart in q, to which the determinant of "released" belongs,
     # and 1 / (gray_levels - 1) apart in x, to which that of "corrected" belongs
     cells = gray_levels if decoding == "released" else gray_levels - 1
-    offset = float(np.log(cells))
-    return Flow(init, encode, decode, bijector, dequantization_noise, offset, num_classes, refit)
+    return float(np.log(cells))
 
 
 def join_levels(levels: Sequence[distrax.Bijector]) -> distrax.Bijector:

@@ -83,7 +83,7 @@ def test_slowdown_depends_on_the_ratio_of_delay_to_noise_only():
         (
             lambda: sm.delayed_moments(0.1, 3, delay=[1, 1]),
             ValueError,
-            "delay must be a number, or steps=3",
+            "delay must be one integer or have shape",
         ),
         (lambda: sm.delayed_moments(-0.1, 3), ValueError, "learning_rate must be at least 0"),
         (lambda: sm.delayed_moments(0.1, 3, batch_size=0.5), ValueError, "batch_size must be at"),
