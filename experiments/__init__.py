@@ -1,1 +1,1 @@
-"""Experiments: one folder per paper, all under the contract of :mod:`experiments.contract`."""
+"""Experiments: one folder per paper; :mod:`experiments.contract` defines what a module contains."""

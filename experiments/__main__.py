@@ -1,11 +1,10 @@
 """``python -m experiments [PAPER [PRESET [--smoke] [--seed S] [--out DIR] [--FIELD VALUE ...]]]``.
 
-Without a preset, lists papers and presets. Several values for a field that is one number are
-several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 when a claim does not
-hold; 2 for bad input, a missing package, files or memory; 3 when a run diverges; 4 for an error of
-the program, with its traceback; 130 when interrupted. ``python -m
-experiments report DIR ...`` makes one page of the results of several runs, ``python -m experiments
-tables`` the tables of the documentation.
+Without a preset, the command lists papers and presets. Several values for a numeric field start
+several runs: ``--learning_rate 0.1 0.2 --seed 0 1 2``. Exit status: 0; 1 if a claim is false; 2 for
+bad input, a missing package, files or memory; 3 if a run diverges; 4 for an error of the program,
+with its traceback; 130 if interrupted. ``python -m experiments report DIR ...`` writes one page
+with the results of several runs, ``python -m experiments tables`` the tables of the documentation.
 """
 
 import contextlib
@@ -24,12 +23,12 @@ from rich.table import Table
 from experiments import grid, headers
 from experiments.fields import Options
 
-# what experiments import beyond the dependencies of the library
+# packages that experiments import and the library does not require
 NEEDED = ("bokeh", "jinja2", "matplotlib", "pandas", "tyro")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Runs the command line and returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(width=None if sys.stdout.isatty() else 120)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -46,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     except KeyboardInterrupt:
         return 130
-    except Exception:  # status 1 means that a claim does not hold
+    except Exception:  # status 1 is reserved for false claims
         traceback.print_exc()
         return 4
 
@@ -69,9 +68,11 @@ def _dispatch(arguments: list[str], console: Console) -> int:
     from experiments import contract
 
     runs = grid.expand(arguments[2:], contract.configure(paper, name))
-    parsed = [parse(paper, name, own) for _, own in runs]  # before the first one runs
+    parsed = [
+        parse(paper, name, own) for _, own in runs
+    ]  # errors appear before the first run starts
     console.print(f"[bold]{paper} {name}[/]: {preset.about}")
-    console.print(f"takes {preset.cost}; expected: {preset.expected}")
+    console.print(f"Cost: {preset.cost}. Expected: {preset.expected}.")
     if len(runs) == 1:
         return _run(paper, name, *parsed[0], console)[0]
     return _run_all(paper, name, [point for point, _ in runs], parsed, console)
@@ -80,7 +81,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
 def _run_all(
     paper: str, name: str, points: list[grid.Point], parsed: list[tuple], console: Console
 ) -> int:
-    """Runs every point of a grid in a folder of its own, and prints means over seeds."""
+    """Runs every point of a grid in a separate folder, and prints means over seeds."""
     from experiments import execution
 
     first = parsed[0][1]
@@ -94,7 +95,7 @@ def _run_all(
         folder = dataclasses.replace(options, out=out / grid.label(point))
         console.rule(f"run {i + 1} of {len(points)}: {grid.label(point)}")
         if keep and (ended := grid.finished(folder.out, config)):
-            console.print(f"Ended before: {folder.out}; --fresh starts anew.")
+            console.print(f"Finished before: {folder.out}; --fresh repeats it.")
             state, summary = _status(ended), ended
         else:
             state, summary = _run(paper, name, config, folder, console)
@@ -112,7 +113,7 @@ def _run_all(
 def _run(
     paper: str, name: str, config: Any, options: Options, console: Console
 ) -> tuple[int, dict[str, Any]]:
-    """One run, its exit status and its summary."""
+    """Executes one run and returns its exit status and its summary."""
     from experiments import execution
 
     console.print(config)
@@ -122,10 +123,7 @@ def _run(
         options = dataclasses.replace(options, out=options.resume)
     summary = execution.execute(paper, name, config, options, console)
     if summary["interrupted"]:
-        console.print(
-            "[yellow]Interrupted: these are the results up to that point; the same command goes on."
-            "[/]"
-        )
+        console.print("[yellow]Interrupted: results so far. The same command resumes the run.[/]")
     return _status(summary), summary
 
 
@@ -136,10 +134,10 @@ def _status(summary: dict[str, Any]) -> int:
 
 
 def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
-    """The configuration and the options that command-line arguments ask for.
+    """Parses command-line arguments into a configuration and options.
 
     Raises:
-        ValueError: for an unknown paper, preset or field, or a value that a field refuses.
+        ValueError: for an unknown paper, preset or field, or a value outside the range of a field.
     """
     import tyro
 
@@ -158,7 +156,7 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
                 f"unknown field {argument!r}; {paper} {name} has "
                 + ", ".join(f"--{f}" for f in [*fields, *options])
             )
-    # the names of the fields are the titles of the help
+    # tyro prints the names of these fields as titles of the help
     asked = dataclasses.make_dataclass(
         "Asked", [("experiment", type(default)), ("run", Options)], frozen=True
     )
@@ -174,7 +172,7 @@ def parse(paper: str, name: str, arguments: list[str]) -> tuple[Any, Options]:
 
 
 def _list(console: Console, papers: dict[str, headers.Paper]) -> None:
-    table = Table("paper", "preset", "what it runs", "takes", "expected", show_lines=True)
+    table = Table("paper", "preset", "what it runs", "cost", "expected", show_lines=True)
     for paper in papers.values():
         for preset in paper.presets.values():
             table.add_row(paper.name, preset.name, preset.about, preset.cost, preset.expected)
@@ -183,7 +181,7 @@ def _list(console: Console, papers: dict[str, headers.Paper]) -> None:
 
 
 def _prepare_jax() -> None:
-    """Makes devices of the processor's cores, and keeps compiled programs for the next run."""
+    """Creates one JAX device for each core, and caches compiled programs on disk."""
     import jax
 
     from jcollab.data.datasets import cache_dir
@@ -191,7 +189,7 @@ def _prepare_jax() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # too late: jax has chosen its devices already
+        with contextlib.suppress(RuntimeError):  # jax has already initialized its devices
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 

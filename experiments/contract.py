@@ -1,16 +1,15 @@
-"""What every experiment uses: claims, checks of configurations, and the context of a run.
+"""The contract of experiments: claims, tables of rows, and the context of a run.
 
-A module of a paper's folder is an experiment (:mod:`experiments.headers` finds it). It has
+An experiment is a module in the folder of a paper (see :mod:`experiments.headers`). It defines
 
-* ``Config``, a :class:`experiments.fields.Settings`, whose fields can all be set on the command
-  line;
+* ``Config``, a :class:`experiments.fields.Settings`; every field is an option of the command line;
 * ``PRESETS``, configurations by name, each described in the docstring of the module;
-* ``SMOKE``, by preset the fields that make it end in seconds, for ``--smoke``;
-* ``run(config, context)``, which gives rows, dictionaries of numbers and texts, that are logged;
-* ``claims(config, rows)``, which gives :class:`Claim` after :class:`Claim`;
-* ``figures(config, rows, context)``, which draws with ``context.save``;
-* where rows need float64, ``X64 = True``;
-* where rows are many or wide, ``shown(config, rows) -> rows`` for the table that is printed.
+* ``SMOKE``, for each preset the fields with which it ends in seconds, for ``--smoke``;
+* ``run(config, context)``, which yields rows: dictionaries of numbers and strings;
+* ``claims(config, rows)``, which yields :class:`Claim` objects;
+* ``figures(config, rows, context)``, which draws and calls ``context.save``;
+* optionally ``X64 = True``, if rows need float64;
+* optionally ``shown(config, rows) -> rows``, the table that is printed, if rows are many or wide.
 """
 
 import dataclasses
@@ -40,22 +39,22 @@ Rows = Iterable[Row]
 
 
 def load(paper: str, preset: str) -> types.ModuleType:
-    """The module of a preset; ValueError if the paper or the preset is unknown."""
+    """Imports the module of a preset; ValueError if the paper or the preset is unknown."""
     preset_header = headers.find(paper, preset)
     return importlib.import_module(f"experiments.{paper}.{preset_header.experiment}")
 
 
 def configure(paper: str, preset: str, *, smoke: bool = False, **fields: Any) -> Any:
-    """The configuration of a preset with other values.
+    """Returns the configuration of a preset, with some fields replaced.
 
     Args:
         paper: name of the paper.
         preset: name of the preset.
-        smoke: whether fields of ``SMOKE`` are replaced first.
-        **fields: other values.
+        smoke: whether the fields in ``SMOKE`` are replaced first.
+        **fields: new values.
 
     Raises:
-        ValueError: if the paper, the preset or a field is unknown, or a value is refused.
+        ValueError: if a name is unknown, or a value is outside its range.
     """
     module = load(paper, preset)
     config = module.PRESETS[preset]
@@ -68,13 +67,13 @@ def configure(paper: str, preset: str, *, smoke: bool = False, **fields: Any) ->
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A sentence that the results of a run support or not.
+    """A sentence about the results of a run, which is true or false.
 
     Attributes:
         claim: the sentence.
-        expected: the bound that it is compared with, and the paper's number where it has one.
-        measured: what this run gave, a number or a text.
-        holds: whether the bound is met.
+        expected: the bound, followed by the paper's number if there is one.
+        measured: the result of this run, a number or a string.
+        holds: whether the claim is true.
     """
 
     claim: str
@@ -83,7 +82,7 @@ class Claim:
     holds: bool
 
     def __post_init__(self) -> None:
-        """Numbers of NumPy become those of Python."""
+        """Converts numbers of NumPy to Python."""
         object.__setattr__(self, "holds", bool(self.holds))
         if isinstance(self.measured, (np.generic, np.ndarray)):
             object.__setattr__(self, "measured", self.measured.item())
@@ -94,7 +93,7 @@ Claims = Iterable[Claim]
 
 def _compared(relation: str, holds: Callable[[Any, float], bool]) -> Callable[..., Claim]:
     def compare(claim: str, measured: Any, bound: float, *, note: str = "") -> Claim:
-        """A number against a bound, with a note behind it, for example the paper's number."""
+        """Compares a number with a bound; the note is appended, for example the paper's number."""
         return Claim(
             claim, f"{relation} {bound:g}{_behind(note)}", measured, holds(measured, bound)
         )
@@ -107,14 +106,14 @@ at_most, below = _compared("<=", operator.le), _compared("<", operator.lt)
 
 
 def between(claim: str, measured: Any, low: float, high: float, *, note: str = "") -> Claim:
-    """``low <= measured <= high``."""
+    """Claims ``low <= measured <= high``."""
     return Claim(claim, f"{low:g} to {high:g}{_behind(note)}", measured, low <= measured <= high)
 
 
 def within(
     claim: str, deviation: float, bound: float, measured: Any = None, *, note: str = ""
 ) -> Claim:
-    """A relative deviation of at most ``bound``; measured is the deviation if nothing is given."""
+    """Claims a relative deviation of at most ``bound``, which is also the default of measured."""
     shown = f"{deviation:+.2%}" if measured is None else measured
     return Claim(claim, f"within {bound:.0%}{_behind(note)}", shown, abs(deviation) <= bound)
 
@@ -124,7 +123,7 @@ def _behind(note: str) -> str:
 
 
 def published(paper: str, *path: Any) -> Any:
-    """What a paper's ``published.json`` has below names and numbers; None where it has nothing."""
+    """Looks up a path of names and numbers in a paper's ``published.json``; None if missing."""
     value = json.loads((headers.FOLDER / paper / "published.json").read_text())
     for key in path:
         value = (value or {}).get(key if isinstance(key, str) else f"{key:g}")
@@ -132,13 +131,13 @@ def published(paper: str, *path: Any) -> Any:
 
 
 def columns(rows: Iterable[Row], names: str) -> np.ndarray:
-    """Columns of numbers, an array for each of the names with spaces between them."""
+    """Returns columns as an array ``[C, N]``; ``names`` are separated by spaces."""
     table = list(rows)
     return np.array([[row[name] for row in table] for name in names.split()], float)
 
 
 def groups(rows: Iterable[Row], keys: str) -> dict[tuple[Any, ...], list[Row]]:
-    """The rows of every combination of columns, whose names have spaces between them, in order."""
+    """Groups rows by the values of some columns; ``keys`` are separated by spaces."""
     cases: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         cases.setdefault(tuple(row[key] for key in keys.split()), []).append(row)
@@ -146,13 +145,13 @@ def groups(rows: Iterable[Row], keys: str) -> dict[tuple[Any, ...], list[Row]]:
 
 
 def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
-    """A table with a line for each combination of the keys, and a column for each of another's.
+    """Pivots rows: one line for each combination of keys, one column for each value of ``column``.
 
     Args:
-        rows: of a run.
-        keys: names of columns, with spaces between them.
-        column: name of the column whose texts, or numbers behind its name, become columns.
-        value: name of the column of the values.
+        rows: rows of a run.
+        keys: names of columns, separated by spaces.
+        column: the column whose values name the new columns (numbers follow its name).
+        value: the column that fills the table.
     """
     table = []
     for case, own in groups(rows, keys).items():
@@ -165,14 +164,14 @@ def pivot(rows: Iterable[Row], keys: str, column: str, value: str) -> list[Row]:
 
 
 def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
-    """Means over seeds: a line for each combination of the keys, with the means of all numbers.
+    """Averages over seeds: one line for each combination of keys, with the means of all numbers.
 
-    A mean is None where one of the numbers is: what is not finite is written as null.
+    Rows contain None instead of numbers that are not finite; the mean is then None.
 
     Args:
-        rows: of a run.
-        keys: names of columns, with spaces between them.
-        std: name of a column whose standard deviation becomes the column ``std``; empty for none.
+        rows: rows of a run.
+        keys: names of columns, separated by spaces.
+        std: the column whose standard deviation is added as ``std``; empty for none.
     """
     table = []
     for case, own in groups(rows, keys).items():
@@ -186,30 +185,30 @@ def averages(rows: Iterable[Row], keys: str, std: str = "") -> list[Row]:
 
 
 def pivoted(*arguments: str) -> Callable[..., list[Row]]:
-    """``shown(config, rows)`` that is the :func:`pivot` of the rows."""
+    """Returns a function ``shown(config, rows)`` that calls :func:`pivot`."""
     return lambda config, rows: pivot(rows, *arguments)
 
 
 def averaged(*arguments: str) -> Callable[..., list[Row]]:
-    """``shown(config, rows)`` that has the :func:`averages` of the rows."""
+    """Returns a function ``shown(config, rows)`` that calls :func:`averages`."""
     return lambda config, rows: averages(rows, *arguments)
 
 
 @dataclasses.dataclass
 class Context:
-    """What a run is given beside its configuration.
+    """The surroundings of a run: output folder, progress, logging and interruption.
 
     Attributes:
-        out: folder for everything that it writes.
-        progress: rich Progress to add bars to.
-        smoke: whether this is a trial of the machinery only.
-        config: the configuration of the run.
-        stop: set by Ctrl-C; a run looks at it between pieces of work and returns what it has.
-        kept: what ``run`` keeps for ``figures`` beside its rows: curves, images.
-        saved: the PNG files written so far.
-        on_divergence: of :func:`jcollab.fit`.
+        out: output folder.
+        progress: rich Progress for bars.
+        smoke: whether the run is a short test of the code.
+        config: configuration of the run.
+        stop: set by Ctrl-C; a run checks it between pieces of work and returns early.
+        kept: data that ``run`` passes to ``figures`` in addition to rows: curves, images.
+        saved: PNG files written so far.
+        on_divergence: argument of :func:`jcollab.fit`.
         tensorboard: folder for event files, None for none.
-        fits: how many long runs there were so far.
+        fits: number of trainings so far; each has a separate folder of checkpoints.
     """
 
     out: pathlib.Path
@@ -224,9 +223,9 @@ class Context:
     fits: int = 0
 
     def cases(self, *axes: Iterable[Any], description: str = "") -> Iterator[Any]:
-        """Every combination of the axes, the last one varying fastest, until the run is stopped.
+        """Yields the values of one axis or the product of several, until the run is stopped.
 
-        With one axis its values, with several tuples; with a description under a progress bar.
+        The last axis varies fastest. A description adds a progress bar.
         """
         choices = list(itertools.product(*axes))
         bar = self.progress.add_task(description, total=len(choices)) if description else None
@@ -238,18 +237,18 @@ class Context:
                 self.progress.advance(bar)
 
     def log(self, record: Row, **tags: Any) -> None:
-        """Adds a line to ``metrics.jsonl``, tags first; numbers that are not finite become null."""
+        """Appends tags and record to ``metrics.jsonl``; numbers that are not finite become null."""
         with (self.out / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(plain(tags | record), allow_nan=False) + "\n")
 
     def fit_options(
         self, description: str = "training", *, tolerant: bool = False, **tags: Any
     ) -> dict[str, Any]:
-        """Arguments for :func:`jcollab.fit`: listeners and checkpoints.
+        """Builds arguments for :func:`jcollab.fit`: listeners and checkpoints.
 
         Args:
-            description: of the progress bar.
-            tolerant: whether to go on whatever diverges, as in a search for a learning rate.
+            description: text of the progress bar.
+            tolerant: whether diverged replicas continue, as in a search for a learning rate.
             **tags: fields of every line of the log.
         """
         self.fits += 1
@@ -279,17 +278,10 @@ class Context:
         tolerant: bool = False,
         **options: Any,
     ) -> Any:
-        """:func:`jcollab.fit` with the log, the bar and the checkpoints of this run.
+        """Calls :func:`jcollab.fit` with the arguments of :meth:`fit_options`.
 
-        An interrupted training sets ``stop``. One whose last checkpoint cannot be written gives its
-        result and a warning.
-
-        Args:
-            *arguments: algorithm, state, batches and key.
-            tags: fields of every line of the log.
-            description: of the progress bar.
-            tolerant: whether to go on whatever diverges.
-            **options: the others of :func:`jcollab.fit`.
+        An interrupted training sets ``stop``. If the last checkpoint cannot be written, the result
+        is returned with a warning.
         """
         own = self.fit_options(description, tolerant=tolerant, **(tags or {}))
         try:
@@ -299,13 +291,12 @@ class Context:
             return error.result
 
     def graph(self, name: str, topology: Any, positions: Any = None) -> None:
-        """Puts a graph into ``graphs.json``, so that the report draws logs with the tag
-        ``topology`` of this name on it.
+        """Writes a graph to ``graphs.json``, on which the report draws logs with tag ``topology``.
 
         Args:
-            name: of the graph.
-            topology: a jcollab Topology.
-            positions: ``[n, 2]``; None for a layout that suits it.
+            name: value of the tag.
+            topology: the graph.
+            positions: ``[n, 2]``; None for a computed layout.
         """
         path = self.out / "graphs.json"
         graphs = json.loads(path.read_text()) if path.exists() else {}

@@ -13,12 +13,12 @@ Curves = Mapping[str, np.ndarray]
 def draw_curves(
     panels: Mapping[str, Mapping[str, Curves]], *metrics: str, **properties: Any
 ) -> Any:
-    """A figure of curves against rounds, as bands over seeds.
+    """Draws curves against rounds, with bands over seeds, and returns the figure.
 
     Args:
-        panels: by title and label, the curves of replicas: ``round [E]`` and the metric ``[S, E]``.
-        *metrics: its name, or one name for each panel.
-        **properties: of all axes.
+        panels: curves by title and label: ``round [E]`` and metrics ``[S, E]``.
+        *metrics: the name of one metric, or one name for each panel.
+        **properties: properties of all axes.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -40,7 +40,7 @@ def draw_curves(
 
 
 def kept_curves(name: str, *metrics: str, **properties: Any) -> Callable[..., None]:
-    """``figures(config, rows, context)`` of the curves by title and label that a run has kept."""
+    """Returns a function ``figures(config, rows, context)`` that draws the kept curves."""
     return lambda config, rows, context: context.save(
         draw_curves(context.kept, *metrics, **properties), name
     )

@@ -1,4 +1,4 @@
-"""Runs an experiment: the folder, the checkpoints, the summary and the tables that are printed."""
+"""Execution of an experiment: output folder, checkpoints, summary and printed tables."""
 
 import dataclasses
 import importlib.metadata
@@ -34,23 +34,23 @@ def execute(
 ) -> dict[str, Any]:
     """Runs an experiment and writes config.json, metrics.jsonl, summary.json and figures.
 
-    A run that was killed or interrupted left checkpoints in the folder, and goes on from them: what
-    it then writes is what it would have written without. A run that ends deletes them.
+    A run that was killed or interrupted resumes from the checkpoints in the folder, with the same
+    results as an uninterrupted run. A finished run deletes them.
 
     Args:
         paper: name of the paper.
         preset: name of the preset that ``config`` comes from.
         config: resolved configuration.
-        options: among them the folder to write into, which is made if it does not exist.
-        console: where tables go.
+        options: options such as the output folder, which is created if it does not exist.
+        console: console for the tables.
 
     Returns:
         The contents of summary.json, with ``interrupted`` true if Ctrl-C ended the run early.
 
     Raises:
-        ValueError: if the folder is a file, another process is using it, or its checkpoints are of
-            a run of another configuration.
-        jcollab.training.Diverged: if a run does; its checkpoints stay.
+        ValueError: if the folder is a file, is in use by another process, or contains checkpoints
+            of another configuration.
+        jcollab.training.Diverged: if the run diverges; its checkpoints remain.
     """
     module, out = contract.load(paper, preset), options.out
     with locked("out", out):
@@ -74,7 +74,7 @@ def _execute(
     if not options.smoke:
         owner = {"experiment": paper, "preset": preset} | settings
         if _claim_folder(out, owner, options.fresh):
-            console.print(f"Going on with the run in {out}; --fresh starts anew.")
+            console.print(f"Resuming the run in {out}; --fresh starts a new run.")
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
     (out / "graphs.json").unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def _execute(
 
 
 def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> bool:
-    """Whether there are checkpoints to go on from; notes which run the folder belongs to."""
+    """Records the run that owns the folder, and returns whether it has checkpoints to resume."""
     folder = out / CHECKPOINTS
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -122,8 +122,8 @@ def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> b
     if owner.exists() and any(folder.glob("*/*")):
         if changed := difference(json.loads(owner.read_text()), settings):
             raise ValueError(
-                f"{out} holds an unfinished run of another configuration: {changed}; take another "
-                "--out, or --fresh to start anew"
+                f"{out} contains an unfinished run of another configuration: {changed}; use "
+                "another --out, or --fresh to start a new run"
             )
         return True
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _claim_folder(out: pathlib.Path, settings: dict[str, Any], fresh: bool) -> b
 
 
 def _release_folder(out: pathlib.Path) -> None:
-    """A run that has failed before its first checkpoint leaves nothing that bars the next one."""
+    """Frees the folder for other runs if this one failed before its first checkpoint."""
     folder = out / CHECKPOINTS
     if not any(folder.glob("*/*")):
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +145,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
     rows = summary["results"]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     same = {c: rows[0].get(c) for c in columns if len({str(row.get(c)) for row in rows}) == 1}
-    if len(rows) > 1:  # what all rows share goes into the title
+    if len(rows) > 1:  # columns with a single value move to the title
         columns = [c for c in columns if c not in same]
     else:
         same = {}
@@ -175,7 +175,7 @@ def _cell(value: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the results may depend on, the devices and the number of processors."""
+    """Returns versions of packages, the devices and the number of processors."""
     installed = {"jcollab": importlib.metadata.version("jax-collab")}
     installed |= {name: importlib.metadata.version(name) for name in PACKAGES}
     device = jax.devices()[0]

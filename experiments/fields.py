@@ -1,4 +1,4 @@
-"""Configurations whose fields have ranges: the type of a field has its bounds.
+"""Configurations with checked fields: the annotation of a field contains its bounds.
 
 ::
 
@@ -25,17 +25,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bound:
-    """What a value, or every entry of a tuple, must be.
+    """Conditions on a value, or on every entry of a tuple. A string names another field.
 
     Attributes:
-        at_least: smallest value; of this and the next three, a text is the name of another field.
-        above: values must be larger.
-        at_most: largest value.
-        below: values must be smaller.
-        among: all values that are allowed; empty for any.
-        empty: whether a tuple may have no entries.
+        at_least: inclusive lower bound.
+        above: exclusive lower bound.
+        at_most: inclusive upper bound.
+        below: exclusive upper bound.
+        among: allowed values; empty for any.
+        empty: whether a tuple may be empty.
         containing: an entry that a tuple must have.
-        multiple_of: a number, or the name of a field, that divides the value.
+        multiple_of: a divisor of the value.
     """
 
     at_least: float | str | None = None
@@ -48,7 +48,7 @@ class Bound:
     multiple_of: int | str | None = None
 
     def check(self, name: str, value: Any) -> None:
-        """ValueError with the field, its value and what is allowed; None is allowed."""
+        """Raises ValueError unless the value satisfies the conditions; None always does."""
         ends = (
             ("at least", self.at_least, operator.ge),
             ("above", self.above, operator.gt),
@@ -85,10 +85,10 @@ EMPTY = Bound(empty=True)
 
 @typing.dataclass_transform(frozen_default=True)
 class Settings:
-    """A configuration. Subclasses are frozen dataclasses, whose fields are checked by their types.
+    """A configuration. Subclasses become frozen dataclasses, and the bounds in types are checked.
 
-    A tuple has at least one entry, unless its type has :data:`EMPTY` or its default is empty; one
-    whose type has no dots has as many entries as that.
+    A tuple has at least one entry, unless its type contains :data:`EMPTY` or its default is empty.
+    A tuple type without dots fixes the number of entries.
     """
 
     def __init_subclass__(cls) -> None:
@@ -110,24 +110,23 @@ class Settings:
         self._check()
 
     def _check(self) -> None:
-        """ValueError for fields that do not fit together; for subclasses with such fields."""
+        """Raises ValueError if fields contradict each other; subclasses override it."""
 
     @property
     def seeds(self) -> np.ndarray:
-        """Of the repetitions, ``[S]``: ``num_seeds`` of them from ``seed`` on."""
+        """Seeds of the repetitions, ``[S]``: ``num_seeds`` consecutive numbers from ``seed`` on."""
         return self.seed + np.arange(self.num_seeds)
 
 
 class Options(Settings):
-    """How to run, whatever the experiment.
+    """Options of the command line that all experiments share.
 
     Attributes:
         out: folder for results; runs/PAPER/PRESET by default.
-        smoke: a trial of the machinery that ends in seconds; computes no claims.
-        resume: folder of a run that was killed or interrupted, to go on with; a run whose --out
-            holds one goes on as well.
-        fresh: starts anew whatever --out holds.
-        on_divergence: whether a run that is not finite any more ends, with the round, or goes on.
+        smoke: runs a test of the code that ends in seconds, without claims.
+        resume: folder of an interrupted run to resume; a run also resumes checkpoints in --out.
+        fresh: starts a new run even if --out contains checkpoints.
+        on_divergence: whether a run with values that are not finite stops or continues.
         tensorboard: also writes event files into OUT/tensorboard.
     """
 
@@ -144,7 +143,7 @@ def _among(value: Any, allowed: Collection[Any]) -> bool:
 
 
 def _bounds(kind: Any) -> Iterator[Bound]:
-    """All bounds in a type; a Literal is one."""
+    """Yields all bounds in a type; a Literal counts as one."""
     if isinstance(kind, Bound):
         yield kind
     elif typing.get_origin(kind) is typing.Literal:

@@ -1,4 +1,4 @@
-"""Several values for a field of a configuration: one run for each combination, and one table."""
+"""Grids of runs: several values for numeric fields, one run for each combination, one table."""
 
 import dataclasses
 import itertools
@@ -11,18 +11,17 @@ Point = dict[str, str]
 
 
 def expand(arguments: Sequence[str], default: Any) -> list[tuple[Point, list[str]]]:
-    """Arguments of every run that lists of values ask for.
+    """Expands lists of values for numeric fields into the arguments of each run.
 
-    A field that is one number may be given several: ``--learning_rate 0.1 0.2 --seed 0 1 2`` are
-    six runs. Fields that are lists themselves stay as they are.
+    ``--learning_rate 0.1 0.2 --seed 0 1 2`` gives six runs. Fields with tuples are not expanded.
 
     Args:
-        arguments: of the command line, after the names of paper and preset.
+        arguments: arguments after the names of paper and preset.
         default: the configuration that they change.
 
     Returns:
-        The values by field, and the arguments with these values, for each combination; one entry
-        without fields where no list is given.
+        For each combination, the values by field and the arguments; one entry without fields if
+        there is no list.
     """
     numbers = {
         field.name
@@ -30,23 +29,16 @@ def expand(arguments: Sequence[str], default: Any) -> list[tuple[Point, list[str
         if isinstance(getattr(default, field.name), (int, float))
         and not isinstance(getattr(default, field.name), bool)
     }
-    groups: list[list[str]] = []  # an option with its values, or what stands before any
-    for argument in arguments:
-        if argument.startswith("--") or not groups:
-            groups.append([argument])
+    several: dict[str, list[str]] = {}
+    rest: list[str] = []
+    starts = [0, *(i for i, a in enumerate(arguments) if i and a.startswith("--")), len(arguments)]
+    for start, end in itertools.pairwise(starts):
+        option, *values = arguments[start:end] or [""]
+        name = option[2:].replace("-", "_")
+        if len(values) > 1 and name in numbers:
+            several[name] = values
         else:
-            groups[-1].append(argument)
-    several = {
-        group[0][2:].replace("-", "_"): group[1:]
-        for group in groups
-        if len(group) > 2 and group[0][2:].replace("-", "_") in numbers
-    }
-    rest = [
-        argument
-        for group in groups
-        if group[0][2:].replace("-", "_") not in several
-        for argument in group
-    ]
+            rest += arguments[start:end]
     for name, values in several.items():
         if len(set(values)) < len(values):
             raise ValueError(f"{name} must not be given the same value twice, got {values}")
@@ -59,18 +51,18 @@ def expand(arguments: Sequence[str], default: Any) -> list[tuple[Point, list[str
 
 
 def label(point: Point) -> str:
-    """Name of a run's folder, ``learning_rate=0.1,seed=0``."""
+    """Returns the name of a run's folder, ``learning_rate=0.1,seed=0``."""
     return ",".join(f"{name}={value}" for name, value in point.items())
 
 
 def unfinished(out: pathlib.Path) -> bool:
-    """Whether the runs in a folder were cut short, so that those that have ended count."""
+    """Returns whether the grid in a folder was interrupted, so that finished runs are reused."""
     whole = out / "summary.json"
     return not whole.exists() or json.loads(whole.read_text())["interrupted"]
 
 
 def finished(folder: pathlib.Path, config: Any) -> dict[str, Any] | None:
-    """The summary of a run of this configuration that has ended; None if there is none."""
+    """Returns the summary of a finished run of this configuration, or None."""
     from jcollab.training.records import plain
 
     path = folder / "summary.json"
@@ -81,15 +73,15 @@ def finished(folder: pathlib.Path, config: Any) -> dict[str, Any] | None:
 
 
 def combine(points: Sequence[Point], summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of all runs, with mean and standard deviation (N - 1) over seeds.
+    """Combines the rows of all runs, with mean and standard deviation (N - 1) over seeds.
 
     Args:
         points: values by field, of each run.
-        summaries: what each run returned.
+        summaries: the summary of each run.
 
     Returns:
-        A row for each row of a run and each point of the grid without its seeds. Numbers are means,
-        with ``NAME_std`` beside where they differ between seeds.
+        A row for each row of a run and each point of the grid without seeds. Numbers are means;
+        ``NAME_std`` is added if they differ between seeds.
     """
     import pandas as pd  # slow to import
 
@@ -116,7 +108,7 @@ def combine(points: Sequence[Point], summaries: Sequence[dict[str, Any]]) -> lis
 
 
 def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with mean and standard deviation in one cell."""
+    """Formats mean and standard deviation in one cell."""
     return [
         {
             name: f"{value:.3g} ± {row[f'{name}_std']:.1g}" if f"{name}_std" in row else value
@@ -130,7 +122,7 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def write(
     out: pathlib.Path, points: Sequence[Point], summaries: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Writes ``summary.json`` of all runs together; its claims name the run that they are of."""
+    """Writes a joint ``summary.json``, in which each claim names its run."""
     from jcollab.training.records import plain
 
     claims = [

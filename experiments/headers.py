@@ -1,9 +1,9 @@
-"""Finds the experiments by looking at the folders, and reads their headers without importing them.
+"""Discovery of experiments: reads the headers in the folders of papers, without imports.
 
-A folder of ``experiments/`` whose ``__init__.py`` names a ``Preset:`` is a paper; each of its
-modules whose name does not start with an underscore is an experiment. The docstring of an
-experiment is its header: a title, where in the paper it comes from, and for each preset its
-command, what it runs, what it costs and which numbers to expect::
+A folder whose ``__init__.py`` has a line ``Preset:`` is a paper. Each of its modules without a
+leading underscore is an experiment. The docstring of an experiment is its header: a title, the
+place in the paper, and for each preset the command, what it runs, the cost and the expected
+numbers::
 
     \"\"\"Worst-client accuracy when clients hold different labels.
 
@@ -31,17 +31,17 @@ FIELD = re.compile(r"^(arXiv|Import|Preset|Claim|Notebooks): (.*)$", re.M)
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A configuration with a name, as the header of its module describes it.
+    """A named configuration, as described in the header of its module.
 
     Attributes:
         paper: name of the folder.
         experiment: name of the module.
-        title: first line of its docstring.
-        source: where in the paper it comes from.
-        name: of the preset.
-        about: what it runs.
-        cost: time on 2 cores, or the hardware that it needs.
-        expected: the numbers to expect.
+        title: first line of the docstring.
+        source: place in the paper, for example a table.
+        name: name of the preset.
+        about: what the preset runs.
+        cost: time on 2 cores, or the required hardware.
+        expected: expected numbers.
     """
 
     paper: str
@@ -59,15 +59,15 @@ class Paper:
     """A folder of experiments, from the docstring of its ``__init__.py``.
 
     Attributes:
-        name: of the folder.
+        name: name of the folder.
         title: first line of the docstring, without the period.
         reference: authors, title and venue of the publication; empty for none.
-        arxiv: number; empty for none.
-        imports: what to import for it.
-        preset: the one to begin with.
-        claim: how the claim of that preset begins that stands for the paper; empty for the first.
-        notebooks: names of the notebooks about it.
-        presets: its presets by name.
+        arxiv: arXiv identifier; empty for none.
+        imports: public names to import.
+        preset: the preset to begin with.
+        claim: beginning of the headline claim of that preset; empty for its first claim.
+        notebooks: names of notebooks.
+        presets: presets by name.
     """
 
     name: str
@@ -82,31 +82,26 @@ class Paper:
 
 
 def names() -> list[str]:
-    """Names of all papers."""
+    """Returns the names of all papers."""
     folders = sorted(path.parent for path in FOLDER.glob("*/__init__.py"))
     return [folder.name for folder in folders if "\nPreset: " in docstring(folder / "__init__.py")]
 
 
 def papers() -> dict[str, Paper]:
-    """All papers by name; ValueError if a docstring is not in the form of a header."""
+    """Returns all papers by name; ValueError if a docstring is not a header."""
     return {name: find_paper(name) for name in names()}
 
 
 @functools.cache
 def find_paper(name: str) -> Paper:
-    """A paper by name.
-
-    Raises:
-        ValueError: if there is no such paper, a docstring of it is not in the form of a header, or
-            two of its presets have one name.
-    """
+    """Returns a paper by name; ValueError if it is unknown or a docstring is not a header."""
     if name not in names():
         raise ValueError(f"paper must be one of {', '.join(names())}, got {name!r}")
     return read_paper(FOLDER / name)
 
 
 def find(paper: str, preset: str) -> Preset:
-    """A preset by name; ValueError if the paper or the preset is unknown."""
+    """Returns a preset by name; ValueError if the paper or the preset is unknown."""
     known = find_paper(paper).presets
     if preset not in known:
         raise ValueError(f"preset of {paper} must be one of {', '.join(known)}, got {preset!r}")
@@ -114,7 +109,7 @@ def find(paper: str, preset: str) -> Preset:
 
 
 def read_paper(folder: pathlib.Path) -> Paper:
-    """The header of a folder and of its modules."""
+    """Reads the headers of a folder and of its modules; ValueError if two presets share a name."""
     text = docstring(folder / "__init__.py")
     title, _, rest = text.partition("\n")
     fields = dict(FIELD.findall(rest))
@@ -122,7 +117,7 @@ def read_paper(folder: pathlib.Path) -> Paper:
     presets = [preset for path in modules for preset in read_presets(path)]
     names = [preset.name for preset in presets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{folder.name}: presets must have names of their own, got {twice} twice")
+        raise ValueError(f"{folder.name}: presets must have distinct names, got {twice} twice")
     return Paper(
         name=folder.name,
         title=title.rstrip("."),
@@ -137,11 +132,7 @@ def read_paper(folder: pathlib.Path) -> Paper:
 
 
 def read_presets(path: pathlib.Path) -> list[Preset]:
-    """The header of a module.
-
-    Raises:
-        ValueError: if the docstring is not in the form of a header.
-    """
+    """Reads the header of a module; ValueError if the docstring has another form."""
     text, paper = docstring(path), path.parent.name
     head, *blocks = COMMAND.split(text)
     if not blocks:
@@ -163,5 +154,5 @@ def read_presets(path: pathlib.Path) -> list[Preset]:
 
 
 def docstring(path: pathlib.Path) -> str:
-    """The docstring of a module, which is parsed and not imported."""
+    """Returns the docstring of a module, which is parsed and not imported."""
     return ast.get_docstring(ast.parse(path.read_text())) or ""

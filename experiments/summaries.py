@@ -23,15 +23,15 @@ def add(
     name: str = "",
     without_rows: bool = False,
 ) -> pathlib.Path:
-    """Copies the summary of a run into the folder of summaries, with claims as they are now.
+    """Copies the summary of a run into the folder of summaries, with recomputed claims.
 
-    Paths in configurations become DIR or FILE, and the platform becomes system and processor.
+    Paths in configurations become DIR or FILE; of the platform, system and processor remain.
 
     Args:
         run: folder of the run.
-        folder: of the summaries; None for that of the repository.
-        name: put behind the name of the preset, for a run with other fields.
-        without_rows: leaves the rows of results out, for summaries that are too large.
+        folder: folder of summaries; None for docs/results.
+        name: suffix of the file name, for a run whose fields differ from its preset.
+        without_rows: omits the rows of results, for summaries that are too large.
 
     Returns:
         The new file, ``folder/PAPER/PRESET.json`` or ``PRESET_NAME.json``.
@@ -53,8 +53,8 @@ def add(
     text = dumps(summary)
     if len(text) > MOST_BYTES:
         raise ValueError(
-            f"{path} must be at most {MOST_BYTES} bytes, got {len(text)}; --without_rows leaves "
-            "the rows of results out"
+            f"{path} must be at most {MOST_BYTES} bytes, got {len(text)}; --without_rows omits "
+            "the rows of results"
         )
     if name and not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"name must be made of a-z, 0-9 and _, got {name!r}")
@@ -66,12 +66,12 @@ def add(
 
 
 def dumps(summary: dict[str, Any]) -> str:
-    """The text of a file."""
+    """Returns the text of a file."""
     return json.dumps(summary, indent=1, allow_nan=False) + "\n"
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """A summary; ValueError if the file contains none."""
+    """Reads a summary; ValueError if the file is not one."""
     try:
         summary = json.loads(path.read_text())
         parts = [summary[part] for part in ("experiment", "preset", "config", "versions")]
@@ -82,29 +82,28 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check(summary: dict[str, Any], path: pathlib.Path) -> None:
-    """ValueError unless the configuration has the fields of the preset as it is now."""
+    """Raises ValueError unless the configuration has exactly the current fields of the preset."""
     name = f"{summary['experiment']} {summary['preset']}"
     config = contract.configure(summary["experiment"], summary["preset"])
     fields = [field.name for field in dataclasses.fields(config)]
     if gone := [field for field in summary["config"] if field not in fields]:
         raise ValueError(
-            f"{path}: {name} has no field {', '.join(gone)} any more; run the preset again"
+            f"{path}: {name} no longer has the field {', '.join(gone)}; run the preset again"
         )
     if new := [field for field in fields if field not in summary["config"]]:
         raise ValueError(
-            f"{path}: {name} has got the field {', '.join(new)}; run the preset again, or add the "
+            f"{path}: {name} has the new field {', '.join(new)}; run the preset again, or add the "
             "value that the run had"
         )
 
 
 def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:
-    """The claims that the experiment computes of the rows now.
+    """Recomputes the claims of a summary from its rows.
 
-    Those of the file where they cannot be computed anew: without rows, and for several runs
-    together, whose rows are means.
+    Without rows, and for a grid of runs, whose rows are means, the recorded claims are returned.
 
     Raises:
-        ValueError: if the rows are not those that the experiment measures now.
+        ValueError: if the experiment cannot compute claims from these rows.
     """
     module = contract.load(summary["experiment"], summary["preset"])
     default = default_config(summary["experiment"], summary["preset"])
@@ -126,9 +125,9 @@ def claims_of(summary: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any
 
 
 def same_claim(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two claims are equal but for rounding, which differs between processors.
+    """Returns whether two claims are equal up to rounding, which differs between processors.
 
-    Numbers may differ by 1e-10 of their size, numbers in a text by one in their last digit.
+    Numbers may differ by a relative 1e-10, numbers in a string by one in their last digit.
     """
     if any(one[part] != other[part] for part in ("claim", "expected", "holds")):
         return False
@@ -143,23 +142,18 @@ def same_claim(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _last_digit(number: str) -> float:
-    """What one in the last digit is worth, ``0.01`` for ``"1.25"``."""
+    """Returns the value of one unit in the last digit, ``0.01`` for ``"1.25"``."""
     digits, _, exponent = number.lower().partition("e")
     return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
 def default_config(paper: str, preset: str) -> dict[str, Any]:
-    """The configuration of a preset as it stands in a summary."""
+    """Returns the configuration of a preset in the form of a summary."""
     return plain(dataclasses.asdict(contract.configure(paper, preset)))
 
 
 def command(summary: dict[str, Any], default: dict[str, Any]) -> str:
-    """The command that repeats a run, with the fields that differ from those of the preset.
-
-    Args:
-        summary: of the run.
-        default: from :func:`default_config`.
-    """
+    """Returns the command that repeats a run, with the fields that differ from ``default``."""
     words = ["python", "-m", "experiments", summary["experiment"], summary["preset"]]
     for name, value in summary["config"].items():
         if value != default.get(name, value):
@@ -169,18 +163,18 @@ def command(summary: dict[str, Any], default: dict[str, Any]) -> str:
 
 
 def hardware(versions: dict[str, str]) -> str:
-    """What a run ran on, ``"2 CPU cores"`` or ``"4 x NVIDIA H100"``."""
+    """Describes the hardware of a run, ``"2 CPU cores"`` or ``"4 x NVIDIA H100"``."""
     count, _, device = versions["devices"].partition(" x ")
     kind, _, name = device.partition(":")
     if kind != "cpu":
         return f"{count} x {name}"
     if "processors" in versions:
         return f"{versions['processors']} CPU cores"
-    return f"{count} CPU devices"  # of older runs; one for each core, unless asked otherwise
+    return f"{count} CPU devices"  # older runs did not record cores
 
 
 def of_paper(paper: headers.Paper, folder: pathlib.Path | None = None) -> dict[str, dict[str, Any]]:
-    """The summaries of a paper by the stem of their file, in the order of its presets.
+    """Reads the summaries of a paper by file stem, in the order of its presets.
 
     Raises:
         ValueError: if a file is not named after its preset, or does not fit it.
@@ -192,14 +186,14 @@ def of_paper(paper: headers.Paper, folder: pathlib.Path | None = None) -> dict[s
         preset = summary["preset"]
         if summary["experiment"] != paper.name or path.stem[: len(preset)] != preset:
             name = f"{summary['experiment']} {preset}"
-            raise ValueError(f"{path} must be named after what it is of, {name}")
+            raise ValueError(f"{path} must be named after its preset, {name}")
         runs[path.stem] = summary
     order = list(paper.presets)
     return dict(sorted(runs.items(), key=lambda item: (order.index(item[1]["preset"]), item[0])))
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, as configurations have them."""
+    """Converts lists to tuples, as in configurations."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
@@ -212,6 +206,6 @@ def _without_path(value: Any) -> Any:
 
 
 def _system(platform: str) -> str:
-    """System and processor of ``platform.platform()``, without versions and names of kernels."""
+    """Extracts system and processor from ``platform.platform()``."""
     known = re.search(r"x86_64|aarch64|arm64|AMD64", platform)
     return " ".join([platform.split("-")[0], *([known.group()] if known else [])])

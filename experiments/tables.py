@@ -143,7 +143,8 @@ def claims_tables(paper: headers.Paper, runs: dict[str, Any]) -> str:
     columns = ("claim", "expected", "measured", "true")
     parts = []
     for stem, run in runs.items():
-        where = f"{summaries.hardware(run['versions'])}, {_software(run['versions'])}"
+        where = "{}, jax {jax}, Python {python}"
+        where = where.format(summaries.hardware(run["versions"]), **run["versions"])
         default = summaries.default_config(paper.name, run["preset"])
         command = summaries.command(run, default)
         parts.append(f"**{stem}**: {_count(run)}; `{command}` on {where}.")
@@ -192,10 +193,6 @@ def cell(value: Any) -> str:
 def _count(*runs: dict[str, Any]) -> str:
     claims = [claim for run in runs for claim in run["claims"]]
     return f"{sum(claim['holds'] for claim in claims)} of {len(claims)}"
-
-
-def _software(versions: dict[str, str]) -> str:
-    return f"jax {versions['jax']}, Python {versions['python']}"
 
 
 def _spoken(notebook: str) -> str:

@@ -1,4 +1,4 @@
-"""Classification tasks that several papers are compared on."""
+"""Classification tasks that several papers share."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ import jcollab as jc
 
 VALIDATION_FRACTION = 0.2
 Dataset = jc.data.Dataset
-# mean and standard deviation of the channels of training images
+# mean and standard deviation of each channel of the training images
 STATISTICS: dict[str, Any] = {
     "mnist": ((0.1307,), (0.3081,)),
     "cifar10": (jc.data.CIFAR10_MEAN, jc.data.CIFAR10_STD),
@@ -22,11 +22,11 @@ class Task:
     """Data and model of a comparison.
 
     Attributes:
-        train: the examples of the clients.
-        validation: for choosing learning rates.
-        test: for the results.
+        train: examples of the clients.
+        validation: examples for choosing learning rates.
+        test: examples for the results.
         model: flax module.
-        seen: how many validation and test examples the curves are drawn from.
+        seen: number of validation and test examples for the curves.
     """
 
     train: Dataset
@@ -36,7 +36,7 @@ class Task:
     seen: int
 
     def evaluate(self, state: jc.State) -> dict[str, Any]:
-        """Accuracies on the first validation and test examples, and the consensus distance."""
+        """Computes the consensus distance, and accuracies on the first ``seen`` examples."""
         measured = {"consensus_distance": jc.metrics.consensus_distance(state)}
         for part, data in (("validation", self.validation), ("test", self.test)):
             measure = jc.metrics.accuracy(
@@ -47,7 +47,7 @@ class Task:
 
 
 def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None) -> Task:
-    """Loads a data set, holds out a fifth of its training set, and takes an MLP for it."""
+    """Loads a data set, holds out a fifth for validation, and builds an MLP."""
     known = jc.data.load(dataset, "train")
     if examples is not None:
         known = Dataset(known.x[:examples], known.y[:examples])
@@ -60,7 +60,7 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
 
 
 def load_normalized(dataset: str) -> tuple[Dataset, Dataset]:
-    """Training and test examples, with normalized channels where their statistics are known."""
+    """Loads training and test examples, with normalized channels if statistics are known."""
     parts = [jc.data.load(dataset, split) for split in ("train", "test")]
     if dataset in STATISTICS:
         images = [np.asarray(jc.data.normalize(part.x, *STATISTICS[dataset])) for part in parts]
@@ -69,15 +69,12 @@ def load_normalized(dataset: str) -> tuple[Dataset, Dataset]:
 
 
 def select(data: Dataset, rows: np.ndarray) -> Dataset:
-    """Some of the examples, by number or by mask."""
+    """Selects examples by index or by mask."""
     return Dataset(np.asarray(data.x[rows]), np.asarray(data.y[rows]))
 
 
 def average_squares(x: np.ndarray, factor: int) -> np.ndarray:
-    """Images ``[N, height, width, ...]`` averaged over squares of ``factor`` pixels.
-
-    Rows and columns that fill no square are cut off.
-    """
+    """Averages images ``[N, height, width, ...]`` over squares; a remainder is cut off."""
     height, width = (size // factor for size in x.shape[1:3])
     cut = x[:, : height * factor, : width * factor]
     return cut.reshape(len(x), height, factor, width, factor, -1).mean((2, 4))

@@ -1,4 +1,4 @@
-"""One harness for every paper: runs side by side in one program, tuned, evaluated, checkpointed."""
+"""The training loop of all papers: tuned, evaluated and checkpointed runs in one program."""
 
 import dataclasses
 import functools
@@ -15,17 +15,16 @@ from experiments.fields import Count, Settings
 from jcollab.training.replicas import cross
 
 Build = Callable[[Any], jc.Algorithm]
-# axes of clients' data of which every seed has its own partition and all share the examples
+# axes of clients' data: a partition for each seed, over shared examples
 PARTITIONED = jc.data.ClientData(None, 0, 0)
 
 
 class Tune(Settings):
-    """How one of several settings is chosen: by the highest mean over seeds of a metric.
+    """Choice of one of several settings: the highest mean over seeds of a metric.
 
     Attributes:
         metric: name of an evaluation, on validation data.
-        last: over how many evaluations at the end the metric is averaged. A run in which it is not
-            finite counts as 0.
+        last: number of final evaluations to average; values that are not finite count as 0.
 
     Raises:
         ValueError: for a metric on test data, or last < 1.
@@ -41,13 +40,13 @@ class Tune(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
-    """Runs of K settings with S seeds each; methods are about one setting, by default the best.
+    """Runs of K settings with S seeds each. Methods take one setting k, by default the best.
 
     Attributes:
         settings: hyper-parameters, leaves ``[K, ...]``; None for a single setting.
         seeds: ``[S]``.
-        result: of :func:`jcollab.fit`, with leaves ``[K S, ...]``, settings varying slowest.
-        best: number of the setting that was chosen; None where nothing was tuned.
+        result: result of :func:`jcollab.fit`, leaves ``[K S, ...]``, settings varying slowest.
+        best: index of the chosen setting; None without tuning.
     """
 
     settings: Any
@@ -57,30 +56,27 @@ class Replicas:
 
     @property
     def finished(self) -> bool:
-        """Whether no Ctrl-C ended the runs early."""
+        """Whether the runs were not interrupted."""
         return self.result.stopped == "finished"
 
     def setting(self, k: int | None = None) -> Any:
-        """The hyper-parameters of a setting."""
-        return jax.tree.map(
-            lambda leaf: leaf[self._rows(k).start // len(self.seeds)], self.settings
-        )
+        """Returns the hyper-parameters of a setting."""
+        index = self._rows(k).start // len(self.seeds)
+        return jax.tree.map(lambda leaf: leaf[index], self.settings)
 
     def state(self, k: int | None = None) -> jc.State:
-        """The last states, leaves ``[S, ...]`` in host memory.
-
-        On devices, those of one setting would lie on other devices than those of all.
-        """
+        """Returns the last states, leaves ``[S, ...]``."""
+        # in host memory: on a mesh, the replicas of one setting occupy only some of the devices
         rows = self._rows(k)
         return jax.device_get(jax.tree.map(lambda leaf: leaf[rows], self.result.state))
 
     def each(self, k: int | None = None) -> list[jc.State]:
-        """The last state of every seed."""
+        """Returns the last state of each seed."""
         state = self.state(k)
         return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(len(self.seeds))]
 
     def curves(self, k: int | None = None) -> dict[str, np.ndarray]:
-        """Evaluations by name, ``[S, E, ...]``, with ``round [E]``."""
+        """Returns evaluations by name, ``[S, E, ...]``, with ``round [E]``."""
         rows = self._rows(k)
         return {
             name: values if name == "round" else np.swapaxes(values[:, rows], 0, 1)
@@ -88,26 +84,23 @@ class Replicas:
         }
 
     def last(self, k: int | None = None) -> dict[str, np.ndarray]:
-        """The last evaluations, ``[S, ...]``."""
+        """Returns the last evaluations, ``[S, ...]``."""
         return {name: v[:, -1] for name, v in self.curves(k).items() if name != "round"}
 
     def log(self, k: int | None = None) -> dict[str, np.ndarray]:
-        """The algorithm's metrics, ``[S, T]``."""
+        """Returns the algorithm's metrics, ``[S, T]``."""
         return {name: values[self._rows(k)] for name, values in self.result.log.items()}
 
     def measure(self, fn: Callable[[jc.State], Any], k: int | None = None) -> Any:
-        """What ``fn(state of one run)`` computes from the last states, leaves ``[S, ...]``."""
+        """Applies ``fn(state of one run)`` to the last states; leaves ``[S, ...]``."""
         return jax.device_get(_compiled(fn)(self.state(k)))
 
     def _rows(self, k: int | None) -> slice:
         count, total = len(self.seeds), len(self.result.state.step)
-        if k is None:
-            k = self.best
-        if k is None:
-            if total != count:
-                last = total // count - 1
-                raise ValueError(f"k must be given where nothing was tuned, in 0..{last}")
-            k = 0
+        k = self.best if k is None else k
+        if k is None and total != count:
+            raise ValueError(f"k must be given without tuning, in 0..{total // count - 1}")
+        k = k or 0
         return slice(k * count, (k + 1) * count)
 
 
@@ -129,30 +122,27 @@ def train_replicas(
     description: str = "",
     tags: Row | None = None,
 ) -> Replicas:
-    """Trains with every setting and every seed, all of them in one program.
+    """Trains all settings and seeds in one program.
 
     Args:
-        context: of the experiment; an interrupted training sets its ``stop``.
-        build: ``build(setting) -> Algorithm`` for one setting, whose numbers are traced; it gets
-            None without settings.
-        start: ``start(algorithm, key) -> State`` of one run, for the key of its seed; or states
-            with leaves ``[K S, ...]``.
-        batches: the data and how rounds draw from it, from :mod:`jcollab.data`. Leaves with axis 0
-            lead with the seeds, ``[S, ...]``, and are repeated for every setting, or with the runs,
-            ``[K S, ...]``.
-        rounds: T; this, seeds and evaluations are by default what the configuration has.
-        seeds: of first models and batches.
-        settings: hyper-parameters with leaves ``[K, ...]``; a dictionary of lists of numbers gets
-            into the log.
+        context: context of the experiment; an interrupted training sets its ``stop``.
+        build: ``build(setting) -> Algorithm``; the numbers of a setting are traced, and without
+            settings it receives None.
+        start: ``start(algorithm, key) -> State`` for one run; or states with leaves ``[K S, ...]``.
+        batches: data and sampling, from :mod:`jcollab.data`. Leaves with axis 0 are ``[S, ...]``,
+            repeated for each setting, or ``[K S, ...]``.
+        rounds: T; by default from the configuration, as seeds and evaluations are.
+        seeds: seeds of initial models and batches.
+        settings: hyper-parameters with leaves ``[K, ...]``; dictionaries of lists are logged.
         data_axes: 0 or None for each leaf of ``batches.data``, as for ``jax.vmap``; None shares
             all of it.
         evaluate: ``evaluate(state) -> dict`` of one run.
-        evaluations: about how many there are; 20 if the configuration has no number.
-        tune: how the best of several settings is chosen; the choice gets into the log.
-        tolerant: whether runs that diverge go on; those that are tuned always do.
+        evaluations: approximate number of evaluations; 20 if the configuration has none.
+        tune: how the best setting is chosen; the choice is logged.
+        tolerant: whether diverged runs continue; they always do with ``tune``.
         fold: the key of a run is ``fold_in(key of its seed, fold)``; None for the key itself.
-        description: for the progress bar; by default the tags that all runs share.
-        tags: fields of every line of the log; of a list, each run has its own value.
+        description: text of the progress bar; by default the tags that all runs share.
+        tags: fields of every line of the log; a list contains one value for each run.
     """
     rounds = context.config.rounds if rounds is None else rounds
     seeds = np.asarray(context.config.seeds if seeds is None else seeds)
@@ -196,32 +186,25 @@ def train_replicas(
 
 
 def partitions(parts: Sequence[Any], examples: jc.data.Dataset) -> jc.data.ClientData:
-    """One partition for each seed over shared examples; axes are :data:`PARTITIONED`.
-
-    Returns:
-        Leaves ``indices`` and ``mask`` are ``[S, n, w]``.
-    """
+    """Stacks partitions, one for each seed, ``[S, n, w]``; the axes are :data:`PARTITIONED`."""
     each = [jc.data.by_client(examples, part) for part in parts]
-    return jc.data.ClientData(
-        each[0].examples,
-        jnp.stack([data.indices for data in each]),
-        jnp.stack([data.mask for data in each]),
-    )
+    indices, mask = (jnp.stack([getattr(d, leaf) for d in each]) for leaf in ("indices", "mask"))
+    return jc.data.ClientData(each[0].examples, indices, mask)
 
 
 def replicated(model: Any, n: int, x: Any) -> Callable[[jc.Algorithm, jax.Array], jc.State]:
-    """``start(algorithm, key) -> State`` with n times the model that the key draws for inputs x."""
+    """Returns ``start(algorithm, key)``: n copies of the model that the key initializes on x."""
     return lambda algorithm, key: algorithm.init(jc.replicate(model.init(key, x), n))
 
 
 @functools.lru_cache(maxsize=4)
 def _compiled(fn: Callable[[jc.State], Any]) -> Callable[[jc.State], Any]:
-    """The same function compiled once for all settings."""
+    """Compiles a function once for all settings."""
     return jax.jit(jc.layout.per_replica(fn))
 
 
 def _scores(tune: Tune, evaluations: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """Means over seeds of each of the settings, ``[K]``."""
+    """Returns the mean over seeds for each setting, ``[K]``."""
     known = [name for name in evaluations if name != "round"]
     if tune.metric not in known:
         raise ValueError(f"metric must be one of {', '.join(known)}, got {tune.metric!r}")
@@ -230,23 +213,17 @@ def _scores(tune: Tune, evaluations: dict[str, np.ndarray], count: int) -> np.nd
 
 
 def _per_run(data: Any, axes: Any, seeds: int, count: int) -> Any:
-    """Leaves of the seeds, repeated for every setting."""
+    """Repeats leaves ``[S, ...]`` for every setting."""
     if axes is None or count == 1:
         return data
 
-    def repeat(axis: Any, part: Any) -> Any:
-        if axis is None:
-            return part
-        return jax.tree.map(
-            lambda leaf: (
-                leaf
-                if len(leaf) == seeds * count
-                else jnp.tile(leaf, (count,) + (1,) * (leaf.ndim - 1))
-            ),
-            part,
-        )
+    def repeat(leaf: Any) -> Any:
+        return leaf if len(leaf) == seeds * count else jnp.concatenate([leaf] * count)
 
-    return jax.tree.map(repeat, axes, data, is_leaf=lambda axis: axis is None)
+    def repeat_all(axis: Any, part: Any) -> Any:
+        return part if axis is None else jax.tree.map(repeat, part)
+
+    return jax.tree.map(repeat_all, axes, data, is_leaf=lambda axis: axis is None)
 
 
 def _is_list(value: Any) -> bool:

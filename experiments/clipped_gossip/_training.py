@@ -23,10 +23,10 @@ NEED_A_MODEL = {"BF", "LF", "Noise", "none"}  # attacks for which byzantine clie
 
 
 class Config(Settings):
-    """What all trainings have; the defaults are those of the paper's figure 6."""
+    """Fields of all trainings; the defaults are the settings of the paper's Figure 6."""
 
     dataset: str = "mnist"  # "digits" (embedded) or another TFDS image set
-    network: Network = "cnn"  # the paper's for MNIST; any; for CIFAR-10
+    network: Network = "cnn"  # the paper's for MNIST; for any data; the paper's for CIFAR-10
     learning_rate: Positive = 0.01  # of the local SGD
     momentum: BelowOne = 0.9  # heavy-ball
     rounds: Count = 900  # T
@@ -35,7 +35,7 @@ class Config(Settings):
     seed: int = 0  # the first one
     hidden: Count = 64  # width of the MLP
     evaluations: Count = 6  # points of the curves
-    eval_examples: Count = 1000  # of the test set; the averaged model is measured on all at the end
+    eval_examples: Count = 1000  # test examples for the curves; the last point uses all
 
 
 SMALL = {"dataset": "digits", "network": "mlp", "hidden": 8, "batch_size": 4}
@@ -60,7 +60,7 @@ class MnistNet(nn.Module):
 
 @functools.cache
 def load(config: Config) -> tuple[jc.data.Dataset, jc.data.Dataset, nn.Module]:
-    """Training data, test data and the network of a configuration."""
+    """Loads training data, test data and the network of a configuration."""
     train, test = load_normalized(config.dataset)
     classes = int(train.y.max()) + 1
     models = {
@@ -72,7 +72,7 @@ def load(config: Config) -> tuple[jc.data.Dataset, jc.data.Dataset, nn.Module]:
 
 
 def build_rule(name: str, *, score: Any = None, learning_rate: float = 0.0) -> Any:
-    """A rule by its name in the paper's figures and a number, such as ``"TM 2 + bucketing"``."""
+    """Builds a rule from its name in the figures and a number, such as ``"TM 2 + bucketing"``."""
     plain, _, extra = name.partition(" + ")
     adaptive = aggregators.second_largest_distance()
     rules: dict[str, Callable[..., Any]] = {
@@ -90,7 +90,7 @@ def build_rule(name: str, *, score: Any = None, learning_rate: float = 0.0) -> A
 
 
 def build_attack(name: str, rule: str) -> Any:
-    """An attack by its name in the paper's figures and a number, such as ``"ALIE 10"``."""
+    """Builds an attack from its name in the figures and a number, such as ``"ALIE 10"``."""
     uniform = not rule.startswith(("Gossip", "SCClip"))  # the rule ignores the mixing weights
 
     def honest(own: Any, messages: Any, weights: Any, byzantine: Any, context: Any) -> Any:
@@ -125,7 +125,7 @@ def train(
     attacks: Sequence[str],
     tags: Row,
 ) -> tuple[list[Row], dict[str, Any]]:
-    """A row and curves for each attack; ``deal(labels, n, seed=...)`` is iid where it is None."""
+    """Trains one rule under all attacks; ``deal(labels, n, seed=...)`` partitions, iid if None."""
     examples, test, model = load(config)
     deal = deal or (lambda labels, n, seed: jc.data.iid(len(labels), n, seed=seed))
     n, seeds = graph.topology.n, config.seeds
@@ -140,7 +140,7 @@ def train(
         measured = jc.metrics.among(graph.honest, measure, jc.metrics.consensus_distance)(state)
         measured["global_accuracy"] = measured.pop("averaged_model_accuracy")
         if graph.byzantine.any():
-            del measured["client_accuracy"]  # only of some clients of the graph
+            del measured["client_accuracy"]  # the curves contain honest clients only
         for group in range(graph.group.max() + 1) if graph.group.max() > 0 else ():
             measured[f"clique{group + 1}_accuracy"] = average(measure, graph.group == group, state)
         return measured
@@ -151,7 +151,7 @@ def train(
         replicated(model, n, examples.x[:1]),
         jc.data.minibatches(
             partitions([deal(examples.y, n, seed=int(seed)) for seed in seeds], examples),
-            # MOZI evaluates the models of neighbors on examples of its own
+            # MOZI evaluates neighbors' models on the client's own examples
             config.batch_size * (2 if rule.startswith("MOZI") else 1),
         ),
         settings=np.arange(len(attacks)),
@@ -173,7 +173,7 @@ def train(
 def _builder(
     config: Config, graph: jc.topology.ByzantineTopology, rule: str, attacks: Sequence[str]
 ) -> Callable[[Any], jc.Algorithm]:
-    """``build(number of the attack) -> Algorithm``."""
+    """Returns ``build(index of the attack) -> Algorithm``."""
     (examples, _, model), size, liars = load(config), config.batch_size, graph.byzantine
     kinds = [name.split()[0] for name in attacks]
     flips, last_label = jnp.array([kind == "LF" for kind in kinds]), examples.y.max()

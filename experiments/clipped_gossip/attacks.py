@@ -22,7 +22,7 @@ from experiments.fields import Bound, Count, Positive
 from jcollab import plots
 
 USEFUL = 0.5  # accuracy below which a model counts as broken
-GRAPHS = {  # of n clients and a seed
+GRAPHS = {  # functions of n and a seed
     "torus": lambda n, seed: jc.topology.torus(math.isqrt(n), math.isqrt(n)),
     "small world": lambda n, seed: jc.topology.small_world(n, 4, 0.2, seed=seed),
     "random regular": lambda n, seed: jc.topology.random_regular(n, 4, seed=seed),
@@ -32,7 +32,7 @@ GRAPHS = {  # of n clients and a seed
 
 
 class Config(_training.Config):
-    """On which graph, which rules and attacks."""
+    """Graph, rules and attacks."""
 
     dataset: str = "digits"
     network: _training.Network = "mlp"
@@ -45,7 +45,7 @@ class Config(_training.Config):
     graph: Annotated[str, Bound(among=GRAPHS)] = "torus"
     n: Count = 16  # clients, a square for the torus; the honest ones of a malicious ring
     byzantine: Annotated[int, Bound(at_least=0, below="n")] = (
-        3  # how many of the n; a malicious ring has its own
+        3  # byzantine clients among the n; a malicious ring has its own number
     )
     rules: tuple[str, ...] = (
         "Gossip", "SCClip 0.1", "SCClip", "CP 1", "CM", "TM 1", "GM", "Krum 1", "MOZI 0.4",
@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Gossip breaks under some attack; clipping with a small radius under none."""
+    """Gossip breaks under an attack; clipping with a small radius under none."""
     for rule in config.rules:
         worst, attack = min((r["mean_accuracy"], r["attack"]) for r in rows if r["rule"] == rule)
         measured = f"{worst:.3f} under {attack}"

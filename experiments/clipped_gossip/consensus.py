@@ -33,7 +33,7 @@ COPIES = 100
 
 
 def chain_matrix(beta: float, delta: float) -> np.ndarray | None:
-    """W of the chain, ``[6, 6]``; None where client 3 would have a negative weight of its own."""
+    """Returns W of the chain, ``[6, 6]``; None if the self-weight of client 3 would be negative."""
     if delta > 1 - OUTER - beta:
         return None
     matrix = np.zeros((6, 6))
@@ -44,14 +44,14 @@ def chain_matrix(beta: float, delta: float) -> np.ndarray | None:
 
 
 def repeated_median(own: Any, messages: Any, weights: Any, context: Receiver) -> Any:
-    """Median of the inputs, each repeated ``floor(100 w)`` times (scalars only)."""
+    """Computes the median of scalar inputs, each repeated ``floor(100 w)`` times."""
     values, ends = _repeated(own, messages, weights)
     middle = jnp.stack([(ends[-1] - 1) // 2, ends[-1] // 2])
     return values[jnp.searchsorted(ends, middle, side="right")].mean()
 
 
 def repeated_trimmed_mean(own: Any, messages: Any, weights: Any, context: Receiver) -> Any:
-    """Mean without the ``floor(100 delta_i)`` largest and smallest (at most 49) of the same."""
+    """Computes their mean without the ``floor(100 delta_i)`` (at most 49) largest and smallest."""
     values, ends = _repeated(own, messages, weights)
     delta = jnp.where(jnp.asarray(BYZANTINE)[context.senders], weights, 0).sum()
     cut = jnp.minimum(jnp.floor(COPIES * delta), 49)
@@ -60,7 +60,7 @@ def repeated_trimmed_mean(own: Any, messages: Any, weights: Any, context: Receiv
 
 
 def _repeated(own: Any, messages: Any, weights: Any) -> tuple[Any, Any]:
-    """Sorted inputs, and the place where the copies of each end."""
+    """Sorts inputs, and returns the place where the copies of each end."""
     values = jnp.append(own, messages)
     order = jnp.argsort(values)
     shares = jnp.append(1 - weights.sum(), weights)
@@ -80,9 +80,9 @@ Weight = Annotated[float, Bound(above=0, at_most=2 / 3)]
 
 
 class Config(Settings):
-    """Which defenses, and the weights of the links."""
+    """Defenses, and the weights of the links."""
 
-    # a star means that values are repeated by their weights
+    # with a star, values are repeated in proportion to their weights
     defenses: tuple[Defense, ...] = ("SCClip", "Median", "TM", "Median*", "TM*")
     deltas: tuple[Weight, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the byzantine neighbor
     betas: tuple[Weight, ...] = (  # of the link in the middle of the chain
@@ -104,7 +104,7 @@ shown = pivoted("defense beta", "delta_max", "error")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """All cases of a defense in one program."""
+    """Runs all cases of a defense in one program."""
     cases = [(d, b, chain_matrix(b, d)) for d in config.deltas for b in config.betas]
     cases = [case for case in cases if case[-1] is not None]
     for defense in context.cases(config.defenses, description="consensus"):
@@ -122,7 +122,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndarray:
-    """Values of the honest clients after each round, ``[cases, T + 1, 4]``."""
+    """Computes values of the honest clients after each round, ``[cases, T + 1, 4]``."""
     chain = jc.topology.from_networkx(nx.Graph(EDGES))
     weights = np.stack([jc.topology.with_weights(chain, matrix).weights for matrix in matrices])
     mixer = jc.neighborhood(
@@ -147,7 +147,7 @@ def _values(defense: str, matrices: list[np.ndarray], config: Config) -> np.ndar
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Clipping reaches the honest mean where the byzantine are few beside gamma; medians never."""
+    """Clipping reaches the honest mean if delta_max is small against gamma^2; medians never do."""
     first = ((START[~BYZANTINE] - MEAN) ** 2).mean()
     for defense in ("Median", "TM"):
         changes = [abs(row["error"] - first) for row in rows if row["defense"] == defense]
@@ -170,7 +170,7 @@ def _ratio(row: Row) -> float:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Errors against delta_max / gamma^2, and those of the first defense against gamma."""
+    """Draws errors against delta_max / gamma^2, and of the first defense against gamma."""
     fig, (left, right) = plots.subplots(1, 2, figsize=(9.5, 4.4))
     rows = [row | {"error": max(row["error"], 1e-20)} for row in rows]  # for the log scale
     for color, defense in zip(plots.COLORS, config.defenses, strict=False):

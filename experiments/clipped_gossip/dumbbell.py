@@ -35,7 +35,7 @@ Remedy = Literal["none", "bucketing", "random edge", "both"]  # of heterogeneity
 
 
 class Config(_training.Config):
-    """Which rules, on which splits, with which remedies."""
+    """Rules, splits, and remedies for heterogeneity."""
 
     rules: tuple[str, ...] = RULES
     # noniid: the lower half of the labels in one clique, the upper in the other
@@ -80,10 +80,10 @@ figures = kept_curves("dumbbell", "clique1_accuracy", ylim=(0, 1.02))
 
 
 def split_by_clique(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
-    """The lower half of the labels to the first clique, the upper to the second, iid inside."""
+    """Gives each clique half of the labels; the split within a clique is iid."""
     cut = (int(labels.max()) + 1) // 2
     halves = [np.flatnonzero(labels < cut), np.flatnonzero(labels >= cut)]
-    size = min(map(len, halves))  # cliques get the same number
+    size = min(map(len, halves))  # cliques have equal sizes
     parts = []
     for half in halves:
         half = np.random.default_rng(seed).permutation(half)[:size]
@@ -113,7 +113,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Clipping keeps what gossip shares across the bridge; the other rules cut it."""
+    """Clipping passes information over the bridge as gossip does; the other rules do not."""
     own = [row for row in rows if (row["split"], row["remedy"]) == ("noniid", "none")]
     clique = {row["rule"]: row["clique1_accuracy"] for row in own}
     gossip = clique.pop("Gossip", None)

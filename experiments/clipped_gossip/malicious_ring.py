@@ -20,11 +20,11 @@ CONSTANT = 0.12  # a constant predictor is right in at most 11.35 % on MNIST
 
 
 class Config(_training.Config):
-    """Which rules and attacks."""
+    """Rules and attacks."""
 
     rules: tuple[str, ...] = ("SCClip 0.1", "GM", "TM 2", "MOZI 0.4")
     attacks: tuple[str, ...] = ("ALIE 10", "IPM", "Dissensus 1.5")
-    majorities: tuple[bool, ...] = (False, True)  # whether each neighborhood has an honest one
+    majorities: tuple[bool, ...] = (False, True)  # with an honest majority around each client?
     honest: int = 5  # honest clients
 
 

@@ -23,13 +23,13 @@ METRICS = ("global_accuracy", "clique1_accuracy", "clique2_accuracy")
 
 
 class Config(_training.Config):
-    """Which rules, attacks and weights."""
+    """Rules, attacks and weights."""
 
     learning_rate: Positive = 0.001
     rounds: Count = 1500
     evaluations: Count = 5
     rules: tuple[str, ...] = ("SCClip 1",)
-    attacks: tuple[str, ...] = ("Dissensus 1.5",)  # the others at the largest strength only
+    attacks: tuple[str, ...] = ("Dissensus 1.5",)  # others run at the largest strength only
     strengths: tuple[Probability, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)  # 4 delta_max
     clique: int = 5  # clients
 
@@ -70,7 +70,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Curves at every strength."""
+    """Draws curves at every strength."""
     panels = {name.replace("_", " "): context.kept for name in METRICS}
     label = f"test accuracy under {config.attacks[0]}"
     context.save(draw_curves(panels, *METRICS, ylabel=label, ylim=(0, 1.02)), "two_cliques")

@@ -1,4 +1,4 @@
-"""Second moments, tuned steps to a target, and the knees of batch and delay beside an estimate."""
+"""Second moments, tuned steps to a target, and measured and estimated knees."""
 
 import functools
 from typing import Any, NamedTuple
@@ -15,17 +15,17 @@ from experiments.contract import Claim, Claims, Context, Row, Rows, between, col
 from jcollab import plots
 from jcollab.theory import noise_scale, second_moments
 
-GROWTH = 1.06  # between tests of a run; what lies between is interpolated
-MOST_SHIFTS = 4  # windows of learning rates
+GROWTH = 1.06  # ratio of successive test points of a run; steps between them are interpolated
+MOST_SHIFTS = 4  # at most so many windows of learning rates
 KINDS = ("batch", "delay")
-# the exact slowdown by tau / (1 + M), T2: of M = 99 up to 2, of M = 9 beyond
+# exact slowdown against tau / (1 + M), from T2: for M = 99 up to 2, for M = 9 beyond
 RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
 SLOWDOWNS = np.log([1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.2446, 7.70344, 13.7054])
 CURVE = scipy.interpolate.PchipInterpolator(RATIOS, SLOWDOWNS)
 
 
 def within_errors(claim: str, row: Row) -> Claim:
-    """What was measured is within three standard errors of the exact value."""
+    """Claims that a measurement is within three standard errors of the exact value."""
     errors = (row["measured"] - row["exact"]) / row["standard_error"]
     return Claim(claim, "within 3 s.e.", f"{errors:+.1f}", abs(errors) <= 3)
 
@@ -33,7 +33,7 @@ def within_errors(claim: str, row: Row) -> Claim:
 def delayed_sgd(
     loss: Any, rate: Any, delay: int = 0, num_rounds: int | None = None
 ) -> jc.Algorithm:
-    """SGD with one model: ``delay + 1`` equal clients take turns."""
+    """Builds SGD on one model with a delay: ``delay + 1`` equal clients take turns."""
     if not delay:
         return jc.centralized(loss, optax.sgd(rate))
     turns = jc.theory.arrivals.round_robin(num_rounds or delay + 1, delay + 1)
@@ -43,7 +43,7 @@ def delayed_sgd(
 def monte_carlo(
     config: Any, d: int, rate: float, times: Any, b: int = 1, delay: int = 0, sparse: bool = False
 ) -> list[Row]:
-    """``E|x|^2`` from ``|x|^2 = 1``, exact and by SGD on Gaussian or one-hot (sparse) features."""
+    """Computes ``E|x|^2`` exactly and by SGD, from ``|x|^2 = 1``; sparse features are one-hot."""
     problem = (
         jc.data.synthetic.one_hot_regression(d)
         if sparse
@@ -70,23 +70,23 @@ def monte_carlo(
 
 
 class Problem(NamedTuple):
-    """A loss to bring down from a start to a target."""
+    """An optimization problem with a start and a target."""
 
     name: str  # for rows and figures
-    loss: Any  # of a model, a batch and a key
+    loss: Any  # loss(model, batch, key)
     examples: jc.data.Dataset
     start: Any  # a model
     lowest: float  # f*, or 0
     target: float  # of f - f*
-    max_steps: int  # where runs end
+    max_steps: int  # runs end after so many steps
     width: int = 7  # learning rates that are tried at a time, in steps of sqrt(2)
-    evaluated: Any = slice(None)  # the examples that the loss is measured on while runs go on
+    evaluated: Any = slice(None)  # examples for measuring the loss during runs
 
 
 class Tuned(NamedTuple):
     """The result of tuning."""
 
-    steps: float  # to the target, by the mean over seeds
+    steps: float  # until the mean over seeds reaches the target
     learning_rate: float  # the fastest
     params: Any  # models at the target, leaves [S, ...]
 
@@ -94,7 +94,7 @@ class Tuned(NamedTuple):
 def logistic(
     name: str, examples: Any, outputs: int, l2: float, share: float, max_steps: int
 ) -> Problem:
-    """Logistic regression from zeros to a share of their suboptimality; f* by L-BFGS in float64."""
+    """Builds logistic regression from zeros; the target is a share of the first suboptimality."""
 
     def loss(params: Any, batch: Any, key: Any) -> Any:
         scores = batch.x @ params
@@ -118,9 +118,9 @@ def logistic(
 def tune(
     problem: Problem, build: Any, guess: float, seeds: Any, context: Any, n: int = 1, b: int = 1
 ) -> Tuned | None:
-    """The fewest steps over learning rates around a guess, moved until the best is inside.
+    """Finds the learning rate with the fewest steps, in windows that move until it is inside.
 
-    All rates see the same draws. ``build(learning_rate)`` makes an algorithm with one model.
+    All rates use the same samples. ``build(learning_rate)`` returns an algorithm with one model.
     """
     data = jc.data.by_client(problem.examples, [np.arange(len(problem.examples.y))])
     evaluated = jax.tree.map(lambda leaf: leaf[problem.evaluated], problem.examples)
@@ -161,7 +161,7 @@ def tune(
 def _run_until_best(
     problem: Problem, advance: Any, states: Any, rates: np.ndarray, limit: float, context: Context
 ) -> Tuned | None:
-    """All rates side by side until the first arrives."""
+    """Runs all rates side by side until the first one reaches the target."""
     step, before, target = 0, np.full(len(rates), np.nan), problem.target
     while step < min(problem.max_steps, limit) and not context.stop.is_set():
         count = min(max(1, round(step * (GROWTH - 1))), problem.max_steps - step)
@@ -169,14 +169,14 @@ def _run_until_best(
         gaps = np.asarray(gaps, float).reshape(len(rates), -1).mean(1)
         step += count
         if (gaps <= target).any():
-            # parts of the last piece after which the target was reached, along the logarithm
+            # log-linear interpolation of the step in the last piece that reached the target
             with np.errstate(all="ignore"):
                 part = np.log(before / target) / np.log(before / np.maximum(gaps, 1e-30))
             part = np.where(np.isfinite(part) & (before > gaps), part, 1.0)
             place = int(np.argmin(np.where(gaps <= target, part, np.inf)))
             size = len(states.step) // len(rates)
             own = slice(place * size, (place + 1) * size)
-            trained = jax.device_get(states.shared.params)  # they start on other devices next
+            trained = jax.device_get(states.shared.params)  # devices of the next run may differ
             models = jax.tree.map(lambda leaf, own=own: leaf[own], trained)
             return Tuned(step - count * (1 - part[place]), rates[place], models)
         if step > 30 and not np.isfinite(gaps).any():
@@ -188,12 +188,12 @@ def _run_until_best(
 def measure(
     problem: Problem, config: Any, guess: float, seeds: jax.Array, context: Context
 ) -> Rows:
-    """Tuned steps for every batch and every delay, and the estimate at the target."""
+    """Measures tuned steps for every batch and delay, and the estimate at the target."""
     every, rate = [], guess
     cases = [("batch", b) for b in sorted({1, *config.batches})]
     cases += [("delay", tau) for tau in sorted({0, *config.delays})]
     for kind, size in context.cases(cases, description=problem.name):
-        if size == 0:  # the same as a batch of 1
+        if size == 0:  # no delay is the same case as a batch of 1
             tuned, rate = every[0], guess
         else:
             batch, delay = (size, 0) if kind == "batch" else (1, size)
@@ -208,7 +208,7 @@ def measure(
 
 
 def estimate(problem: Problem, models: Any) -> Row:
-    """The critical parameter ``E|xi|^2 / (2 L (f - f*))`` at the target, means over four models.
+    """Estimates ``E|xi|^2 / (2 L (f - f*))`` at the target, with means over four models.
 
     ``2 L (f - f*)`` bounds the squared gradient; ``pointwise`` is ``E|xi|^2 / |grad f|^2``.
     """
@@ -227,28 +227,28 @@ def estimate(problem: Problem, models: Any) -> Row:
 
 
 def slowdown(ratio: Any) -> np.ndarray:
-    """The exact slowdown at ``tau / (1 + M)``, between 0 and far beyond the knee."""
+    """Computes the exact slowdown at any ``tau / (1 + M)``."""
     log = np.log(np.maximum(ratio, 1e-9))
     low = 1 + np.exp(log - RATIOS[0]) * np.expm1(SLOWDOWNS[0])  # linear near 0
-    high = SLOWDOWNS[-1] + np.maximum(log - RATIOS[-1], 0)  # and far out
+    high = SLOWDOWNS[-1] + np.maximum(log - RATIOS[-1], 0)  # linear far beyond the knee
     inside = np.where(log > RATIOS[-1], high, CURVE(np.clip(log, RATIOS[0], RATIOS[-1])))
     return np.where(log < RATIOS[0], low, np.exp(inside))
 
 
 def cost(kind: str, size: Any, c: float) -> Any:
-    """Steps with a batch or a delay, over those with an endless batch or without delay."""
+    """Computes steps relative to an infinite batch, or relative to no delay."""
     return 1 + c / size if kind == "batch" else slowdown(size / (1 + c))
 
 
 def fit(kind: str, sizes: Any, steps: Any) -> float:
-    """The C of :func:`cost`, by least squares of logarithms."""
+    """Fits C of :func:`cost` by least squares of logarithms."""
     grid = np.geomspace(0.05, 1e6, 2000 if kind == "batch" else 1000)
     costs = np.log([cost(kind, np.asarray(sizes, float), c) for c in grid])
     return float(grid[np.argmin((np.log(steps) - costs).var(1))])
 
 
 def knees(rows: list[Row]) -> list[Row]:
-    """For every problem, the measured knees beside the estimate."""
+    """Returns the measured knees and the estimate of every problem."""
     lines: dict[str, Row] = {r["problem"]: {"problem": r["problem"]} for r in rows}
     for name, line in lines.items():
         for kind in KINDS:
@@ -267,7 +267,7 @@ def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
 
 
 def claims(config: Any, rows: list[Row]) -> Claims:
-    """Every estimate within a factor of 2 of the measured knees."""
+    """Every estimate is within a factor of 2 of the measured knees."""
     for line in knees(rows):
         for kind in KINDS:
             knee = line.get(f"{kind}_knee")
@@ -277,7 +277,7 @@ def claims(config: Any, rows: list[Row]) -> Claims:
 
 
 def shown(config: Any, rows: list[Row]) -> Rows:
-    """Tuned steps, and the learning rate that the estimate would have suggested."""
+    """Returns tuned steps, and the learning rate that the estimate suggests."""
     estimates = {r["problem"]: r["estimated"] for r in rows if r["kind"] == "estimate"}
     for row in (r for r in rows if r.get("steps")):
         problem, kind, size = row["problem"], row["kind"], row["size"]
@@ -291,7 +291,7 @@ def shown(config: Any, rows: list[Row]) -> Rows:
 
 
 def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:
-    """Speed-up against the batch, slowdown against the delay, measured and estimated knees."""
+    """Draws speed-up against the batch and slowdown against the delay, with both knees."""
     lines = knees(rows)
     fig, grid = plots.subplots(2, len(lines), squeeze=False, figsize=(4.8 * len(lines), 7))
     for panels, kind in zip(grid, KINDS, strict=True):
@@ -302,7 +302,7 @@ def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:
 
 
 def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
-    """What was measured of a problem, its fit, and the prediction of the estimate."""
+    """Draws the measurements of a problem, their fit, and the prediction of the estimate."""
     sizes, steps = _reached(rows, line["problem"], kind)
     if not sizes.any():
         return

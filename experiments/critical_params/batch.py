@@ -20,7 +20,7 @@ from experiments.fields import Bound, Count, Fraction, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import second_moments
 
-# the recorded tables: batches, and a column by batch
+# recorded tables: batches, and a column for each problem
 ALL, SOME = (1, 2, 4, 8, 16, 32, 64, 128, 4096), (1, 8, 32, 64, 128, 256, 1024)
 RECORDED = {
     ("T1", "M=9", "speed_up"): ((1, 8, 64), (1, 4.706, 8.767)),
@@ -39,7 +39,7 @@ MONTE_CARLO = ((8, 1), (8, 4), (20, 5))  # dimension and batch
 
 
 class Config(Settings):
-    """Which problems and batches are tuned."""
+    """Problems and batches."""
 
     noise_ratios: tuple[NonNegative, ...] = (9.0, 99.0)  # values of M
     batches: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)  # values of b
@@ -47,7 +47,7 @@ class Config(Settings):
     accuracy: Fraction = 0.01  # eps of T3, whose sigma^2 is 1
     runs: Count = 20_000  # Monte Carlo runs of T1
     steps: Count = 6  # of a Monte Carlo run
-    monte_carlo: int = 3  # how many of the three recorded cases are run
+    monte_carlo: int = 3  # number of recorded cases to run, at most three
     seed: int = 0  # of the Monte Carlo
 
 
@@ -56,7 +56,7 @@ SMOKE = {"batch": {"batches": (1, 8, 64), "runs": 50, "monte_carlo": 1, "noise_r
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Tuned steps for every problem and batch, then mini-batch SGD on Gaussian least squares."""
+    """Computes tuned steps, then runs mini-batch SGD on Gaussian least squares."""
     yield from exact(config)
     for d, b in context.cases(MONTE_CARLO[: config.monte_carlo]):
         rate = second_moments.tuned(d + 1, batch_size=b).learning_rate
@@ -66,7 +66,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def exact(config: Config) -> list[Row]:
-    """Tuned steps for every problem and batch."""
+    """Computes tuned steps for every problem and batch."""
     rows: list[Row] = []
     sizes, eps = sorted({1, *config.batches}), config.accuracy
     few = np.full(49, 1 / config.condition)
@@ -89,7 +89,7 @@ def exact(config: Config) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The recorded tables to 1 %, the Monte Carlo to 3 standard errors, the knees."""
+    """Tables agree to 1 %, Monte Carlo to 3 standard errors, and knees are as predicted."""
     recorded = RECORDED if (config.condition, config.accuracy) == (50, 0.01) else {}
     for (table, problem, name), (batches, values) in recorded.items():
         own = {r["batch"]: r[name] for r in _of(rows, table, problem)}
@@ -107,7 +107,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Speed-ups, a line for each batch."""
+    """Returns speed-ups, a line for each batch."""
     exact = [r | {"of": "{table} {problem}".format(**r)} for r in rows if r.get("speed_up")]
     return pivot(exact, "batch", "of", "speed_up")
 

@@ -19,7 +19,7 @@ from experiments.fields import Bound, Count, Natural, NonNegative, Settings
 from jcollab import plots
 from jcollab.theory import second_moments
 
-# recorded: M and tau to steps until E|x|^2 has fallen by 1e6
+# recorded steps until E|x|^2 has fallen by 1e6, for M and tau
 RECORDED = {
     (9, 0): 131.1, (9, 1): 143.8, (9, 3): 167.2, (9, 10): 240.2, (9, 30): 425.5, (9, 100): 1010.1,
     (99, 0): 1374.6, (99, 10): 1506.4, (99, 30): 1747.5, (99, 100): 2492.7, (99, 200): 3456.2,
@@ -29,7 +29,7 @@ D, TAU, RATE, TIMES = 8, 10, 0.03414611911723687, (50, 100, 200)
 
 
 class Config(Settings):
-    """Which delays are tuned."""
+    """Noise ratios and delays."""
 
     noise_ratios: tuple[NonNegative, ...] = (0.0, 9.0, 99.0)  # values of M
     # values of tau; slowdowns refer to 0
@@ -43,7 +43,7 @@ SMOKE = {"delay": {"delays": (0, 3), "noise_ratios": (9.0, 99.0), "runs": 50}}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Tuned steps for every M and delay, then ``tau + 1`` clients on Gaussian least squares."""
+    """Computes tuned steps, then runs ``tau + 1`` clients on Gaussian least squares."""
     cases = context.cases(config.noise_ratios, sorted(config.delays), description="tuning")
     for m, tau in cases:
         rate, _, steps = second_moments.tuned(m, delay=tau)
@@ -59,7 +59,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The recorded table, the collapse, no free delay without noise, the Monte Carlo."""
+    """The recorded table, one curve for all M, no free delay without noise, Monte Carlo."""
     tuned = {(r["M"], r["delay"]): r for r in rows if "steps" in r}
     off = {k: tuned[k]["steps"] / v - 1 for k, v in RECORDED.items() if k in tuned}
     if off:
@@ -85,7 +85,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """The tuned ones."""
+    """Returns the rows with tuned steps."""
     return [r for r in rows if "steps" in r]
 
 

@@ -28,7 +28,7 @@ RECORDED = 21.853
 
 
 class Config(Settings):
-    """Least squares with Gaussian features, and what each estimator may use."""
+    """Least squares with Gaussian features, and the examples for each estimator."""
 
     dimension: Count = 20  # d
     label_noise: float = 0.25  # variance of the labels
@@ -36,7 +36,7 @@ class Config(Settings):
     large: int = 1000  # the large batch
     samples: Count = 400_000  # examples that each estimator may use
     trajectory: Count = 200  # steps of the run along which M and sigma^2 are fitted
-    seed: int = 0  # of the draws
+    seed: int = 0  # of all samples
 
     def _check(self) -> None:
         if not self.small < self.large <= self.samples:
@@ -48,7 +48,7 @@ SMOKE = {"estimate": {"dimension": 4, "samples": 400, "large": 40, "small": 4, "
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Two batch sizes and per-sample covariance at a point, a regression along a trajectory."""
+    """Estimates from two batch sizes, from per-sample gradients, and along a trajectory."""
     d, m, variance = config.dimension, config.dimension + 1.0, config.dimension * config.label_noise
     problem = jc.data.synthetic.gaussian_regression(np.ones(d), label_noise=config.label_noise)
     point, loss = jnp.full(d, np.sqrt(SQUARE / d)), jc.data.synthetic.regression_loss
@@ -81,11 +81,11 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) -> Row:
-    """The estimate from the mean gradients of small and large batches, and its error."""
+    """Estimates the ratio from small and large batches, with its standard error."""
     size = config.large // config.small * config.small
 
     def means(key: jax.Array) -> jax.Array:
-        """Mean gradients of the small batches of one large batch, which they make up."""
+        """Returns the mean gradients of the small batches that form one large batch."""
         batch = jc.data.synthetic.regression_samples(1, n=config.large)(problem, key, 0)
         each = jax.vmap(lambda b: jax.grad(jc.data.synthetic.regression_loss)(point, b, key))(batch)
         return each[:size].reshape(-1, config.small, config.dimension).mean(1)
@@ -104,7 +104,7 @@ def two_batches(config: Config, problem: Any, point: jax.Array, key: jax.Array) 
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The exact value, and every estimate near it."""
+    """Every estimate is near the exact value."""
     exact = rows[0]["ratio"]
     if (config.dimension, config.label_noise) == (20, 0.25):
         note = f"of {RECORDED}"
@@ -121,7 +121,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Noise against signal along the trajectory, its fit and the truth."""
+    """Draws noise against signal along the trajectory, with the fit and the truth."""
     signal, noise = context.kept["trajectory"]
     fig, ax = plots.subplots(figsize=(5.6, 4.2))
     ax.loglog(signal, noise, "o", markersize=4, alpha=0.6, label="along a run of SGD")

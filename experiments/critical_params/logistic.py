@@ -22,17 +22,17 @@ from experiments.fields import Count, Fraction, Natural, Positive, Settings
 
 
 class Config(Settings):
-    """Which batches and delays are tuned, on which data."""
+    """Data sets, batches and delays."""
 
     datasets: tuple[str, ...] = ("breast_cancer", "digits")  # scikit-learn's, or TFDS image sets
     batches: tuple[Count, ...] = (1, 4, 16, 64, 256, 1024, 4096)  # values of b
     delays: tuple[Natural, ...] = (0, 10, 30, 100, 300)  # values of tau
-    # share of the first suboptimality that is aimed at
+    # target, as a share of the first suboptimality
     target: Fraction = 0.01
     regularization: Positive = 1e-3  # l2
-    examples: Count = 4000  # at most that many
+    examples: Count = 4000  # at most so many
     num_seeds: Count = 8
-    max_steps: Count = 100_000  # where runs end
+    max_steps: Count = 100_000  # runs end after so many steps
     seed: int = 0  # the first one
 
 
@@ -44,7 +44,7 @@ figures = functools.partial(common.figures, "logistic")
 
 
 def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
-    """Standardized or centered features with a constant one, and labels; at most ``examples``."""
+    """Loads standardized or centered features with a constant, and labels."""
     if name == "breast_cancer":
         x, y = load_breast_cancer(return_X_y=True)
         x = ((x - x.mean(0)) / x.std(0))[:examples]
@@ -58,7 +58,7 @@ def tabular(name: str, examples: int, seed: int) -> jc.data.Dataset:
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Knees of every data set."""
+    """Measures the knees of every data set."""
     seeds = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for name in context.cases(config.datasets):
         examples = tabular(name, config.examples, config.seed)

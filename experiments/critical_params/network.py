@@ -20,22 +20,22 @@ from experiments.contract import Claims, Context, Row, Rows, above
 from experiments.critical_params import _common as common
 from experiments.fields import EMPTY, Count, Natural, Settings
 
-EVALUATED = 512  # examples that losses are measured on while runs go on
+EVALUATED = 512  # examples for measuring the loss during runs
 
 
 class Config(Settings):
-    """Network and data, and which batches and delays are tuned."""
+    """Network, data, batches and delays."""
 
     dataset: str = "digits"  # or a TFDS image set such as "mnist"
     channels: Annotated[tuple[int, ...], EMPTY] = (8, 16)  # of the convolutions
     hidden: Count = 32  # width of the dense layer
     batches: tuple[Count, ...] = (1, 4, 16, 64, 256)  # values of b
     delays: tuple[Natural, ...] = (0, 3, 10, 30)  # values of tau
-    examples: Count = 1437  # at most that many
-    # training losses at the start and at the end of either stage; the first starts afresh
+    examples: Count = 1437  # at most so many
+    # training losses at the start and the end of both stages; the first starts at initialization
     losses: tuple[float, ...] = (0.5, 0.1, 0.05)
     num_seeds: Count = 4
-    max_steps: Count = 20_000  # where runs end
+    max_steps: Count = 20_000  # runs end after so many steps
     seed: int = 0  # the first one
 
     def _check(self) -> None:
@@ -51,7 +51,7 @@ figures = functools.partial(common.figures, "network")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Both stages: from a fresh network, and from one that has been trained."""
+    """Measures both stages: from a new network, and from a trained one."""
     images = jc.data.load(config.dataset)
     chosen = np.random.default_rng(config.seed).permutation(len(images.y))[: config.examples]
     examples = jc.data.Dataset(images.x[chosen], images.y[chosen])
@@ -75,7 +75,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Estimates within a factor of 2, and noise over signal that grows during training."""
+    """Estimates are within a factor of 2, and noise over signal grows during training."""
     yield from common.claims(config, rows)
     lines = common.knees(rows)
     if len(lines) == 2 and all("batch_knee" in line for line in lines):

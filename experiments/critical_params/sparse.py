@@ -1,4 +1,4 @@
-"""Sparse gradients: a delay is free where two updates seldom meet in a coordinate.
+"""Sparse gradients: a delay is free if two updates rarely share a coordinate.
 
 Critical parameters, arXiv 2103.02351; table T4 is derived in this repository.
 
@@ -22,26 +22,26 @@ from experiments.fields import Count, Natural, Settings, Share
 from jcollab import plots
 from jcollab.theory import second_moments
 
-# recorded for d = 100: (tau, d gamma / L) to E x_j^2 at t = d, 3d, 6d
+# recorded E x_j^2 at t = d, 3d, 6d for d = 100, by (tau, d gamma / L)
 RECORDED = {(10, 0.834): (0.398148, 0.0636, 0.00406), (100, 0.34): (0.550044, 0.178253, 0.033809)}
 REGULARIZATION = 1e-4
 TARGET = 0.3
-# without noise, delays that are uniform in 0..tau allow a learning rate of pi^2 / (2 tau) and a
-# constant one of pi / (2 tau): they are as bad as a constant delay of tau / pi
+# without noise, uniform delays in 0..tau allow a learning rate of pi^2 / (2 tau), a constant delay
+# allows pi / (2 tau): uniform delays are equivalent to a constant delay of tau / pi
 EQUIVALENT = 1 / np.pi
 
 
 class Config(Settings):
-    """Both problems, and the delays of single coordinates."""
+    """Both problems, and the delays of coordinates."""
 
     dimension: Count = 100  # d of the one-hot problem
     runs: Count = 1000  # Monte Carlo runs of the one-hot problem
     features: Count = 64  # d of the logistic regression
-    examples: Count = 512  # its size
+    examples: Count = 512  # of the logistic regression
     densities: tuple[Share, ...] = (1.0, 0.25, 0.0625)  # share of features that are not zero
     delays: tuple[Natural, ...] = (0, 4, 16, 64, 256)  # largest, drawn uniformly (Hogwild)
     num_seeds: Count = 8  # repetitions of the logistic regression
-    max_steps: Count = 40_000  # where its runs end
+    max_steps: Count = 40_000  # its runs end after so many steps
     seed: int = 0  # of all draws
 
 
@@ -51,7 +51,7 @@ SMOKE = {"sparse": SMALL | {"densities": (0.5,), "num_seeds": 2, "max_steps": 30
 
 
 def run(config: Config, context: Context) -> Rows:
-    """The one-hot problem, then logistic regression of several densities."""
+    """Runs the one-hot problem, then logistic regression with several densities."""
     d = config.dimension
     for delay, rate in context.cases(RECORDED):
         simulated = common.monte_carlo(config, d, rate, (d, 3 * d, 6 * d), delay=delay, sparse=True)
@@ -77,9 +77,9 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def classification(config: Config, density: float) -> common.Problem:
-    """Labels of a linear function of positive features, as counts of words are.
+    """Draws labels from a linear function of positive features, such as counts of words.
 
-    Dense ones agree on one direction, their mean, which leaves little noise over signal.
+    Dense features share a direction, their mean, so that noise over signal is small.
     """
     rng = np.random.default_rng(config.seed)
     shape = (config.examples, config.features)
@@ -92,7 +92,7 @@ def classification(config: Config, density: float) -> common.Problem:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The recorded moments, the Monte Carlo, and knees that grow with sparsity."""
+    """Recorded moments and Monte Carlo agree, and knees grow with sparsity."""
     for row in (row for row in rows if row["problem"] == "one-hot"):
         label = f"one-hot, tau={row['delay']}, t={row['time']}"
         if config.dimension == 100:
@@ -112,7 +112,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def _as_delays(rows: list[Row]) -> list[Row]:
-    """Rows of logistic regression, with equivalent delays, for the functions about knees."""
+    """Returns the rows of logistic regression with equivalent constant delays."""
     relabeled = []
     for row in (row for row in rows if row["problem"] == "logistic"):
         name, size = f"logistic, density {row['density']:g}", EQUIVALENT * row["delay"]

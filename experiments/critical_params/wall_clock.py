@@ -46,7 +46,7 @@ SMOKE = {"wall_clock": {"clients": (1,), "links": (0.0,), "features": 3, "target
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Times of all methods, for every link and number of clients."""
+    """Computes the time of every method, link and number of clients."""
     rows: list[Row] = []
     options = {"target": config.target, "local_steps": (config.local_steps,), "seed": config.seed}
     options |= {"eigenvalues": config.spectrum, "max_steps": 8000}
@@ -58,7 +58,7 @@ def run(config: Config, context: Context) -> list[Row]:
             reached = np.isfinite(end.seconds)
             row |= {name: getattr(end, name) if reached else None for name in ("seconds", "steps")}
             rows.append(row | {"learning_rate": end.learning_rate})
-    # speed-ups are against one client that needs no link
+    # speed-ups refer to one client without links
     alone = min((r["seconds"] for r in rows if r["n"] == 1 and r["seconds"]), default=0.0)
     for row in rows:
         row["speed_up"] = alone / row["seconds"] if row["seconds"] else None
@@ -66,7 +66,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Who wins where, and the knee."""
+    """The fastest method for each link, and the knee."""
     first = {(r["link"], r["n"]): r["method"] for r in rows if r["place"] == 1}
     knee = jc.theory.wall_clock.noise_ratio(config.spectrum)
     most, slow = max(config.clients), max(config.links)
@@ -89,7 +89,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def half_as_useful(rows: list[Row], method: str) -> float | None:
-    """The n at which a client saves half of the steps that the first one does, between points."""
+    """Interpolates the n at which a client saves half as many steps as the first one."""
     n, steps = columns((r for r in rows if r["steps"]), "n steps")
     worth = steps[0] / steps / (n if method == "synchronous" else 1)
     if len(n) < 2 or worth.min() > 0.5:
@@ -99,7 +99,7 @@ def half_as_useful(rows: list[Row], method: str) -> float | None:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Seconds, a line for each link and number of clients."""
+    """Returns seconds, a line for each link and number of clients."""
     first = [r | {"seconds": r["method"], "method": "first"} for r in rows if r["place"] == 1]
     return pivot(rows + first, "link n", "method", "seconds")
 

@@ -1,4 +1,4 @@
-"""What the experiments share: texts, or sentences of a toy grammar, and bags of embeddings."""
+"""Texts, sentences of a toy grammar, and bags of embeddings."""
 
 import itertools
 import pathlib
@@ -18,12 +18,12 @@ corpora = jc.text.corpora
 # topic, subjects, verbs and objects, each in English, German and French
 WORDS = pathlib.Path(__file__).with_name("toy.txt").read_text("utf-8").splitlines()
 TIMES = "today/heute/aujourd'hui, in summer/im Sommer/en été, every day/jeden Tag/chaque jour"
-# fields with which experiments end in seconds, without any files
+# fields of smoke tests, which need no files
 SMALL = {"corpus": "toy", "pieces": 120, "width": 8, "batch_size": 32, "epochs": 2, "max_len": 12}
 
 
 class Config(Settings):
-    """What all experiments share: data, vocabulary and the bag of embeddings."""
+    """Data, vocabulary and the bag of embeddings."""
 
     data: str = ""  # folder of text data, see the README
     corpus: Literal["files", "toy"] = "files"  # of that folder, or sentences of a toy grammar
@@ -31,14 +31,14 @@ class Config(Settings):
     width: Count = 128  # d of the bag
     batch_size: Count = 512  # pairs in a batch
     epochs: Count = 5  # passes of the bag
-    learning_rate: Positive = 5e-3  # of Adam, which falls to a twentieth of it
+    learning_rate: Positive = 5e-3  # of Adam; decays to a twentieth
     temperature: Positive = 0.05  # of cosines
     max_len: Count = 24  # longest sentence while training, in pieces
     num_seeds: Count = 1
     seed: int = 0  # the first one
 
     def file(self, name: str) -> pathlib.Path:
-        """A file of the data folder; ValueError if that was not given or lacks it."""
+        """Returns a file of the data folder; ValueError if the folder or the file is missing."""
         path = pathlib.Path(self.data, name)
         if not self.data or not path.exists():
             raise ValueError(f"data must be a folder with {name} (--data DIR), got {self.data!r}")
@@ -46,7 +46,7 @@ class Config(Settings):
 
 
 def sentences(seed: int = 0) -> dict[str, list[str]]:
-    """243 sentences by language, in the same order, with their topics as ``"topic"``."""
+    """Builds 243 aligned sentences by language, with their topics as ``"topic"``."""
     rows = []
     for topic, *parts in (WORDS[i : i + 4] for i in range(0, len(WORDS), 4)):
         options = [[w.split("/") for w in part.split(", ")] for part in (*parts, TIMES)]
@@ -59,7 +59,7 @@ def sentences(seed: int = 0) -> dict[str, list[str]]:
 
 
 def toy(languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
-    """Sentences and topics of the toy grammar by split and language; other languages are French."""
+    """Returns the toy sentences by split and language; unknown languages are French."""
     texts = sentences()
     every = {x: texts.get(x, texts.get(x[:2], texts["fr"])) for x in (*languages, "topic")}
     parts = {"train": slice(60, None), "test": slice(60)}
@@ -67,7 +67,7 @@ def toy(languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
 
 
 def captions(config: Any, languages: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
-    """Aligned captions of Multi30k by split and language."""
+    """Loads aligned captions of Multi30k by split and language."""
     if config.corpus == "toy":
         return toy(languages)
     train, test = (
@@ -78,7 +78,7 @@ def captions(config: Any, languages: tuple[str, ...]) -> dict[str, dict[str, lis
 
 
 def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Training and test pairs of English with each language, no sentence of which is in both."""
+    """Loads training and test pairs of English with each language, without common sentences."""
     if config.corpus == "toy":
         parts = toy(("eng", *config.languages)).values()
         return tuple({x: jc.text.Pairs(p["eng"], p[x]) for x in config.languages} for p in parts)
@@ -95,16 +95,16 @@ def tatoeba(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def train(context: Context, tags: Row, *arguments: Any, **options: Any) -> Any:
-    """``dual_encoder`` with the log, the bar and the checkpoints of this run."""
+    """Calls ``dual_encoder`` with the log, progress bar and checkpoints of this run."""
     options |= context.fit_options("dual encoder", **tags)
-    del options["on_divergence"]  # the training ends
+    del options["on_divergence"]  # dual_encoder always stops
     return jc.text.dual_encoder(*arguments, **options)
 
 
 def bag(
     context: Context, tags: Row, config: Any, pairs: Any, seed: int, words: Any = None, **loss: Any
 ) -> Any:
-    """A bag of embeddings, trained by in-batch contrast of cosines."""
+    """Trains a bag of embeddings by in-batch contrast of cosines."""
     words = words or jc.text.train_subwords([*pairs.source, *pairs.target], config.pieces)
     model = jc.models.BagEncoder(words.size, config.width)
     rate, rounds = config.learning_rate, config.epochs * (len(pairs.source) // config.batch_size)
@@ -117,7 +117,7 @@ def bag(
 
 
 def bars(name: str, keys: str, columns: tuple[str, ...], label: str = "P@1") -> Callable[..., None]:
-    """``figures``: means over seeds, a group of bars for each case, a bar for each column."""
+    """Returns ``figures``: means over seeds, a group of bars for each case."""
 
     def figures(config: Config, rows: list[Row], context: Context) -> None:
         lines, width = averages(rows, keys), 0.8 / len(columns)

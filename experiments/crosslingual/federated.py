@@ -30,13 +30,13 @@ MIXERS = {
 
 
 class Config(common.Config):
-    """Clients, and how they share encoders; they agree on one vocabulary beforehand."""
+    """Clients with a common vocabulary, and how they share encoders."""
 
     languages: tuple[str, ...] = ("de", "fr", "cs")  # beside English; one client for each
     # how encoders are shared
     mixers: tuple[Annotated[str, Bound(among=MIXERS)], ...] = tuple(MIXERS)
     local_rounds: Count = 4  # rounds between two exchanges
-    examples: int | None = None  # captions that are dealt to the clients, None for all
+    examples: int | None = None  # captions for the clients, None for all
 
     def _check(self) -> None:
         if len(self.languages) < 2:
@@ -50,9 +50,9 @@ figures = common.bars("federated", "mixer", ("own_pair", "unseen_pairs"))
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Every mixer: P@1 of each client on its own pair, and on pairs that nobody has."""
+    """Measures for every mixer P@1 on each client's own pair, and on pairs that no client has."""
     texts, n = common.captions(config, ("en", *config.languages)), len(config.languages)
-    own = texts["train"]  # clients have captions of different images
+    own = texts["train"]  # clients receive captions of different images
     parts = [jc.text.Pairs(own["en"][i::n], own[x][i::n]) for i, x in enumerate(config.languages)]
     pairs, sizes = jc.text.corpora.joined(parts), [len(part.source) for part in parts]
     words = jc.text.train_subwords([*pairs.source, *pairs.target], config.pieces)
@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple[str, ...]) -> Row:
-    """Means over both directions; unseen are all pairs of languages other than English."""
+    """Averages P@1 over both directions; unseen are pairs of languages without English."""
     vectors = {lang: encoder.encode(test[lang]) for lang in ("en", *languages)}
 
     def both(a: str, b: str) -> float:
@@ -95,7 +95,7 @@ def measure(encoder: Any, test: dict[str, list[str]], own: str, languages: tuple
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The benefit of sharing."""
+    """Sharing helps on unseen pairs, without harm to a client's own pair."""
     means = {line["mixer"]: line for line in averages(rows, "mixer")}
     alone = means.pop("nothing", None)
     for mixer, line in means.items() if alone else ():

@@ -21,21 +21,21 @@ from experiments.fields import Count
 
 
 class Config(common.Config):
-    """Which messages are used."""
+    """Language, and the selection of messages."""
 
     language: str = "fr"  # beside English
-    held_out: Count = 1000  # pairs that are not trained on
+    held_out: Count = 1000  # pairs for testing
     min_words: Count = 3  # English words that a pair must have
 
 
 PRESETS = {"gettext": Config(epochs=6, max_len=20)}
 SMOKE = {"gettext": common.SMALL | {"held_out": 40}}
-# P@1 and the accuracy about catalogs, by seed
+# P@1 and the accuracy of catalogs, by seed
 figures = common.bars("gettext", "seed", ("P@1", "P@1_back", "among_many", "catalog_accuracy"))
 
 
 def messages(config: Config) -> Any:
-    """Unique pairs with enough words; ValueError if there are too few to hold some out."""
+    """Loads unique pairs with enough words; ValueError if there are too few."""
     if config.corpus == "toy":
         texts = common.sentences()
         pairs = jc.text.Pairs(texts["en"], texts["fr"], texts["topic"])
@@ -49,7 +49,7 @@ def messages(config: Config) -> Any:
 
 
 def run(config: Config, context: Context) -> Rows:
-    """P@1 of held-out messages, alone and among the others, and transfer of a classifier."""
+    """Measures P@1 of held-out messages, alone and among all, and transfer of a classifier."""
     pairs = messages(config)
     for seed in context.cases(config.seeds):
         order = np.random.default_rng(seed).permutation(len(pairs.source))
@@ -64,7 +64,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def catalogs(encoder: Any, train: Any, test: Any) -> Row:
-    """Which of the eight largest catalogs a message is of: learned in English."""
+    """Classifies messages by catalog (the eight largest), with a classifier learned in English."""
     largest = {name for name, _ in collections.Counter(train.origin).most_common(8)}
     some = np.random.default_rng(0).permutation(len(train.source))[:4000]
     known = train.take([i for i in some if train.origin[i] in largest])
@@ -75,7 +75,7 @@ def catalogs(encoder: Any, train: Any, test: Any) -> Row:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Held-out messages are retrieved, and the catalog is known in the other language."""
+    """Held-out messages are retrieved, and catalogs are recognized in the other language."""
     (means,) = averages(rows, "language")
     worst = min(means["P@1"], means["P@1_back"])
     gain = means["catalog_accuracy"] - means["majority"]

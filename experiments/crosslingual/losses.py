@@ -1,4 +1,4 @@
-"""The losses of the shared encoder one by one and together, and a bag of embeddings beside it.
+"""The losses of the shared encoder, separately and together, and a bag of embeddings.
 
 Cross-lingual sentences, arXiv 2105.13856, the ablation of its losses on other data.
 
@@ -36,7 +36,7 @@ COMPARED = (
 
 
 class Config(common.Config):
-    """Which losses are compared, and the shared encoder."""
+    """Losses, and the shared encoder."""
 
     languages: tuple[str, str] = ("en", "de")  # of the pairs
     methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = METHODS[:-1]
@@ -47,7 +47,7 @@ class Config(common.Config):
     shared_batch: Count = 128  # pairs in a batch of the shared encoder
     shared_epochs: Count = 4  # its passes
     shared_rate: Positive = 1e-3  # of its Adam (amsgrad); falls to a tenth after 3/4 of the passes
-    warmup: Count = 200  # rounds over which that rises
+    warmup: Count = 200  # rounds of linear warm-up
     examples: int | None = None  # training pairs that are used, None for all
 
 
@@ -65,7 +65,7 @@ figures = common.bars("losses", "method", ("P@1", "P@1_back"))
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Every method with every seed: P@1 in both directions on the test captions."""
+    """Measures P@1 in both directions for every method and seed."""
     texts = common.captions(config, config.languages)
     train, test = (jc.text.Pairs(*map(part.get, config.languages)) for part in texts.values())
     words = jc.text.train_subwords([*train.source, *train.target], config.pieces)
@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def shared(context: Context, tags: Row, config: Config, pairs: Any, seed: int, words: Any) -> Any:
-    """The shared encoder, trained with the losses of a method."""
+    """Trains the shared encoder with the losses of a method."""
     tasks, _, ems = tags["method"].lower().partition(" ")
     sizes = {"num_heads": config.heads, "hidden": config.hidden, "max_len": max(64, config.max_len)}
     # the later paper of the same authors (EMS): no masking, cosines after a projection
@@ -97,7 +97,7 @@ def shared(context: Context, tags: Row, config: Config, pairs: Any, seed: int, w
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The paper's statements about its tasks, and the bound of the bag."""
+    """The paper's statements about its losses, and a bound for the bag."""
     means = {line["method"]: (line["P@1"], line["P@1_back"]) for line in averages(rows, "method")}
     if "bag" in means:
         claim = "the bag finds translations in both directions"

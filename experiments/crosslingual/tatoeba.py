@@ -20,21 +20,21 @@ from experiments.crosslingual import _common as common
 from experiments.fields import BelowOne, Count, NonNegative
 
 BOUNDS = {"deu": 0.97, "fra": 0.95}  # LASER itself: about .99 and .957
-NEIGHBORS = 4  # by whose cosines hubs are known; as in arXiv 1811.01136
+NEIGHBORS = 4  # for the margin against hubs, as in arXiv 1811.01136
 
 
 class Config(common.Config):
-    """Languages, and the best encoder beside a bag for each of them."""
+    """Languages, and the best encoder."""
 
     languages: tuple[Literal["deu", "fra"], ...] = ("deu", "fra")  # beside English
     best_pieces: int = 16_000  # V of the best encoder
     best_width: Count = 256  # its d
     best_epochs: Count = 6  # its passes
     best_batch: Count = 1024  # pairs in its batches
-    group: Count = 32  # pairs that lie near each other in its batches, from the second pass on
-    drop: BelowOne = 0.1  # chance that a piece is left out of a sentence while it trains
-    margin: NonNegative = 0.2  # by which translations have to be nearer than others while it trains
-    examples: int | None = None  # training pairs of each language that are used, None for all
+    group: Count = 32  # pairs that are near each other in its batches, from the second pass on
+    drop: BelowOne = 0.1  # probability that a piece is dropped in training
+    margin: NonNegative = 0.2  # additive margin of translations in training
+    examples: int | None = None  # training pairs of each language, None for all
 
 
 PRESETS = {"tatoeba": Config(max_len=20)}
@@ -45,7 +45,7 @@ figures = common.bars("tatoeba", "method language", ("P@1", "P@1_back", "among_m
 
 
 def run(config: Config, context: Context) -> Rows:
-    """The bag for each language alone, and the best encoder for all of them."""
+    """Trains a bag for each language, and the best encoder for all of them."""
     train, test = common.tatoeba(config)
     sizes = {"pieces": config.best_pieces, "width": config.best_width}
     sizes |= {"batch_size": config.best_batch, "epochs": config.best_epochs}
@@ -66,7 +66,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def measure(encoder: Any, known: list[str], test: Any) -> Row:
-    """P@1 on a test set, also among all training sentences, and with hubs counting less."""
+    """Measures P@1 on a test set and among all training sentences, with and without a margin."""
     names = [*dict.fromkeys(known), *test.target]
     english, every = encoder.encode(test.source), encoder.encode(names)
     other = every[-len(test.target) :]
@@ -82,7 +82,7 @@ def measure(encoder: Any, known: list[str], test: Any) -> Row:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The bounds of LASER's sets, and the gain over the bag among many keys."""
+    """Bounds on LASER's test sets, and the gain over the bag among many keys."""
     means = {(line["method"], line["language"]): line for line in averages(rows, "method language")}
     for lang in config.languages:
         for suffix, how in (("", "by cosine"), ("_margin", f"with a margin of {NEIGHBORS}")):

@@ -1,4 +1,4 @@
-"""A classifier of topics that has seen English only, on other languages.
+"""A classifier of topics, trained on English and tested on other languages.
 
 Cross-lingual sentences, arXiv 2105.13856, its zero-shot classification on other data.
 
@@ -21,7 +21,7 @@ from experiments.crosslingual import _common as common
 
 
 class Config(common.Config):
-    """Which languages the classifier is transferred to."""
+    """Languages to transfer the classifier to."""
 
     languages: tuple[Literal["deu", "fra"], ...] = ("deu", "fra")  # beside English
 
@@ -33,7 +33,7 @@ figures = common.bars("topics", "encoder language", ("accuracy", "majority"), "a
 
 
 def labeled(config: Config) -> dict[str, dict[str, Any]]:
-    """SIB-200 by split and language; English under ``"eng"``."""
+    """Loads SIB-200 by split and language; English is ``"eng"``."""
     languages, corpora = ("eng", *config.languages), jc.text.corpora
     parts = common.toy(languages) if config.corpus == "toy" else {}
 
@@ -46,12 +46,12 @@ def labeled(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Trains a bag on Tatoeba, then classifies its frozen vectors; an untrained one beside it."""
+    """Classifies frozen vectors of a bag trained on Tatoeba, and of an untrained one."""
     texts = labeled(config)
     pairs = jc.text.corpora.joined(list(common.tatoeba(config)[0].values()))
     for seed in context.cases(config.seeds):
         trained = common.bag(context, {"seed": seed}, config, pairs, seed)
-        # random embeddings know across languages only what is spelled alike
+        # the baseline: random embeddings transfer only between words with the same spelling
         params = trained.model.init(jax.random.key(seed), np.zeros((1, 4), np.int32))
         untrained = dataclasses.replace(trained, params=params)
         for name, encoder in (("trained", trained), ("untrained", untrained)):
@@ -59,7 +59,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def measure(encoder: Any, texts: dict[str, Any]) -> Rows:
-    """Accuracy on every language, with training sentences in English."""
+    """Measures accuracy on every language, after training in English."""
     known = texts["train"]["eng"]
     vectors = {lang: encoder.encode(part.text) for lang, part in texts["test"].items()}
     tests = {lang: (vectors[lang], part.label) for lang, part in texts["test"].items()}

@@ -1,4 +1,4 @@
-"""Data with shortcuts, networks, training of ensembles, and how results are shown."""
+"""Data with shortcuts, networks, training of ensembles, and tables and figures."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ from jcollab.objectives.disagreement import EPSILON
 
 Dataset = jc.data.Dataset
 SPLIT_SEED = 42  # the pools are the same for all seeds
-Pool = Literal["test", "different"]  # from the test distribution, or different
+Pool = Literal["test", "different"]  # classes of the test, or other classes
 TESTS = ("test_accuracy", "shortcut_broken", "feature_broken")
 # data sets of both halves, their classes in the pairs of labels 0 and 1, other lower classes
 HALVES = {
@@ -31,7 +31,7 @@ HALVES = {
 
 
 class Config(Settings):
-    """What experiments on images with a shortcut share: data, network, and sizes."""
+    """Data, network and sizes of experiments on images with a shortcut."""
 
     problem: Literal["digits", "dominoes", "cifar_dominoes", "colored_mnist"] = "dominoes"
     batch_size: Count = 256  # labeled, and unlabeled, examples of a round
@@ -39,23 +39,23 @@ class Config(Settings):
     network: Literal["lenet", "mlp"] = "lenet"
     channels: tuple[int, int] = (6, 16)  # of the two convolutions of LeNet
     hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of the dense layers
-    variance: Positive = 1.0  # of LeNet's first weights, times their inputs
-    shrink: Count = 1  # images are averaged over squares of so many pixels
-    anchor: Literal["frozen", "trained"] = "frozen"  # multi-class form: released, of the paper
+    variance: Positive = 1.0  # of LeNet's initial weights, times the number of inputs
+    shrink: Count = 1  # factor by which averaging reduces the resolution
+    anchor: Literal["frozen", "trained"] = "frozen"  # multi-class form: released code, paper
     logarithm: Literal["released", "stable"] = "released"  # the released one adds 1e-7
-    examples: Count | None = None  # of each data set that are used; None for all
+    examples: Count | None = None  # of each data set; None for all
     num_seeds: Count = 3
     seed: int = 0
 
     def make_network(self, outputs: int) -> Any:
-        """The network with one output for two classes, or C."""
+        """Builds the network, with one output for two classes, else C."""
         if self.network == "mlp":
             return jc.models.MLP(outputs, self.hidden)
         return LeNet(outputs, self.channels, self.hidden, variance=self.variance)
 
     @property
     def disagreement(self) -> dict[str, Any]:
-        """Options of the agreement."""
+        """Returns the options of the agreement."""
         return {"anchor": self.anchor, "epsilon": EPSILON if self.logarithm == "released" else None}
 
 
@@ -70,11 +70,11 @@ class LeNet(nn.Module):
     channels: Sequence[int] = (6, 16)
     hidden: Sequence[int] = (120, 84)
     dropout: float = 0.0  # fraction of the dense layers' units that is dropped in training
-    variance: float = 1.0  # of the first weights, times their inputs; 1/3 in the original code
+    variance: float = 1.0  # of initial weights, times their inputs; 1/3 in the original code
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[b, outputs]`` of images ``[b, height, width, channels]``."""
+        """Computes logits ``[b, outputs]`` of images ``[b, height, width, channels]``."""
         init = nn.initializers.variance_scaling(self.variance, "fan_in", "truncated_normal")
         batch_last = jc.layout.loops()
         own = {"kernel_init": init, "batch_last": batch_last}
@@ -91,15 +91,15 @@ class LeNet(nn.Module):
 
 
 class Problem(NamedTuple):
-    """What an experiment with images is about."""
+    """Data and model of an experiment with images."""
 
     train: Dataset  # labeled images
     pools: dict[str, np.ndarray]  # unlabeled images: as in the test, and different ones
-    tests: dict[str, Dataset]  # as in training, shortcut broken, other feature broken if any
+    tests: dict[str, Dataset]  # as in training; shortcut broken; other feature broken, if any
     model: Any  # flax module
 
     def rows(self, done: Replicas, k: int, column: str, groups: Row, **tags: Any) -> Rows:
-        """Percent on each test: a row for each seed and group, numbers of members (-1 the mean)."""
+        """Computes accuracies (%), a row for each seed and group of members (-1: the mean)."""
         logits_of = ensembles.member_logits(self.model.apply)
         for seed, state in zip(done.seeds, done.each(k), strict=True):
             scores = {
@@ -113,14 +113,14 @@ class Problem(NamedTuple):
 
 
 def smaller(problem: Problem, factor: int) -> Problem:
-    """The problem with images averaged over squares of ``factor`` pixels."""
+    """Reduces the resolution of all images by averaging over squares."""
     return jax.tree.map(
         lambda leaf: average_squares(leaf, factor) if np.ndim(leaf) == 4 else leaf, problem
     )
 
 
 def dominoes(config: Config) -> Problem:
-    """Images above images, with both unlabeled sets; the upper halves are the shortcut."""
+    """Builds images above images, with both unlabeled sets; the upper half is the shortcut."""
     rng = np.random.default_rng(SPLIT_SEED)
     top, bottom, pairs, others = HALVES[config.problem]
     tops, bottoms = _split(top, config, rng), _split(bottom, config, rng)
@@ -145,7 +145,7 @@ def dominoes(config: Config) -> Problem:
 
 
 def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]:
-    """Images for the pools (a sixth, of digits a quarter), for training, and for testing."""
+    """Splits images into pools (a sixth; of digits a quarter), training and test."""
     known = jc.data.load(name, "train")
     order = rng.permutation(len(known.y))[: config.examples]
     share = len(order) // (4 if name == "digits" else 6)
@@ -153,7 +153,7 @@ def _split(name: str, config: Config, rng: np.random.Generator) -> list[Dataset]
 
 
 def figure(lines: list[Row], agreements: dict[str, np.ndarray]) -> Any:
-    """Accuracies of each line, a group of bars, and agreements ``[S, T]`` by name."""
+    """Draws accuracies, a group of bars for each line, and agreements ``[S, T]`` by name."""
     fig, (left, right) = plots.subplots(1, 2, width_ratios=(1.3, 1), figsize=(12, 4.4))
     tests = [name for name in TESTS if name in lines[0]]
     width = 0.8 / len(tests)
@@ -173,7 +173,7 @@ def figure(lines: list[Row], agreements: dict[str, np.ndarray]) -> Any:
 
 
 def cross_entropy(predict: Callable) -> Callable:
-    """Of one logit for two classes or of C; a loss of one member that reports its accuracy."""
+    """Builds the loss of one member, of one logit or of C logits; it reports accuracy."""
 
     def loss(params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         logits, y = predict(params, batch["x"]), batch["y"]
@@ -200,12 +200,12 @@ def train(
     loss: Callable | None = None,
     **options: Any,
 ) -> tuple[Replicas, Replicas | None]:
-    """Trains one first member for each seed, then the others for each condition and seed.
+    """Trains the first member for each seed, then the others for each condition and seed.
 
     A condition is a weight of the agreement and the name of an unlabeled set; first members do not
-    depend on it. The second result, whose settings are the conditions, is None without them and
-    after Ctrl-C. Pairs of rounds and optimizers are of the first member and of each later one, the
-    loss is cross-entropy if None, and options go to :func:`jcollab.dbat`.
+    depend on it. The second result has the conditions as settings; it is None without conditions
+    or after Ctrl-C. Rounds and optimizers are pairs: first member, later members. A loss of None
+    is cross-entropy; options are passed to :func:`jcollab.dbat`.
     """
     rounds = np.broadcast_to(config.rounds, 2).tolist()
     seeds = config.seeds

@@ -27,16 +27,14 @@ HALVES = ("first half", "second half")
 
 
 class Config(_training.Config):
-    """Clients with labeled examples of their own, half of which disagree with the other half."""
+    """Clients with separate labeled examples; the second half disagrees with the first."""
 
-    # n, an even number; the first half learn freely
+    # n, an even number; the first half trains without disagreement
     clients: Annotated[int, Bound(at_least=1, multiple_of=2)] = 4
     pool: _training.Pool = "test"  # the public unlabeled set
     alpha: NonNegative = 0.5  # weight of the agreement
     rounds: Count = 600  # T
-    warmup: Annotated[int, Bound(at_least=0, at_most="rounds")] = (
-        200  # rounds before disagreement counts
-    )
+    warmup: Annotated[int, Bound(at_least=0, at_most="rounds")] = 200  # rounds without disagreement
     learning_rate: Positive = 1e-3  # of AdamW
 
     def _check(self) -> None:
@@ -50,10 +48,10 @@ shown = averaged("method half", "shortcut_broken")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each method, seed and half of the clients."""
+    """Yields one row for each method, seed and half of the clients."""
     problem = _training.dominoes(config)
     model, n, half = problem.model, config.clients, config.clients // 2
-    weights = np.kron([[0, 0], [1, 0]], np.ones((half, half)))  # the second half with the first
+    weights = np.kron([[0, 0], [1, 0]], np.ones((half, half)))  # the second half, with the first
 
     def deal(seed: int) -> list[np.ndarray]:
         order = np.random.default_rng(seed).permutation(len(problem.train.y))
@@ -103,7 +101,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Disagreement finds the other feature without a client seeing another's data or model."""
+    """Disagreement finds the other feature without access to another client's data or model."""
     lines = {(line["method"], line["half"]): line for line in shown(config, rows)}
     first, second = (lines["disagreeing", half] for half in HALVES)
     free, apart = first["shortcut_broken"], second["shortcut_broken"]

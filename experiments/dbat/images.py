@@ -40,7 +40,7 @@ from experiments.fields import Bound, Count, Plural, Positive
 from experiments.tasks import select
 
 Method = Literal["D-BAT", "deep ensemble"]
-# percent where the shortcut is broken: ERM at most, D-BAT at least with each unlabeled set
+# bounds in per cent with a broken shortcut: ERM at most, D-BAT at least for each unlabeled set
 BOUNDS = {
     "digits": ((60, "%"), (85, "%"), (75, "%")),
     "dominoes": ((56, "paper 52.9 %"), (92, "paper 94.8 %"), (85, "paper 89.0 %")),
@@ -50,7 +50,7 @@ BOUNDS = {
 
 
 class Config(_training.Config):
-    """Members one after the other; pairs of values are of the first one and of each later one."""
+    """Members in sequence; pairs of values are for the first and for each later member."""
 
     pools: tuple[Pool, ...] = ("test", "different")  # unlabeled sets
     alphas: tuple[float, ...] = (0.5, 1.0)  # weight of the agreement, for each pool
@@ -84,7 +84,7 @@ shown = averaged("unlabeled method member", "shortcut_broken")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each unlabeled set, seed, method and member (or their ensemble)."""
+    """Yields one row for each unlabeled set, seed, method and member (or their ensemble)."""
     alphas = dict(zip(config.pools, config.alphas, strict=True))
     members = {str(m + 1): m for m in range(config.members)} | {"mean": -1}
     decay, options = config.weight_decay, config.disagreement | {"members": config.members}
@@ -102,7 +102,7 @@ def run(config: Config, context: Context) -> Rows:
         if later is None:
             return
         for k, (method, alpha, name) in enumerate(conditions):
-            # without agreement, the unlabeled set matters only where it comes with its own data
+            # without agreement, the unlabeled set matters only if its labeled data differ
             pool = name if alpha or len(names) == 1 else "none"
             yield from problem.rows(later, k, "member", members, unlabeled=pool, method=method)
             label = label_of(method, alpha, name) + (f", {name}" if len(names) == 1 else "")
@@ -110,12 +110,12 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def label_of(method: str, alpha: float, pool: str) -> str:
-    """Name of a method with its unlabeled set, where that plays a part."""
+    """Returns the name of a method, with its unlabeled set if it has an effect."""
     return f"{method} ({pool})" if alpha else method
 
 
 def make(config: Config) -> list[Problem]:
-    """The problem for each unlabeled set, where they differ in their labeled data."""
+    """Builds the problem for each unlabeled set; labeled data may differ."""
     if config.problem == "colored_mnist":
         rng = np.random.default_rng(_training.SPLIT_SEED)
         return [_colored(config, pool, rng) for pool in config.pools]
@@ -124,7 +124,7 @@ def make(config: Config) -> list[Problem]:
 
 
 def _colored(config: Config, pool: str, rng: np.random.Generator) -> Problem:
-    """Colors that show the digit in training; with a different pool, of digits 0 to 4 only."""
+    """Builds digits whose colors show the label; with the different pool, digits 0 to 4 only."""
     classes = 10 if pool == "test" else 5
     known, seen = (jc.data.load("mnist", part) for part in ("train", "test"))
     known = select(known, rng.permutation(len(known.y))[: config.examples])

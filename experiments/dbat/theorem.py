@@ -1,4 +1,4 @@
-"""A table of four cells: against a first member that knows c, the second one learns s.
+"""A table of four cells: the first member is h = c, and the second one learns h = s.
 
 D-BAT, arXiv 2202.04414, Theorem 3.1.
 
@@ -24,7 +24,7 @@ CELLS = ("00", "01", "10", "11")
 
 
 class Config(Settings):
-    """Two of the cells are labeled: the second member must use the other feature."""
+    """Two cells are labeled; the second member must use the other feature."""
 
     alpha: float = 1.0  # weight of the agreement
     rounds: Count = 2000  # of Adam
@@ -38,17 +38,17 @@ SMOKE = {"theorem": {"rounds": 3, "num_seeds": 1}}
 
 
 def predict(table: jax.Array, x: jax.Array) -> jax.Array:
-    """The logit of each point's cell: ``table [2, 2]``, points (c, s) ``[b, 2]``."""
+    """Looks up the logit of each point: ``table [2, 2]``, points (c, s) ``[b, 2]``."""
     c, s = x.astype(int).T
     return table[c, s][:, None]
 
 
 def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of label 1 in all cells and losses of all rounds, from logits ``[2, 2]``."""
+    """Trains from logits ``[2, 2]``; returns P(label 1) in all cells, and losses of all rounds."""
     cells, key = jc.data.synthetic.theorem_cells(), jax.random.key(config.seed)
     own = {"alpha": config.alpha, "member_rounds": config.rounds}
     algorithm = jc.dbat(cross_entropy(predict), predict, optax.adam(config.learning_rate), **own)
-    first = [[-40, -40], [40, 40]]  # h(c, s) = c, as sure as float32 can be
+    first = [[-40, -40], [40, 40]]  # h(c, s) = c with certainty in float32
     state = algorithm.init(jnp.asarray(np.stack([first, start]), jnp.float32))
     state = state._replace(step=jnp.int32(config.rounds))
     batch = {"x": cells.x, "y": cells.y, "unlabeled": cells.unlabeled}
@@ -59,7 +59,7 @@ def solve(config: Config, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each initial table: zeros, and then normal ones."""
+    """Yields one row for each initial table: zeros, then normal tables."""
     for i in context.cases(range(config.num_seeds)):
         normal = np.random.default_rng(config.seed + i).normal(size=(2, 2))
         p, context.kept[i] = solve(config, normal if i else np.zeros((2, 2)))

@@ -1,4 +1,4 @@
-"""Slabs in the plane: the second member must find them where the first one cuts straight.
+"""Slabs in the plane: the first member uses x alone, the second one must use the slabs.
 
 D-BAT, arXiv 2202.04414, Figure 1.
 
@@ -25,11 +25,11 @@ from experiments.fields import Count, Settings
 from jcollab import plots
 from jcollab.algorithms import ensembles
 
-SIDE = 3.0  # the plane is looked at in [-3, 3]^2
+SIDE = 3.0  # the plane is drawn in [-3, 3]^2
 
 
 class Config(Settings):
-    """Unlabeled points are searched for around labeled ones."""
+    """Unlabeled points come from a search around labeled ones."""
 
     points: Count = 50_000  # labeled points
     hidden: Count = 128  # width of the network
@@ -40,7 +40,7 @@ class Config(Settings):
     epsilon: float = 1e-5  # in its logarithm
     steps: Count = 15  # of the search
     step_size: float = 0.1  # of the search
-    radius: float = 1.0  # how far points are moved along each coordinate
+    radius: float = 1.0  # largest move along each coordinate
     grid: Count = 121  # points along each side of the plane that is drawn
     num_seeds: Count = 3
     seed: int = 0
@@ -51,7 +51,7 @@ SMOKE = {"toy2d": {"points": 200, "rounds": (3, 3), "grid": 11, "num_seeds": 1, 
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each method and seed."""
+    """Yields one row for each method and seed."""
     data = jc.data.synthetic.slabs(config.points, np.random.default_rng(config.seed))
     mlp = jc.models.MLP(1, (config.hidden,), lambda x: nn.leaky_relu(x, 0.01))
     model = SimpleNamespace(init=lambda key, x: torch_like(mlp.init(key, x), key), apply=mlp.apply)
@@ -84,7 +84,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def torch_like(params: Any, key: jax.Array) -> Any:
-    """Uniform in +-1/sqrt(fan in), biases too: lines of the first layer that miss the origin."""
+    """Draws weights and biases uniformly in +-1/sqrt(fan in), as PyTorch does."""
     leaves, form = jax.tree.flatten_with_path(params)
     drawn = []
     for i, (path, leaf) in enumerate(leaves):
@@ -95,7 +95,7 @@ def torch_like(params: Any, key: jax.Array) -> Any:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The first member knows x only, the second does without it, on every seed."""
+    """The first member uses x only, and the second one does not need it, for every seed."""
 
     def values(name: str, method: str = "D-BAT") -> list[float]:
         return [row[name] for row in rows if row["method"] == method]

@@ -1,4 +1,4 @@
-"""How sure ensembles are of what they have not seen: lines through two digits, and other digits.
+"""Uncertainty of ensembles out of distribution: lines through two digits, and other digits.
 
 D-BAT, arXiv 2202.04414, uncertainty out of distribution.
 
@@ -25,12 +25,12 @@ from jcollab.algorithms import ensembles
 
 CHANCE = float(np.log(2))
 METHODS = ("D-BAT", "deep ensemble", "single", "MC dropout")
-# row columns of the entropy, and where on the line it is measured
+# columns of the entropy, and the places on the line
 PLACES = {"-1": -1, "0": 0, "half": 0.5, "1": 1, "2": 2}
 
 
 class Config(Settings):
-    """Images of 0 and 1 are learned; lines go through pairs of them."""
+    """Training on images of 0 and 1; lines pass through pairs of them."""
 
     dataset: Literal["mnist", "digits"] = "mnist"  # digits are those of scikit-learn
     alpha: float = 10.0  # weight of the agreement
@@ -41,7 +41,7 @@ class Config(Settings):
     hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of the dense layers of LeNet
     dropout: Fraction = 0.2  # of Monte Carlo dropout
     draws: Count = 20  # of Monte Carlo dropout
-    pairs: Count = 100  # of a 0 and a 1, which lines go through
+    pairs: Count = 100  # of a 0 and a 1, each of which defines a line
     steps: Count = 61  # points of each line, from t = -1 to 2
     num_seeds: Count = 3
     seed: int = 0
@@ -53,7 +53,7 @@ SMOKE = {"uncertainty": SMALL | {"dataset": "digits", "hidden": (4,)}}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each method and seed."""
+    """Yields one row for each method and seed."""
     known, test, pool, foreign, lines, t = make(config)
     model = LeNet(1, hidden=config.hidden)
     dropping = LeNet(1, hidden=config.hidden, dropout=config.dropout)
@@ -102,9 +102,9 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def make(config: Config) -> tuple[Any, ...]:
-    """Digits 0 and 1 to train and test, a pool of others, others to test, lines, their places."""
+    """Loads digits 0 and 1, a pool of other digits, others to test, lines, and their places."""
     known, seen = (jc.data.load(config.dataset, part) for part in ("train", "test"))
-    if config.dataset == "digits":  # images of 8 x 8 pixels become three times as large
+    if config.dataset == "digits":  # 8 x 8 pixels are enlarged to 24 x 24
         known, seen = (part._replace(x=part.x.repeat(3, 1).repeat(3, 2)) for part in (known, seen))
     rng = np.random.default_rng(42)  # the same pool and lines for all seeds
     train, test = (select(part, part.y < 2) for part in (known, seen))
@@ -118,7 +118,7 @@ def make(config: Config) -> tuple[Any, ...]:
 
 
 def shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each image in a wider black frame (3/7 of its size), of which a random part is cut out."""
+    """Pads each image with black (3/7 of its size) and crops it at a random place."""
     size = x.shape[1]
     margin = 3 * size // 7
     framed = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
@@ -128,7 +128,7 @@ def shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Far from the data, D-BAT is as unsure as can be, and a deep ensemble is not."""
+    """Far from the data, D-BAT is maximally uncertain, and a deep ensemble is not."""
 
     def mean(method: str, *columns: str) -> float:
         return float(np.mean([r[c] for r in rows if r["method"] == method for c in columns]))

@@ -1,4 +1,4 @@
-"""Federated methods on labels that differ between clients, all tuned alike.
+"""Federated methods on labels that differ between clients, with equal tuning.
 
 Belongs to no single paper; the README has those of the methods.
 
@@ -29,14 +29,14 @@ from experiments.tasks import make_task
 from experiments.training import Tune, partitions, replicated, train_replicas
 from jcollab import local
 
-# name: what the method changes in FedAvg, from the learning rate and the number of local steps
+# arguments of jc.federated by method, from the learning rate and the number of local steps
 METHODS: dict[str, Callable[[Any, int], dict[str, Any]]] = {
     "FedAvg": lambda rate, steps: {},
     "FedProx": lambda rate, steps: {"method": local.fedprox(0.1)},
     "SCAFFOLD": lambda rate, steps: {"method": local.scaffold()},
     # half the learning rate, as in the authors' commands
     "FedGA": lambda rate, steps: {"method": local.fedga(rate / 2)},
-    # what local steps add to the variance of gradients is just taken back
+    # c = 0: cancels the effect of local steps on the variance of gradients
     "FedGA c=0": lambda rate, steps: {"method": local.fedga(rate * (steps - 1) / 2)},
     "FedDyn": lambda rate, steps: {"method": local.feddyn(0.1)},
     "FedAvgM": lambda rate, steps: {"server_optimizer": optax.sgd(1.0, momentum=0.9)},
@@ -50,17 +50,17 @@ METHODS: dict[str, Callable[[Any, int], dict[str, Any]]] = {
 
 
 class Config(Settings):
-    """Which methods, on which data."""
+    """Methods and data."""
 
     dataset: str = "digits"  # or "mnist", "fashion_mnist" with JCOLLAB_DATA
     methods: tuple[Annotated[str, Bound(among=METHODS)], ...] = tuple(METHODS)[:8]
     n: Count = 40  # clients
-    num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = 8  # that take part in a round
+    num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = 8  # sampled in a round
     shards_per_client: Count = 2  # data sorted by label are cut into shards, dealt to clients
     local_steps: Count = 10  # H
     batch_size: Count = 10  # examples of a local step
     rounds: Count = 150  # T
-    learning_rates: tuple[Positive, ...] = (0.03, 0.1, 0.3)  # the best on validation data counts
+    learning_rates: tuple[Positive, ...] = (0.03, 0.1, 0.3)  # the best on validation data is chosen
     hidden: Count = 64  # width of the MLP
     evaluations: Count = 15  # points of the curves
     eval_examples: Count = 360  # test and validation examples of the curves
@@ -134,7 +134,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What the papers promise over FedAvg, with the same tuning for everybody."""
+    """Improvements over FedAvg that the papers report, with equal tuning."""
     accuracy = {row["method"]: row["accuracy"] for row in rows}
     if "FedAvg" not in accuracy:
         return
@@ -148,7 +148,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Test errors."""
+    """Draws test errors."""
     title = f"{config.dataset}: {config.num_sampled} of {config.n} clients a round"
     title += f", {config.shards_per_client} shards of labels each"
     fig = draw_curves({title: context.kept}, "error", ylabel="test error", yscale="log")

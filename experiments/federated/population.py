@@ -1,4 +1,4 @@
-"""Rounds of a few clients out of very many: time and memory must not grow with the many.
+"""Rounds with few sampled clients: time must not grow with the size of the population.
 
 Belongs to no paper.
 
@@ -25,11 +25,11 @@ from jcollab import plots
 
 CLASSES, PIECES = 10, 10
 Population = Annotated[int, Bound(at_least="num_sampled")]
-WITHIN = 1.2  # how much longer a round may take in the largest population
+WITHIN = 1.2  # largest allowed ratio of the times of a round
 
 
 class Config(Settings):
-    """Rounds of m clients out of ever larger populations."""
+    """Rounds of m clients sampled from growing populations."""
 
     populations: tuple[Population, ...] = (10_000, 100_000, 1_000_000)  # numbers of clients
     num_sampled: Count = 1000  # m
@@ -39,7 +39,7 @@ class Config(Settings):
     rounds: Count = 200  # T
     learning_rate: float = 0.1  # of local steps
     method: Literal["FedAvg", "SCAFFOLD"] = "FedAvg"  # SCAFFOLD keeps a model for each client
-    host: bool = False  # whether clients lie in host memory, see jcollab.fit
+    host: bool = False  # whether clients stay in host memory, see jcollab.fit
     seed: int = 0  # of everything random
 
 
@@ -48,7 +48,7 @@ SMOKE = {"population": {"populations": (20, 40), "num_sampled": 4, "rounds": 10,
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Trains on every population, in turns, so that a busy machine slows all of them."""
+    """Trains on all populations in turns, so that other load affects all of them equally."""
     runs = [_Run(config, population) for population in config.populations]
     for _, one in context.cases(range(PIECES), runs, description="pieces of rounds"):
         one.advance()
@@ -58,7 +58,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """N does not appear in the time of a round, and a million clients fit into 4 GiB."""
+    """The time of a round does not depend on n, and a million clients fit into 4 GiB."""
     rows = sorted(rows, key=lambda row: row["population"])
     ratio = rows[-1]["seconds_a_round"] / rows[0]["seconds_a_round"]
     span = f"{rows[-1]['population']:,} and {rows[0]['population']:,} clients"
@@ -74,7 +74,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def population_data(config: Config, clients: int) -> jc.data.ClientRanges:
-    """A classification by a linear teacher, in which every client has a few examples of its own."""
+    """Builds a classification by a linear teacher, with a few examples for each client."""
     rng = np.random.default_rng(config.seed)
     x = rng.standard_normal((clients * config.examples, config.features), np.float32)
     teacher = rng.standard_normal((config.features, CLASSES), np.float32)
@@ -106,7 +106,7 @@ class _Run:
         self.losses: list[float] = []
 
     def advance(self) -> None:
-        """The next tenth of the rounds; the first includes compilation."""
+        """Runs the next tenth of the rounds; the first piece includes compilation."""
         rounds = max(1, self.config.rounds // PIECES)
         start = time.perf_counter()
         place = self.algorithm, self.state, self.batches, self.key
@@ -120,7 +120,7 @@ class _Run:
         self.seconds.append((time.perf_counter() - start) / rounds)
 
     def row(self) -> Row:
-        """Medians over all pieces but the first."""
+        """Returns medians over all pieces except the first."""
         seconds = np.median(self.seconds[1:] or self.seconds)
         return {
             "population": self.population,

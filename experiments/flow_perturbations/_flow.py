@@ -19,13 +19,13 @@ Array = jax.Array
 Model = tuple[Any, Any]  # a flow or a VAE, and its parameters
 Dataset = jc.data.Dataset
 SPLIT_SEED = 9999  # as in the released code: the same labeled images for all seeds
-# of training images in [0, 1], as in the released code
+# mean and std of training images in [0, 1], as in the released code
 STATISTICS: dict[str, tuple[Any, Any]] = {
     "mnist": ((0.1307,), (0.3081,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-CLIP = 100.0  # global norm of gradients, which are those of nats per image
-PART = 100  # images that are encoded at a time
+CLIP = 100.0  # global norm of gradients of the loss in nats per image
+PART = 100  # images encoded at a time
 LINES, COLUMNS = 4, 10  # of pictures
 RADII = (0.25, 0.5, 1.0, 2.0)  # standard deviations of random perturbations, one a line
 
@@ -34,8 +34,8 @@ class Config(Settings):
     """A Glow and its training."""
 
     dataset: str = "mnist"  # "digits" of scikit-learn, or a TFDS name
-    fraction: Share = 0.05  # of the training set that is used, the same images for all seeds
-    shrink: Count = 1  # images are averaged over squares of so many pixels, and rounded to bytes
+    fraction: Share = 0.05  # share of the training set, the same images for all seeds
+    shrink: Count = 1  # factor by which averaging reduces the resolution; rounded to bytes
     flow_levels: Count = 2  # L
     flow_steps: Count = 6  # K of each level
     flow_width: Count = 32  # channels inside the couplings
@@ -77,7 +77,7 @@ SMALL = {
 
 
 class Problem(NamedTuple):
-    """A configuration, its images and its flow."""
+    """Configuration, images and flow."""
 
     config: Config
     train: Dataset  # labeled images
@@ -91,7 +91,7 @@ class Problem(NamedTuple):
 
 
 def make_problem(config: Config) -> Problem:
-    """The problem of a configuration; its flow sees the labeled images, all, or public ones."""
+    """Builds the problem; the flow trains on labeled images, on all, or on public ones."""
     known, test = (jc.data.load(config.dataset, part) for part in ("train", "test"))
     if config.shrink > 1:  # as bytes over 255
         smaller = ((average_squares(x, config.shrink), y) for x, y in (known, test))
@@ -123,14 +123,14 @@ def make_problem(config: Config) -> Problem:
 
 
 def train_flow(problem: Problem, context: Context) -> Any:
-    """Trained parameters of the flow, from the output folder if it was trained there before."""
+    """Trains the flow, or loads it from the output folder."""
     config = problem.config
     names = sorted(name for name in vars(config) if name.startswith("flow_"))
     settings = repr([config.seed, *(getattr(config, name) for name in names)]).encode()
     digest = hashlib.sha256(settings + np.ascontiguousarray(problem.seen).tobytes()).hexdigest()
     file = context.out / f"flow-{digest[:12]}.npz"
     if file.exists():
-        context.fits += 1  # so that a run that goes on finds the checkpoints of the others
+        context.fits += 1  # a resumed run numbers the later trainings in the same way
         kept = np.load(file)
         leaves = [jnp.asarray(kept[name]) for name in kept.files]
         return jax.tree.unflatten(jax.tree.structure(problem.start), leaves)
@@ -156,7 +156,7 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 def minimize(
     problem: Problem, context: Context, name: str, algorithm: jc.Algorithm, start: Any, rounds: int
 ) -> Any:
-    """Trained parameters of a model of the flow's images, which have no labels."""
+    """Trains a model on the images of the flow, without labels."""
     rows, key = np.arange(len(problem.seen)), jax.random.key(problem.config.seed)
     data = jc.data.by_client(Dataset(problem.seen, np.zeros_like(rows, np.int32)), [rows])
     result = context.fit(
@@ -172,9 +172,9 @@ def minimize(
 
 
 def measure_flow(problem: Problem, params: Any) -> Row:
-    """Bits per dimension of training and of held-out images, and how well decoding undoes encoding.
+    """Measures bits per dimension of training and held-out images, and the reconstruction error.
 
-    ``bits_untrained`` are those of held-out images in a flow that has only seen its first batch.
+    ``bits_untrained`` is the value of held-out images for the initialized flow.
     """
     config, flow, key = problem.config, problem.flow, jax.random.key(problem.config.seed)
     bits = jax.jit(lambda params, *given: flows.bits_per_dimension(flow, params, *given).sum())
@@ -201,7 +201,7 @@ def measure_flow(problem: Problem, params: Any) -> Row:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Of the flow's row: it learned, it undoes what it does, and attacks raise the loss."""
+    """The flow has learned, it is invertible, and attacks raise the loss."""
     (row,) = [row for row in rows if row["kind"] == "flow"]
     held_out, untrained = row["bits_held_out"], row["bits_untrained"]
     text = "the flow has learned: bits per dimension of held-out images (untrained)"
@@ -220,7 +220,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """``samples``, ``interpolate`` and ``perturb_random`` of held-out images."""
+    """Draws ``samples``, ``interpolate`` and ``perturb_random`` of held-out images."""
     problem, params = context.kept["flow"]
     flow, key, x = problem.flow, jax.random.key(config.seed), jnp.asarray(problem.test.x[:COLUMNS])
     noise = flow.noise(key, x)
@@ -239,7 +239,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
 
 
 def draw(context: Context, name: str, title: str, blocks: dict[str, Any]) -> None:
-    """Images in lines: for each label ``[lines, columns, height, width, channels]``."""
+    """Draws rows of images: for each label ``[lines, columns, height, width, channels]``."""
     labels = [label for label, block in blocks.items() for _ in block]
     images = np.clip(np.concatenate([np.asarray(block) for block in blocks.values()]), 0, 1)
     images = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)

@@ -23,14 +23,14 @@ Array = jax.Array
 LATENT = ("randomized", "adversarial")
 METHODS = ("plain", "crop_flip", "mixup", "cutout", "pgd", "vae", "away", *LATENT)
 Methods = Annotated[tuple[Annotated[str, Bound(among=METHODS)], ...], Bound(containing="plain")]
-PART = 500  # test images that are classified at a time, and those on which losses are compared
+PART = 500  # test images classified at a time, and images for comparing losses
 
 
 class Config(_flow.Config):
     """Classifiers trained with perturbed images, paired by seed."""
 
-    flow_data: Literal["same", "all"] = "same"  # the flow sees images with labels, or all
-    # what images go through in training
+    flow_data: Literal["same", "all"] = "same"  # the flow trains on labeled images, or on all
+    # augmentations
     methods: Methods = METHODS
     classifier: Literal["lenet", "mlp", "resnet18"] = "lenet"
     hidden: Annotated[tuple[int, ...], EMPTY] = (120, 84)  # widths of dense layers
@@ -39,10 +39,10 @@ class Config(_flow.Config):
     optimizer: Literal["adam", "sgd"] = "adam"  # Adam with cosine decay, SGD as in the paper
     learning_rate: float = 2e-3  # at the start
     weight_decay: float = 0.0  # decoupled for Adam, in the gradient for SGD
-    crop_flip: Natural = 0  # pixels of crops (and flips) that come before every method; 0 for none
+    crop_flip: Natural = 0  # pixels of crops (and flips) before every method; 0 for none
     shift: Natural = 2  # pixels of the crops of the method "crop_flip"
     random_radius: NonNegative = 0.5  # standard deviation of "randomized" and "away"
-    random_norm: Literal["none", "l2", "linf"] = "none"  # of the ball that it is projected to
+    random_norm: Literal["none", "l2", "linf"] = "none"  # norm of the ball of the projection
     radius: NonNegative = 0.3  # of "adversarial"
     step_size: NonNegative = 0.2  # of "adversarial"
     attack_steps: Natural = 2  # of "adversarial" and "pgd"
@@ -82,7 +82,7 @@ DIGITS: dict[str, Any] = {
 
 
 class Classifier:
-    """A network behind a layer that normalizes images; ``model_state`` are its statistics."""
+    """A network with normalized inputs; ``model_state`` contains its statistics."""
 
     def __init__(self, problem: Problem):
         self.problem, hidden = problem, problem.config.hidden
@@ -93,19 +93,19 @@ class Classifier:
             self.model = jc.models.ResNet18(problem.num_classes, width=hidden[0])
 
     def init(self, key: Array) -> tuple[Any, Any]:
-        """First ``(params, model_state)``."""
+        """Initializes ``(params, model_state)``."""
         variables = self.model.init(key, jnp.zeros(self.problem.train.x[:1].shape))
         return variables["params"], {
             name: variables[name] for name in variables if name != "params"
         }
 
     def predict(self, params: Any, model_state: Any, x: Array, **options: Any) -> Any:
-        """Logits."""
+        """Computes logits."""
         x = (x - self.problem.mean) / self.problem.std
         return self.model.apply({"params": params, **model_state}, x, **options)
 
     def train(self, params: Any, model_state: Any, x: Array, key: Array) -> tuple[Array, Any]:
-        """``(logits, model_state)``."""
+        """Computes ``(logits, model_state)`` in training."""
         options = {"train": True, "mutable": ["batch_stats"]} if model_state else {"mutable": []}
         return self.predict(params, model_state, x, **options)
 
@@ -113,7 +113,7 @@ class Classifier:
 def augmentation(
     name: str, problem: Problem, classifier: Classifier, models: dict[str, Model]
 ) -> Callable | None:
-    """The augmentation of a method; ``models`` are the flow and the VAE."""
+    """Builds the augmentation of a method; ``models`` contains the flow and the VAE."""
     config, mean, unit = problem.config, problem.mean, (0.0, 1.0)
     predict, on_inputs = jc.stateful(classifier.predict), jc.objectives.on_inputs
     norm = None if config.random_norm == "none" else config.random_norm
@@ -152,7 +152,7 @@ def _ascent(config: Config) -> dict[str, Any]:
 def loss_of(
     name: str, problem: Problem, classifier: Classifier, models: dict[str, Model]
 ) -> Callable:
-    """Cross-entropy of images that go through a method, and before it through ``crop_flip``."""
+    """Builds the cross-entropy of images after ``crop_flip`` and the method's augmentation."""
     hook = augmentation(name, problem, classifier, models)
     if problem.config.crop_flip:
         crop = functools.partial(jc.data.crop_and_flip, padding=problem.config.crop_flip)
@@ -176,8 +176,8 @@ def compare(
 ) -> list[Row]:
     """Trains ``algorithm(loss, optimizer)`` of n clients with every method, paired by seed.
 
-    Rows of kind ``flow`` (one) and ``classifier``, one for each method and seed. Seeds set initial
-    values and batches, the same ones for every method.
+    Yields one row of kind ``flow``, and one of kind ``classifier`` for each method and seed. All
+    methods share initial values and batches of a seed.
     """
     config, classifier = problem.config, Classifier(problem)
     models = {"flow": (problem.flow, _flow.train_flow(problem, context))}
@@ -189,7 +189,7 @@ def compare(
     if context.stop.is_set():
         return []
     rows = [_flow.measure_flow(problem, models["flow"][1])]
-    # parameters of the models are arguments of the program and no constants in it
+    # models are arguments of the program: as constants they would slow compilation down
     params = {name: own for name, (_, own) in models.items()}
     settings = jax.tree.map(lambda leaf: leaf[None], params)
     evaluate = jc.metrics.accuracy(jc.stateful(classifier.predict), *problem.test, batch_size=PART)
@@ -239,7 +239,7 @@ def compare(
 def _attack(
     problem: Problem, params: Any, classifier: Classifier, trained: Any, context: Context
 ) -> Row:
-    """The cross-entropy of a trained classifier on perturbed held-out images, which are kept.
+    """Measures the cross-entropy of a trained classifier on perturbed held-out images.
 
     Random perturbations are scaled to the length of the adversarial ones.
     """
@@ -272,7 +272,7 @@ def _attack(
 
 
 def interval(differences: Any) -> tuple[float, float, float]:
-    """Mean of paired differences, and its 95 % interval by Student's t."""
+    """Computes the mean of paired differences and its 95 % interval by Student's t."""
     values = np.asarray(differences, float)
     mean, half = float(values.mean()), np.inf
     if len(values) > 1:
@@ -281,13 +281,13 @@ def interval(differences: Any) -> tuple[float, float, float]:
 
 
 def _gains(rows: list[Row], method: str, other: str = "plain") -> list[float]:
-    """Accuracy of a method over that of another one, seed by seed, in points."""
+    """Computes differences in accuracy between two methods for each seed, in points."""
     by = {(row["method"], row["seed"]): row["accuracy"] for row in rows if "method" in row}
     return [by[method, seed] - by[other, seed] for name, seed in sorted(by) if name == method]
 
 
 def shown(config: Config, rows: list[Row]) -> Rows:
-    """Means over seeds, and the paired difference to plain training with its interval."""
+    """Returns means over seeds, and paired differences to plain training with intervals."""
     for name in config.methods:
         own = [row["accuracy"] for row in rows if row.get("method") == name]
         if own:
@@ -299,7 +299,7 @@ def shown(config: Config, rows: list[Row]) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Latent perturbations help, adversarial ones no less; the flow has learned something."""
+    """Latent perturbations help, adversarial ones at least as much, and the flow has learned."""
     yield from _flow.claims(config, rows)
     for method, other in ((LATENT[0], "plain"), (LATENT[1], "plain"), LATENT[::-1]):
         if {method, other} <= {*config.methods}:
@@ -316,7 +316,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Pictures of the flow and of the attack, and accuracies over plain training, seed by seed."""
+    """Draws the flow, the attack, and accuracies relative to plain training for each seed."""
     _flow.figures(config, rows, context)
     title = "perturbations of the same length in latent space"
     _flow.draw(context, "perturb", title, context.kept["attack"])

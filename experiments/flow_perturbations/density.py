@@ -16,7 +16,7 @@ from experiments.flow_perturbations import _flow
 class Config(_flow.Config):
     """A flow alone: bits per dimension, samples, perturbed images."""
 
-    bits: float = 8.0  # per dimension, what held-out images may cost at most; the claim
+    bits: float = 8.0  # largest bits per dimension of held-out images that the claim allows
 
 
 figures = _flow.figures
@@ -25,7 +25,7 @@ SMOKE = {"cifar10_flow": _flow.SMALL}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row of kind ``flow``."""
+    """Yields one row of kind ``flow``."""
     problem = _flow.make_problem(config)
     params = _flow.train_flow(problem, context)
     if not context.stop.is_set():
@@ -34,6 +34,6 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Likelihood of held-out images, and that the flow is one."""
+    """Likelihood of held-out images, and invertibility."""
     yield from _flow.claims(config, rows)
     yield at_most("bits per dimension of held-out images", rows[0]["bits_held_out"], config.bits)

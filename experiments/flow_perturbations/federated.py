@@ -1,4 +1,4 @@
-"""Accuracy of federated learning whose clients share a flow of public images, and no data.
+"""Accuracy of federated learning with a flow of public images that clients share.
 
 Semantic perturbations with normalizing flows, arXiv 2108.07958, its method in a setting of ours.
 
@@ -22,11 +22,11 @@ shown, claims, figures = training.shown, training.claims, training.figures
 
 
 class Config(training.Config):
-    """Clients that share a flow of public images, and no data."""
+    """Clients that share a flow of public images."""
 
     n: Count = 10  # clients
     alpha: Positive = 0.3  # of the Dirichlet distribution of labels
-    public: float = 0.5  # part of the training set for the flow, beside ``fraction`` for clients
+    public: float = 0.5  # share of the training set for the flow; clients get ``fraction``
     local_steps: Count = 5  # of a client in a round
 
     def _check(self) -> None:
@@ -51,7 +51,7 @@ SMOKE = {"federated": training.SMALL | {"n": 2, "local_steps": 1}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """Trains one server's model for each method and seed, which also sets the partition."""
+    """Trains the server's model for each method and seed; a seed also sets the partition."""
     problem = make_problem(config)
     seeds, labels = config.seeds, problem.train.y
     parts = [jc.data.dirichlet(labels, config.n, config.alpha, seed=seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""The stored problems, gradients of their variance, and where algorithms go from their start."""
+"""Stored problems, gradients of their variance, and end points of algorithms."""
 
 import itertools
 import pathlib
@@ -20,10 +20,10 @@ Array = jax.Array
 
 
 class _Halves(Bound):
-    """Each value is half of the one before."""
+    """A bound: each value is half of the previous one."""
 
     def check(self, name: str, values: Any) -> None:
-        """ValueError unless that is so."""
+        """Raises ValueError unless each value is half of the previous one."""
         if not all(abs(b / a - 0.5) < 1e-6 for a, b in itertools.pairwise(values)):
             raise ValueError(f"{name} must each be half of the one before, got {values}")
 
@@ -32,35 +32,35 @@ Halves = Annotated[tuple[Positive, ...], _Halves()]
 
 
 class Problem(NamedTuple):
-    """Functions of clients, without randomness."""
+    """Deterministic functions of clients."""
 
-    loss: Callable[[Array, Any, Any], Array]  # of a model, a client's data and a key
+    loss: Callable[[Array, Any, Any], Array]  # loss(model, data of a client, key)
     data: Any  # leaves ``[n, ...]``
     start: Array  # x0, ``[d]``
 
     def mean_loss(self, x: Array) -> Array:
-        """f(x), the mean of the clients' losses."""
+        """Computes f(x), the mean of the clients' losses."""
         return jnp.mean(jax.vmap(self.loss, (None, 0, None))(x, self.data, None))
 
     def variance(self, x: Array) -> Array:
-        """Var(x) = (1/n) sum_i ||grad f_i(x) - grad f(x)||^2."""
+        """Computes Var(x) = (1/n) sum_i ||grad f_i(x) - grad f(x)||^2."""
         grads = jax.vmap(jax.grad(self.loss), (None, 0, None))(x, self.data, None)
         return jnp.mean(jnp.sum((grads - grads.mean(0)) ** 2, axis=1))
 
     def end(self, algorithm: jc.Algorithm, rounds: int = 1) -> Array:
-        """The model after some rounds from the start, ``[d]``."""
+        """Returns the model after some rounds from the start, ``[d]``."""
         key, n = jax.random.key(0), jc.layout.num_clients(self.data, "data")
         state = algorithm.init(jc.replicate(self.start, n))
         data = jc.data.full_batch(self.data)
         return jc.params_of(jc.run(algorithm, state, data, key, num_rounds=rounds)[0])[0]
 
     def gradient_descent(self, learning_rate: Any, steps: int) -> Array:
-        """Where steps with the mean gradient lead, ``[d]``."""
+        """Returns the model after steps of gradient descent, ``[d]``."""
         return self.end(jc.centralized(self.loss, optax.sgd(learning_rate)), steps)
 
 
 def quadratic() -> Problem:
-    """Five quadratics in four dimensions; float64 where that is on."""
+    """Builds five quadratics in four dimensions; float64 if it is enabled."""
     stored = np.load(FILES / "quadratic.npz")
 
     def loss(x: Array, batch: Any, key: Any) -> Array:
@@ -71,7 +71,7 @@ def quadratic() -> Problem:
 
 
 def mlp() -> Problem:
-    """Five clients with 16 examples and a tanh network of 30 weights; float64 where that is on."""
+    """Builds five clients with 16 examples and a tanh network of 30 weights."""
     stored = np.load(FILES / "mlp.npz")
     inputs, classes = stored["X"].shape[-1], int(stored["Y"].max()) + 1
     hidden = len(stored["W"]) // (inputs + classes)
@@ -86,7 +86,7 @@ def mlp() -> Problem:
 
 
 def draw(rows: list[Row], lines: dict[str, tuple[str, Any, int | None]], **options: Any) -> Any:
-    """Columns against the first one; ``lines`` has their labels, colors and expected orders."""
+    """Draws columns against the first one; ``lines``: labels, colors and expected orders."""
     fig, ax = plots.subplots(figsize=(6.2, 4.6))
     (across,) = columns(rows, next(iter(rows[0])))
     for name, (label, color, order) in lines.items():

@@ -1,4 +1,4 @@
-"""Methods, trainings on images, and differences between methods seed by seed."""
+"""Methods, training on images, and paired differences between methods."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ Dataset = jc.data.Dataset
 SMALL = {"dataset": "digits", "hidden": 4, "n": 4, "num_sampled": 2, "examples": 5}
 SMALL |= {"rounds": 4, "num_seeds": 2, "evaluations": 2, "eval_examples": 50}
 MEASURES = ("test_accuracy", "test_loss", "train_loss", "gradient_variance")
-# 0 is what the others are compared with
+# 0 is the baseline
 Displacements = Annotated[tuple[NonNegative, ...], Bound(containing=0)]
 OTHERS = {
     "large-batch SGD": (plots.COLORS[6], (0, (1, 1.5))),
@@ -30,14 +30,14 @@ OTHERS = {
 
 
 class Config(Settings):
-    """What both trainings on images have."""
+    """Fields of both experiments on images."""
 
-    dataset: str = "digits"  # embedded, or "mnist", "fashion_mnist" or another TFDS image set
+    dataset: str = "digits"  # or "mnist", "fashion_mnist" or another TFDS image set
     network: Literal["cnn", "mlp"] = "mlp"  # the paper's CNN needs images of 28 x 28
     hidden: Count = 64  # width of the MLP
     n: Count = 94  # shards of the data
     num_sampled: Annotated[int, Bound(at_least=1, at_most="n")] = (
-        20  # clients of a round, each with a shard
+        20  # clients in a round, each with a shard
     )
     examples: Count | None = None  # of each client; None for all of its shard
     rounds: Count = 801  # T
@@ -45,7 +45,7 @@ class Config(Settings):
     num_seeds: Count = 5  # initial models, and draws of clients
     seed: int = 0  # of the first
     evaluations: Count = 20  # points of the curves
-    eval_examples: Count = 2000  # test examples for the curves; the final accuracy is that on all
+    eval_examples: Count = 2000  # test examples for the curves; the final accuracy uses all
 
     def _check(self) -> None:
         if self.network == "cnn" and self.dataset == "digits":
@@ -55,10 +55,9 @@ class Config(Settings):
 def local_method(
     method: str, loss: Any, value: Any, steps: int, *parts: Any, **options: Any
 ) -> jc.Algorithm:
-    """Local steps on all data of a client, whose optimizer is made of ``parts``.
+    """Builds a federated method with local steps on all data of a client.
 
-    "FedGA" has the displacement ``value``, "FedProx" the penalty ``value``; "SCAFFOLD", and any
-    other name for plain steps, have none.
+    ``value`` is the displacement of "FedGA" or the penalty of "FedProx"; other methods ignore it.
     """
     chosen = jc.local.fedavg()
     if method == "FedGA":
@@ -79,10 +78,10 @@ class Task(NamedTuple):
 
 
 def make_task(config: Config, deal: Callable[[np.ndarray], list[np.ndarray]]) -> Task:
-    """Every client gets as many examples of its part of ``deal(labels)`` as the smallest part has.
+    """Deals examples by ``deal(labels)`` and cuts all parts to the size of the smallest one.
 
     Raises:
-        ValueError: if a part has fewer examples than the configuration asks for.
+        ValueError: if a part has fewer examples than the configuration requires.
     """
     train, test = (jc.data.load(config.dataset, split) for split in ("train", "test"))
     parts = deal(train.y)
@@ -109,11 +108,10 @@ def train(
     clients: int,
     batches: Any = None,
 ) -> Rows:
-    """A row for each value and seed, measured at the server's model over ALL clients.
+    """Trains for each value and seed, and measures the server's model over ALL clients.
 
-    ``names`` are those of the method and of the method at beta = 0, ``field`` is "beta", "mu" or
-    "". The ``clients`` of ``build(loss, value)`` get ``batches``, all shards by default. Keeps the
-    curves.
+    ``names`` are the names of the method and of its baseline at beta = 0; ``field`` is "beta", "mu"
+    or "". The ``clients`` of ``build(loss, value)`` receive ``batches``, by default all shards.
     """
     loss = jc.objectives.classification(task.model.apply)
     whole = jc.metrics.accuracy(task.model.apply, *task.test)
@@ -154,17 +152,17 @@ def train(
 
 
 def is_broken(train_loss: float, classes: int) -> bool:
-    """Whether a run has failed: its last loss is not finite, or above half of what guessing has."""
+    """Returns whether the last loss is not finite, or above half of the loss of guessing."""
     return not train_loss < np.log(classes) / 2
 
 
 def accuracy(rows: list[Row]) -> float:
-    """The mean over seeds."""
+    """Returns the mean over seeds."""
     return columns(rows, "test_accuracy").mean()
 
 
 def gain(left: list[Row], right: list[Row]) -> tuple[float, float, str]:
-    """How much more accurate a method is, seed by seed: mean, standard error, and both in words."""
+    """Returns mean and standard error of a paired gain in accuracy, and both as a string."""
     difference = np.subtract(*(columns(rows, "test_accuracy")[0] for rows in (left, right)))
     mean, error = float(difference.mean()), np.inf
     if len(difference) > 1:
@@ -173,7 +171,7 @@ def gain(left: list[Row], right: list[Row]) -> tuple[float, float, str]:
 
 
 def more_accurate(name: str, own: list[Row], other: str, rows: list[Row]) -> Claim:
-    """The claim that one method is more accurate than another."""
+    """Claims that one method is more accurate than another."""
     mean, _, measured = gain(own, rows)
     claim = f"{name} is more accurate than {other} (paired)"
     return Claim(claim, "> 0", measured, mean > 0)
@@ -193,12 +191,12 @@ def alignment_claims(
 
 
 def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[str, Any]]:
-    """How lines of methods and values look; aligned methods in shades, by beta."""
+    """Returns styles of lines; aligned methods have shades by beta."""
     aligned = [key for key in keys if key[0] not in OTHERS]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(aligned)))
     by_line = {}
     for method, value in keys:
-        other = method in OTHERS  # dashes over what they coincide with
+        other = method in OTHERS  # dashed, since they coincide with other lines
         color, dashes = OTHERS[method] if other else (shades[aligned.index((method, value))], "-")
         symbol = r"\mu" if method == "FedProx" else r"\beta"
         label = rf"{method}, ${symbol}$ = {value:g}" if value else method
@@ -208,7 +206,7 @@ def styles(keys: Iterable[tuple[str, float]]) -> dict[tuple[str, float], dict[st
 
 
 def figures(name: str, config: Config, rows: list[Row], context: Context) -> None:
-    """Error, loss and variance against rounds; of FedProx, the best penalty."""
+    """Draws error, loss and variance against rounds; of FedProx, the best penalty."""
     fig, three = plots.subplots(1, 3, figsize=(15.5, 4.6))
     panels = dict(zip(("test_accuracy", *MEASURES[2:]), three, strict=True))
     penalties = groups((row for row in rows if row["method"] == "FedProx"), "mu")

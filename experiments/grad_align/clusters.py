@@ -1,4 +1,4 @@
-"""One class per client: what the coefficient of the variance does to training and accuracy.
+"""One class per client: the effect of the coefficient of the variance on training and accuracy.
 
 Implicit gradient alignment, arXiv 2106.13897, on Gaussian classes.
 
@@ -29,7 +29,7 @@ Dataset = jc.data.Dataset
 
 
 class Config(Settings):
-    """Clients that hold one Gaussian class each, and some wrong labels."""
+    """Clients with one Gaussian class each, and some wrong labels."""
 
     # of GradAlign; 0 is gradient descent
     betas: training.Displacements = (0.0, 0.05, 0.2, 0.5, 1.0)
@@ -53,15 +53,15 @@ class Config(Settings):
 PRESETS = {"clusters": Config()}
 SMALL = {"betas": (0.0, 0.2), "local_betas": (0.0, 0.225), "rounds": 4, "local_rounds": 3}
 SMOKE = {"clusters": SMALL | {"num_seeds": 2, "local_steps": 2, "hidden": 4, "test_examples": 50}}
-# means over seeds, and how many of them broke
+# means over seeds, and the number of broken runs
 shown = averaged("method K gamma beta c")
 
 
 def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
-    """Training data of all clients, ``x [n, m, d]``, and clean test data ``[N, d]``.
+    """Draws training data of all clients, ``x [n, m, d]``, and clean test data ``[N, d]``.
 
-    The means are normal with standard deviation ``separation``, inputs normal around them with 1.
-    Client i holds class i; a fraction ``noise`` of its labels is redrawn from all classes.
+    Class means are normal with standard deviation ``separation``, inputs around them with 1.
+    Client i has class i; a fraction ``noise`` of its labels is redrawn from all classes.
     """
     rng = np.random.default_rng(seed)
     n, m, d = config.classes, config.examples, config.dimension
@@ -77,7 +77,7 @@ def make_data(config: Config, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def run(config: Config, context: Context) -> Rows:
-    """All displacements and seeds of a method in one program; a row for each."""
+    """Trains all displacements and seeds of a method in one program; a row for each."""
     seeds = config.seeds
     sets = zip(*(make_data(config, seed) for seed in seeds), strict=True)
     train, test = (jax.tree.map(lambda *leaves: np.stack(leaves), *parts) for parts in sets)
@@ -147,7 +147,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What the coefficient predicts; differences are paired, seed by seed."""
+    """Predictions from the coefficient; differences are paired by seed."""
     cases = contract.groups(rows, "method beta")
     for names in (("GD", "GradAlign"), ("FedAvg", "FedGA")):
         line = [
@@ -169,7 +169,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def _claims_of_a_line(name: str, line: list[list[Row]]) -> Claims:
-    """Claims on cases of rising c; ``line [cases][seeds]``."""
+    """Yields claims on cases of rising c; ``line [cases][seeds]``."""
     finals = np.array([columns(own, "final_variance")[0] for own in line])
     ratio = (finals[1:].mean(1) / finals[:-1].mean(1)).max()
     rises = finals[1:] >= finals[:-1]
@@ -194,7 +194,7 @@ FAMILIES = (
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """The variance over rounds; the final variance and the accuracy against c."""
+    """Draws the variance over rounds, and final variance and accuracy against c."""
     fig, (first, second, third) = plots.subplots(1, 3, figsize=(14.5, 4.6))
     local = {key: v for key, v in context.kept.items() if key[0] not in ("GD", "GradAlign")}
     for key, style in training.styles(local).items():
@@ -202,7 +202,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     first.set(yscale="log", xlabel="communication rounds")
     first.set_title("variance of gradients at the server's model")
     first.legend(fontsize=9)
-    # all data sets differ, so only differences to a method on the same one mean something
+    # data sets differ between seeds: only paired differences are comparable
     base = {row["seed"]: row["test_accuracy"] for row in rows if row["method"] == "GD"}
     rows = [row | {"gain": 100 * (row["test_accuracy"] - base[row["seed"]])} for row in rows]
     for ax, column in ((second, "final_variance"), (third, "gain")):
@@ -213,7 +213,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
             errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in points]
             style = {"fmt": form, "color": color, "label": label, "capsize": 3}
             bars = errors if column == "gain" else None
-            if points:  # none where all training failed
+            if points:  # empty if all runs broke
                 ax.errorbar([c for (c,) in cases], [v.mean() for v in points], bars, **style)
         ax.set_xlabel("coefficient c of the variance")
     second.set(yscale="log", title="variance of gradients at the end")

@@ -1,4 +1,4 @@
-"""The paper's distributed setting: alignment of a large batch's parts, data dealt at random.
+"""The paper's distributed setting: alignment of the parts of a large batch, iid data.
 
 Implicit gradient alignment, arXiv 2106.13897, the distributed experiments.
 
@@ -22,7 +22,7 @@ from experiments.grad_align import _training as training
 
 
 class Config(training.Config):
-    """One large batch, cut into shards that are dealt anew in every round."""
+    """A large batch of shards, which are redistributed in every round."""
 
     gamma: Positive = 0.2  # learning rate
     betas: training.Displacements = (0.0, 0.2, 0.4, 0.6, 0.8)  # of GradAlign; 0 is large-batch SGD
@@ -38,11 +38,11 @@ figures = functools.partial(training.figures, "distributed")
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """All displacements and seeds in one program."""
+    """Trains all displacements and seeds in one program."""
     task = training.make_task(config, lambda labels: jc.data.iid(len(labels), config.n))
 
     def some_shards(shards: Any, key: Any, step: Any) -> Any:
-        """Each of the workers gets one of the n shards, other ones in every round."""
+        """Samples a shard for each worker, in every round."""
         chosen = jc.layout.sample_clients(key, config.n, config.num_sampled)
         return jax.tree.map(lambda leaf: leaf[chosen], shards)
 

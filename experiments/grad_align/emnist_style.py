@@ -1,4 +1,4 @@
-"""The paper's federated setting: clients with one class each, few of which are sampled.
+"""The paper's federated setting: a few sampled clients with one class each.
 
 Implicit gradient alignment, arXiv 2106.13897, the federated experiments.
 
@@ -24,7 +24,7 @@ METHODS = ("large-batch SGD", "FedProx", "SCAFFOLD", "FedGA")
 
 
 class Config(training.Config):
-    """Clients with one class each, few of which are sampled."""
+    """Clients with one class each, few of them sampled in a round."""
 
     dataset: str = "mnist"
     n: Count = 47
@@ -50,7 +50,7 @@ figures = functools.partial(training.figures, "emnist_style")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Trains every method, all of its settings and seeds in one program."""
+    """Trains all settings and seeds of a method in one program."""
     task = training.make_task(config, lambda labels: jc.data.by_label(labels, config.n))
     pure = sum(len(np.unique(labels)) == 1 for labels in task.shards.y)
     settings = {"FedGA": ("beta", config.betas), "FedProx": ("mu", config.strengths)}

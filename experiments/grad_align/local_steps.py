@@ -24,13 +24,13 @@ from experiments.grad_align import _problems as problems
 from experiments.grad_align._training import Displacements, local_method
 from jcollab import plots
 
-EXACT = 1e-9  # of the coefficient, where the expansion has no remainder
+EXACT = 1e-9  # tolerance for the coefficient if the expansion has no remainder
 
 
 class Config(Settings):
-    """The rounds that are measured."""
+    """Learning rates, local steps and displacements."""
 
-    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # learning rates, each half of the last
+    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # learning rates, each half of the previous one
     steps: tuple[Count, ...] = (1, 2, 5)  # numbers of local steps K
     ratios: Displacements = (0.0, 0.5, 1.0, 2.0)  # beta / gamma of FedGA; 0 is FedAvg
     seed: int = 0  # not used, nothing is random
@@ -39,12 +39,12 @@ class Config(Settings):
 PRESETS = {"local_steps": Config()}
 X64 = True
 SMOKE = {"local_steps": {"gammas": (0.01, 0.005), "steps": (2,), "ratios": (0.0, 1.0)}}
-# a line for each method, K and beta: the errors of the predicted coefficient by gamma
+# errors of the predicted coefficient by gamma, a line for each method, K and beta
 shown = pivoted("method K beta_over_gamma predicted", "gamma", "relative_error")
 
 
 def run(config: Config, context: Context) -> Rows:
-    """Rows of a method and K come from one program, over all gammas."""
+    """Runs each method and K for all gammas in one program."""
     problem = problems.quadratic()
     extra = np.asarray(jax.grad(problem.variance)(problem.start))
     gammas = jnp.asarray(config.gammas)
@@ -52,14 +52,14 @@ def run(config: Config, context: Context) -> Rows:
         method = "SCAFFOLD" if ratio is None else "FedGA"
 
         def moved(gamma: Any, method: str = method, steps: int = steps, ratio: Any = ratio) -> Any:
-            """How far the method ends from as many steps of gradient descent."""
+            """Returns the difference to as many steps of gradient descent."""
             beta = (ratio or 0.0) * gamma
             algorithm = local_method(method, problem.loss, beta, steps, optax.sgd(gamma))
             return problem.end(algorithm) - problem.gradient_descent(gamma, steps)
 
         predicted = 0.0 if ratio is None else ratio - (steps - 1) / 2
         for gamma, end in zip(config.gammas, jax.jit(jax.vmap(moved))(gammas), strict=True):
-            # what the round added to gradient descent, as a multiple of -(gamma K / 2) grad Var
+            # the difference to gradient descent, as a multiple of -(gamma K / 2) grad Var
             away, unit = np.asarray(end), -gamma * steps / 2 * extra
             error = np.linalg.norm(away - predicted * gamma * unit)
             yield {
@@ -75,7 +75,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def scaffold_ratios(rows: list[Row], steps: int) -> list[float]:
-    """(SCAFFOLD - GD) / (FedAvg - GD) in norm, for every gamma."""
+    """Computes ||SCAFFOLD - GD|| / ||FedAvg - GD|| for every gamma."""
     cases = contract.groups(rows, "method K")
     near, far = (columns(cases[name, steps], "distance")[0] for name in ("SCAFFOLD", "FedAvg"))
     return [*(near[far > 0] / far[far > 0])]
@@ -105,7 +105,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """The coefficients against beta, measured and predicted."""
+    """Draws the coefficients against beta, measured and predicted."""
     fig, ax = plots.subplots(figsize=(6.6, 4.8))
     across = np.linspace(0, max(config.ratios), 2)
     for color, steps in zip(plots.COLORS, config.steps, strict=False):

@@ -1,4 +1,4 @@
-"""GradAlign with beta = gamma / 2 has the implicit regularizer of SGD, one step after another.
+"""GradAlign with beta = gamma / 2 has the implicit regularizer of sequential SGD.
 
 Implicit gradient alignment, arXiv 2106.13897, the comparison with SGD.
 
@@ -25,10 +25,10 @@ from jcollab import plots
 
 
 class Config(Settings):
-    """Which learning rates are looked at."""
+    """Learning rates."""
 
-    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # each half of the one before
-    seed: int = 0  # not used, all orders are gone through
+    gammas: problems.Halves = (0.01, 0.005, 0.0025)  # each half of the previous one
+    seed: int = 0  # not used, all orders are enumerated
 
 
 PRESETS = {"sgd_regulariser": Config()}
@@ -37,13 +37,13 @@ SMOKE = {"sgd_regulariser": {"gammas": (0.01, 0.005)}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """A row for each gamma: n steps of SGD, gradient descent and GradAlign from one start."""
+    """Yields a row for each gamma: n steps of SGD, gradient descent and GradAlign."""
     problem = problems.quadratic()
     n, extra = len(problem.data["b"]), jax.grad(problem.variance)(problem.start)
     orders = jnp.array(list(itertools.permutations(range(n))))
 
     def epoch(gamma: Any, order: Any) -> Any:
-        """SGD: one client that meets the n batches one after another, leaves ``[n, 1, ...]``."""
+        """Runs SGD as one client that uses n batches in turn, leaves ``[n, 1, ...]``."""
         sgd = jc.centralized(problem.loss, optax.sgd(gamma))
         batches = jax.tree.map(lambda leaf: leaf[order][:, None], problem.data)
         key = jax.random.key(0)
@@ -77,7 +77,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Second order from gradient descent, third from GradAlign."""
+    """The gap to gradient descent has order 2, the gap to GradAlign order 3."""
     for column, label, order in (
         ("order_gradient_descent", "gradient descent", 2),
         ("order_grad_align", "GradAlign with beta = gamma/2", 3),

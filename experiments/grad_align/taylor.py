@@ -24,9 +24,9 @@ from jcollab import plots
 
 
 class Config(Settings):
-    """Which displacements are looked at."""
+    """Displacements."""
 
-    betas: problems.Halves = (0.2, 0.1, 0.05, 0.025, 0.0125)  # each half of the one before
+    betas: problems.Halves = (0.2, 0.1, 0.05, 0.025, 0.0125)  # each half of the previous one
     seed: int = 0  # not used, nothing is random
 
 
@@ -36,7 +36,7 @@ SMOKE = {"taylor": {"betas": (0.1, 0.05)}}
 
 
 def run(config: Config, context: Context) -> list[Row]:
-    """The direction of a step for every beta, and with the opposite sign of the displacement."""
+    """Computes the direction of a step for every beta and both signs of the displacement."""
     problem = problems.mlp()
     plain, extra = (jax.grad(f)(problem.start) for f in (problem.mean_loss, problem.variance))
 
@@ -59,7 +59,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Second order, and the sign of the displacement."""
+    """The error has order 2, and the sign of the displacement matters."""
     ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
     if ratios:
         claim = "halving beta divides the error of the expansion by 4 (worst ratio)"

@@ -1,6 +1,6 @@
 """Two latent groups of clients that disagree about some labels: how much should they share?
 
-Optimal model averaging, arXiv 2110.12946, a question of our own.
+Optimal model averaging, arXiv 2110.12946, a question of this repository.
 
     python -m experiments optimal_averaging models
 
@@ -25,7 +25,7 @@ from jcollab import plots
 from jcollab.theory import averaging
 
 Dataset = jc.data.Dataset
-# made of models that were trained alone, and trained together
+# methods that average models trained alone, and methods that train together
 AVERAGED = ("local", "global", "oracle", "oracle groups", "plug-in", "plug-in shared", "pre-test")
 TRAINED = ("FedAvg", "FedAvg + tuning", "Ditto", "APFL", "APFL adaptive", "plug-in updates")
 SCATTERED = ("global", "plug-in", "oracle", "FedAvg + tuning")
@@ -36,16 +36,16 @@ GROUPS = {"majority": plots.COLORS[0], "minority": plots.COLORS[1]}
 class Config(Settings):
     """Two groups of clients; all methods train with the same SGD."""
 
-    dataset: str = "digits"  # embedded, or "mnist" or another TFDS image set
+    dataset: str = "digits"  # or "mnist" or another TFDS image set
     n: Annotated[int, Bound(at_least=3)] = 20
     minority: Annotated[int, Bound(at_least=1, below="n")] = 6  # clients of the second group
-    # classes whose labels the second group permutes
+    # numbers of classes whose labels the second group permutes
     shifted: tuple[Annotated[int, Bound(at_least=0, at_most=10)], ...] = (0, 3, 6)
     examples: Count = 1400  # of all clients together
     # examples of the largest client over those of the smallest
     imbalance: Annotated[float, Bound(at_least=1)] = 8.0
     hidden: Natural = 0  # width of the MLP; 0 for a linear model
-    # methods beside those that average trained models
+    # methods in addition to the averages of trained models
     trained: Annotated[tuple[Annotated[str, Bound(among=TRAINED)], ...], EMPTY] = TRAINED
     learning_rate: Positive = 0.2
     weight_decay: NonNegative = 1e-3
@@ -72,10 +72,10 @@ SMOKE = {"models": SMALL | {"tuning": 2, "num_weights": 3, "trained": ("APFL",),
 class Groups(NamedTuple):
     """The data of all clients."""
 
-    train: Dataset  # labels as the client with the example sees them
+    train: Dataset  # labels of the client's group
     parts: list[np.ndarray]  # examples of each client
     minority: np.ndarray  # bool ``[n]``
-    labels: np.ndarray  # of the test examples as each group sees them, int ``[2, N]``
+    labels: np.ndarray  # test labels of each group, int ``[2, N]``
 
     @property
     def sizes(self) -> np.ndarray:
@@ -84,12 +84,12 @@ class Groups(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the methods give on some groups."""
+    """Results of the methods on some groups."""
 
     groups: Groups
     accuracy: dict[str, np.ndarray]  # of each client by method
-    weight: dict[str, np.ndarray]  # of the others, by method
-    levels: list[np.ndarray]  # accuracies for each weight that is the same for all
+    weight: dict[str, np.ndarray]  # weight of the others, by method
+    levels: list[np.ndarray]  # accuracies for each common weight
 
 
 def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, seed: int) -> Groups:
@@ -101,8 +101,8 @@ def make_groups(config: Config, train: Dataset, test: Dataset, shifted: int, see
     parts = jc.data.by_size(len(y), fractions, seed=seed)
     if (smallest := min(map(len, parts))) < 2:
         raise ValueError(
-            f"examples={config.examples} leave a client with {smallest}, of which no variance is "
-            "known; more examples or a smaller imbalance help"
+            f"examples must give each client at least 2, got {smallest} from {config.examples}; "
+            "increase examples or reduce imbalance"
         )
     minority = np.zeros(config.n, bool)
     minority[rng.permutation(config.n)[: config.minority]] = True
@@ -143,9 +143,9 @@ def run(config: Config, context: Context) -> Rows:
 def _train(
     config: Config, context: Context, groups: list[Groups], model: Any, seeds: np.ndarray
 ) -> dict[str, jc.State]:
-    """The last states of what is trained, all groups side by side, leaves ``[R, n, ...]``.
+    """Trains all methods, with all groups side by side; last states, leaves ``[R, n, ...]``.
 
-    Of models that are trained alone, there are also two on halves of each client's data.
+    "halves" contains two models of each client, trained alone on halves of its data.
     """
     loss = jc.objectives.classification(model.apply)
     decay = optax.add_decayed_weights(config.weight_decay)
@@ -167,7 +167,7 @@ def _train(
     examples = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(g.train for g in groups))
 
     def data(halves: int) -> jc.data.ClientData:
-        """Of each run its own rows of the examples of all."""
+        """Concatenates the data of all runs; each run indexes its own examples."""
         parts = [
             half + r * len(group.train.y)
             for r, group in enumerate(groups)
@@ -202,7 +202,7 @@ def _train(
 
 
 def _average(config: Config, groups: Groups, states: dict[str, jc.State], measure: Any) -> Outcome:
-    """Accuracies ``measure(models, labels)[0]`` of one run, with losses for the oracle's choice."""
+    """Averages models by each method, and measures accuracies; the oracle uses test losses."""
     sizes, models = groups.sizes, {name: jc.params_of(state) for name, state in states.items()}
     labels = jnp.asarray(groups.labels[groups.minority.astype(int)])
 
@@ -216,7 +216,7 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
 
     grid = np.linspace(0, 1, config.num_weights)
     levels, losses, _ = zip(*(share(personal(a)) for a in grid), strict=True)
-    # the spread of models of two halves of a client's data gives that of the model of all
+    # the variance of a model: a quarter of the squared distance of models of two halves
     halves = (jax.tree.map(lambda leaf, i=i: leaf[i::2], models["halves"]) for i in (0, 1))
     variance = np.asarray(jax.vmap(averaging.squared_distance)(*halves)) / 4
     same = groups.minority[:, None] == groups.minority
@@ -248,7 +248,7 @@ def _average(config: Config, groups: Groups, states: dict[str, jc.State], measur
 
 
 def _by_group(values: np.ndarray, groups: Groups, ending: str = "") -> dict[str, float]:
-    """Means over the clients of each group."""
+    """Averages over the clients of each group."""
     return {
         f"{part}{ending}": float(values[groups.minority == (part == "minority")].mean())
         for part in GROUPS
@@ -282,13 +282,13 @@ def _rows(config: Config, outcomes: list[Outcome]) -> Rows:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """The methods; clients and levels are in the figures."""
+    """Returns the rows of methods; the figures show clients and levels."""
     names = ("shifted", "method", *SUMMARY)
     return [{key: row.get(key) for key in names} for row in rows if row["kind"] == "method"]
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What a level of collaboration of one's own is worth."""
+    """The value of an individual level of collaboration."""
     by = {(row["shifted"], row["method"]): row for row in rows if row["kind"] == "method"}
 
     def margin(method: str, *others: str) -> float:
@@ -315,7 +315,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Accuracy of both groups against the weight of the others; of each client, in one task."""
+    """Draws accuracy of both groups against the weight, and of each client in one task."""
     by: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
         by.setdefault((row["shifted"], row["kind"]), []).append(row)

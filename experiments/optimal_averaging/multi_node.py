@@ -1,4 +1,4 @@
-"""Plural others with biases of their own, which point one way or cancel.
+"""Several others with biases of the same sign, or biases that cancel.
 
 Optimal model averaging, arXiv 2110.12946, the case of a weight for each client.
 
@@ -25,9 +25,9 @@ METHODS = ("uniform", "one weight", "simplex", "optimal")
 
 
 class Config(Settings):
-    """A client with several others whose biases point one way or cancel."""
+    """A client with several others, whose biases have one sign or cancel."""
 
-    # of each estimate, the own one first
+    # of each estimate, the client's own first
     variances: tuple[Annotated[float, Bound(at_least=1e-06)], ...] = (0.1, 0.05, 0.02, 0.2)
     biases: tuple[NonNegative, ...] = (0.3, 0.2, 0.05)  # sizes of the others' biases
     # of the biases
@@ -47,13 +47,13 @@ SMOKE = {"multi_node": {"repetitions": 500, "scales": (0.0, 1.0)}}
 
 
 def patterns(config: Config) -> dict[str, np.ndarray]:
-    """Biases of all estimates ``[M]``, the client's own 0 first."""
+    """Returns biases of all estimates ``[M]``; the first, the client's own, is 0."""
     sizes = np.array([0.0, *config.biases])
     return {"one sign": sizes, "opposite signs": -sizes * (-1.0) ** np.arange(len(sizes))}
 
 
 def all_weights(variances: np.ndarray, biases: np.ndarray) -> dict[str, np.ndarray]:
-    """Weights of each method ``[M]``."""
+    """Returns the weights of each method, ``[M]``."""
     count = len(variances)
     mean_variance = variances[1:].sum() / (count - 1) ** 2
     a = averaging.optimal_weight(variances[0], mean_variance, biases[1:].mean())
@@ -66,7 +66,7 @@ def all_weights(variances: np.ndarray, biases: np.ndarray) -> dict[str, np.ndarr
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each pattern and scale of the biases; risks over that of learning alone."""
+    """Yields one row for each pattern and scale; risks relative to learning alone."""
     variances = np.array(config.variances)
     noise = np.random.default_rng(config.seed).normal(size=(len(variances), config.repetitions))
     cases = context.cases(patterns(config).items(), config.scales, description="multi-node")
@@ -86,12 +86,12 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """The theory only."""
+    """Returns the theory without Monte Carlo."""
     return [{k: v for k, v in row.items() if not k.endswith("_mc")} for row in rows]
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What negative weights and canceling biases are worth."""
+    """The value of negative weights and of canceling biases."""
     off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in METHODS)
     ordered = all(
         row["optimal"] <= row["simplex"] + 1e-12

@@ -1,4 +1,4 @@
-"""The universal parabola: risk against the weight of the others, whatever the distributions.
+"""The universal parabola: risk against the weight of the others, for any distributions.
 
 Optimal model averaging, arXiv 2110.12946, the figure.
 
@@ -25,7 +25,7 @@ Ratio = Annotated[float, Bound(at_least=-10, at_most=10)]
 
 
 class Config(Settings):
-    """A client and others, whose mean is biased."""
+    """A client, and others with a biased mean."""
 
     biases: tuple[Bias, ...] = (0.0, 0.1, 0.2, 0.5, 1.0)  # of the others' mean
     local_samples: Count = 10  # of the client, exponential with variance 1
@@ -37,7 +37,7 @@ class Config(Settings):
 
     @property
     def variances(self) -> tuple[float, float]:
-        """Of the client's mean and of the others'."""
+        """Variances of the client's mean and of the others' mean."""
         sizes = self.local_samples, self.global_samples
         return tuple(averaging.sampling_variance(1.0, size) for size in sizes)
 
@@ -47,7 +47,7 @@ SMOKE = {"parabola": {"repetitions": 2000, "biases": (0.0, 0.5)}}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each bias and weight."""
+    """Yields one row for each bias and weight."""
     own, others = draw(config)
     for bias, r in context.cases(config.biases, config.ratios, description="parabola"):
         best = averaging.optimal_weight(*config.variances, bias)
@@ -68,7 +68,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the client's mean and of the others', without their bias, ``[R]`` each."""
+    """Draws errors of both means, without the bias, ``[R]`` each."""
     rng = np.random.default_rng(config.seed)
     own, others = [], []
     for start in range(0, config.repetitions, CHUNK):
@@ -80,13 +80,13 @@ def draw(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """A line for each bias: risks at multiples r of the best weight."""
+    """Returns risks at multiples r of the best weight, a line for each bias."""
     few = [row for row in rows if row["r"] in (0, 1, 2)]
     return contract.pivot(few, "bias a*", "r", "risk")
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Theory against Monte Carlo, and what follows from the theory."""
+    """Theory agrees with Monte Carlo, and consequences of the theory."""
     risk, measured = columns(rows, "risk risk_mc")
     off = abs(measured / risk - 1).max()
     yield at_most("risk by Monte Carlo, largest deviation from theory", off, 0.01)
@@ -126,7 +126,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
         left.plot(weights, risks / v_l, "o", ms=4.5, color=color)
         scale = averaging.benefit(best, v_l, v_g, bias)
         ratios, gains = columns(own, "r benefit_mc")
-        style = {"ms": max(3, 13 - 2.5 * i), "zorder": 2 + i}  # one within the other
+        style = {"ms": max(3, 13 - 2.5 * i), "zorder": 2 + i}  # coinciding markers stay visible
         right.plot(ratios, gains / scale, "o", color=color, **style)
     left.axhline(1, color="black", lw=1, ls=":", label="alone")
     left.set(title="Risk against the weight of the others", xlim=(0, 1), ylim=(0, 2))

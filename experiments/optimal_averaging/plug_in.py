@@ -1,4 +1,4 @@
-"""What it costs not to know the best weight: risk of plug-in rules against the bias.
+"""The cost of estimating the weight: risk of plug-in rules against the bias.
 
 Optimal model averaging, arXiv 2110.12946, the question of estimated weights.
 
@@ -16,12 +16,12 @@ from experiments.fields import Count, NonNegative, Plural, Settings
 from jcollab import plots
 from jcollab.theory import averaging
 
-LOSS = 1 + 1e-6  # less may be an error of the quadrature
+LOSS = 1 + 1e-6  # smaller losses may be errors of the quadrature
 SHOWN = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 
 
 class Config(Settings):
-    """Estimates of the others, whose bias must be guessed; the client's has variance 1."""
+    """The others' estimate with unknown bias; the client's estimate has variance 1."""
 
     global_variances: tuple[NonNegative, ...] = (0.0, 0.1, 1.0)  # of the others' estimate
     largest_bias: NonNegative = 10.0  # end of the grid of biases
@@ -31,7 +31,7 @@ class Config(Settings):
 
     @property
     def biases(self) -> np.ndarray:
-        """The grid, in standard deviations of the client's own estimate."""
+        """Grid of biases, in standard deviations of the client's own estimate."""
         return np.linspace(0, self.largest_bias, self.num_biases)
 
 
@@ -40,7 +40,7 @@ SMOKE = {"plug_in": {"repetitions": 2000, "num_biases": 5, "global_variances": (
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each variance and bias, risks over that of learning alone."""
+    """Yields one row for each variance and bias; risks relative to learning alone."""
     own, noise = np.random.default_rng(config.seed).normal(size=(2, config.repetitions))
     for v_g in context.cases(config.global_variances, description="plug-in rules"):
         exact = {
@@ -59,14 +59,14 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """The risks at a few biases."""
+    """Returns risks at a few biases."""
     names = ("global_variance", "bias", "oracle", *averaging.RULES)
     nearest = {float(min(config.biases, key=lambda b: abs(b - bias))) for bias in SHOWN}
     return [{name: row[name] for name in names} for row in rows if row["bias"] in nearest]
 
 
 def losing(rows: list[Row], v_g: float) -> np.ndarray:
-    """Biases at which every rule does worse than learning alone."""
+    """Returns biases at which every rule is worse than learning alone."""
     own = (row for row in rows if row["global_variance"] == v_g)
     return np.array(
         [row["bias"] for row in own if all(row[name] > LOSS for name in averaging.RULES)]
@@ -74,7 +74,7 @@ def losing(rows: list[Row], v_g: float) -> np.ndarray:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """What is gained, and where every rule loses."""
+    """Gains near bias 0, and biases at which every rule loses."""
     off = max(abs(row[f"{n}_mc"] / row[n] - 1) for row in rows for n in averaging.RULES)
     unbiased = max(row[n] for row in rows if row["bias"] == 0 for n in averaging.RULES)
     best = max(row["oracle"] for row in rows)

@@ -28,7 +28,7 @@ RULES = {
 
 
 class Config(Settings):
-    """Clients whose targets are drawn from a population, averaged by the mixer."""
+    """Clients with random targets, averaged by the mixer."""
 
     n: Plural = 20
     num_samples: Count = 5  # of each client
@@ -41,12 +41,12 @@ class Config(Settings):
 
     @property
     def clients(self) -> tuple[int, int, float]:
-        """What the theory needs beside the spread."""
+        """Arguments of the theory other than the spread."""
         return self.n, self.num_samples, self.variance
 
     @property
     def weights(self) -> np.ndarray:
-        """The grid."""
+        """Grid of weights."""
         return np.linspace(0, 1, self.num_weights)
 
 
@@ -55,7 +55,7 @@ SMOKE = {"population": {"repetitions": 500, "spreads": (0.0, 0.3), "num_weights"
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each spread of the targets."""
+    """Yields one row for each spread of the targets."""
     simulate = make_simulation(config)
     for i, spread in context.cases(enumerate(config.spreads), description="population"):
         errors, ruled = simulate(jax.random.fold_in(jax.random.key(config.seed), i), spread)
@@ -69,7 +69,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def make_simulation(config: Config) -> Any:
-    """``simulate(key, spread)``: mean squared errors of each weight ``[A]``, and of the rules."""
+    """Returns ``simulate(key, spread)``: mean squared errors of weights ``[A]`` and of rules."""
     size = config.n, config.repetitions
     variance = config.variance / config.num_samples
 
@@ -87,7 +87,7 @@ def make_simulation(config: Config) -> Any:
             jnp.asarray(config.weights, jnp.float32),
         )
         ruled = {}
-        for name, rule in RULES.items():  # a repetition is one exchange, with weights of its own
+        for name, rule in RULES.items():  # each repetition is one exchange, with its own weights
             mixer = jc.personal_average(rule, variance=variance)
             ruled[name] = jax.vmap(risk, (None, None, 1, 1))(mixer, key, local, targets).mean()
         return fixed, ruled
@@ -96,7 +96,7 @@ def make_simulation(config: Config) -> Any:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The best weight, measured and predicted, and what the rules make of it."""
+    """Measured and predicted best weights, and risks of the rules."""
     within = max(abs(row["a_mc"] - row["a*"]) for row in rows)
     names = ("local", "global", "best")
     off = max(abs(row[f"{name}_mc"] / row[name] - 1) for row in rows for name in names)

@@ -1,4 +1,4 @@
-"""The methods that the RelaySGD paper compares, and the numbers that it gives for them."""
+"""Methods of the RelaySGD paper, and its numbers for them."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import jcollab as jc
 from experiments import contract
 from experiments.fields import Bound
 
-# the paper's D2 on a ring lies exactly at the limit that is warned of
+# D2 on a ring is exactly at the stability limit, which causes a warning
 warnings.filterwarnings("ignore", "D2 needs")
 
 Build = Callable[..., jc.Algorithm]  # build(loss, learning_rate, momentum, mixer)
@@ -43,7 +43,7 @@ class Method:
         return {"algorithm": self.name, "topology": self.topology}
 
     def correction(self, n: int) -> float:
-        """The factor by which learning rates are scaled up because relayed updates come late."""
+        """Returns the factor that compensates learning rates for the delay of relayed updates."""
         if not self.name.startswith("RelaySGD"):
             return 1.0
         tree = GRAPHS.get(self.topology, jc.topology.binary_tree)
@@ -58,19 +58,19 @@ def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:
     return build
 
 
-# local SGD with Nesterov momentum, and the mixer on models or on updates only
+# local SGD with Nesterov momentum; the mixer exchanges models or updates
 shared_models = _local(jc.decentralized)
 shared_updates = _local(jc.decentralized, mixing_weight=0.0)
 d2, gradient_tracking = _local(jc.algorithms.d2), _local(jc.algorithms.gradient_tracking)
 
 
 def quasi_global(loss: Any, rate: Any, momentum: float, mixer: jc.Mixer) -> jc.Algorithm:
-    """D-PSGD with quasi-global momentum."""
+    """Builds D-PSGD with quasi-global momentum."""
     return jc.algorithms.quasi_global_momentum(loss, rate, mixer, momentum=momentum)
 
 
 def double_trees(n: int, **options: Any) -> jc.Mixer:
-    """RelaySum with every other coordinate on the tree, the others on its reversed twin."""
+    """Builds RelaySum with even coordinates on a tree, odd ones on the reversed tree."""
     trees = (jc.topology.binary_tree(n, reverse=reverse) for reverse in (False, True))
     return jc.mixing.interleave(*(jc.relay_sum(tree, **options) for tree in trees))
 

@@ -1,10 +1,9 @@
-"""The paper's experiments on quadratics: error curves, and its searches for a learning rate.
+"""The paper's experiments on quadratics: error curves, and searches for a learning rate.
 
-A run of a search is tested at rounds that are evenly spaced on a logarithmic scale. What happens
-first decides how the interval of learning rates shrinks; both searches follow the decisions of the
-original code, so that tuned numbers can be compared digit for digit. This includes a habit of its
-search for the fastest rate: the learning rate that it reports for an improvement is half the one
-that was run.
+A search tests a run at rounds that are evenly spaced on a logarithmic scale. The first event
+decides how the interval of learning rates shrinks. Both searches follow the original code, so that
+tuned numbers agree digit for digit; the search for the fastest rate reports half the learning rate
+of an improving run, as the original does.
 """
 
 from collections.abc import Callable
@@ -19,30 +18,30 @@ from experiments.relaysgd._methods import METHODS
 from jcollab.data.synthetic import Quadratics, quadratics
 
 Build = Callable[[Any], jc.Algorithm]
-# what a test of a run can find
+# outcomes of a test
 ON, REACHED, SLOW, DIVERGED, RISING, PLATEAU, EXHAUSTED = range(7)
-TARGET = 1e-6  # suboptimality that is asked for
-LARGEST = 20.0  # learning rate at which the searches begin
+TARGET = 1e-6  # target suboptimality
+LARGEST = 20.0  # first learning rate of the searches
 MOST_TRIALS = 30
-TESTS = 1000  # in a run, before rounding
+TESTS = 1000  # number of tests of a run, before rounding
 
 
 def method(name: str, n: int, *, noise: float = 0.0, mixer: jc.Mixer | None = None) -> Build:
-    """``build(learning_rate) -> Algorithm`` of a method by name, without momentum.
+    """Returns ``build(learning_rate) -> Algorithm`` of a method by name, without momentum.
 
-    The gradients have noise of this sigma; another mixer may take the place of the method's.
+    ``noise`` is the standard deviation of gradients; ``mixer`` replaces the mixer of the method.
     """
     loss, mixer = quadratics.quadratic_loss(noise), mixer or METHODS[name].mixer(n)
     return lambda rate: METHODS[name].build(loss, rate, 0.0, mixer)
 
 
 def stack(problems: list[Quadratics]) -> Quadratics:
-    """Problems along a leading axis ``[S]``."""
+    """Stacks problems along a leading axis ``[S]``."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
 
 
 def optimal_values(problems: Quadratics) -> np.ndarray:
-    """``F*`` of each of the stacked problems, ``[S]``."""
+    """Computes ``F*`` of each stacked problem, ``[S]``."""
     each = (Quadratics(a, b) for a, b in zip(*problems, strict=True))
     return np.array([quadratics.objective_value(p, quadratics.optimum(p)) for p in each])
 
@@ -50,9 +49,9 @@ def optimal_values(problems: Quadratics) -> np.ndarray:
 def error_curves(
     build: Build, problems: Quadratics, rates: Any, rounds: int, keys: jax.Array
 ) -> jax.Array:
-    """``F(mean x) - F*`` before each round and after the last, ``[S, T + 1]``, in one program.
+    """Computes ``F(mean x) - F*`` before each round and after the last, ``[S, T + 1]``.
 
-    On stacked problems, with their learning rates ``[S]`` or one for all, and keys of the noise.
+    Problems are stacked; learning rates are ``[S]`` or one for all; keys are for the noise.
     """
     count, n, d = problems.b.shape
 
@@ -71,16 +70,16 @@ def error_curves(
 
 
 class Best(NamedTuple):
-    """What a search finds."""
+    """State and result of a search."""
 
-    steps: jax.Array  # 0 where no learning rate reaches the target
+    steps: jax.Array  # 0 if no learning rate reaches the target
     learning_rate: jax.Array
 
 
 class _Interval(NamedTuple):
-    low: jax.Array  # NaN until some rate is known to be too small
+    low: jax.Array  # NaN until a rate is too small
     high: jax.Array
-    rate: jax.Array  # the next one to try while there is no lower end
+    rate: jax.Array  # the next one to try without a lower end
     best: Best
     trial: jax.Array
 
@@ -97,10 +96,10 @@ class _Run(NamedTuple):
 def tune(
     build: Build, problems: Quadratics, *, max_steps: int = 10_000, plateau: bool = False
 ) -> Best:
-    """Tunes one method on stacked problems: steps and learning rates, ``[S]``.
+    """Tunes one method on stacked problems; returns steps and learning rates, ``[S]``.
 
-    A run is given up after ``max_steps``. With ``plateau``, the search looks for the learning rate
-    whose error comes to rest at the target; else for the one that reaches the target first.
+    A run stops after ``max_steps``. With ``plateau``, the search finds the learning rate whose
+    final error is the target; otherwise the one that reaches the target first.
     """
     width = 1e-6 if plateau else 1e-4
     attempt = _attempt(build, max_steps, plateau)
@@ -125,7 +124,7 @@ def tune(
 
 
 def _shrink(s: _Interval, rate: jax.Array, end: _Run, plateau: bool) -> _Interval:
-    """The interval after a run with a learning rate."""
+    """Shrinks the interval after a run with a learning rate."""
     event, rests = end.event, end.event == PLATEAU
     error = jnp.where(rests, end.errors.mean(), end.errors[-1])
     reached = (event == REACHED) | (rests & (error < TARGET))
@@ -147,7 +146,7 @@ def _shrink(s: _Interval, rate: jax.Array, end: _Run, plateau: bool) -> _Interva
 
 
 def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]:
-    """``run(problem, least, rate, best) -> _Run`` with one rate until something happens."""
+    """Returns ``run(problem, least, rate, best) -> _Run``, which stops at the first event."""
     grid = np.logspace(0, np.log2(max_steps), TESTS, base=2).round().astype(int)
     gaps = np.diff(np.unique(grid[grid < max_steps]), prepend=0)
     tolerance = TARGET / (100 if plateau else 10)
@@ -155,7 +154,7 @@ def _attempt(build: Build, max_steps: int, plateau: bool) -> Callable[..., _Run]
     def run(problem: Quadratics, least: jax.Array, rate: jax.Array, best: jax.Array) -> _Run:
         algorithm, key = build(rate), jax.random.key(0)
 
-        def advance(r: _Run) -> _Run:  # on to the next test
+        def advance(r: _Run) -> _Run:  # runs until the next test
             gap = jnp.asarray(gaps)[r.tests]
             state = jax.lax.fori_loop(
                 0, gap, lambda _, state: algorithm.update(state, problem, key)[0], r.state

@@ -16,19 +16,19 @@ from experiments.training import Tune, partitions, replicated, train_replicas
 class Config(Settings):
     """Data, model and training of a comparison."""
 
-    dataset: str = "digits"  # embedded, or a TFDS image set
+    dataset: str = "digits"  # or a TFDS image set
     n: Count = 16  # clients
-    learning_rates: tuple[Positive, ...] = (0.3, 1.0, 3.0, 10.0)  # before the factors of a method
+    learning_rates: tuple[Positive, ...] = (0.3, 1.0, 3.0, 10.0)  # before a method's factors
     num_seeds: Count = 3
-    seed: int = 0  # the first one, of partition, initial model, batches and lost messages
+    seed: int = 0  # the first seed, of partition, initial model, batches and lost messages
     rounds: Count = 400  # T
     batch_size: Count = 32  # examples per client and round
     hidden: Count = 64  # width of the hidden layer of the MLP
     evaluations: Count = 20  # points of the curves
-    eval_examples: Count = 2000  # test examples that the curves are drawn from (the table uses all)
+    eval_examples: Count = 2000  # test examples for the curves (the table uses all)
 
     def partition(self, labels: np.ndarray, alpha: float) -> list[Any]:
-        """A Dirichlet partition for each seed."""
+        """Draws a Dirichlet partition for each seed."""
         return [jc.data.dirichlet(labels, self.n, alpha, seed=seed) for seed in self.seeds]
 
 
@@ -51,13 +51,13 @@ def train(
     momentum: float,
     tags: Row,
 ) -> tuple[Row, dict[str, np.ndarray]]:
-    """Trains with every learning rate and seed: the row of the best rate, and its curves.
+    """Trains all learning rates and seeds; returns the row of the best rate and its curves.
 
-    There is a partition of the training data for each seed; the tags are fields of the row.
+    ``parts`` contains a partition for each seed; tags become fields of the row.
     """
     loss = jc.objectives.classification(task.model.apply)
     mixer = method.mixer(config.n)
-    # momentum lengthens a step by 1 / (1 - mu); relaying late shortens it by the correction
+    # momentum lengthens a step by 1 / (1 - mu), and delays shorten it by the correction
     scale = (1 - momentum) * method.correction(config.n)
     done = train_replicas(
         context,

@@ -31,15 +31,15 @@ from jcollab.data import Dataset, augment
 
 WEIGHT_DECAY = 1e-4
 AUGMENT = jc.objectives.on_inputs(augment.crop_and_flip)
-PARTITION_SEED = 100  # the paper's partition has the seed of the run plus this
+PARTITION_SEED = 100  # offset of the partition's seed, as in the paper
 
 
 class Config(Settings):
-    """Which methods are compared, at which size."""
+    """Methods and sizes."""
 
     dataset: str = "cifar10"  # a TFDS image set (other sizes than 32 x 32 x 3 are enlarged)
     methods: tuple[Name, ...] = PAPER_METHODS
-    # Nesterov momenta; those missing in the paper are left out
+    # Nesterov momenta; combinations that the paper lacks are skipped
     momenta: tuple[BelowOne, ...] = (0.0, 0.9)
     alphas: tuple[Positive, ...] = (1.0, 0.1, 0.01)  # Dirichlet concentrations of the labels
     n: Count = 16  # clients
@@ -55,12 +55,12 @@ class Config(Settings):
 
     @property
     def is_paper(self) -> bool:
-        """Whether this is the paper's set-up, so that its numbers can be expected."""
+        """Returns whether this is the paper's setting, whose numbers are comparable."""
         size = (self.dataset, self.n, self.epochs, self.width, self.examples, self.learning_rate)
         return size == ("cifar10", 16, 200, 64, None, None)
 
     def load(self, part: str) -> Dataset:
-        """Images of 32 x 32 pixels in three channels."""
+        """Loads images, resized to 32 x 32 pixels in three channels."""
         x, y = (values[: self.examples] for values in jc.data.load(self.dataset, part))
         if x.shape[-1] != 3:  # smoke mode runs on digits
             factor = -(-32 // x.shape[1])
@@ -170,7 +170,7 @@ def _train(
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The paper's numbers; a reduced set-up is too small for any of them, and makes no claim."""
+    """The paper's numbers; a reduced setting makes no claims."""
     groups: dict[tuple[str, float], list[float]] = {}
     for row in rows:
         if row["paper_worst"] is not None:

@@ -14,8 +14,8 @@ Table 2's question with an MLP: all methods with and without momentum, 16 client
 Cost: 30 minutes on 2 cores a data set (--dataset mnist, digits).
 Expected: from alpha 1 to .01, RelaySGD loses at most 3 points, D-PSGD at least 10.
 
-Every method is tuned alike: of the grid of learning rates, scaled for its momentum and its delays,
-the one with the best worst client on validation data counts.
+All methods are tuned in the same way, by the worst client on validation data. The grid of learning
+rates is scaled for momentum and delays.
 """
 
 import itertools
@@ -39,7 +39,7 @@ COLORS = dict(zip(NAMES, plots.COLORS, strict=False))
 
 
 class Config(training.Config):
-    """Which methods are compared, on which data."""
+    """Methods and data."""
 
     methods: tuple[Name, ...] = ("all-reduce complete", "D-PSGD chain", "RelaySGD chain")
     alphas: tuple[Positive, ...] = (0.1, 0.01)  # Dirichlet concentrations; small is heterogeneous
@@ -86,7 +86,7 @@ def run(config: Config, context: Context) -> Rows:
         for name, momentum in context.cases(config.methods, config.momenta):
             method = METHODS[name]
             if method.name == "D-PSGD + QGM" and momentum == 0:
-                continue  # it is plain D-PSGD then
+                continue  # without momentum QGM is D-PSGD
             tags = method.tags | {"momentum": momentum, "alpha": alpha}
             row, curves = training.train(context, config, task, parts, method, momentum, tags)
             yield row
@@ -94,7 +94,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The paper's statements about heterogeneous data; each needs its methods in the run."""
+    """The paper's statements about heterogeneous data, for the methods of the run."""
     momentum, least, most = max(config.momenta), min(config.alphas), max(config.alphas)
     worst = {
         (f"{row['algorithm']} {row['topology']}", row["alpha"]): row["worst_accuracy"]
@@ -132,13 +132,13 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Curves of a few methods, or the worst clients of many against alpha."""
+    """Draws curves of a few methods, or worst clients of many methods against alpha."""
     few = len(config.methods) <= 3
     context.save(_curves(config, context.kept) if few else _worst_clients(config, rows), "accuracy")
 
 
 def _curves(config: Config, kept: dict[Any, Any]) -> Any:
-    """Accuracy against rounds for every alpha; below, the clients' labels along the topology."""
+    """Draws accuracy against rounds for every alpha, above the clients' labels."""
     fig = plots.figure(figsize=(5.2 * len(config.alphas), 7.4))
     grid = fig.add_gridspec(2, len(config.alphas), height_ratios=(3, 1.9))
     for column, alpha in enumerate(config.alphas):
@@ -160,7 +160,7 @@ def _curves(config: Config, kept: dict[Any, Any]) -> Any:
 
 
 def _worst_clients(config: Config, rows: list[Row]) -> Any:
-    """Worst-client accuracy of every method against alpha, one panel per momentum."""
+    """Draws worst-client accuracy against alpha, one panel for each momentum."""
     fig, panels = plots.row(len(config.momenta), 5.2, 4.6)
     for ax, momentum in zip(panels, config.momenta, strict=True):
         own = [row for row in rows if row["momentum"] == momentum]
@@ -182,7 +182,7 @@ def _worst_clients(config: Config, rows: list[Row]) -> Any:
 
 
 def _labels_along(ax: Any, counts: np.ndarray, alpha: float) -> None:
-    """The labels that each client of a chain holds, stacked above its node."""
+    """Draws the labels of each client of a chain above its node."""
     share = counts / counts.sum(1, keepdims=True)
     colors = matplotlib.colormaps["tab10"](np.arange(share.shape[1]) % 10)
     base = np.zeros(len(share))

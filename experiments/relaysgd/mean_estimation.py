@@ -23,12 +23,12 @@ from experiments.fields import Count, Settings
 from jcollab import plots
 
 TARGET = 1.0
-# an algorithm whose batch is one sample a client, its first parameters, and what they estimate
+# an algorithm with one sample per client and round, its first parameters, and the estimate
 Method = tuple[jc.Algorithm, Any, Callable[[Any], Any]]
 
 
 class Config(Settings):
-    """How many clients there are and how many samples."""
+    """Numbers of clients and samples."""
 
     ns: tuple[Count, ...] = (8, 16, 32, 64, 128)  # numbers of clients
     rounds: Count = 400  # samples of each client, T
@@ -42,7 +42,7 @@ SMOKE = {"fig9": {"ns": (3, 4), "rounds": 20, "num_seeds": 2}}
 
 
 def _relay(n: int) -> Method:
-    """Running sums of the samples and of their number, both relayed: ``x = sum / number``."""
+    """Relays running sums of the samples and their number: ``x = sum / number``."""
 
     def loss(params: Any, sample: Any, key: Any) -> Any:
         return -(sample * params["sum"] + params["number"])
@@ -54,7 +54,7 @@ def _relay(n: int) -> Method:
 
 
 def _gossip(n: int) -> Method:
-    """The running mean, gossiped after each sample: ``x = W (x + (s - x) / (t + 1))``."""
+    """Mixes the running mean after each sample: ``x = W (x + (s - x) / (t + 1))``."""
 
     def loss(params: Any, sample: Any, key: Any) -> Any:
         return (params - sample) ** 2 / 2
@@ -68,7 +68,7 @@ METHODS = {"RelaySum": _relay, "gossip": _gossip}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """All seeds of one n in one program."""
+    """Runs all seeds of one n in one program."""
     keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
     for n, name in context.cases(config.ns, METHODS, description="mean estimation"):
         errors = np.asarray(_errors(METHODS[name](n), n, config.rounds, keys)).mean(0)
@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
-    """Mean over clients of ``(x - 1)^2`` after each round, ``[S, T]``."""
+    """Computes the mean over clients of ``(x - 1)^2`` after each round, ``[S, T]``."""
     algorithm, start, estimate = method
 
     def sample(data: Any, key: Any, step: Any) -> Any:
@@ -101,7 +101,7 @@ def _errors(method: Method, n: int, rounds: int, keys: jax.Array) -> jax.Array:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """RelaySum comes close to 1/(nT), the variance of the mean of all samples; gossip does not."""
+    """RelaySum is close to 1/(nT), the variance of the mean of all samples; gossip is not."""
     most = max(config.ns)
     relay = max(row["ratio"] for row in rows if row["algorithm"] == "RelaySum")
     (gossip,) = (r["ratio"] for r in rows if r["algorithm"] == "gossip" and r["n"] == most)

@@ -26,19 +26,19 @@ PROBLEMS = pathlib.Path(__file__).parent / "problems" / "fig2.npz"
 
 
 class Config(Settings):
-    """On which problems the methods are tuned."""
+    """Problems."""
 
     ns: tuple[Count, ...] = (6, 12, 24, 48, 96)  # numbers of clients
     zetas: tuple[Positive, ...] = (0.01, 1.0)  # heterogeneities zeta^2
     num_seeds: Count = 10  # problems for each n and zeta^2
     d: Count = 10  # dimension
     r0: float = 100.0  # distance of the optimum from the start
-    max_steps: Count = 20_000  # rounds after which a run of the search is given up
+    max_steps: Count = 20_000  # rounds after which a run of the search stops
     seed: int = 0  # of the first problem
-    recorded_problems: bool = True  # the original's, where the other fields are its own
+    recorded_problems: bool = True  # the original's problems, where they exist
 
     def problems(self, n: int) -> Quadratics:
-        """All problems of n clients, heterogeneities varying slowest."""
+        """Returns all problems of n clients, heterogeneities varying slowest."""
         own = (self.d, self.r0, self.num_seeds, self.seed) == (10, 100, 10, 0)
         stored = np.load(PROBLEMS) if self.recorded_problems and own else {}
         built: list[Quadratics] = []
@@ -108,7 +108,7 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def _of(rows: list[Row], label: str) -> list[Row]:
-    """The rows of a method in which it reached the target."""
+    """Returns the rows in which a method reached the target."""
     own = [row for row in rows if f"{row['algorithm']} {row['topology']}" == label]
     return [row for row in own if row["steps"] is not None]
 

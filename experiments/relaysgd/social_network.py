@@ -49,7 +49,7 @@ SMOKE = {"fig3": {"num_seeds": 2, "rounds": 260}}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """All problems in one program per method, all spanning trees in one program."""
+    """Runs all problems in one program per method, and all spanning trees in one program."""
     draw = functools.partial(jc.data.synthetic.random_quadratics, zeta2=config.zeta2, smallest=None)
     seeds = config.seeds
     problems = stack([draw(NETWORK.n, config.d, seed=seed) for seed in seeds])
@@ -85,9 +85,9 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def _spanning_trees() -> tuple[jc.Mixer, dict[str, np.ndarray]]:
-    """RelaySum on a tree, and its state's tables of all trees ``[n, n, K]``.
+    """Returns RelaySum on a tree, and the state's tables for all trees ``[n, n, K]``.
 
-    The tree is part of the mixer's state, so that one program runs on all of them.
+    The tree is part of the mixer's state, so that one program runs all trees.
     """
     trees = [jc.topology.spanning_tree(NETWORK, root) for root in range(NETWORK.n)]
     widest = max(trees, key=lambda tree: tree.degrees.max())
@@ -102,7 +102,7 @@ def _spanning_trees() -> tuple[jc.Mixer, dict[str, np.ndarray]]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The recorded run lies within the spread of ours; trees do as well at a third of the cost."""
+    """The recorded run is within our spread; trees are as good at a third of the cost."""
     for row in rows:
         name = row["algorithm"] + ("" if row["root"] is None else f" root {row['root']}")
         off = [

@@ -20,8 +20,8 @@ Gossip, RelaySGD/Grad and RelaySGD tuned on a chain of 32 clients.
 Cost: half a minute on 2 cores.
 Expected: RelaySGD 51, 51, 50 steps, RelaySGD/Grad 134, 132, 282.
 
-The learning rates are tuned without noise; gossip and RelaySGD/Grad come to rest above the optimum,
-so that their plateau is tuned.
+Learning rates are tuned without noise. Gossip and RelaySGD/Grad do not reach the optimum, so that
+their final error is tuned.
 """
 
 import functools
@@ -52,7 +52,7 @@ GOSSIP_WEIGHT = 1 / 3 - 0.01  # keeps D2's mixing matrix on a ring away from its
 
 
 class Config(Settings):
-    """Which methods are tuned, and on which problems."""
+    """Methods and problems."""
 
     figure: Literal["fig7", "fig8", "fig10"] = "fig7"
     zetas: tuple[NonNegative, ...] = (0.0, 0.1, 10.0)  # heterogeneities zeta^2
@@ -60,9 +60,9 @@ class Config(Settings):
     rounds: Count = 2000  # length of the final runs
     n: Count = 32  # clients
     d: Count = 10  # dimension
-    max_steps: Count = 10_000  # rounds after which a run of the search is given up
-    seed: int = 0  # of gradient noise, and of problems that are drawn
-    recorded_problems: bool = True  # the original's, where n, d and the zetas are its own
+    max_steps: Count = 10_000  # rounds after which a run of the search stops
+    seed: int = 0  # of gradient noise, and of random problems
+    recorded_problems: bool = True  # uses the original's problems if n, d and zetas agree with them
 
 
 PRESETS = {
@@ -118,7 +118,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Digit for digit where the original recorded its numbers; independence of heterogeneity."""
+    """Equality with recorded numbers of the original; independence of heterogeneity."""
     for name in dict.fromkeys(row["algorithm"] for row in rows):
         own = [row for row in rows if row["algorithm"] == name]
         tuned, recorded = (

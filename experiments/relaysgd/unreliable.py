@@ -1,4 +1,4 @@
-"""What message loss does to each method when clients hold different labels.
+"""The effect of lost messages on each method when clients have different labels.
 
 RelaySGD, arXiv 2110.04175, the question of Table 5.
 
@@ -22,7 +22,7 @@ from experiments.tasks import make_task
 
 
 class Config(training.Config):
-    """How many messages get lost, on which data."""
+    """Probabilities of loss, and data."""
 
     alpha: Positive = 0.01  # Dirichlet concentration of the labels
     losses: tuple[BelowOne, ...] = (0.0, 0.01, 0.1)  # probabilities that a message gets lost
@@ -72,7 +72,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The refreshed fill bears loss; the common initial model as a stand-in does not."""
+    """The refreshed fill tolerates loss; the initial model as fill does not."""
     mean = {(row["algorithm"], row["loss"]): row["mean_accuracy"] for row in rows}
     most, least = max(config.losses), min(config.losses)
     refreshed = mean["RelaySGD, refreshed fill", most]

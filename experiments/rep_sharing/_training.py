@@ -1,4 +1,4 @@
-"""Data, models and methods, and one method trained with all seeds in one program."""
+"""Data, models, methods, and training of one method with all seeds in one program."""
 
 import functools
 from typing import Any, Literal
@@ -20,12 +20,12 @@ NUM_CLASSES = 10
 
 
 class Config(Settings):
-    """What all experiments share; the defaults are those of the preset ``digits``."""
+    """Common fields; the defaults are the preset ``digits``."""
 
     dataset: str = "digits"  # or "mnist", "fashion_mnist", "cifar10" with JCOLLAB_DATA
     model: Literal["lenet5", "mlp", "resnet9", "resnet18"] = "lenet5"
     num_features: Count = 84  # d
-    examples: Count = 300  # the first so many training examples are dealt to the clients
+    examples: Count = 300  # number of training examples, dealt to the clients
     rounds: Count = 100  # T, each an epoch of every client
     batch_size: Count = 8  # of a local step
     learning_rate: Positive = 1e-3  # of Adam
@@ -33,7 +33,7 @@ class Config(Settings):
     discrimination: NonNegative = 1.0  # lambda_disc
     samples_per_class: Count = 10  # examples in an observation
     evaluations: Count = 10  # points of the curves
-    eval_examples: Count = 360  # test examples that the curves are drawn from
+    eval_examples: Count = 360  # test examples for the curves
     num_seeds: Count = 3  # repetitions, each with its own partition and models
     seed: int = 0
 
@@ -45,7 +45,7 @@ TINY |= {"evaluations": 2, "eval_examples": 20, "num_seeds": 1}
 
 @functools.cache
 def load(config: Config) -> tuple[Dataset, Dataset]:
-    """The first training examples and the test set, standardized by one mean and deviation."""
+    """Loads training and test examples, standardized by one mean and deviation."""
     train, test = (jc.data.load(config.dataset, split) for split in ("train", "test"))
     if len(train.y) < config.examples:
         raise ValueError(f"examples must be in 1..{len(train.y)}, got {config.examples}")
@@ -55,14 +55,14 @@ def load(config: Config) -> tuple[Dataset, Dataset]:
 
 
 def deal(labels: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
-    """Equal parts with nearly the same share of every class."""
+    """Deals equal parts with nearly equal shares of every class."""
     mixed = np.random.default_rng(seed).permutation(len(labels))
     ordered = mixed[np.argsort(labels[mixed], kind="stable")]
     return [ordered[i::n] for i in range(n)]
 
 
 def make_model(config: Config, name: str) -> Any:
-    """A flax module: a model of the configuration, or "deep mlp"."""
+    """Builds a flax module: the model of the configuration, or "deep mlp"."""
     sizes = NUM_CLASSES, config.num_features
     if name.startswith("resnet"):
         return jc.models.FeatureResNet(int(name.removeprefix("resnet")), *sizes)
@@ -72,12 +72,12 @@ def make_model(config: Config, name: str) -> Any:
 
 
 def methods(config: Config, n: int) -> dict[str, dict[str, Any]]:
-    """What :func:`jcollab.representation_sharing` is given for a method.
+    """Returns the arguments of :func:`jcollab.representation_sharing` for a method.
 
-    ``ours`` has the constants, the pooled mean and the self of the released code; ``ours paper``
-    the constants and the mean of means of the paper; ``ours others`` leaves a client's own data out
-    of what it learns from. ``FD`` is that of the released code, ``FD others`` that of Jeong et al.
-    2018 (the other clients' logits, cross-entropy). ``FedProto`` is distillation alone, weight 1.
+    ``ours`` follows the released code: its constants, the pooled mean, including the client itself.
+    ``ours paper`` has the constants and the mean of means of the paper; ``ours others`` excludes
+    the client's own messages. ``FD`` follows the released code, ``FD others`` Jeong et al. 2018
+    (the other clients' logits, cross-entropy). ``FedProto`` is distillation alone, weight 1.
     """
     pull, separate = config.distillation, config.discrimination
     ours = {
@@ -107,7 +107,7 @@ def methods(config: Config, n: int) -> dict[str, dict[str, Any]]:
 
 
 def traffic(config: Config, options: dict[str, Any], n: int) -> Row:
-    """Bytes up and down, of the client that sends most; FedAvg sends batch statistics as well."""
+    """Counts bytes up and down of the client that sends most; FedAvg includes batch statistics."""
     if "model_mixer" in options:
         init = make_model(config, config.model).init
         shapes = jax.eval_shape(init, jax.random.key(0), load(config)[0].x[:1])
@@ -129,11 +129,11 @@ def train(
     settings: dict[str, Any] | None = None,
     **tags: Any,
 ) -> tuple[np.ndarray, Replicas]:
-    """Trains clients of one or of several architectures.
+    """Trains clients of one or several architectures.
 
-    Clients are the numbers of those with each model, options one of :func:`methods`, settings lists
-    of K weights of its objective. Returns accuracies of every client on all test data,
-    ``[K, S, n]``, and the runs, which evaluate ``client_accuracy`` on some of it.
+    ``clients`` contains the number of clients of each model, ``options`` an entry of
+    :func:`methods`, ``settings`` lists of K weights of its objective. Returns accuracies of every
+    client on all test data, ``[K, S, n]``, and the runs.
     """
     known, test = load(config)
     several, n = len(clients) > 1, sum(map(len, clients.values()))
@@ -189,7 +189,7 @@ def train(
 
 
 def _functions(model: Any, count: int) -> tuple[Any, ...]:
-    """``init(key, x) -> (params, model_state)``, ``predict`` and the group."""
+    """Returns ``init(key, x) -> (params, model_state)``, ``predict`` and the group."""
     statistics = isinstance(model, jc.models.FeatureResNet)
     divide = jc.models.parts_with_statistics if statistics else jc.models.two_parts
     features, head, *look = divide(model)
@@ -207,13 +207,13 @@ def _functions(model: Any, count: int) -> tuple[Any, ...]:
 
 
 def summary(accuracy: np.ndarray) -> Row:
-    """Of accuracies ``[S, n]``."""
+    """Summarizes accuracies ``[S, n]``."""
     clients, seeds = accuracy.std(1).mean(), accuracy.mean(1).std()
     return {"accuracy": accuracy.mean(), "std_of_seeds": seeds, "std_of_clients": clients}
 
 
 def curves_of(done: Replicas, clients: Any = slice(None)) -> dict[str, np.ndarray]:
-    """Mean accuracy of clients against rounds."""
+    """Returns the mean accuracy of clients against rounds."""
     curves = done.curves()
     mean = curves["client_accuracy"][..., clients].mean(-1)
     return {"round": curves["round"], "mean_test_accuracy": mean}

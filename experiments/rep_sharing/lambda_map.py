@@ -53,7 +53,7 @@ def run(config: Config, context: Context) -> list[Row]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """The gain is that of distillation."""
+    """The gain comes from distillation."""
     gain = {(row["distillation"], row["discrimination"]): row["gain"] for row in rows}
     alone = max(value for (pull, _), value in gain.items() if pull == 0)
     best = max(gain, key=lambda pair: gain[pair])
@@ -64,13 +64,13 @@ def claims(config: Config, rows: list[Row]) -> Claims:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """A row for each weight of discrimination, gains in points."""
+    """Returns gains in points, a row for each weight of discrimination."""
     points = [row | {"gain": 100 * row["gain"]} for row in rows]
     return pivot(points, "discrimination", "distillation", "gain")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Gains as a map."""
+    """Draws gains as a map."""
     grid = 100 * np.array([row["gain"] for row in rows]).reshape(len(config.weights), -1)
     fig, ax = plots.subplots(figsize=(6.2, 5.0))
     bound = max(np.abs(grid).max(), 1e-9)

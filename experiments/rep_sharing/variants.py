@@ -1,4 +1,4 @@
-"""Representation sharing without a server, with liars, and with several architectures.
+"""Representation sharing without a server, with attackers, and with several architectures.
 
 After arXiv 2211.10943; the paper has a server, honest clients and one architecture.
 
@@ -34,17 +34,17 @@ from experiments.rep_sharing._training import TINY, curves_of, methods, summary,
 from jcollab.aggregators import coordinate_median, per_class, trimmed_mean, weighted
 
 ALONE, SERVER = "independent", "server"
-NOISE = 10.0  # standard deviation of what liars add to each number
+NOISE = 10.0  # standard deviation of the attackers' noise
 ARCHITECTURES = ("lenet5", "mlp", "deep mlp")
 
 
 class Config(_training.Config):
-    """Our method over other networks, with liars, or with several architectures."""
+    """Representation sharing on graphs, with attackers, or with several architectures."""
 
     kind: Literal["gossip", "byzantine", "heterogeneous"] = "gossip"
     n: Annotated[int, Bound(at_least=3, at_most="examples")] = 10  # clients
-    byzantine: int = 3  # how many of them send false prototypes, where some do
-    # share of messages that are lost, where some are
+    byzantine: int = 3  # number of clients that send false prototypes
+    # probability that a message is lost
     loss: Probability = 0.2
 
     def _check(self) -> None:
@@ -96,7 +96,7 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
         variants["ring, messages lost"] = ours | {"mixer": lost, "observer": some}
         variants["relay on a chain"] = ours | {"mixer": jc.relay_sum(chain), "observer": peer}
     elif config.kind == "byzantine":
-        # anew in every round, and larger than features can be: lies that stay the same in all
+        # new noise in every round, larger than features: false prototypes that stay the same in all
         # rounds, for example mirrored or canceled means, do no harm
         lie = jc.channels.attacks.only(jc.channels.attacks.gaussian(NOISE), "values")
         honest = _honest(config)
@@ -109,7 +109,7 @@ def _variants(config: Config, ring: Any, chain: Any) -> dict[str, dict[str, Any]
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """Each kind has its own."""
+    """Claims for each kind of experiment."""
     by_name = {row["variant"]: row for row in rows}
 
     def gain(name: str, column: str = "accuracy") -> Claim:

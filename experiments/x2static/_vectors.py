@@ -1,4 +1,4 @@
-"""Texts and teachers, word vectors by any method, and their scores."""
+"""Texts, teachers, word vectors by all methods, and their scores."""
 
 import pathlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ SETS = {
     "MEN": "EN-MEN-TR-3k.txt",
 }
 TOPICS, TOPIC_WORDS, COMMON = 6, 8, 5  # of synthetic text
-# words on each side that sent2vec looks at: as many as there are in a sentence
+# context of sent2vec on each side: a whole sentence
 BAGS: dict[str, Row] = {
     "CBOW": {},
     "skip-gram": {"skip_gram": True},
@@ -31,14 +31,14 @@ BAGS: dict[str, Row] = {
 
 
 class Config(Settings):
-    """Text, teacher, and how vectors are trained."""
+    """Text, teacher, and training of vectors."""
 
-    corpus: Literal["imdb", "synthetic"] = "imdb"  # text of the data folder, or none is needed
+    corpus: Literal["imdb", "synthetic"] = "imdb"  # text of the data folder, or synthetic text
     data: str | None = None  # folder of text data
-    # folder of a BERT checkpoint; None for the packaged MiniLM, and for synthetic text a tiny one
+    # folder of a BERT checkpoint; None for MiniLM, or a tiny teacher for synthetic text
     teacher: str | None = None
     cache: str | None = None  # folder for contexts; None for the user's cache folder
-    tokens: Count = 500_000  # words and marks of the corpus that are read
+    tokens: Count = 500_000  # words and punctuation marks to read
     min_count: Count = 5  # of a word that gets a vector
     width: int | None = None  # d of the methods that have no teacher, None for the teacher's
     threshold: Positive = 5e-6  # t of X2Static, as in the paper: rarer words are always targets
@@ -55,7 +55,7 @@ class Config(Settings):
     seed: int = 0  # of everything
 
 
-# synthetic text: every word is frequent, so that t is large
+# t is large since every word of synthetic text is frequent
 SMALL = {
     "corpus": "synthetic",
     "tokens": 400,
@@ -72,7 +72,7 @@ SMALL = {
 
 
 class Problem(NamedTuple):
-    """What an experiment is about."""
+    """Text, teacher and test sets of an experiment."""
 
     paragraphs: list[list[str]]  # of words
     teacher: jc.text.Teacher  # frozen encoder
@@ -83,7 +83,7 @@ class Problem(NamedTuple):
 
 
 def make_problem(config: Config, context: Context) -> Problem:
-    """The problem of a configuration; ValueError if it needs a folder of data and has none."""
+    """Builds the problem of a configuration; ValueError if the folder of data is missing."""
     if config.corpus == "synthetic":
         return _synthetic(config, context)
     if config.data is None:
@@ -110,7 +110,7 @@ def make_problem(config: Config, context: Context) -> Problem:
 
 
 def _synthetic(config: Config, context: Context) -> Problem:
-    """Sentences about one of six topics, and a teacher whose pieces know the topics."""
+    """Builds sentences about six topics, and a teacher with embeddings by topic."""
     rng = np.random.default_rng(config.seed)
     common = [f"the{chr(97 + i)}" for i in range(COMMON)]
     topics = [[f"w{chr(97 + t)}{chr(97 + i)}" for i in range(TOPIC_WORDS)] for t in range(TOPICS)]
@@ -139,7 +139,7 @@ def _synthetic(config: Config, context: Context) -> Problem:
 
 
 def evaluate(problem: Problem, vectors: jc.text.WordVectors) -> Row:
-    """All scores of word vectors, with the numbers of known pairs."""
+    """Computes all scores of word vectors, with the numbers of known pairs."""
     row: Row = {}
     for name, pairs in problem.similarity.items():
         score = text.word_similarity(vectors, pairs)
@@ -153,7 +153,7 @@ def evaluate(problem: Problem, vectors: jc.text.WordVectors) -> Row:
 
 
 def index(config: Config, clients: Sequence[Any]) -> tuple[list, jc.text.Vocabulary, list]:
-    """Sentences of each client, which has paragraphs, the words of all, and corpora of clients."""
+    """Returns the sentences of each client, the common vocabulary, and indexed corpora."""
     texts = [[s for p in paragraphs for s in text.split_sentences(p)] for paragraphs in clients]
     everything = [sentence for sentences in texts for sentence in sentences]
     vocabulary = text.build_vocabulary(everything, min_count=config.min_count)
@@ -171,7 +171,7 @@ def train(
     width: int = 0,
     mixer: jc.Mixer | None = None,
 ) -> list[jc.text.WordVectors]:
-    """X2Static of n clients with the contexts of each; without contexts the method ``label``."""
+    """Trains X2Static on n clients; without contexts, trains the method ``label``."""
     given = {"threshold": config.threshold, "epochs": config.epochs, "contexts": contexts}
     if contexts is None:
         given |= {"threshold": config.bag_threshold, "epochs": config.bag_epochs}
@@ -209,12 +209,12 @@ def train(
 
 
 def _draw(key: jax.Array, size: int, width: int) -> jax.Array:
-    """U(-1/d, 1/d), as the released code."""
+    """Draws from U(-1/d, 1/d), as the released code does."""
     return jax.random.uniform(key, (size, width), minval=-1 / width, maxval=1 / width)
 
 
 def draw_bars(ax: Any, rows: Sequence[Row]) -> list[str]:
-    """A group of bars for each row, named by its first field; returns the sets that bars are of."""
+    """Draws a group of bars for each row; returns the names of the test sets."""
     sets, label = [name for name in (*SETS, "topics") if name in rows[0]], next(iter(rows[0]))
     wide = 0.8 / len(sets)
     for i, name in enumerate(sets):
@@ -227,7 +227,7 @@ def draw_bars(ax: Any, rows: Sequence[Row]) -> list[str]:
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:
-    """Scores of all rows."""
+    """Draws the scores of all rows."""
     fig, ax = plots.subplots(figsize=(9, 4.2))
     draw_bars(ax, rows)
     context.save(fig, "scores")

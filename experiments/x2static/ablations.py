@@ -38,7 +38,7 @@ CENTERED, PARAGRAPHS = "contexts less their mean", "paragraphs"
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each variant."""
+    """Yields one row for each variant."""
     problem = _vectors.make_problem(config, context)
     (sentences,), vocabulary, corpora = _vectors.index(config, [problem.paragraphs])
     teacher, options = problem.teacher, problem.options
@@ -56,7 +56,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def variants(config: Config) -> dict[str, Config]:
-    """The configurations by name; two of them are trained with other contexts."""
+    """Returns configurations by name; two of them use other contexts."""
     fields = {"as it is": {}} | {f"clip {clip:g}": {"clip": clip} for clip in config.clips}
     fields |= {f"{n} negatives": {"negatives": n} for n in config.negative_counts}
     fields |= {f"t = {t:g}": {"threshold": t} for t in config.thresholds}
@@ -66,4 +66,4 @@ def variants(config: Config) -> dict[str, Config]:
 
 
 def claims(config: Config, rows: list[Row]) -> Claims:
-    """None: the variants are reported as they are."""
+    """No claims: the variants are only reported."""

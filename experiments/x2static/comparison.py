@@ -61,7 +61,7 @@ SMOKE = {
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each method and amount of text."""
+    """Yields one row for each method and amount of text."""
     problem = _vectors.make_problem(config, context)
     teacher, options = problem.teacher, problem.options
     for share in context.cases((*config.shares, 1.0)):
@@ -95,7 +95,7 @@ def run(config: Config, context: Context) -> Rows:
 
 
 def shown(config: Config, rows: list[Row]) -> list[Row]:
-    """Rows without the numbers of known pairs, which all methods share."""
+    """Returns rows without the numbers of known pairs, which are equal for all methods."""
     return [{k: v for k, v in row.items() if not k.endswith("_found")} for row in rows]
 
 
@@ -123,7 +123,7 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     most = max(row["tokens"] for row in rows)
     sets = _vectors.draw_bars(left, [row for row in rows if row["tokens"] == most])
     left.set(title=f"{most:,} words of text")
-    plain = [name for name in sets if name != "RG65"]  # few of its words are in little text
+    plain = [name for name in sets if name != "RG65"]  # few of its words occur in small texts
     for i, method in enumerate(TEACHER):
         own = [row for row in rows if row["method"] == method]
         tokens = [row["tokens"] / 1000 for row in own]

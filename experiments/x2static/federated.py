@@ -21,7 +21,7 @@ ALONE, CENTRAL = "alone", "all text in one place"
 
 
 class Config(_vectors.Config):
-    """Clients with texts of their own that share word tables."""
+    """Clients with separate texts that share word tables."""
 
     tokens: Count = 200_000
     clients: Count = 4  # n; each has an n-th of the text
@@ -34,7 +34,7 @@ SMOKE = {"federated": _vectors.SMALL | {"clients": 2, "period": 2}}
 
 
 def run(config: Config, context: Context) -> Rows:
-    """One row for each way of sharing, with means over clients."""
+    """Yields one row for each way of sharing, with means over clients."""
     problem, n = _vectors.make_problem(config, context), config.clients
     paragraphs = [problem.paragraphs[i::n] for i in range(n)]
     texts, vocabulary, corpora = _vectors.index(config, paragraphs)

@@ -212,7 +212,7 @@ def test_an_experiment_that_was_killed_goes_on(tmp_path, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert "of another configuration: learning_rate was 0.001, now it is 0.5" in output
     main([*SHARING, "--resume", str(folder)])
-    assert "Going on with the run in" in capsys.readouterr().out
+    assert "Resuming the run in" in capsys.readouterr().out
     assert len(fits) == 1  # the first one was finished
     assert results(folder) == results(tmp_path / "whole")
     assert main([*SHARING, "--resume", str(folder)]) == 2
@@ -273,7 +273,7 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(execution, "execute", trial)
     assert main([*run, "--fresh"]) == 130 and ran == [3, 4]  # the second one is cut short
-    assert main(run) == 0 and ran == [3, 4, 4] and "Ended before" in capsys.readouterr().out
+    assert main(run) == 0 and ran == [3, 4, 4] and "Finished before" in capsys.readouterr().out
     assert main(run) == 0 and ran == [3, 4, 4, 3, 4]  # all of them had ended
 
 

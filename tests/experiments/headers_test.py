@@ -63,7 +63,7 @@ def test_a_header_is_read(folder):
         ("Cost: 1 minute.\n", "", "paper first' the docstring must describe what it runs"),
         ("paper first", "other first", "paper first' the docstring must describe what it runs"),
         ("python -m experiments", "python -m", "must have a command of each preset"),
-        ("paper second", "paper first", r"names of their own, got \['first'\] twice"),
+        ("paper second", "paper first", r"distinct names, got \['first'\] twice"),
     ],
 )
 def test_a_header_of_another_form_is_refused(folder, old, new, message):

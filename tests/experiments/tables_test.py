@@ -153,8 +153,8 @@ def test_rows_that_the_page_does_not_need_are_left_out_when_asked(tmp_path):
         ({"interrupted": True}, "finished run"),
         ({"claims": []}, "finished run"),
         ({"preset": "nothing"}, "preset of dbat must be one of"),
-        ({"config": {"old": 1}}, "theorem has no field old any more; run the preset again"),
-        ({"config": {}}, "theorem has got the field"),
+        ({"config": {"old": 1}}, "theorem no longer has the field old; run the preset again"),
+        ({"config": {}}, "theorem has the new field"),
         ({"versions": {}}, "is not the summary of a run"),
     ],
 )

@@ -147,7 +147,7 @@ def test_what_cannot_be_is_refused(context):
     ):
         train(context, tune=Tune("other"), rounds=2)
     done = train(context, rounds=2, tolerant=True)
-    with pytest.raises(ValueError, match=r"k must be given where nothing was tuned, in 0\.\.2"):
+    with pytest.raises(ValueError, match=r"k must be given without tuning, in 0\.\.2"):
         done.state()
 
 
