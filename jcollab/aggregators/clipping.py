@@ -161,7 +161,7 @@ def centered_clip(radius: Any, iterations: int = 1) -> Rule:
 
 def _shrinkage(distances: Array, radius: Any) -> Array:
     """Computes ``min(1, tau / d)``; 0 if the distance is NaN."""
-    # The inner `where` keeps d = 0 out of the division, in derivatives as well.
+    # The inner `where` keeps d = 0 out of the division, also in derivatives.
     far = distances > radius
     share = radius / jnp.where(far, distances, 1)
     return jnp.where(far, share, jnp.where(jnp.isnan(distances), 0.0, 1.0))

@@ -101,7 +101,7 @@ def delayed(rounds: int) -> Channel:
 
 
 def byzantine(attack: Attack, clients: Any) -> Channel:
-    """Builds a channel that replaces the messages of byzantine clients by those of an attack.
+    """Builds a channel that replaces the messages of byzantine clients by messages of an attack.
 
     In a chain, earlier channels change the honest messages that the attack receives, and later
     channels change all messages.
@@ -137,15 +137,19 @@ def byzantine(attack: Attack, clients: Any) -> Channel:
             senders: Array,
             weights: Array,
         ) -> PyTree:
+            # Padded slots contain the receiver, which may be byzantine, but nothing arrives in
+            # them.
             bad = mask[senders] & arrived
             # Messages may be wider than the values, and attacks compute in the dtype of messages.
             own = jax.tree.map(lambda leaf, m: leaf.astype(m.dtype), own, box)
+            # Another key for every receiver, so that attackers send different noise to each.
             key = jax.random.fold_in(context.key, receiver)
             wire = Wire(key, context.step, context.sent, own, receiver, senders, weights)
             # A message that was lost before has no influence on the attack.
             present = jnp.where(arrived, weights, 0)
             messages = attack(own, box, present, bad, wire)
 
+            # An attack computes messages in all slots; honest ones are kept here.
             def replace(message: Array, honest: Array) -> Array:
                 return jnp.where(bad.reshape(-1, *(1,) * (honest.ndim - 1)), message, honest)
 

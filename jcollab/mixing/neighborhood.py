@@ -101,8 +101,7 @@ def neighborhood(
 
     def update(x: PyTree, s: NeighborhoodState, context: Round) -> tuple[PyTree, NeighborhoodState]:
         check_given(x, n, s, NeighborhoodState)
-        # Channels fold the receiver, 0..n-1, into the key; folding n in first gives rules other
-        # keys.
+        # Channels fold the receiver, 0..n-1, into the key; with n folded in, rules get other keys.
         rule_key = jax.random.fold_in(context.key, n)
 
         def receive(
@@ -125,10 +124,7 @@ def neighborhood(
             channel_state = jax.tree.map(lambda leaf: leaf[None], s.channel)
             inbox, arrived, channel_state = link.update(inbox, s.mask[None], channel_state, wire)
             inbox, channel_state = jax.tree.map(lambda leaf: leaf[0], (inbox, channel_state))
-            # The weight of lost messages is spread over the others and the own value in proportion.
-            # If the own weight is 0 and every message is lost, the client keeps its value.
-            rest = 1 - jnp.where(arrived[0], 0, s.weights).sum()
-            weights = jnp.where(arrived[0], s.weights, 0) / jnp.where(rest > 0, rest, 1)
+            weights = _weights_of_arrived(s.weights, arrived[0])
             own_key = jax.random.fold_in(rule_key, i)
             receiver = Receiver(own_key, context.step, i, s.neighbors, batch=batch)
             new, kept = combined(rule, own, inbox, weights, s.rule, receiver)
@@ -152,6 +148,13 @@ def neighborhood(
         return new, s._replace(rule=kept, channel=channel_state)
 
     return Mixer(init, update, lambda x: topology.degrees * float(payload(x)), topology.names)
+
+
+def _weights_of_arrived(weights: Array, arrived: Array) -> Array:
+    """Spreads the weight of lost messages over the others and the own value, in proportion."""
+    rest = 1 - jnp.where(arrived, 0, weights).sum()
+    # If the own weight is 0 and every message is lost, the client keeps its value.
+    return jnp.where(arrived, weights, 0) / jnp.where(rest > 0, rest, 1)
 
 
 def _channel_state(link: Channel, wide: PyTree, neighbors: np.ndarray) -> PyTree:

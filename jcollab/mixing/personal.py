@@ -1,4 +1,4 @@
-"""Personalized averages, in which every client has weights that differ from the others'."""
+"""Personalized averages, with separate weights for every client."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def one_peer_exponential(
     exponent: Callable[[Array, int], Array] | None = None,
     channel: Channel | None = None,
 ) -> Mixer:
-    """Builds a mixer that averages with one client, whose distance changes in every exchange.
+    """Builds a mixer that averages with one client, at a distance that changes in every exchange.
 
         x_i' = ( x_i + x_{i - 2^s mod n} ) / 2,    s = r mod d,    d = floor(log2(n - 1)) + 1
 

@@ -126,12 +126,9 @@ def relay_sum(
         check_given(x, n, s, RelayState)
 
         def deliver(own: Array, inbox: Array) -> Array:
-            # A neighbor receives every value except those that it sent, which would otherwise
-            # return to it. One total minus each slot costs O(K) additions instead of O(K^2).
-            outgoing = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
-            messages = outgoing.reshape(-1, *outgoing.shape[2:])
-            # Padded slots point at rows of the client itself, which are no messages to it.
-            return where(s.mask, carry(messages, s.neighbors * width + s.reverse), 0)
+            rows = carry(_outgoing(own, inbox), s.neighbors * width + s.reverse)
+            # Padded slots point at rows of the client itself, which are not messages.
+            return where(s.mask, rows, 0)
 
         # Sums over up to n values lose digits in half precision, so messages are float32 or wider.
         wide = jax.tree.map(widen, x)
@@ -163,6 +160,14 @@ def relay_sum(
         )
 
     return Mixer(init, update, lambda x: _bytes_sent(topology, x), topology.names)
+
+
+def _outgoing(own: Array, inbox: Array) -> Array:
+    """Computes the messages ``m_ij = x_i + sum_{k != j} m_ki`` of all clients, ``[n K, ...]``."""
+    # A neighbor receives every value except those that it sent, which would otherwise return to it.
+    # One total minus each slot costs O(K) additions instead of O(K^2).
+    sums = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
+    return sums.reshape(-1, *sums.shape[2:])
 
 
 def _bytes_sent(topology: Topology, x: PyTree) -> np.ndarray:

@@ -98,6 +98,7 @@ def dumbbell(
     graph.add_nodes_from(range(2 * q, 2 * (q + b)))
     for host, first in ((0, 2 * q), (2 * q - 1, 2 * q + b)):
         graph.add_edges_from((host, first + i) for i in range(b))
+    # The stream of RandomState is frozen, so a seed gives the same graph in every version of NumPy.
     rng = np.random.RandomState(seed)
     graph.add_edges_from(zip(rng.randint(0, q, size=r), rng.randint(q, 2 * q, size=r), strict=True))
     topology = from_networkx(graph, "dumbbell")
@@ -216,6 +217,7 @@ def attach_byzantine(topology: Topology | nx.Graph, hosts: Any) -> ByzantineTopo
             if of_texts
             else itertools.count(max(names) + 1)
         )
+        # A client may already have such a name, which must not occur twice.
         unused = (name for name in free if name not in names)
         names = Names([*names, *itertools.islice(unused, len(numbers))])
     return _byzantine_topology(Topology(graph, topology.name, names=names), n, n)
@@ -319,6 +321,7 @@ def _matrix(topology: Any) -> np.ndarray:
 
 
 def _byzantine_topology(topology: Topology, num_honest: int, group_size: int) -> ByzantineTopology:
+    # Honest clients behind the last full group, such as the center of two cliques, have none.
     numbers = np.arange(topology.n)
     in_group = numbers < num_honest - num_honest % group_size
     return ByzantineTopology(

@@ -84,15 +84,14 @@ def only(attack: Attack, *fields: str) -> Attack:
         if missing := set(fields) - set(getattr(tree, "_fields", ())):
             known = getattr(tree, "_fields", "which have none")
             raise ValueError(
-                f"fields must be among those of the messages, {known}, got {sorted(missing)}"
+                f"fields must be among the fields of the messages, {known}, got {sorted(missing)}"
             )
         return {name: getattr(tree, name) for name in fields}
 
     def partial_attack(
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
-        # The context contains the same fields, or the structures of `sent` and `own` would differ
-        # from that of the messages.
+        # `sent` and `own` keep the same fields, so that their structures match the messages.
         seen = context._replace(sent=part(context.sent), own=part(context.own))
         wrong = attack(part(own), part(messages), weights, byzantine, seen)
         return messages._replace(**fill_slots(wrong, part(own), len(weights)))

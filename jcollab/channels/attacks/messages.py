@@ -194,6 +194,7 @@ def gaussian(scale: Any) -> Attack:
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
         leaves, structure = jax.tree.flatten(messages)
+        # One key for each leaf, or leaves of one shape would get the same noise.
         keys = jax.random.split(context.key, len(leaves))
         noisy = [
             leaf + scale * jax.random.normal(k, leaf.shape, leaf.dtype)
@@ -233,11 +234,13 @@ def mimic(client: int | None = None) -> Attack:
         own: PyTree, messages: PyTree, weights: Array, byzantine: Array, context: Wire
     ) -> PyTree:
         if client is not None:
+            # The client need not be a neighbor, since attackers know the values of all clients.
             checks.count("client", client, 0, layout.num_clients(context.sent) - 1)
             return jax.tree.map(lambda leaf, x: leaf[client].astype(x.dtype), context.sent, own)
         good = ~byzantine & (weights > 0)
         mean = jax.tree.map(lambda x, m: _honest_mean(x, m, good), own, messages)
         far = squared_distances(mean, messages)
+        # Without an honest neighbor all entries are -1 and slot 0 is repeated.
         chosen = jnp.argmax(jnp.where(good, far, -1))
         return jax.tree.map(lambda leaf: leaf[chosen], messages)
 
