@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -152,21 +153,9 @@ def dbat(
         params, model_state, opt_state = own
         x = unlabeled(batch)
 
-        def frozen(x: PyTree) -> Array:
-            """Computes logits of the earlier members ``[M, b, C]``, with zeros for the others."""
-            shape = jax.eval_shape(full_predict, params, model_state, x)
-
-            # Later members have weight 0 and need no forward pass. In a loop over members (on a
-            # CPU) the branch saves it; vectorized, both branches are computed.
-            def one(frozen: PyTree, carried: PyTree, counts: Array, x: PyTree) -> Array:
-                return jax.lax.cond(
-                    counts,
-                    lambda: full_predict(frozen, carried, x),
-                    lambda: jnp.zeros(shape.shape, shape.dtype),
-                )
-
-            each = layout.per_client(one, in_axes=(0, 0, 0, None))
-            return each(clients.params, clients.model_state, before, x)
+        frozen = functools.partial(
+            _earlier_logits, full_predict, clients, (params, model_state), before
+        )
 
         if search is not None:
 
@@ -197,6 +186,29 @@ def dbat(
         return State(after, state.shared, state.step + 1), metrics
 
     return Algorithm(starting(optimizer), update)
+
+
+def _earlier_logits(
+    predict: Callable[[PyTree, PyTree, Any], Array],
+    clients: Clients,
+    one: tuple[PyTree, PyTree],
+    earlier: Array,
+    x: PyTree,
+) -> Array:
+    """Computes logits of the earlier members ``[M, b, C]``, with zeros for the others."""
+    shape = jax.eval_shape(predict, *one, x)
+
+    # Later members have weight 0 and need no forward pass. In a loop over members (on a CPU) the
+    # branch saves it; vectorized, both branches are computed.
+    def logits(params: PyTree, model_state: PyTree, earlier: Array, x: PyTree) -> Array:
+        return jax.lax.cond(
+            earlier,
+            lambda: predict(params, model_state, x),
+            lambda: jnp.zeros(shape.shape, shape.dtype),
+        )
+
+    each = layout.per_client(logits, in_axes=(0, 0, 0, None))
+    return each(clients.params, clients.model_state, earlier, x)
 
 
 def collaborative_dbat(

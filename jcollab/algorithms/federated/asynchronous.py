@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -152,24 +153,8 @@ def asynchronous(
     if weigh is not None:
         checks.scalar_function("weigh", weigh, jnp.int32(0))
     schedule = _schedule(arrivals)
-    objective, how = lift(with_model_state(loss, model_state)), model_state
+    objective = lift(with_model_state(loss, model_state))
     work = _work(objective, local_optimizer)
-
-    def init(params: PyTree, model_state: PyTree = ()) -> State:
-        n = layout.num_clients((params, model_state), ("params", "model_state"))
-        check(schedule.client, n, "arrivals", lowest=-1)
-        start = to_exchange(params, model_state, how)
-        start = mean_over_clients(start)
-        model, common = from_exchange(start, model_state, how)
-        common, _ = place(common, model_state, how)
-        models, fetched = from_exchange(replicate(start, n), model_state, how)
-        # Without a buffer, the server needs no second copy of the model. A traced size (a sweep
-        # over K) always has one, since shapes must not depend on a value.
-        single = not checks.traced(buffer_size) and buffer_size == 1
-        buffer = () if single else optax.tree.zeros_like(jax.tree.map(widen, start))
-        none, opt_state = jnp.int32(0), optimizer.init(model)
-        shared = Server(model, common, opt_state, buffer, none, jnp.zeros(()), none, schedule)
-        return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         fetched, shared = clients_of(state, FetchedModels), state.shared
@@ -223,7 +208,33 @@ def asynchronous(
         log: Metrics = {**metrics, "client": client, "delay": delay, "time": time}
         return State(clients, shared, state.step + 1), log
 
+    init = functools.partial(_init, optimizer, schedule, buffer_size, model_state)
     return Algorithm(own_arrays(init), update)
+
+
+def _init(
+    optimizer: optax.GradientTransformation,
+    schedule: Arrivals,
+    buffer_size: Any,
+    how: ModelState,
+    params: PyTree,
+    model_state: PyTree = (),
+) -> State:
+    """Builds the first state: all clients fetch the mean model at version 0."""
+    n = layout.num_clients((params, model_state), ("params", "model_state"))
+    check(schedule.client, n, "arrivals", lowest=-1)
+    start = to_exchange(params, model_state, how)
+    start = mean_over_clients(start)
+    model, common = from_exchange(start, model_state, how)
+    common, _ = place(common, model_state, how)
+    models, fetched = from_exchange(replicate(start, n), model_state, how)
+    # Without a buffer, the server needs no second copy of the model. A traced size (a sweep
+    # over K) always has one, since shapes must not depend on a value.
+    single = not checks.traced(buffer_size) and buffer_size == 1
+    buffer = () if single else optax.tree.zeros_like(jax.tree.map(widen, start))
+    none, opt_state = jnp.int32(0), optimizer.init(model)
+    shared = Server(model, common, opt_state, buffer, none, jnp.zeros(()), none, schedule)
+    return State(FetchedModels(models, fetched, jnp.zeros(n, jnp.int32)), shared, none)
 
 
 def _work(

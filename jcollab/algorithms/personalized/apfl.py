@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from jcollab.core import (
     Loss,
     Metrics,
     Mixer,
+    Objective,
     PyTree,
     Round,
     State,
@@ -119,7 +121,6 @@ def apfl(
     checks.number("weight", weight, at_least=0, at_most=1, arrays=True)
     checks.finite(at_least=0, weight_rate=weight_rate)
     objective, how = lift(with_model_state(loss, model_state)), model_state
-    gradient, take = gradient_of(objective), step_of(objective, optimizer)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         n = layout.num_clients((params, model_state), ("params", "model_state"))
@@ -137,40 +138,6 @@ def apfl(
         )
         return State(clients, (), jnp.int32(0))
 
-    def local_steps(clients: Interpolated, batch: PyTree, key: Array, step: Array) -> tuple:
-        """Takes one client's steps on both models, before the mixer."""
-        local, common, a = clients.local, clients.common, clients.weight
-        stepped = take(
-            common, clients.model_state, clients.opt_state, batch, key, anchor=common, step=step
-        )
-        # The model state belongs to the personal model, so the new one is that of the personal
-        # gradient; the one of the common step is discarded.
-        given = (clients.model_state, batch, key)
-        at_personal, model_state, metrics = gradient(_blend(local, common, a), *given)
-        updates, local_state = optimizer_update(
-            optimizer,
-            # d f(p) / d v = (1 - a) grad f(p), by the chain rule
-            optax.tree.cast_like(weighed(1 - a, at_personal), at_personal),
-            clients.local_opt_state,
-            local,
-            value=metrics["loss"],
-            value_fn=lambda local: objective(_blend(local, common, a), *given)[0],
-            anchor=local,
-            step=step,
-        )
-        # d f(p) / d a = <grad f(p), w - v>, at the models from before their steps
-        products = optax.tree.mul(at_personal, optax.tree.sub(common, local))
-        slope = optax.tree.sum(optax.tree.cast(products, a.dtype))
-        fresh = clients._replace(
-            local=optax.apply_updates(local, updates),
-            common=optax.apply_updates(common, stepped.updates),
-            weight=jnp.clip(a - weight_rate * slope, 0, 1).astype(a.dtype),
-            model_state=model_state,
-            local_opt_state=local_state,
-            opt_state=stepped.opt_state,
-        )
-        return fresh, metrics | {"collaboration": fresh.weight}
-
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = clients_of(state, Interpolated)
         n = layout.num_clients((clients.local, batch), ("params", "batch"))
@@ -179,6 +146,7 @@ def apfl(
         # pass through the loop over clients, which would copy it.
         mixer_state, clients = clients.mixer, clients._replace(mixer=())
         keys = layout.client_keys(local_key, n)
+        local_steps = functools.partial(_local_steps, objective, optimizer, weight_rate)
         each = layout.per_client(local_steps, in_axes=(0, 0, 0, None))
         clients, metrics = each(clients, batch, keys, state.step)
         own = to_exchange(clients.common, clients.model_state, how)
@@ -189,6 +157,50 @@ def apfl(
         return State(clients, state.shared, state.step + 1), mean_over_clients(metrics)
 
     return Algorithm(own_arrays(init), update, names=mixer.names)
+
+
+def _local_steps(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    weight_rate: float,
+    clients: Interpolated,
+    batch: PyTree,
+    key: Array,
+    step: Array,
+) -> tuple:
+    """Takes one client's steps on both models, before the mixer."""
+    take = step_of(objective, optimizer)
+    local, common, a = clients.local, clients.common, clients.weight
+    stepped = take(
+        common, clients.model_state, clients.opt_state, batch, key, anchor=common, step=step
+    )
+    # The model state belongs to the personal model, so the new one is that of the personal
+    # gradient; the one of the common step is discarded.
+    given = (clients.model_state, batch, key)
+    at_personal, model_state, metrics = gradient_of(objective)(_blend(local, common, a), *given)
+    updates, local_state = optimizer_update(
+        optimizer,
+        # d f(p) / d v = (1 - a) grad f(p), by the chain rule
+        optax.tree.cast_like(weighed(1 - a, at_personal), at_personal),
+        clients.local_opt_state,
+        local,
+        value=metrics["loss"],
+        value_fn=lambda local: objective(_blend(local, common, a), *given)[0],
+        anchor=local,
+        step=step,
+    )
+    # d f(p) / d a = <grad f(p), w - v>, at the models from before their steps
+    products = optax.tree.mul(at_personal, optax.tree.sub(common, local))
+    slope = optax.tree.sum(optax.tree.cast(products, a.dtype))
+    fresh = clients._replace(
+        local=optax.apply_updates(local, updates),
+        common=optax.apply_updates(common, stepped.updates),
+        weight=jnp.clip(a - weight_rate * slope, 0, 1).astype(a.dtype),
+        model_state=model_state,
+        local_opt_state=local_state,
+        opt_state=stepped.opt_state,
+    )
+    return fresh, metrics | {"collaboration": fresh.weight}
 
 
 def _blend(local: PyTree, common: PyTree, a: Array) -> PyTree:

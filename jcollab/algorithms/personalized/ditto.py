@@ -96,7 +96,7 @@ def ditto(
     checks.optimizers(optimizer=optimizer)
     checks.finite(at_least=0, attraction=attraction)
     checks.count("local_steps", local_steps)
-    objective = lift(loss)
+    train = functools.partial(_train, lift(loss), optimizer, attraction, local_steps)
 
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), ("params", "model_state"))
@@ -104,33 +104,6 @@ def ditto(
         common = algorithm.init(params, model_state)
         clients = Personal(params, model_state, opt_state, common.clients)
         return State(clients, common.shared, common.step)
-
-    def local(
-        pick: Callable[..., PyTree],
-        params: PyTree,
-        model_state: PyTree,
-        opt_state: PyTree,
-        center: PyTree,
-        row: PyTree,
-        common: PyTree,
-        step: Array,
-        key: Array,
-    ) -> tuple:
-        pick_key, step_key = jax.random.split(key)
-        take = step_of(_near(objective, center, attraction), optimizer)
-
-        def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
-            params, model_state, opt_state = carry
-            batch = pick(row, common, pick_key, k)
-            key = jax.random.fold_in(step_key, k)
-            own = take(params, model_state, opt_state, batch, key, anchor=center, step=step)
-            params = optax.apply_updates(params, own.updates)
-            return (params, own.model_state, own.opt_state), own.metrics
-
-        carry, metrics = jax.lax.scan(
-            one, (params, model_state, opt_state), jnp.arange(local_steps)
-        )
-        return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
 
     def update(state: State, batch: PyTree, key: Array) -> tuple[State, Metrics]:
         clients = clients_of(state, Personal)
@@ -148,7 +121,7 @@ def ditto(
             lambda w, v: jnp.broadcast_to(w, v.shape), params_of(before), clients.params
         )
         (params, model_state, opt_state), metrics = layout.per_client(
-            functools.partial(local, drawn.pick), in_axes=(0, 0, 0, 0, 0, None, None, 0)
+            functools.partial(train, drawn.pick), in_axes=(0, 0, 0, 0, 0, None, None, 0)
         )(
             clients.params,
             clients.model_state,
@@ -167,6 +140,37 @@ def ditto(
     # trains its personal model in every round, so the state cannot stay in host memory.
     cohort = algorithm.cohort and algorithm.cohort._replace(round=None)
     return algorithm._replace(init=own_arrays(init), update=update, cohort=cohort)
+
+
+def _train(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    attraction: Any,
+    local_steps: int,
+    pick: Callable[..., PyTree],
+    params: PyTree,
+    model_state: PyTree,
+    opt_state: PyTree,
+    center: PyTree,
+    row: PyTree,
+    common: PyTree,
+    step: Array,
+    key: Array,
+) -> tuple:
+    """Takes the local steps of one personal model."""
+    pick_key, step_key = jax.random.split(key)
+    take = step_of(_near(objective, center, attraction), optimizer)
+
+    def one(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
+        params, model_state, opt_state = carry
+        batch = pick(row, common, pick_key, k)
+        key = jax.random.fold_in(step_key, k)
+        own = take(params, model_state, opt_state, batch, key, anchor=center, step=step)
+        params = optax.apply_updates(params, own.updates)
+        return (params, own.model_state, own.opt_state), own.metrics
+
+    carry, metrics = jax.lax.scan(one, (params, model_state, opt_state), jnp.arange(local_steps))
+    return carry, jax.tree.map(lambda leaf: leaf[0], metrics)
 
 
 def _near(objective: Objective, center: PyTree, attraction: Any) -> Objective:
