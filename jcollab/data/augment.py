@@ -62,8 +62,8 @@ def crop_and_flip(images: Array, key: Array, padding: int = 4) -> Array:
 def cutout(images: Array, key: Array, size: int = 16) -> Array:
     """Sets a square at a random place of each image to zero, clipped at the border.
 
-    The center (y, x) is uniform over all pixels. The square covers ``size`` rows from
-    ``y - size // 2`` on, and likewise ``size`` columns.
+    Its center (y, x) is uniform over all pixels. The square covers ``size`` rows from
+    ``y - size // 2`` on, and ``size`` columns from ``x - size // 2`` on.
 
     Args:
         images: ``[b, height, width, channels]`` of any dtype, normalized, so that 0 is the mean.

@@ -202,7 +202,7 @@ def as_local(batch: PyTree) -> Any:
 
 
 def check_clients_of(local: Any, n: int, num_steps: int) -> None:
-    """Raises ValueError unless the batches for sampled clients are those of n clients."""
+    """Raises ValueError unless batches for sampled clients have n clients."""
     # shapes alone: nothing is computed
     own = jax.eval_shape(lambda: local.rows(None, num_steps).own)
     if jax.tree.leaves(own):

@@ -89,8 +89,8 @@ def by_client(
 
     Raises:
         TypeError: if indices are not integers.
-        ValueError: if there is no client, one has no data, an index is out of range, or names do
-            not fit.
+        ValueError: if there are no clients, a client has no data, an index is out of range, or
+            names do not fit.
 
     Example:
         >>> data = jc.data.by_client(np.arange(6.0), [[5], [0, 2, 4]], names=["ann", "bob"])
@@ -124,7 +124,8 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
 
     Raises:
         TypeError: if ``clients`` is not a mapping, or names are not all strings or all integers.
-        ValueError: if there is no client, one has no data, or structures, shapes or dtypes differ.
+        ValueError: if there are no clients, a client has no data, or structures, shapes or dtypes
+            differ.
 
     Example:
         >>> data = jc.data.from_clients({"ann": np.arange(2.0), "bob": np.arange(3.0)})
@@ -146,6 +147,7 @@ def from_clients(clients: Mapping[Any, PyTree]) -> ClientData:
         sizes.append(layout.num_clients(own, f"clients[{name!r}]"))
         if not sizes[-1]:
             raise ValueError(f"clients[{name!r}] must have at least one example, got none")
+    # concatenated in NumPy: on the device, every combination of sizes would compile a program
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *clients.values())
     parts = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     return by_client(joined, parts, names=list(clients))

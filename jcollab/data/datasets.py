@@ -145,6 +145,7 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
     stem = f"{name}-{where.name}-{split}-{digest}"
     x_file, y_file = folder / f"{stem}.x.npy", folder / f"{stem}.y.npy"
     if x_file.exists() and y_file.exists():
+        # mapped and not read: processes on one machine share the pages
         return np.load(x_file, mmap_mode="r"), np.load(y_file)
     source = builder.as_data_source(split)
     items = source.__getitems__(range(len(source)))

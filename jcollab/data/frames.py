@@ -67,6 +67,7 @@ def by_column(
         kind = np.int32 if whole else jax.dtypes.canonicalize_dtype(float)
         examples = Dataset(examples, target.astype(kind))
     owners = _column(frame, column)
+    # exact types: bool is a subclass of int, but does not identify clients
     kinds = {str if isinstance(v, str) else type(v) for v in owners.tolist()}
     if kinds not in ({str}, {int}):
         shown = ", ".join(sorted(kind.__name__ for kind in kinds))

@@ -106,6 +106,7 @@ def by_user(owners: np.ndarray) -> Parts:
     if owners.ndim != 1 or not len(owners):
         raise ValueError(f"owners must have shape [N], N >= 1, got {list(owners.shape)}")
     order = np.argsort(owners, kind="stable")
+    # split where the owner changes; strings have no difference, but their ranks do
     return np.split(
         order, np.flatnonzero(np.diff(np.unique(owners, return_inverse=True)[1][order])) + 1
     )
@@ -150,6 +151,7 @@ def dirichlet(
     order = rng.permutation(len(labels))
     starts = range(0, n, group_size)
     cuts = [round(len(labels) * start / n) for start in starts][1:]
+    # In one draw for many clients, it would be very unlikely that each gets half the mean.
     dealt: Parts = []
     for start, group in zip(starts, np.split(order, cuts), strict=True):
         dealt += _dirichlet_group(labels, group, min(group_size, n - start), alpha, rng)
@@ -194,7 +196,7 @@ def _can_succeed(labels: np.ndarray, n: int, alpha: float) -> bool:
         share = np.where(dealt < mean, rng.dirichlet(np.full(n, alpha), MOST_TRIES), 0)
         share = np.where(share.sum(1, keepdims=True) > 0, share, dealt < mean)
         cuts = (np.cumsum(share, 1) / share.sum(1, keepdims=True) * size).astype(int)
-        cuts[:, -1] = size
+        cuts[:, -1] = size  # the shares may sum to slightly less than 1
         dealt += np.diff(cuts, prepend=0)
     return bool((dealt.min(1) >= 0.5 * mean).any())
 

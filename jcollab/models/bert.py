@@ -148,7 +148,7 @@ class Bert(nn.Module):
             raise ValueError(f"ids must be at most {c.max_length} pieces long, got {ids.shape[1]}")
         if not layers or any(not -c.num_layers - 1 <= i <= c.num_layers for i in layers):
             raise ValueError(f"layers must be in -{c.num_layers + 1}..{c.num_layers}, got {layers}")
-        # the smallest finite number and not -inf, whose softmax is NaN if all keys are masked
+        # the smallest finite number: with -inf, the softmax is NaN if all keys are masked
         mask = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)
         bias = jnp.where(mask, 0.0, jnp.finfo(jnp.float32).min)[:, None, None, :]
         tables = {

@@ -140,7 +140,7 @@ def two_parts(model: nn.Module) -> tuple[Callable[[Any, Array], Any], ...]:
     """
     for name in ("features", "head"):
         if not callable(getattr(model, name, None)):
-            raise TypeError(f"model must have a method {name}, {type(model).__name__} has none")
+            raise TypeError(f"model must have a method {name}, got {type(model).__name__}")
 
     def features(params: Any, x: Array) -> Any:
         return model.apply(params, x, method="features")

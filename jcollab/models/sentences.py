@@ -105,7 +105,9 @@ class SharedEncoder(nn.Module):
     def sentence(self, ids: Array, train: bool = False) -> Array:
         """Computes sentence vectors ``[b, d]``, before the head, of pieces ``[b, L]``."""
         if ids.shape[-1] > self.max_len:
-            raise ValueError(f"ids must be [b, L <= max_len={self.max_len}], got {ids.shape}")
+            raise ValueError(
+                f"ids must have shape [b, L] with L <= max_len={self.max_len}, got {ids.shape}"
+            )
         checks.integers("ids", ids)
         there = ids > 0
         places = jnp.where(there, jnp.arange(1, ids.shape[-1] + 1), 0)
@@ -120,7 +122,7 @@ class SharedEncoder(nn.Module):
     def predict(self, vector: Array) -> Array:
         """Computes logits ``[b, V]`` of sentence vectors ``[b, d]``."""
         z = self.transform_norm(nn.swish(self.transform(vector)))
-        # the output matrix is the input embedding, whose row 0 here gets a gradient as a class
+        # the output matrix is the input embedding; here, row 0 is a class and gets a gradient
         return z @ self.embedding.T + self.bias
 
 

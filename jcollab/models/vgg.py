@@ -63,7 +63,10 @@ class VGG11(nn.Module):
                 halves them.
         """
         if x.ndim != 4 or min(x.shape[1:3]) < 32:
-            raise ValueError(f"x must be images [b, >=32, >=32, channels], got shape {x.shape}")
+            raise ValueError(
+                f"x must be images of at least 32 x 32, [b, height, width, channels], got shape "
+                f"{x.shape}"
+            )
         for stage in STAGES:
             for i, multiple in enumerate(stage):
                 conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=HE)

@@ -134,7 +134,7 @@ def few_sample_means(
     checks.count("num_samples", num_samples)
     checks.labels("labels", labels, (f"b={len(values)}",), num_classes)
     # Sorted by class, and at random within a class: the first examples of each class are a sample
-    # without replacement. Masked rows form a class of their own at the end.
+    # without replacement. Masked rows form an additional class at the end.
     own = labels if mask is None else jnp.where(mask, labels, num_classes)
     order = jnp.lexsort((jax.random.uniform(key, own.shape, jnp.float32), own))
     ordered = own[order]

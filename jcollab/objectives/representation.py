@@ -200,7 +200,7 @@ def representation_sharing(
         ``objective(features [b, d], logits [b, C], labels [b], received, head, key)`` for ONE
         client, which returns the loss of each example ``[b]`` and metrics ``[b]``. ``received``
         has the fields of :class:`jcollab.objectives.prototypes.Received`; ``head`` is the client's
-        classifier, whose weights also get gradients from the observations.
+        classifier, which also gets gradients from the observations.
 
     Raises:
         ValueError: for negative weights or unknown names; when the objective is called, if

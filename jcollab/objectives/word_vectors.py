@@ -153,7 +153,7 @@ def x2static_loss(clip: float = CLIP) -> Loss:
     def loss(vectors: dict[str, Array], batch: Any, key: Array) -> Array:
         words, contexts, negatives = vectors["words"], batch["contexts"], batch["negatives"]
         count, places, lines = len(batch["targets"]), batch.get("places"), batch.get("lines")
-        # shared negatives [N, L] are in the order of the sentences, others in that of the targets
+        # shared negatives [N, L] are in the order of sentences, others in the order of targets
         other = None if "shares" in batch else lines
         if places is not None and lines is not None:
             # One product [u, L] of distinct rows and sentences, at the precision of separate ones:

@@ -14,5 +14,5 @@ def test_lenet5_in_two_parts():
     inner = features(params, x)
     assert inner.shape == (2, 84) and (abs(inner) < 1).all()
     np.testing.assert_allclose(head(params, inner), model.apply(params, x), atol=1e-6)
-    with pytest.raises(TypeError, match="model must have a method features, MLP has none"):
+    with pytest.raises(TypeError, match="model must have a method features, got MLP"):
         jc.models.two_parts(jc.models.MLP(3))

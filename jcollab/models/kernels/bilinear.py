@@ -34,7 +34,7 @@ def bilinear(
         forward: function that is linear in ``left`` and in ``right``; the settings are static.
         left_gradient: ``left_gradient(dy, like, right, **settings)``; the result has the shape of
             ``like``, which has a shape and a dtype but no values.
-        right_gradient: ``right_gradient(dy, left, like, **settings)``, likewise.
+        right_gradient: ``right_gradient(dy, left, like, **settings)``, in the same form.
 
     Example:
         >>> product = bilinear(
