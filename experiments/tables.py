@@ -187,7 +187,7 @@ def cell(value: Any) -> str:
         text = f"{value:.4g}"
     else:
         text = "" if value is None else str(value)
-    return re.sub(r"([|*<\[\]])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([|*\[\]])", r"\\\1", text).replace("<", "&lt;").replace("\n", " ")
 
 
 def _count(*runs: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ def test_rows_of_a_table(tmp_path):
     where = "2 CPU devices, jax 0.1, Python 3.12"
     assert f"**theorem_seven**: 1 of 2; {command} on {where}.\n\n" in page
     assert "| a \\| b | >= 1 | 1.235 | yes |" in page
-    assert "| c | \\< 1 (paper .5) | 2 | **no** |" in page
+    assert "| c | &lt; 1 (paper .5) | 2 | **no** |" in page
     assert "| not run in full |" in tables.presets_table(paper, summaries_of["dbat"])
 
 
