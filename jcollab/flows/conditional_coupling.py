@@ -192,7 +192,7 @@ def coupling_flow(
     def init(key: Array, x: Array, condition: Any = None) -> PyTree:
         checks.floats("x", x)
         check_condition(condition, num_classes)
-        flat = jnp.reshape(x, (len(x), -1))[:1]
+        flat = jnp.reshape(x, (len(x), -1))[:1]  # one image: only its size matters
         halves = _halves(flat)
         given = None if condition is None else jnp.asarray(condition)[:1]
 

@@ -93,8 +93,10 @@ class NormalizedConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
         logs = self.param("logs", nn.initializers.zeros, (self.features,), x.dtype)
         if fit:
+            # logs do not enter: they are fitted to the output of the plain convolution
             plain = apply_kernel(x, kernel)
             bias, logs = statistics(plain if shift is None else plain + shift)
+            # written back, so that apply(..., mutable=["params"]) returns the fitted values
             self.put_variable("params", "bias", bias)
             self.put_variable("params", "logs", logs)
         # the shift differs between images, so it is not part of the bias

@@ -289,6 +289,7 @@ def distribution(
         -1.84
     """
     checks.number("temperature", temperature, above=0)
+    # latents of the parameters' type: the prior of a float64 flow is in float64
     dtype = jnp.result_type(*jax.tree.leaves(params))
     base = prior(shape, temperature, dtype)
     # Transformed maps from the base to the inputs, and the flow's bijector from inputs to latents

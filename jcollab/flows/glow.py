@@ -89,6 +89,7 @@ def glow(
         check_condition(condition, num_classes)
         if len(params["levels"]) != levels:
             raise ValueError(f"params must have {levels} levels, got {len(params['levels'])}")
+        # channels are read off the parameters, since a bijector has no image yet
         return join_levels(
             [
                 steps_of(settings(number, own["norm"]["bias"].shape[-1]), own, condition)
@@ -103,7 +104,6 @@ def glow(
 
         def init_and_fit(number: int, x: Array) -> tuple[PyTree, Array]:
             level = settings(number, x.shape[-1])
-            # fold_in, not split: the keys of levels do not depend on their count
             own = init_level(level, jax.random.fold_in(key, number), x, condition)
             return fit_level(level, own, x, condition)
 

@@ -80,6 +80,7 @@ class LUConvolution(distrax.Bijector):
 
     def weight(self) -> Array:
         """Computes W, ``[channels, channels]``."""
+        # the inverse uses the factors themselves, so the product must be accurate
         product = jnp.matmul(self._lower, self._upper, precision="highest")
         return product[self._permutation]
 

@@ -98,6 +98,7 @@ def with_fixed(level: Level, params: PyTree) -> PyTree:
     """Returns the parameters together with the permutations and signs, which are not trained."""
     if level.convolution == "full":
         return params
+    # beside the parameters, so that the loop over steps slices them, too
     _, order, sign = fixed_factors(level.steps, level.channels, level.seed)
     dtype = params["conv"]["lower"].dtype
     return {**params, "order": jnp.asarray(order), "sign": jnp.asarray(sign, dtype)}
@@ -145,6 +146,7 @@ def fit_level(level: Level, params: PyTree, x: Array, condition: Any) -> tuple[P
         bias, logs = statistics(x)
         own = {**own, "norm": {"bias": bias, "logs": logs}}
         mixed = convolution_of(level, own).forward(ActNorm(bias, logs).forward(x))
+        # the network fits its own ActNorms on the way, to the half that it gets as input
         _, new = level.net.apply(
             {"params": own["coupling"]["net"]},
             mixed[..., level.channels // 2 :],

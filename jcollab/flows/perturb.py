@@ -310,6 +310,7 @@ def _finishing(
     def finish(batch: Any, x: Array, key: Array) -> Any:
         if clip is not None:
             x = batch.x + project(x - batch.x, clip, norm or "l2")
+        # the range is convex and contains the image, so clamping does not increase the distance
         if clamp is not None:
             x = jnp.clip(x, *clamp)
         # a ratio may be traced, and then it is never known to be 1
@@ -343,9 +344,11 @@ def _opened(
     flow: Any, flow_params: PyTree, batch: Any, key: Array, condition: Callable | None
 ) -> tuple[Array, Callable[[Array], Array]]:
     """Encodes a batch; returns latents and a decoder with the same noise and condition."""
+    # the flow is not trained here, whichever loss the augmented batch goes into
     fixed = jax.lax.stop_gradient(flow_params)
     given = condition_of(flow, batch, condition)
     noise = None if flow.noise is None else flow.noise(key, batch.x)
+    # with other noise, decoding would not return batch.x even for delta = 0
     z = flow.encode(fixed, batch.x, noise, given)[0]
     return z, lambda z: flow.decode(fixed, z, noise, given)
 

@@ -69,7 +69,7 @@ def check_values(x: Any) -> None:
     checks.floats("x", x)
     if not checks.traced(x):
         low, high = np.min(np.asarray(x)), np.max(np.asarray(x))
-        if not (low >= 0 and high <= 1):
+        if not (low >= 0 and high <= 1):  # in this form, NaN is rejected, too
             raise ValueError(f"x must be in [0, 1], got values from {low:g} to {high:g}")
 
 
@@ -86,6 +86,7 @@ def to_logits(x: Array, noise: Any, decoding: Decoding, levels: int) -> tuple[Ar
     check_values(x)
     y, log_det = BoundedLogit().forward_and_log_det(dequantize(x, noise, levels))
     if decoding == "corrected":
+        # of x -> q, which scales every dimension by (levels - 1) / levels
         log_det = log_det + x[0].size * np.log((levels - 1) / levels)
     return y, log_det
 

@@ -93,6 +93,7 @@ class Repeated(distrax.Bijector):
         return self._loop(lambda b, y: b.inverse_and_log_det(y), y, reverse=True)
 
     def _loop(self, apply: Callable, x: Array, reverse: bool) -> tuple[Array, Array]:
+        # bijectors are built inside the loop, from the slice of the parameters
         def one(carry: tuple[Array, Array], params: PyTree) -> tuple[tuple[Array, Array], None]:
             x, total = carry
             x, log_det = apply(self._build(params), x)

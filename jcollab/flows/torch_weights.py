@@ -49,7 +49,7 @@ def glow_from_torch(state: Mapping[str, Any]) -> PyTree:
             levels.setdefault(level, {})[step] = _step(state, name.removesuffix("norm.bias"))
     if not levels or sorted(levels) != list(range(len(levels))):
         raise ValueError(
-            f"state must have flows.steps.0.norm.bias and so on, got {sorted(state)[:5]}"
+            f"state must have names such as flows.steps.0.norm.bias, got {sorted(state)[:5]}"
         )
     counts = {len(steps) for steps in levels.values()}
     if len(counts) > 1:

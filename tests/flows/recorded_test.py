@@ -81,7 +81,7 @@ def test_names_may_have_dots_or_slashes():
     weights, *_ = random_weights()
     slashed = {name.replace(".", "/"): value for name, value in weights.items()}
     chex.assert_trees_all_equal(*map(flows.glow_from_torch, (weights, slashed)))
-    with pytest.raises(ValueError, match=r"state must have flows.steps.0.norm.bias.*'a'"):
+    with pytest.raises(ValueError, match=r"names such as flows.steps.0.norm.bias.*'a'"):
         flows.glow_from_torch({"a": 0})
     with pytest.raises(ValueError, match="equally many steps at every level"):
         flows.glow_from_torch({k: v for k, v in weights.items() if "next.steps.2" not in k})
