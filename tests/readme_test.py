@@ -1,10 +1,8 @@
 """The programs and commands of the README are run, word for word."""
 
-import json
 import re
 import shlex
 
-import matplotlib.pyplot as plt
 import pytest
 
 from experiments import contract, grid
@@ -62,22 +60,3 @@ def test_links_and_pictures_exist():
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
-
-
-def notebooks():
-    """The first one in `make test`, as the others take minutes together; all in `make test-all`."""
-    paths = sorted((ROOT / "colabs").glob("*.ipynb"))
-    marks = ((), *[pytest.mark.slow] * (len(paths) - 1))
-    return [pytest.param(p, marks=m, id=p.name) for p, m in zip(paths, marks, strict=True)]
-
-
-@pytest.mark.parametrize("path", notebooks())
-def test_notebooks_run_and_hold_no_output(path):
-    scope: dict = {}
-    for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        assert not cell["outputs"] and cell["execution_count"] is None
-        source = "".join(line for line in cell["source"] if not line.startswith("%"))
-        exec(compile(source, path.name, "exec"), scope)
-    plt.close("all")

@@ -7,5 +7,5 @@ arXiv: 2202.04414
 Import: jc.dbat
 Preset: dominoes
 Claim: the second member does not
-Notebooks: 06_flows_and_disagreement
+Notebooks: 07_disagreement
 """

@@ -1,0 +1,84 @@
+"""Notebooks run from top to bottom, and what they store is clean; the rewritten ones have one form."""
+
+import json
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+
+from tests import ROOT
+
+NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
+STEPS = ("data", "model", "algorithm", "run", "evaluate")
+
+
+def cells(path):
+    return json.loads(path.read_text())["cells"]
+
+
+def code(path):
+    return [cell for cell in cells(path) if cell["cell_type"] == "code"]
+
+
+def prose(path):
+    sources = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown"]
+    return "\n\n".join(sources)
+
+
+def slow_but_the_first():
+    """The first one in `make test`, as the others take minutes together; all in `make test-all`."""
+    marks = ((), *[pytest.mark.slow] * (len(NOTEBOOKS) - 1))
+    return [pytest.param(p, marks=m, id=p.name) for p, m in zip(NOTEBOOKS, marks, strict=True)]
+
+
+def every():
+    return pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+
+
+@pytest.mark.parametrize("path", slow_but_the_first())
+def test_notebooks_run(path, monkeypatch):
+    monkeypatch.chdir(ROOT / "colabs")
+    scope: dict = {}
+    for cell in code(path):
+        source = re.sub(r"^( *)%.*$", r"\1pass", "".join(cell["source"]), flags=re.M)
+        exec(compile(source, path.name, "exec"), scope)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["00_first_round", "01_topologies", "07_disagreement"])
+def test_notebooks_have_one_form(name):
+    path = ROOT / f"colabs/{name}.ipynb"
+    text = prose(path)
+    assert text.startswith("# ")
+    assert "../docs/" in text
+    for part in ("**Question.**", "## The program", "## The picture"):
+        assert part in text, f"{path.name} has no {part}"
+    for part in ("**What it shows.**", "**What to change next**", "**Read on:**"):
+        assert part in text, f"{path.name} has no {part}"
+    install = "".join(code(path)[0]["source"])
+    assert install.startswith("# Installs jcollab") and "jax-collab" in install
+    program = "".join(line for cell in code(path) for line in cell["source"])
+    for step in STEPS:
+        assert re.search(rf"(?i)# .*{step}", program + text), f"{path.name}: no {step}"
+
+
+@every()
+def test_links_of_notebooks_exist(path):
+    targets = re.findall(r"\]\((?!http)([^)#]+)", prose(path))
+    for target in targets:
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@every()
+def test_outputs_of_notebooks_are_clean(path):
+    """Outputs, where they are stored, are of one run, without warnings and unrounded numbers."""
+    outputs = [output for cell in code(path) for output in cell["outputs"]]
+    if outputs:
+        counts = [cell["execution_count"] for cell in code(path)]
+        assert counts == list(range(1, len(counts) + 1))
+        assert any("image/png" in output.get("data", {}) for output in outputs)
+    for output in outputs:
+        assert output["output_type"] in ("stream", "display_data", "execute_result")
+        assert output.get("name") != "stderr"
+        text = "".join(output.get("text", output.get("data", {}).get("text/plain", "")))
+        assert not re.search(r"(?i)warning|ipywidgets|\d\.\d{5}", text), text
