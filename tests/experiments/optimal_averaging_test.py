@@ -26,7 +26,7 @@ def test_groups_see_labels_of_their_own():
             assert groups.train.y[i] == (names[true] if other else true)
     again = models.make_groups(config, train, test, 3, seed=1)
     np.testing.assert_array_equal(again.train.y, groups.train.y)
-    with pytest.raises(ValueError, match="examples=6 leave a client with 1"):
+    with pytest.raises(ValueError, match="examples must give each client at least 2, got 1 from 6"):
         small = models.Config(n=6, minority=2, examples=6, imbalance=1.0)
         models.make_groups(small, train, test, 3, seed=1)
 
