@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom, and what they store is clean; the rewritten ones have one form."""
+"""Notebooks run from top to bottom, and their stored outputs are clean."""
 
 import json
 import re
