@@ -6,5 +6,5 @@ ACL 2021.
 arXiv: 2105.13856
 Import: jc.text.dual_encoder, jc.objectives.crosslingual
 Preset: tatoeba
-Notebooks: 07_words_and_sentences
+Notebooks: 09_sentences
 """

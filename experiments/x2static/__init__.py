@@ -5,5 +5,5 @@ Gupta, Jaggi: Obtaining Better Static Word Embeddings Using Contextual Embedding
 arXiv: 2106.04302
 Import: jc.text, jc.objectives.x2static_loss
 Preset: imdb
-Notebooks: 07_words_and_sentences
+Notebooks: 08_words
 """
