@@ -1,1 +1,1 @@
-"""Speed, measured as ratios within one run, since times alone do not carry over."""
+"""Benchmarks of speed, reported as ratios within one run because times depend on the machine."""

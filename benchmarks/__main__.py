@@ -50,8 +50,8 @@ def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = 
     """Runs benchmarks.
 
     Args:
-        names: which ones.
-        out: JSON file for the numbers.
+        names: names of the benchmarks to run.
+        out: JSON file for the results.
     """
     if unknown := set(names) - set(BENCHMARKS):
         raise ValueError(f"names must be among {', '.join(BENCHMARKS)}, got {sorted(unknown)}")
@@ -74,5 +74,5 @@ if __name__ == "__main__":
         sys.exit('benchmarks need tyro: pip install "jax-collab[experiments]"')
     import tyro
 
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # the cores are the devices
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one device per core
     tyro.cli(main)

@@ -1,4 +1,4 @@
-"""A convolution and its gradients inside a loop over clients, against the same outside of one."""
+"""Compares a convolution and its gradients inside and outside of a loop over clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = {
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with the cost of a client in a loop over that of the same work alone.
+    """Measures the time per client in a loop, divided by the time of the same work alone.
 
     Raises:
         AssertionError: if a convolution without stride costs more than twice as much in a loop.

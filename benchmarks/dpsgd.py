@@ -1,4 +1,4 @@
-"""D-PSGD: small networks against a PyTorch loop over clients, and graphs of 100,000 clients."""
+"""D-PSGD: compares small networks with a PyTorch loop; measures graphs of 100,000 clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE, SIZE = (10_000, 100_000), 1_000
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with seconds of a round, the ratio to a PyTorch loop, and the growth with n."""
+    """Measures the seconds of a round, the ratio to a PyTorch loop, and the growth with n."""
     rows = [_against_torch(n) for n in (16, 64)]
     graphs = {"ring": jc.topology.ring, "random 4-regular": _regular}
     for name, build in graphs.items():

@@ -1,7 +1,7 @@
 """A round of federated averaging: 100 clients with a CNN (W1), 1000 with an MLP (W2).
 
-Every client holds 60 examples and takes three SGD steps on batches of 20, from the server's model;
-the server takes the mean.
+Every client has 60 examples and takes three SGD steps on batches of 20, which start at the server's
+model; the server averages the results.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from benchmarks.timing import interleaved
 
 STEPS, BATCH, RATE = 3, 20, 0.1
 CASES: dict[str, tuple[int, Any, float]] = {
-    # clients, model, floating-point operations of an example, forward and backward
+    # clients, model, floating-point operations per example, forward and backward
     "W1: 100 clients, CNN": (100, jc.models.CNN(10), 434e9 / (100 * STEPS * BATCH)),
     "W2: 1000 clients, MLP": (1000, jc.models.MLP(10, (64,)), 12.3e9 / (1000 * STEPS * BATCH)),
 }
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with seconds of a round, the share of the peak, and ratios to plain programs."""
+    """Measures the seconds of a round, the fraction of the peak, and ratios to plain programs."""
     peak, rows = sgemm_peak(), []
     for name, (clients, model, flop) in CASES.items():
         x, y = _data(clients)
@@ -66,7 +66,7 @@ def _loss(model: Any) -> Callable[..., Any]:
 
 
 def _ours(model: Any, params: Any, data: Any, mesh: Any) -> Callable[[], Any]:
-    """The library's algorithm, its clients laid over the mesh, compiled."""
+    """Compiles the library's algorithm with the clients sharded over the mesh."""
     algorithm = jc.federated(
         _loss(model), optax.sgd(RATE), local_steps=STEPS, num_clients=len(data.x)
     )
@@ -78,7 +78,7 @@ def _ours(model: Any, params: Any, data: Any, mesh: Any) -> Callable[[], Any]:
 
 
 def _vmapped(model: Any, params: Any, data: Any) -> Callable[[], Any]:
-    """The plain program: everything in one vmap."""
+    """Compiles the plain program, one vmap over all clients."""
     gradient = jax.grad(_loss(model))
 
     def local(params: Any, batches: Any) -> Any:
@@ -102,7 +102,7 @@ def _data(clients: int) -> tuple[jax.Array, jax.Array]:
 
 
 def sgemm_peak(size: int = 2048, repeats: int = 4) -> float:
-    """Floating-point operations a second of a large matrix product."""
+    """Measures the floating-point operations per second of a large matrix product."""
 
     @jax.jit
     def product(a: Any) -> Any:
@@ -113,7 +113,7 @@ def sgemm_peak(size: int = 2048, repeats: int = 4) -> float:
 
 
 def _torch_loop(model: Any, x: Any, y: Any) -> Callable[[], Any] | None:
-    """The same round client by client in PyTorch, with all threads; None where it is missing."""
+    """Builds the same round client by client in PyTorch with all threads; None without PyTorch."""
     try:
         import torch
         from torch import nn

@@ -1,4 +1,4 @@
-"""Glow: time to compile against depth, and an adversarial batch against a pass through the flow."""
+"""Glow: compilation time for two depths, and the cost of an adversarial batch in flow passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHALLOW, DEEP = 4, 32
 
 
 def measure() -> list[dict[str, Any]]:
-    """Seconds and ratios: compilation of a training step, then a batch of the attack."""
+    """Measures the compilation of a training step and the time of one batch of each attack."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.uniform(size=(BATCH, 28, 28, 1)), jnp.float32)
     compiled = {steps: _compilation(steps, x) for steps in (SHALLOW, DEEP)}
@@ -50,7 +50,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _compilation(steps: int, x: jax.Array) -> float:
-    """Seconds to lower and compile the gradient of the likelihood."""
+    """Measures the seconds to lower and compile the gradient of the likelihood."""
     flow = flows.glow(levels=1, steps=steps, width=WIDTH)
     shapes = jax.eval_shape(lambda: flow.init(jax.random.key(0), x))
     loss = flows.likelihood(flow)

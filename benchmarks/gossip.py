@@ -1,4 +1,4 @@
-"""One round of mixing against copying the same array: what it costs beyond touching the memory."""
+"""Compares one round of mixing with a copy of the same array, the least memory traffic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DENSE_UP_TO = 256
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with the seconds of a copy and the ratio of each form of mixing to it."""
+    """Measures the seconds of a copy and the ratio of each implementation of mixing to it."""
     rows = []
     for name, (build, n, d) in CASES.items():
         topology = build(n)

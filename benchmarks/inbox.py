@@ -1,4 +1,4 @@
-"""A robust round on a complete graph: its inboxes together would take many times the memory."""
+"""A robust round on a complete graph; all inboxes together would take many times its memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CLIENTS, SIZE = 64, 1_000_000
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with the seconds of a round and the peak memory of the process so far, in GiB."""
+    """Measures the seconds of a round and the peak memory of the process so far, in GiB."""
     topology, rows = jc.topology.complete(CLIENTS), []
     rules = {
-        "self-centred clipping": jc.aggregators.self_centered_clip(1.0),
+        "self-centered clipping": jc.aggregators.self_centered_clip(1.0),
         "coordinate median": jc.aggregators.coordinate_median(),
         "Krum": jc.aggregators.krum(5),
     }

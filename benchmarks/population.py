@@ -1,4 +1,4 @@
-"""Federated rounds of 1,000 sampled clients out of 10,000 to 1,000,000: N must not show."""
+"""Federated rounds with 1,000 of 10,000 to 1,000,000 clients; time must not depend on N."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POPULATIONS = (10_000, 100_000, 1_000_000)
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with seconds of a round and ratios to the smallest population."""
+    """Measures the seconds of a round and ratios to the smallest population."""
     programs: dict[str, Callable[[], Any]] = {}
     for method in ("FedAvg", "SCAFFOLD"):
         for population in POPULATIONS:
@@ -41,7 +41,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def population_data(clients: int, seed: int = 0) -> jc.data.ClientRanges:
-    """A logistic regression in which every client has a few examples of its own."""
+    """Generates a logistic regression problem with a few examples per client."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((clients * EXAMPLES, FEATURES), np.float32)
     y = (x @ rng.standard_normal((FEATURES, CLASSES), np.float32)).argmax(1).astype(np.int32)

@@ -1,4 +1,4 @@
-"""RelaySGD on small quadratics: one compiled scan against the same run client by client."""
+"""RelaySGD on small quadratics: compares one compiled scan with a loop over clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDS, LOOPED = 2000, 100
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with the seconds of 2000 rounds, and of a plain Python loop scaled to as many."""
+    """Measures the seconds of 2000 rounds, and of a Python loop scaled to the same number."""
     rows, key = [], jax.random.key(0)
     for n in (8, 32, 128):
         problem = jc.data.synthetic.random_quadratics(n, 10)

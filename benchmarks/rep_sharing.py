@@ -21,7 +21,7 @@ RATE, DISTILLATION, DISCRIMINATION, FEW = 1e-3, 10.0, 1.0, 10
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row with seconds of a round and ratios."""
+    """Measures the seconds of a round and ratios to PyTorch and to the peak."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(CLIENTS, EXAMPLES, 28, 28, 1)).astype(np.float32)
     y = np.tile(np.arange(EXAMPLES) % CLASSES, (CLIENTS, 1)).astype(np.int32)
@@ -43,7 +43,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _ours(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    """The library's round, its clients laid over the devices, compiled once."""
+    """Compiles the library's round with the clients sharded over the devices."""
     model = jc.models.LeNet5()
     group = jc.algorithms.Group(*jc.models.two_parts(model), CLIENTS)
     algorithm = jc.representation_sharing(
@@ -69,7 +69,7 @@ def _ours(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
 
 
 def _on_one_thread(loop: Callable[[], Any]) -> Callable[[], Any]:
-    """The loop without its pool of threads, which small layers gain little from."""
+    """Builds the loop on one thread, because small layers gain little from several threads."""
     import torch
 
     def alone() -> None:
@@ -82,7 +82,7 @@ def _on_one_thread(loop: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _torch_loop(x: np.ndarray, y: np.ndarray) -> Callable[[], Any] | None:
-    """The same round client by client in PyTorch, with all threads; None where it is missing."""
+    """Builds the same round client by client in PyTorch with all threads; None without PyTorch."""
     try:
         import torch
         from torch import nn

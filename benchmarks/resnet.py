@@ -1,4 +1,4 @@
-"""A D-PSGD step of 16 clients with ResNet-20 (GroupNorm), against plain vmapped flax."""
+"""Compares a D-PSGD step of 16 clients with ResNet-20 (GroupNorm) with plain vmapped flax."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchmarks.timing import interleaved
 from jcollab.models import torch_layers
 
 CLIENTS, BATCH = 16, 32
-FLOP = 3 * 2 * 40.8e6  # of an example, forward and backward
+FLOP = 3 * 2 * 40.8e6  # per example, forward and backward
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row with the seconds of a step, the share of the peak and the ratio to vmapped flax."""
+    """Measures the seconds of a step, the fraction of the peak and the ratio to vmapped flax."""
     model = jc.models.ResNet20(10)
     x = jax.random.normal(jax.random.key(0), (CLIENTS, BATCH, 32, 32, 3))
     batch = jc.data.Dataset(x, jnp.zeros((CLIENTS, BATCH), jnp.int32))

@@ -1,4 +1,4 @@
-"""Robust aggregation of 100 models of 1e6 numbers, against the same rules written in PyTorch."""
+"""Compares robust aggregation of 100 models of 1e6 numbers with the same rules in PyTorch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BYZANTINE, TRIM, RADIUS, STEPS = 10, 10, 1.0, 8
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with seconds of each rule, and the ratios to PyTorch (where installed) and a sort."""
+    """Measures the seconds of each rule, and ratios to PyTorch (if installed) and to a sort."""
     models = np.random.default_rng(0).normal(size=(CLIENTS, SIZE)).astype(np.float32)
     weights = jnp.full(CLIENTS - 1, 1 / CLIENTS)
     rules = {
-        "self-centred clipping": aggregators.self_centered_clip(RADIUS),
+        "self-centered clipping": aggregators.self_centered_clip(RADIUS),
         "Krum": aggregators.krum(BYZANTINE),
         "geometric median, 8 steps": aggregators.geometric_median(STEPS),
         "coordinate median": aggregators.coordinate_median(),
@@ -88,7 +88,7 @@ def _torch_rules(models: np.ndarray) -> dict[str, Callable[[], Any]]:
         return ranked[TRIM : CLIENTS - TRIM].mean(0)
 
     return {
-        "self-centred clipping": clip,
+        "self-centered clipping": clip,
         "Krum": krum,
         "geometric median, 8 steps": geometric_median,
         "coordinate median": median,

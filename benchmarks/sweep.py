@@ -1,4 +1,4 @@
-"""8 learning rates x 3 seeds: one program of :func:`jcollab.sweep` beside 24 runs of their own.
+"""8 learning rates x 3 seeds: compares :func:`jcollab.sweep` with 24 separate runs.
 
 Decentralized SGD on a ring of 8, an MLP 64-32-10 on digits, 100 rounds of 32 examples.
 """
@@ -22,7 +22,7 @@ RATES, SEEDS = np.geomspace(0.01, 1.0, 8).tolist(), range(3)
 
 
 def measure() -> list[dict[str, Any]]:
-    """Seconds with and without compilation, and ratios."""
+    """Measures seconds with and without compilation, and ratios."""
     run = _problem()
     points = [(rate, seed) for rate in RATES for seed in SEEDS]
 
@@ -36,7 +36,7 @@ def measure() -> list[dict[str, Any]]:
         ]
 
     def compiled_apart() -> list[Any]:
-        """Each run compiles its own program, as 24 calls of a script do."""
+        """Compiles a program for each run, as 24 calls of a script do."""
         results = []
         for rate, seed in points:
             alone = jax.jit(lambda key, rate=rate: run({"rate": rate}, key))

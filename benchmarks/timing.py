@@ -1,7 +1,7 @@
-"""Interleaved timing: competitors take turns, so that a busy machine slows all of them.
+"""Interleaved timing: programs run alternately, so that a busy machine slows all of them.
 
-Before each turn there is a pause: the threads of PyTorch's pool spin for a while after their work,
-and would take the processor from whoever comes next.
+A pause precedes each measurement, because PyTorch's threads spin for a while after their work and
+would slow the next program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PAUSE = 0.3  # seconds
 
 
 def interleaved(programs: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Median seconds of each program; the first call of each (compilation) is not counted."""
+    """Measures the median seconds of each program, without its first call (compilation)."""
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for program in programs.values():
         jax.block_until_ready(program())

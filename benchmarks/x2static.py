@@ -1,4 +1,4 @@
-"""X2Static's updates: row-sparse against dense Adam, and against gensim's word2vec."""
+"""Compares X2Static's row-sparse updates with dense Adam and with gensim's word2vec."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUNDS, DENSE_ROUNDS = 32, 4
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows with targets per second; two tables, the same words and sentences for all."""
+    """Measures targets per second for two tables; all programs use the same sentences."""
     rows = []
     for size in (LARGE, SMALL):
         counts = np.maximum(1e7 / np.arange(1, size + 1), 5).astype(np.int64)
@@ -82,7 +82,7 @@ def _program(
     shared: bool = False,
     columns: bool = False,
 ) -> Callable[[], Any]:
-    """Rounds of X2Static; with ``columns``, each device holds its part of every vector."""
+    """Compiles rounds of X2Static; with ``columns``, the vectors are sharded over the devices."""
     corpus = text.Corpus(ids.ravel(), np.repeat(np.arange(len(ids), dtype=np.int32), SENTENCE))
     contexts = np.random.default_rng(1).normal(size=(len(ids), WIDTH)).astype(np.float32)
     data = text.client_texts(
@@ -123,7 +123,7 @@ def _program(
 
 
 def _gensim(vocabulary: text.Vocabulary, ids: np.ndarray, skip: int) -> Callable[[], Any] | None:
-    """Two threads, window 5; a position is a target (a pair for each word around, skip-gram)."""
+    """Builds gensim's training with two threads and window 5; each position is a target."""
     try:
         from gensim.models import Word2Vec
     except ImportError:
