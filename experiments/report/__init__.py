@@ -1,7 +1,7 @@
-"""One page for the results of runs: ``python -m experiments report FOLDER ... [--out FILE]``.
+"""Report of the results of runs: ``python -m experiments report FOLDER ... [--out FILE]``.
 
-The page is a single HTML file that needs no server, no network and no other file: styles, scripts,
-data and figures are part of it. The script of bokeh, which draws the curves, is part of it once.
+The report is a single HTML file that needs no server, no network and no other file: it contains
+its styles, scripts, data and figures. The script of bokeh, which draws curves, is included once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SCRIPTS = ("tables.js", "panels.js", "curves.js", "clients.js")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Results of runs, as one page of HTML that needs no server and no other file.
+    """Writes the results of runs to one HTML page that needs no server and no other file.
 
     Attributes:
-        folders: folders of runs, or folders that contain some at any depth.
-        out: the page to write.
+        folders: folders of runs, or folders that contain such folders at any depth.
+        out: path of the page.
         title: title of the page.
     """
 
@@ -86,12 +86,12 @@ def render(runs: Sequence[Run], title: str) -> str:
 
 
 def _own(name: str) -> markupsafe.Markup:
-    """A file of this package, which needs no escaping."""
+    """Returns a file of this package, which needs no escaping."""
     return markupsafe.Markup((FOLDER / name).read_text(encoding="utf-8"))
 
 
 def _library() -> markupsafe.Markup:
-    """The script that draws, without the settings that it logs with."""
+    """Returns the scripts of bokeh, which draw the curves."""
     from bokeh.resources import Resources
 
     resources = Resources(mode="inline", components=["bokeh", "bokeh-api"], log_level="warn")
@@ -99,5 +99,5 @@ def _library() -> markupsafe.Markup:
 
 
 def _words(name: Any) -> str:
-    """A name of code as words."""
+    """Returns an identifier as words."""
     return str(name).replace("_", " ")

@@ -1,8 +1,9 @@
-"""Reads ``metrics.jsonl``: curves of metrics over rounds, with bands over seeds.
+"""Reader of ``metrics.jsonl``, which returns curves of metrics over rounds, with bands over seeds.
 
-A line has tags, ``round``, then metrics. A training of R replicas has tags that are lists of R
-numbers, ``seed`` and settings, and metrics ``[R]`` or, for each client, ``[R][n]``. A line with
-``chosen`` names the setting that tuning chose for the training with the same tags.
+A line contains tags, then ``round``, then metrics. In a training of R replicas, the tags ``seed``
+and the settings are lists of R numbers, and a metric has shape ``[R]``, or ``[R][n]`` with a value
+per client. A line with ``chosen`` contains the setting that tuning chose for the training with the
+same tags.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ Series = dict[int, Any]  # value by round
 
 @dataclasses.dataclass
 class Curve:
-    """What was logged for one setting of one training.
+    """The logged values of one setting of one training.
 
     Attributes:
         tags: tags and setting, without the seed.
         chosen: False if tuning chose another setting.
-        tuned: tags that tuning chose the value of.
+        tuned: names of the tags that were tuned.
         replicas: for each seed, values by metric and round.
-        latest: for each seed, the round that was read last.
+        latest: for each seed, the last round that was read.
     """
 
     tags: dict[str, Any]
@@ -41,15 +42,15 @@ class Curve:
     latest: dict[Any, float] = dataclasses.field(default_factory=dict)
 
     def metrics(self) -> list[str]:
-        """Names of the metrics that are numbers."""
+        """Returns the names of the metrics that are numbers."""
         return self._names(list_valued=False)
 
     def client_metrics(self) -> list[str]:
-        """Names of the metrics that have a number for each client."""
+        """Returns the names of the metrics that have one number per client."""
         return self._names(list_valued=True)
 
     def values(self, metric: str) -> tuple[list[int], np.ndarray]:
-        """Rounds with a finite value, and values ``[S, T]`` or ``[S, T, n]`` with NaN for none.
+        """Returns rounds with a finite value, and values ``[S, T]`` or ``[S, T, n]``, NaN for none.
 
         Raises:
             ValueError: if the number of clients changes.
@@ -76,7 +77,7 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """Mean and band over seeds.
+    """A mean and a band over seeds.
 
     Attributes:
         mean: ``[T]``.
@@ -92,10 +93,10 @@ class Band:
 
 
 def band(values: np.ndarray) -> Band:
-    """Mean over seeds, with a confidence interval or, for fewer than 3 seeds, minimum and maximum.
+    """Computes the mean over seeds and a confidence interval; below 3 seeds, minimum and maximum.
 
     Args:
-        values: ``[S, T]``; NaN where a seed has no value, and at least one value in each round.
+        values: ``[S, T]``; NaN for a missing value, with at least one value in each round.
     """
     count = np.isfinite(values).sum(0)
     mean = np.nanmean(values, 0)
@@ -112,10 +113,10 @@ def band(values: np.ndarray) -> Band:
 
 
 def read_log(path: pathlib.Path) -> list[Curve]:
-    """Reads a log; a missing file has no curves, and lines without ``round`` are of no curve.
+    """Reads a log. Returns no curves for a missing file, and ignores lines without ``round``.
 
-    A training that is logged again, for example with the setting that a search chose, replaces the
-    first one.
+    If a training is logged again, for example with the setting that a search chose, the new values
+    replace the old ones.
 
     Raises:
         ValueError: if a line is not a JSON object, or its lists have different lengths.
@@ -182,7 +183,7 @@ def _add(curves: dict[str, Curve], line: dict[str, Any], place: str) -> None:
 
 
 def _is_metric(value: Any) -> bool:
-    """Whether a value is a number, a list of numbers, or null for a number that is not finite."""
+    """Returns whether a value is a number, a list of numbers, or null (a number not finite)."""
     if isinstance(value, list):
         return bool(value) and all(not isinstance(v, list) and _is_metric(v) for v in value)
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
@@ -195,7 +196,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _choose(curves: list[Curve], choices: list[dict[str, Any]]) -> None:
-    """Marks the curves whose setting tuning chose; a choice that no curve has changes nothing."""
+    """Marks the curves with the setting that tuning chose; ignores a choice without a curve."""
     chosen: dict[int, bool] = {}
     for line in choices:
         about = [curve for curve in curves if _is_about(line, curve)]
@@ -210,7 +211,7 @@ def _choose(curves: list[Curve], choices: list[dict[str, Any]]) -> None:
 
 
 def _is_about(line: dict[str, Any], curve: Curve) -> bool:
-    """Whether a line with a choice has the tags of a curve, apart from lists and what is chosen."""
+    """Returns whether a choice is for a curve: all tags agree except lists and chosen ones."""
     return all(
         name in line["chosen"] or isinstance(line.get(name), list) or line.get(name) == value
         for name, value in curve.tags.items()
@@ -219,7 +220,7 @@ def _is_about(line: dict[str, Any], curve: Curve) -> bool:
 
 
 def _agrees(chosen: dict[str, Any], tags: dict[str, Any]) -> bool:
-    """Whether a curve has the chosen setting, up to the precision that it was computed in."""
+    """Returns whether a curve has the chosen setting, up to rounding of computed values."""
     return all(_same(value, tags[name]) for name, value in chosen.items() if name in tags)
 
 

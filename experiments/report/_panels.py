@@ -1,4 +1,4 @@
-"""What the scripts of the page draw: for each preset curves of its runs, and clients on graphs."""
+"""Data for the scripts of the page: the curves of each preset, and clients on their graphs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from experiments.report._logs import Curve, band
 from experiments.report._runs import Graph, Run
 from experiments.report._tables import cell
 
-MOST_POINTS = 500  # of a curve
-MOST_FRAMES = 100  # of an animation
+MOST_POINTS = 500  # per curve
+MOST_FRAMES = 100  # per animation
 DIGITS = 5
 FIRST = ("test_mean_accuracy", "mean_accuracy", "test_accuracy", "accuracy", "loss")
 CLIENTS = "client_accuracy"
 
 
 def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns a panel for each preset that logged curves: runs of one preset share an axis.
+    """Returns a panel for each preset with logged curves. Runs of one preset share a panel.
 
-    A panel has ``name``, ``runs``, ``metrics``, ``tags`` (values of those that vary), ``curves``,
+    A panel has ``name``, ``metrics``, ``tags`` (the values of each tag that varies), ``curves``,
     ``graphs`` and ``client_metrics``.
     """
     names = dict.fromkeys(run.group for run in runs)
@@ -30,13 +30,13 @@ def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _panel(name: str, runs: Sequence[Run]) -> dict[str, Any]:
-    telling = _telling_tags([curve for run in runs for curve in run.curves])
+    distinctive = _distinctive_tags([curve for run in runs for curve in run.curves])
     styles: dict[tuple[tuple[str, str], ...], int] = {}
     curves: list[dict[str, Any]] = []
     graphs: dict[str, dict[str, Any]] = {}
     for number, run in enumerate(runs):
         for curve in run.curves:
-            tags = {tag: _text(curve.tags[tag]) for tag in telling if tag in curve.tags}
+            tags = {tag: _text(curve.tags[tag]) for tag in distinctive if tag in curve.tags}
             style = styles.setdefault(tuple(tags.items()), len(styles))
             label = ", ".join(_label(tag, curve.tags[tag]) for tag in tags)
             if len(runs) > 1:
@@ -77,8 +77,8 @@ def _panel(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _telling_tags(curves: Sequence[Curve]) -> list[str]:
-    """As few tags as distinguish all curves, without what tuning chose; the first ones stay."""
+def _distinctive_tags(curves: Sequence[Curve]) -> list[str]:
+    """Returns few tags that distinguish all curves, without tuned tags; prefers the first tags."""
     tuned = {tag for curve in curves for tag in curve.tuned}
     tags = [tag for tag in dict.fromkeys(t for c in curves for t in c.tags) if tag not in tuned]
 
@@ -98,7 +98,7 @@ def _text(value: Any) -> str:
 
 
 def _label(tag: str, value: Any) -> str:
-    """A string speaks for itself; another value needs the tag."""
+    """Returns a label: a string without the name of its tag, another value with it."""
     return value if isinstance(value, str) else f"{_words(tag)} {_text(value)}"
 
 
@@ -107,7 +107,7 @@ def _words(name: str) -> str:
 
 
 def _data(curve: Curve, metric: str) -> dict[str, Any]:
-    """Rounds, mean and band of a metric."""
+    """Returns the rounds, mean and band of a metric."""
     rounds, values = curve.values(metric)
     kept = _spread(len(rounds), MOST_POINTS)
     interval = band(values[:, kept])
@@ -123,7 +123,7 @@ def _data(curve: Curve, metric: str) -> dict[str, Any]:
 
 
 def _clients(curve: Curve, graph: Graph) -> dict[str, Any]:
-    """For each metric of clients rounds and the means over seeds, ``[T][n]``."""
+    """Returns for each per-client metric the rounds and the means over seeds, ``[T][n]``."""
     clients = {}
     for metric in curve.client_metrics():
         if not metric.endswith(CLIENTS):
@@ -139,12 +139,12 @@ def _clients(curve: Curve, graph: Graph) -> dict[str, Any]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Indices of at most so many points, with the first and the last."""
+    """Returns at most ``most`` indices below ``count``, including the first and the last."""
     return np.unique(
         np.linspace(0, max(count - 1, 0), min(count, most)).round().astype(int)
     ).tolist()
 
 
 def _short(values: np.ndarray) -> list[float | None]:
-    """Numbers with few digits, None for NaN."""
+    """Returns rounded numbers, None for NaN."""
     return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]

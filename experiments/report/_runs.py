@@ -1,4 +1,4 @@
-"""Reads the folders of runs."""
+"""Reader of the folders of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLAIM = {"claim", "expected", "measured", "holds"}
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A graph to draw clients on.
+    """A graph with the positions of its clients in a drawing.
 
     Attributes:
         edges: pairs of clients.
@@ -32,14 +32,14 @@ class Graph:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What the page shows of a run.
+    """The content of the page for one run.
 
     Attributes:
-        name: distinct name; paper, preset, and the folder where several runs are of one preset.
-        short: the part of the name that distinguishes runs of one preset; empty for the only one.
+        name: distinct name: paper, preset and, if a preset has several runs, the folder.
+        short: the part of the name that distinguishes runs of one preset; empty for a single run.
         group: paper and preset.
         folder: folder of the run.
-        about: what the preset runs; empty if the preset is unknown.
+        about: description of the preset; empty if the preset is unknown.
         command: the command that repeats the run; empty if the preset is unknown.
         config: value of each field.
         versions: versions of packages, and the machine.
@@ -47,7 +47,7 @@ class Run:
         claims: dictionaries with ``claim``, ``expected``, ``measured`` and ``holds``.
         interrupted: whether the run ended early.
         figures: name and base64 data of each PNG file.
-        curves: what was logged.
+        curves: curves of the log.
         graphs: graphs by the name that the tag ``topology`` refers to.
     """
 
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def num_holding(self) -> int:
-        """Number of claims that hold."""
+        """Number of true claims."""
         return sum(bool(claim["holds"]) for claim in self.claims)
 
 
@@ -76,7 +76,7 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
     """Reads all runs in some folders.
 
     Args:
-        folders: folders of runs, or folders that contain some at any depth.
+        folders: folders of runs, or folders that contain such folders at any depth.
 
     Raises:
         ValueError: if there is no folder, a folder contains no run, or a file is malformed.
@@ -104,7 +104,7 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
 
 
 def short_names(folders: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """The parts of the paths that distinguish folders; empty for one folder alone.
+    """Returns the parts of the paths that distinguish folders; empty for a single folder.
 
     Args:
         folders: distinct absolute paths.
@@ -120,10 +120,10 @@ def short_names(folders: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
 
 
 def read_graphs(path: pathlib.Path) -> dict[str, Graph]:
-    """Reads ``graphs.json``; a missing file has no graphs.
+    """Reads ``graphs.json``. Returns no graphs for a missing file.
 
     Raises:
-        ValueError: if the file is not JSON, or a graph has no positions or an edge of no client.
+        ValueError: if the file is not JSON, or a graph has no positions or an invalid edge.
     """
     if not path.exists():
         return {}
@@ -206,8 +206,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 @functools.cache
 def _preset(paper: str, name: str) -> tuple[str, dict[str, Any]]:
-    """What a preset runs, and its configuration; nothing for one that is unknown by now."""
+    """Returns the description and configuration of a preset; empty if the preset is unknown."""
     try:
         return headers.find(paper, name).about, summaries.default_config(paper, name)
-    except Exception:  # results are shown also of an experiment that is gone or broken by now
+    except Exception:  # the report must work if the experiment was removed or cannot be imported
         return "", {}

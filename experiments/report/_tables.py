@@ -1,4 +1,4 @@
-"""Cells of tables, and what differs between the configurations of runs."""
+"""Cells of tables, and differences between the configurations of runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from experiments.report._runs import Run
 
-LONGEST = 60  # characters of a value that is no number
-MOST_RUNS = 6  # of different presets that are compared in one table
+LONGEST = 60  # characters of a value that is not a number
+MOST_RUNS = 6  # of different presets in one table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Comparison:
     Attributes:
         title: what the runs have in common.
         runs: names of the runs.
-        rows: for each field its name and its value in each run.
+        rows: for each field, its name and its value in each run.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Comparison:
 
 
 def cell(value: Any) -> str:
-    """Text for a cell: four digits of a number, the first entries of a list."""
+    """Returns the text of a cell: four digits of a number, the first entries of a list."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -45,18 +45,18 @@ def cell(value: Any) -> str:
 
 
 def sort_value(value: Any) -> str:
-    """What a column is sorted by where it is a number; empty for another value."""
+    """Returns the sort key of a number; empty for another value."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return repr(value) if number else ""
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """All columns of some rows, in the order in which they appear."""
+    """Returns all columns of the rows, in order of first appearance."""
     return list(dict.fromkeys(column for row in rows for column in row))
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
-    """Compares runs: all of them if they are few, else those of each preset."""
+    """Compares all runs if they are few, otherwise the runs of each preset."""
     if len(runs) <= MOST_RUNS:
         parts = {"All runs": list(runs)}
     else:
@@ -66,7 +66,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def compare(title: str, runs: Sequence[Run]) -> Comparison:
-    """Fields of configuration and environment whose values differ between runs."""
+    """Returns the fields of configuration and environment with values that differ."""
     one_preset = len({run.group for run in runs}) == 1
     tables = [
         run.config | {f"environment: {name}": value for name, value in run.versions.items()}

@@ -4,11 +4,11 @@
 (() => {
   const { element, drawing, select, words, number } = report;
   const VIRIDIS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
-  const MOST = 6; // graphs at first
+  const MOST = 6; // graphs shown initially
   const WIDTH = 300;
   const SHORTEST = 70;
   const MARGIN = 18;
-  const SECONDS = 10; // of an animation
+  const SECONDS = 10; // per animation
 
   function colorAt(share) {
     const at = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
@@ -17,7 +17,7 @@
   }
   const isLight = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
 
-  // Places in the drawing, with the same scale for both axes and y upward.
+  // Positions in the drawing, with the same scale for both axes and y upward.
   function layout(positions) {
     const spans = [0, 1].map((axis) => {
       const values = positions.map((place) => place[axis]);

@@ -4,9 +4,9 @@
 (() => {
   const { element, drawing, select, words } = report;
   const COLORS = ["#3b82d6", "#e0752d", "#2fa36b", "#d6456b", "#8f6fd8", "#b08a1e", "#20a5b5", "#c061b0", "#7a8aa0", "#8c5a3c"];
-  const DASHES = [[], [8, 4], [2, 4], [8, 4, 2, 4], [14, 5]]; // one for each run
-  const MOST = 12; // curves at first
-  const MARKED = 40; // points that get a marker each
+  const DASHES = [[], [8, 4], [2, 4], [8, 4, 2, 4], [14, 5]]; // one per run
+  const MOST = 12; // curves shown initially
+  const MARKED = 40; // points with a marker
   const KINDS = {
     confidence: "95 % confidence interval of the mean (Student t)",
     range: "minimum to maximum",
@@ -31,7 +31,7 @@
       y_range: new Bokeh.DataRange1d({ only_visible: true }),
     });
     plot.toolbar.logo = null;
-    plot.toolbar.active_drag = null; // a finger scrolls the page
+    plot.toolbar.active_drag = null; // dragging scrolls the page on touch screens
     plot.background_fill_color = null;
     plot.border_fill_color = null;
     plot.outline_line_color = style("--line");
@@ -44,7 +44,7 @@
     }
     for (const grid of plot.center) grid.grid_line_color = style("--line");
     plot.below[0].axis_label = "round";
-    plot.below[0].ticker.min_interval = 1; // rounds are whole
+    plot.below[0].ticker.min_interval = 1; // rounds are integers
     plot.below[0].minor_tick_line_color = null;
     plot.left[0].axis_label = words(metric);
     return plot;
@@ -157,7 +157,7 @@
       const plot = figure(state.metric, logarithmic);
       const floor = logarithmic ? Math.min(...positive) / 1e6 : 0;
       const lines = curves.map(([curve, at]) => add(plot, curve, curve.data[state.metric], { name: `curve ${at}`, label: name(curve, state.everySetting), floor }));
-      if (floor) plot.y_range.renderers = lines; // bands may reach 0, which has no place on this axis
+      if (floor) plot.y_range.renderers = lines; // bands may reach 0, which a logarithmic axis cannot show
       const tooltips = [["curve", "@label"], ["round", "@x"], [words(state.metric), "@text"]];
       plot.add_tools(new Bokeh.HoverTool({ tooltips, renderers: lines, line_policy: "nearest" }));
       for (const renderer of plot.renderers) renderer.visible = !state.hidden.has(Number(renderer.name.split(" ")[1]));

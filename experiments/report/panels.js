@@ -1,6 +1,6 @@
 "use strict";
 
-// What curves and clients share: elements, controls and colors.
+// Elements, controls and colors that curves and clients use.
 const report = { panels: JSON.parse(document.getElementById("data").textContent) };
 
 report.element = (name, attributes = {}, ...children) => {
@@ -23,7 +23,7 @@ report.words = (name) => name.replaceAll("_", " ");
 
 report.number = (value) => (value === null ? "none" : String(Number(value.toPrecision(3))));
 
-// A drop-down; an option is a pair of value and text.
+// A drop-down; each option is a pair of value and text.
 report.select = (label, options, value, onchange) => {
   const { element } = report;
   const list = element("select", { onchange: () => onchange(list.value) });
@@ -32,7 +32,7 @@ report.select = (label, options, value, onchange) => {
   return element("label", {}, `${label} `, list);
 };
 
-// Drop-downs for the tags, which begin with a choice that leaves at most so many curves.
+// Drop-downs for the tags; the initial choice shows at most the given number of curves.
 report.tagFilters = (panel, curves, most, onchange) => {
   const chosen = {};
   const passes = (curve) =>
@@ -60,7 +60,7 @@ report.tagFilters = (panel, curves, most, onchange) => {
   return { controls, passes };
 };
 
-// A drop-down that shows one panel of a part of the page, where it has several.
+// A drop-down that selects one panel of a section with several panels.
 report.presetFilter = (part) => {
   const panels = [...(document.getElementById(part)?.querySelectorAll(".panel") ?? [])];
   if (panels.length < 2) return;
@@ -70,7 +70,7 @@ report.presetFilter = (part) => {
   panels[0].before(report.element("div", { class: "tools" }, list));
 };
 
-// Calls a function when an element gets near the window.
+// Calls a function when an element comes near the visible area.
 report.whenNear = (node, call) => {
   const observer = new IntersectionObserver(
     (entries) => {

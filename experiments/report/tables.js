@@ -54,7 +54,7 @@
       header.querySelector("button").addEventListener("click", () => sort(table, at));
     });
   }
-  const MOST_COLUMNS = 16; // else one preset is shown first
+  const MOST_COLUMNS = 16; // with more columns, one preset is shown first
   for (const input of document.querySelectorAll("[data-filters]")) {
     const table = document.getElementById(input.dataset.filters);
     const select = document.querySelector(`[data-selects="${table.id}"]`);
