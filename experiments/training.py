@@ -43,7 +43,7 @@ class Replicas:
     """Runs of K settings with S seeds each. Methods take one setting k, by default the best.
 
     Attributes:
-        settings: hyper-parameters, leaves ``[K, ...]``; None for a single setting.
+        settings: hyperparameters, leaves ``[K, ...]``; None for a single setting.
         seeds: ``[S]``.
         result: result of :func:`jcollab.fit`, leaves ``[K S, ...]``, settings varying slowest.
         best: index of the chosen setting; None without tuning.
@@ -60,7 +60,7 @@ class Replicas:
         return self.result.stopped == "finished"
 
     def setting(self, k: int | None = None) -> Any:
-        """Returns the hyper-parameters of a setting."""
+        """Returns the hyperparameters of a setting."""
         index = self._rows(k).start // len(self.seeds)
         return jax.tree.map(lambda leaf: leaf[index], self.settings)
 
@@ -133,7 +133,7 @@ def train_replicas(
             repeated for each setting, or ``[K S, ...]``.
         rounds: T; by default from the configuration, as seeds and evaluations are.
         seeds: seeds of initial models and batches.
-        settings: hyper-parameters with leaves ``[K, ...]``; dictionaries of lists are logged.
+        settings: hyperparameters with leaves ``[K, ...]``; dictionaries of lists are logged.
         data_axes: 0 or None for each leaf of ``batches.data``, as for ``jax.vmap``; None shares
             all of it.
         evaluate: ``evaluate(state) -> dict`` of one run.

@@ -103,9 +103,9 @@ def own_arrays(init: Init) -> Init:
     def checked(params: PyTree, model_state: PyTree = ()) -> State:
         checks.floats("params", params, "keep what is not trained in model_state")
         leaves, structure = jax.tree.flatten(init(params, model_state))
-        # XLA refuses to donate one buffer twice, and a donated buffer is gone for whoever else
-        # uses it. Leaves are copied one at a time, each freeing the one before: the peak is the
-        # state and one more leaf, not two states.
+        # XLA refuses to donate one buffer twice, and a donated buffer is invalid for all other
+        # references to it. Leaves are copied one at a time, each freeing the one before: the peak
+        # is the state and one more leaf, not two states.
         for i, leaf in enumerate(leaves):
             leaves[i] = jnp.copy(leaf)
         return jax.tree.unflatten(structure, leaves)

@@ -92,7 +92,7 @@ def _column(frame: Any, name: str) -> np.ndarray:
 
 def _numbers(frame: Any, name: str) -> np.ndarray:
     values = _column(frame, name)
-    # pandas returns objects for strings and for its nullable types; NumPy infers the type anew
+    # pandas returns objects for strings and for its nullable types; NumPy infers the type again
     if values.dtype == object:
         values = np.array(values.tolist())
     if values.dtype.kind not in "iufb":

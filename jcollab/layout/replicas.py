@@ -22,7 +22,7 @@ REPLICAS = "replicas"
 def per_replica(fn: Callable, in_axes: Any = 0, chunk: int | None = None) -> Callable:
     """Lifts a function of one independent run to many runs, with the meaning of ``jax.vmap``.
 
-    Runs (seeds, hyper-parameters) do not communicate. They are split over all devices, unless
+    Runs (seeds, hyperparameters) do not communicate. They are split over all devices, unless
     :func:`use` splits clients over them.
 
     Args:

@@ -60,7 +60,7 @@ def personal_average(
         variance: with a rule, the variance V >= 0 of each client's value, summed over coordinates,
             for all or ``[n]``. None estimates it as ``||x_i(t) - x_i(t-1)||^2 / 2``, averaged over
             exchanges; clients learn alone until the second exchange. The estimate suits values
-            that are sampled anew in each round, such as the updates that ``decentralized`` shares
+            that are sampled again in each round, such as the updates that ``decentralized`` shares
             with ``mixing_weight=0``.
         memory: discount of the past in that average, in [0, 1).
 

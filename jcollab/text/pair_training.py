@@ -145,7 +145,7 @@ def _passes(
     def batches(state: State) -> Batches:
         nonlocal rng, drawn
         epoch = int(state.step) // rounds
-        # the same or an earlier pass again: the generator starts anew
+        # the same or an earlier pass again: the generator restarts
         if drawn > epoch:
             rng, drawn = np.random.default_rng(seed), 0
         for earlier in range(drawn, epoch):

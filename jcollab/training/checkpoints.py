@@ -186,7 +186,7 @@ class Store:
         if numbers:
             raise ValueError(
                 f"checkpoint {self.folder} must have one that can be read, got only damaged ones "
-                "(renamed to damaged-NUMBER); use another folder to start anew"
+                "(renamed to damaged-NUMBER); use another folder to start a new run"
             )
         return None
 
@@ -200,7 +200,7 @@ class Store:
         if changed := difference(stored, self.identity):
             raise _AnotherRun(
                 f"checkpoint {self.folder} is of another run: {changed}; use another folder, or "
-                "delete this one to start anew"
+                "delete this one to start a new run"
             )
 
     def _put_aside(self, number: int, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Independent runs side by side in one program, for seeds and hyper-parameters."""
+"""Independent runs side by side in one program, for seeds and hyperparameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Replicas:
     are split over the devices, see :func:`jcollab.layout.per_replica`.
 
     Attributes:
-        settings: hyper-parameters with leaves ``[S]``. Then ``algorithm`` is a function of the
+        settings: hyperparameters with leaves ``[S]``. Then ``algorithm`` is a function of the
             settings of one run, ``algorithm(settings) -> Algorithm``. None if all runs use the same
             algorithm.
         data_axes: axes of ``batches.data`` as for ``jax.vmap``: 0 for a leaf that leads with

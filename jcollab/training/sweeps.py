@@ -1,4 +1,4 @@
-"""Sweeps over hyper-parameters and seeds in one program, and tables of their results."""
+"""Sweeps over hyperparameters and seeds in one program, and tables of their results."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def doubled(settings, key):
 
 
 GOSSIP, SAMPLED = decentralized(), federated()
-ANEW = {
+REBUILT = {
     "run": lambda: run(GOSSIP, jc.data.stacked(DATA)),
     "run of sampled clients": lambda: run(SAMPLED, batches(), num_rounds=3),
     "fit": lambda: fit(GOSSIP, jc.data.stacked(DATA)),
@@ -77,10 +77,10 @@ def compiled(caplog, use):
     return [message.split()[1] for message in messages if message.startswith("Compiling")]
 
 
-@pytest.mark.parametrize("name", ANEW)
+@pytest.mark.parametrize("name", REBUILT)
 def test_nothing_is_compiled_twice_for_equal_values(name, caplog):
-    ANEW[name]()
-    assert compiled(caplog, ANEW[name]) == []
+    REBUILT[name]()
+    assert compiled(caplog, REBUILT[name]) == []
 
 
 def test_an_algorithm_that_is_built_anew_is_compiled_anew(caplog):

@@ -105,7 +105,7 @@ def quasi_global_momentum(
     def init(params: PyTree, model_state: PyTree = ()) -> State:
         layout.num_clients((params, model_state), ("params", "model_state"))
         zeros = optax.tree.zeros_like(params)
-        # a state leaf rather than a constant of the program: changing it compiles nothing anew
+        # a state leaf rather than a constant of the program: a change causes no recompilation
         rate = () if callable(learning_rate) else jnp.asarray(learning_rate, jnp.result_type(float))
         clients = QuasiGlobal(
             params, model_state, zeros, mixer.init(to_exchange(params, model_state, how))

@@ -45,7 +45,7 @@ def one_round(settings: Settings) -> CohortRound:
         checks.kind(FederatedClients, **{"state.clients": clients})
         drop_key, local_key, server_key = jax.random.split(key, 3)
         # Keys are folded with the client's index, not with its place in the sample: a client draws
-        # the same numbers whoever else is sampled, and on however many devices the round runs.
+        # the same numbers for every set of sampled clients and every number of devices.
         keys = layout.client_keys(drop_key, numbers)
         present = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys)
         keys = layout.client_keys(local_key, numbers)
