@@ -45,11 +45,8 @@ def test_notebooks_run(path, monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.parametrize(
-    "name", ["00_first_round", "01_topologies", "07_disagreement", "08_words", "09_sentences"]
-)
-def test_notebooks_have_one_form(name):
-    path = ROOT / f"colabs/{name}.ipynb"
+@every()
+def test_notebooks_have_one_form(path):
     text = prose(path)
     assert text.startswith("# ")
     for part in ("**Question.**", "## The program", "## The picture"):
@@ -63,21 +60,25 @@ def test_notebooks_have_one_form(name):
         assert re.search(rf"(?i)# .*{step}", program + text), f"{path.name}: no {step}"
 
 
+def test_notebooks_are_numbered():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(len(NOTEBOOKS))]
+
+
 @every()
 def test_links_of_notebooks_exist(path):
     targets = re.findall(r"\]\((?!http)([^)#]+)", prose(path))
+    assert any("docs/" in target for target in targets)
     for target in targets:
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
 @every()
 def test_outputs_of_notebooks_are_clean(path):
-    """Outputs, where they are stored, are of one run, without warnings and unrounded numbers."""
+    """Outputs are of one execution, with one picture, without warnings and unrounded numbers."""
     outputs = [output for cell in code(path) for output in cell["outputs"]]
-    if outputs:
-        counts = [cell["execution_count"] for cell in code(path)]
-        assert counts == list(range(1, len(counts) + 1))
-        assert any("image/png" in output.get("data", {}) for output in outputs)
+    counts = [cell["execution_count"] for cell in code(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
     for output in outputs:
         assert output["output_type"] in ("stream", "display_data", "execute_result")
         assert output.get("name") != "stderr"

@@ -7,5 +7,5 @@ arXiv: 2108.07958
 Import: jc.flows
 Preset: mnist_low_data
 Claim: adversarial latent perturbations
-Notebooks: 06_flows_and_disagreement
+Notebooks: 06_flows
 """
