@@ -151,7 +151,7 @@ def _accuracy(get: Callable[[], Predict], total: int) -> Callable:
             "client_accuracy": each,
         }, classes
 
-    return jax.jit(measure)
+    return jax.jit(measure, compiler_options=layout.compiler_options())
 
 
 def per_model(fn: Callable) -> Callable:

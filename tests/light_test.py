@@ -52,7 +52,8 @@ print(*set(sys.modules) - modules)
     assert done.returncode == 0, done.stderr
     loaded, own = (line.split() for line in done.stdout.splitlines())
     assert not HEAVY & set(loaded)
-    assert {name.split(".")[0] for name in own} - sys.stdlib_module_names == {"jcollab"}
+    packages = {name.split(".")[0] for name in own} - sys.stdlib_module_names
+    assert packages <= {"jcollab", "jax"}  # JAX has modules that it does not load itself
 
 
 def test_dependencies_are_few():

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from jcollab import layout
+
 # The key is the identity of the owner, not its value. Two models may be equal; if they shared a
 # program, it would refer to the first one, which may be freed when a new shape is traced.
 _PROGRAMS: dict[int, dict] = {}
@@ -43,9 +45,11 @@ def program(
         known = _programs_of(owner)
     except TypeError:  # the type has no weak references (for example __slots__): no cache
         return build(lambda: function)
-    if form not in known:
-        known[form] = build(refer(function))
-    return known[form]
+    # the options differ inside of jit, where a program becomes part of another one
+    key = form, bool(layout.compiler_options())
+    if key not in known:
+        known[key] = build(refer(function))
+    return known[key]
 
 
 def _programs_of(owner: Any) -> dict:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jcollab import checks
+from jcollab import checks, layout
 from jcollab.core.names import Names, agreed
 from jcollab.core.programs import program
 from jcollab.core.types import Algorithm, Array, Batches, Metrics, PyTree, State
@@ -140,7 +140,12 @@ def run(
         def scanned(state: State, batches: Batches, key: Array, num_rounds: int) -> tuple:
             return scan(get(), sampled, state, batches, key, num_rounds)
 
-        return jax.jit(scanned, static_argnums=3, donate_argnums=(0,) if donate else ())
+        return jax.jit(
+            scanned,
+            static_argnums=3,
+            donate_argnums=(0,) if donate else (),
+            compiler_options=layout.compiler_options(),
+        )
 
     compiled = program(algorithm.update, ("run", sampled, donate), build)
     return compiled(state, batches, key, num_rounds)

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jcollab.flows.actnorm import statistics
-from jcollab.models.kernels import narrow
-from jcollab.models.kernels.convolution import add_bias
+from jcollab.layout import kernels
+from jcollab.layout.kernels import add_bias
 
 Array = jax.Array
 SMALL = nn.initializers.normal(0.05)
@@ -165,7 +165,7 @@ def apply_kernel(x: Array, kernel: Array) -> Array:
         return x @ kernel[0, 0]
     *batch, h, w, _ = x.shape  # distrax may call a bijector with a single event, without a batch
     x = x.reshape(-1, *x.shape[-3:])
-    return narrow.apply_kernel(x, kernel, PADS).reshape(*batch, h, w, -1)
+    return kernels.apply_kernel(x, kernel, (1, 1), PADS).reshape(*batch, h, w, -1)
 
 
 def coupling(

@@ -1,13 +1,14 @@
 """Models in flax.linen.
 
-Layers and shapes follow the papers. Convolutions are those of :mod:`jcollab.models.kernels`, which
+Layers and shapes follow the papers. Convolutions are those of :mod:`jcollab.layout.kernels`, which
 are fast in a loop over clients on a CPU.
 """
 
+from jcollab.layout.kernels import max_pool
 from jcollab.models.bert import Bert, BertConfig, load_bert
 from jcollab.models.cnn import CNN
+from jcollab.models.convolution import Conv
 from jcollab.models.feature_resnet import FeatureResNet, parts_with_statistics
-from jcollab.models.kernels.convolution import Conv, max_pool
 from jcollab.models.lenet import FeatureMLP, LeNet5, two_parts
 from jcollab.models.mlp import MLP
 from jcollab.models.resnet import ResNet20

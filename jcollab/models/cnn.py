@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 
 from jcollab import checks
-from jcollab.models.kernels.convolution import Conv, max_pool
+from jcollab.layout.kernels import max_pool
+from jcollab.models.convolution import Conv
 
 
 class CNN(nn.Module):

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from jcollab import checks
-from jcollab.models.kernels.convolution import max_pool
+from jcollab.layout.kernels import max_pool
 from jcollab.models.lenet import two_parts
 from jcollab.models.resnet18 import with_statistics
 from jcollab.models.torch_layers import UNIFORM, torch_conv, torch_dense

@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 
 from jcollab import layout
-from jcollab.models.kernels.convolution import Conv, max_pool
+from jcollab.layout.kernels import max_pool
+from jcollab.models.convolution import Conv
 from jcollab.models.torch_layers import UNIFORM, torch_dense, uniform_bias
 
 Array = jax.Array

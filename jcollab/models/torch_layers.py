@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.kernels.convolution import Conv
+from jcollab.models.convolution import Conv
 
 Array = jax.Array
 # PyTorch's default for kernels: uniform within +-1 / sqrt(fan_in), of variance 1 / (3 fan_in)

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 
 from jcollab import checks
-from jcollab.models.kernels.convolution import Conv, max_pool
+from jcollab.layout.kernels import max_pool
+from jcollab.models.convolution import Conv
 from jcollab.models.torch_layers import HE, torch_dense
 
 PADS = ((1, 1), (1, 1))

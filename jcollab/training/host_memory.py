@@ -139,7 +139,7 @@ def _one_round(get: Callable[[], CohortRound]) -> Callable:
         drawn = batch.rows(None, local_steps)
         return get()(rows, shared, drawn, numbers, key, step, n)
 
-    return jax.jit(one_round, static_argnums=(0, 7))
+    return jax.jit(one_round, static_argnums=(0, 7), compiler_options=layout.compiler_options())
 
 
 def _fetch(batches: Batches) -> Batches:

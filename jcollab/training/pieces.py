@@ -51,7 +51,8 @@ def on_devices(
             return layout.per_replica(go, axes)(state, batches, key, settings)
 
         # donated: two states at once may not fit into memory
-        return jax.jit(advance, static_argnums=4, donate_argnums=0)
+        options = layout.compiler_options()
+        return jax.jit(advance, static_argnums=4, donate_argnums=0, compiler_options=options)
 
     # as text, since a tree of axes (a dictionary) cannot be hashed
     shown = jax.tree.flatten(sides and sides.data_axes, is_leaf=lambda leaf: leaf is None)

@@ -78,7 +78,10 @@ def sweep(
     compiled = program(
         fn,
         ("sweep", chunk),
-        lambda get: jax.jit(layout.per_replica(lambda *own: get()(*own), 0, chunk)),
+        lambda get: jax.jit(
+            layout.per_replica(lambda *own: get()(*own), 0, chunk),
+            compiler_options=layout.compiler_options(),
+        ),
     )
     results = jax.device_get(compiled(settings, keys))
     times = length or 1

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcollab import checks
+from jcollab import checks, layout
 from jcollab.core import (
     Array,
     Predict,
@@ -70,7 +70,7 @@ def member_logits(
             logits = jax.lax.map(lambda part: look(params, model_state, part), x)
             return logits.reshape(parts * size, -1)[:total]
 
-        return jax.jit(per_model(one))
+        return jax.jit(per_model(one), compiler_options=layout.compiler_options())
 
     def logits(state: State | PyTree, x: Any) -> Array:
         # compiled once for a function, however often member_logits is called with it

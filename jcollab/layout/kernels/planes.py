@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.kernels.bilinear import bilinear
-from jcollab.models.kernels.shifts import Pads, shifts
+from jcollab.layout.kernels.bilinear import bilinear
+from jcollab.layout.kernels.shifts import Pads, shifts
 
 Array = jax.Array
 

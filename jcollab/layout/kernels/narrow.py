@@ -8,45 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab import layout
-from jcollab.models.kernels import convolution
-from jcollab.models.kernels.bilinear import bilinear
-from jcollab.models.kernels.shifts import Pads, shifts
+from jcollab.layout.kernels.shifts import Pads, shifts
 
 Array = jax.Array
+Strides = tuple[int, int]
 # ratio of the channels of the two sides from which copying the side of few channels kh kw times
 # costs less than the faster product saves
 FEW = 8
 
 
-def is_narrow(kernel: Array) -> bool:
-    """Returns whether I and O of the filters ``[kh, kw, I, O]`` differ by a factor of 8 or more."""
-    return FEW * min(kernel.shape[2:]) <= max(kernel.shape[2:])
-
-
-def apply_kernel(x: Array, kernel: Array, pads: Pads) -> Array:
-    """Applies :func:`convolve` for narrow filters on a CPU, otherwise the usual convolution."""
-    if layout.loops() and is_narrow(kernel):
-        return convolve(x, kernel, pads)
-    return convolution.apply_kernel(x, kernel, (1, 1), pads)
-
-
-def convolve(x: Array, kernel: Array, pads: Pads) -> Array:
+def forward(x: Array, kernel: Array, strides: Strides, pads: Pads) -> Array:
     """Convolves ``[b, H, W, I]`` with ``[kh, kw, I, O]`` to ``[b, H', W', O]``, with stride 1.
 
     Only the side with few channels is shifted: few inputs before the product with all filters, or
-    few outputs after it. The gradient with respect to the inputs is a convolution of the same kind,
-    with input and output channels exchanged.
-
-    Args:
-        x: inputs.
-        kernel: filters.
-        pads: zeros added before and after, in height and in width.
+    few outputs after it.
     """
-    return _convolve(x, kernel, pads=pads)
-
-
-def _forward(x: Array, kernel: Array, pads: Pads) -> Array:
     kh, kw, channels, features = kernel.shape
     if channels <= features:
         return _windows(x, kh, kw, pads) @ kernel.reshape(-1, features)
@@ -72,11 +48,13 @@ def _back(kernel: Any, pads: Pads) -> Pads:
     return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in sides)
 
 
-def _input_gradient(dy: Array, x: Any, kernel: Array, pads: Pads) -> Array:
-    return convolve(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), _back(kernel, pads))
+def input_gradient(dy: Array, x: Any, kernel: Array, strides: Strides, pads: Pads) -> Array:
+    """Computes a convolution of the same kind, with input and output channels exchanged."""
+    return forward(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), strides, _back(kernel, pads))
 
 
-def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
+def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
+    """Computes one product of the windows of the side with few channels and the other side."""
     kh, kw, channels, features = kernel.shape
     if channels <= features:
         seen = _windows(x, kh, kw, pads).reshape(-1, kh * kw * channels)
@@ -86,6 +64,3 @@ def _kernel_gradient(dy: Array, x: Array, kernel: Any, pads: Pads) -> Array:
     seen = _windows(dy, kh, kw, _back(kernel, pads)).reshape(-1, kh * kw * features)
     turned = (x.reshape(-1, channels).T @ seen).reshape(channels, kh, kw, features)
     return jnp.flip(turned, (1, 2)).transpose(1, 2, 0, 3)
-
-
-_convolve = bilinear("narrow_convolution", _forward, _input_gradient, _kernel_gradient)

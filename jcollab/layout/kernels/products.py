@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jcollab.models.kernels.shifts import Pads
+from jcollab.layout.kernels.shifts import Pads
 
 Array = jax.Array
 Strides = tuple[int, int]
