@@ -261,18 +261,14 @@ def test_every_builder_passes_value_gradient_function_anchor_and_step(name, x64)
 
 
 def test_what_an_optimizer_does_not_use_is_not_computed():
-    calls = []
-
     def loss(params, batch, key):
-        calls.append(1)
-        return jnp.sum((params - batch) ** 2)
+        return jnp.sum(jnp.arctan(params - batch))
 
     def traced(optimizer):
-        calls.clear()
+        """How often the loss is in the program."""
         algorithm = jc.decentralized(loss, optimizer, jc.identity())
         state = algorithm.init(jnp.zeros((2, 3)))
-        jax.make_jaxpr(algorithm.update)(state, jnp.ones((2, 3)), KEY)
-        return len(calls)
+        return str(jax.make_jaxpr(algorithm.update)(state, jnp.ones((2, 3)), KEY)).count(" atan ")
 
     plain = traced(optax.sgd(0.1))
     assert traced(optax.polyak_sgd()) == plain < traced(SEARCH)
