@@ -50,6 +50,8 @@ def link(name: str, obj: Any) -> str:
 def uncover(module: Any, meant: dict[str, Any]) -> None:
     """Where a package imports what is named like its file, the name is not that of the file."""
     for inner in list(module.modules.values()):
+        if inner.is_alias:  # an imported module, which may import this one
+            continue
         uncover(inner, meant)
         name = inner.name
         if module.imports.get(name) == f"{inner.path}.{name}":
