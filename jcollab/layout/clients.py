@@ -39,8 +39,9 @@ def num_clients(tree: PyTree, name: str | tuple[str, ...] = "tree") -> int:
             if n is None:
                 n, first = shape[0], where
             if shape[0] != n:
+                hint = "; jc.replicate(params, n) stacks one model" if own_name == "params" else ""
                 raise ValueError(
-                    f"{where} must lead with n={n}, the clients of {first}, got {list(shape)}"
+                    f"{where} must lead with n={n}, the clients of {first}, got {list(shape)}{hint}"
                 )
     if n is None:
         raise ValueError(f"{name} must have at least one array, with a client axis, got none")

@@ -9,10 +9,10 @@ Builders pass extra arguments to the ``update`` of every optimizer, of clients a
     step         the communication round, int32 ``[]``, the same for all local steps of a round
     anchor       the model x at the start of the round: the server's model or, without a server, the
                  client's model
-    correction   what a method adds to the gradients, see :mod:`jcollab.local.methods`; only from
-                 :func:`jcollab.federated`
+    correction   what a method adds to the gradients, see ``jcollab.local.methods``; only from
+                 ``jcollab.federated``
     delay        server steps since the model at which the gradient was computed; only from
-                 :func:`jcollab.algorithms.asynchronous` to the optimizer of its server
+                 ``jcollab.algorithms.asynchronous`` to the optimizer of its server
 
 The optimizer of a federated server receives the clients' mean update with the opposite sign as
 ``grad``, and the loss of the clients' first local steps, at the server's model, as ``value``.

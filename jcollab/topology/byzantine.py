@@ -236,6 +236,9 @@ def choose_byzantine(
         count: number of byzantine clients, in 0..n-1.
         seed: seed of the draw.
 
+    Returns:
+        The topology with ``byzantine``, a mask bool ``[n]``.
+
     Raises:
         ValueError: if count is out of range.
 

@@ -6,7 +6,7 @@ An attack is a function ``attack(own, messages, weights, byzantine, context) -> 
     messages   honest messages of its neighbors, leaves ``[K, ...]``
     weights    mixing weights ``[K]``, 0 where no message arrives
     byzantine  bool ``[K]``, the slots of byzantine neighbors
-    context    a :class:`jcollab.core.Wire` of one receiver: random key, round, the values ``sent``
+    context    a ``jcollab.core.Wire`` of one receiver: random key, round, the values ``sent``
                by all clients ``[n, ...]``, the indices of the receiver and the senders
 
 The result has leaves ``[K, ...]``, of which only byzantine slots are used, or ``[...]`` if all
