@@ -333,7 +333,7 @@ def test_bad_input_is_named():
     for bad, message in (
         (models.SharedEncoder(3), "vocab_size must be at least 4"),
         (models.SharedEncoder(V, 10), "width must be a positive multiple of num_heads=8, got 10"),
-        (models.SharedEncoder(V, 8, max_len=2), "ids must be .b, L <= max_len=2"),
+        (models.SharedEncoder(V, 8, max_len=2), "ids must have shape .b, L. with L <= max_len=2"),
         (models.SharedEncoder(V, 8, pooling="last"), "pooling must be one of mean, max, sum"),
         (models.BagEncoder(V, 0), "width must be at least 1"),
     ):
