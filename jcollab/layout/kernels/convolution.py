@@ -72,7 +72,7 @@ def forms(x: Any, kernel: Any, strides: Strides) -> Forms:
     if strided:  # the direct gradient of the inputs multiplies zeros
         return Forms(direct, products, direct)
     few, many = sorted((channels, features))
-    if narrow.FEW * few <= many or few <= 4:
+    if narrow.FEW * few <= many or (few <= 4 and many >= 16):
         return Forms(narrow, narrow, direct if channels < features else narrow)
     return Forms(direct, direct, direct)
 
