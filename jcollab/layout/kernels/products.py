@@ -49,8 +49,8 @@ def input_gradient(dy: Array, x: Any, kernel: Array, strides: Strides, pads: Pad
         return jax.lax.pad(parts[..., place : place + channels], zero, sides)
 
     total = functools.reduce(jnp.add, (placed(i, j) for i in range(kh) for j in range(kw)))
-    (top, bottom), (left, right) = pads
-    return total[:, top : height - bottom, left : width - right]
+    sides = [(-low, -high, 0) for low, high in ((0, 0), *pads, (0, 0))]
+    return jax.lax.pad(total, zero, sides)
 
 
 def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
@@ -64,7 +64,8 @@ def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pa
 def _rows(x: Array, kernel: Any, strides: Strides, pads: Pads) -> Array:
     """Collects the inputs of all filter columns from every padded row, ``[b, rows, W', kw I]``."""
     kw = kernel.shape[1]
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    sides = [(low, high, 0) for low, high in ((0, 0), *pads, (0, 0))]
+    padded = jax.lax.pad(x, jnp.zeros((), x.dtype), sides)  # negative ones cut off
     last = (padded.shape[2] - kw) // strides[1] * strides[1]
     shifted = [padded[:, :, j : j + last + 1 : strides[1]] for j in range(kw)]
     return shifted[0] if kw == 1 else jnp.concatenate(shifted, -1)

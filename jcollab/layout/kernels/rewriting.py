@@ -19,8 +19,6 @@ from jcollab import checks, layout
 from jcollab.layout.kernels import pooling
 from jcollab.layout.kernels.convolution import add_bias, convolve
 
-AS_WRITTEN = "as_written"
-
 
 def fast_convolutions(fn: Callable) -> Callable:
     """Returns ``fn`` with fast convolutions, pools and biases where clients run in a loop.
@@ -100,7 +98,7 @@ def _equation(eqn: JaxprEqn) -> JaxprEqn:
 
 def _inner(params: dict[str, Any]) -> dict[str, Any]:
     """Rewrites the jaxprs among the parameters of an equation (of jit, scan, cond and others)."""
-    if params.get("name") == AS_WRITTEN:
+    if params.get("name") == as_written.__name__:
         return params
 
     def new(value: Any) -> Any:
@@ -167,7 +165,7 @@ def _bias(x: Any, bias: Any, **params: Any) -> Callable | None:
     """Returns the sum of an image and of a bias along the last axis."""
     if not (x.ndim == bias.ndim == 4 and bias.shape == (1, 1, 1, x.shape[-1]) != x.shape):
         return None
-    return lambda x, bias: add_bias(x, bias.reshape(-1)) if x.dtype == bias.dtype else x + bias
+    return lambda x, bias: add_bias(x, bias.reshape(-1))
 
 
 FORMS: dict[str, Callable] = {

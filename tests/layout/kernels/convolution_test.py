@@ -151,7 +151,9 @@ OPERATIONS = {
 }
 
 
-@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 2), (1, 0))])
+@pytest.mark.parametrize(
+    "pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 2), (1, 0)), ((-1, 0), (2, -2))]
+)
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (3, 2)])
 @pytest.mark.parametrize("form", [direct, products])
 def test_every_form_is_the_same_convolution(x64, form, strides, pads):
