@@ -1,7 +1,11 @@
-"""``python -m benchmarks [--names NAME ...] [--out FILE]``: prints ratio tables, writes JSON."""
+"""``python -m benchmarks [--names NAME ...] [--out FILE]``: prints ratio tables, writes JSON.
+
+Every file of this folder that defines ``measure()`` is a benchmark.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -13,40 +17,11 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import (
-    convolution,
-    dpsgd,
-    fedavg,
-    flows,
-    gossip,
-    inbox,
-    population,
-    relay,
-    rep_sharing,
-    resnet,
-    robust,
-    sweep,
-    x2static,
-)
-
-BENCHMARKS = {
-    "convolution": convolution.measure,
-    "dpsgd": dpsgd.measure,
-    "fedavg": fedavg.measure,
-    "flows": flows.measure,
-    "gossip": gossip.measure,
-    "inbox": inbox.measure,
-    "population": population.measure,
-    "relay": relay.measure,
-    "rep_sharing": rep_sharing.measure,
-    "resnet": resnet.measure,
-    "robust": robust.measure,
-    "sweep": sweep.measure,
-    "x2static": x2static.measure,
-}
+FILES = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+BENCHMARKS = tuple(path.stem for path in FILES if "\ndef measure(" in path.read_text())
 
 
-def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = None) -> None:
+def main(names: tuple[str, ...] = BENCHMARKS, out: pathlib.Path | None = None) -> None:
     """Runs benchmarks.
 
     Args:
@@ -58,7 +33,7 @@ def main(names: tuple[str, ...] = tuple(BENCHMARKS), out: pathlib.Path | None = 
     console = Console()
     rows = {}
     for name in names:
-        rows[name] = BENCHMARKS[name]()
+        rows[name] = importlib.import_module(f"benchmarks.{name}").measure()
         table = Table(*rows[name][0], title=name, title_justify="left", box=rich.box.SIMPLE_HEAD)
         for row in rows[name]:
             table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
