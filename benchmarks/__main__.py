@@ -1,6 +1,7 @@
 """``python -m benchmarks [--names NAME ...] [--out FILE]``: prints ratio tables, writes JSON.
 
-Every file of this folder that defines ``measure()`` is a benchmark.
+Every file of this folder that defines ``measure()`` is a benchmark. ``python -m benchmarks peers``
+compares with other libraries, see :mod:`benchmarks.compare`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import jax
 import rich.box
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks import compare
 
 FILES = sorted(pathlib.Path(__file__).parent.glob("*.py"))
 BENCHMARKS = tuple(path.stem for path in FILES if "\ndef measure(" in path.read_text())
@@ -49,5 +52,8 @@ if __name__ == "__main__":
         sys.exit('benchmarks need tyro: pip install "jax-collab[experiments]"')
     import tyro
 
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one device per core
-    tyro.cli(main)
+    if sys.argv[1:2] == ["peers"]:
+        tyro.cli(compare.main, prog="python -m benchmarks peers", args=sys.argv[2:])
+    else:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one device per core
+        tyro.cli(main)

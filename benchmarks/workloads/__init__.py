@@ -1,0 +1,73 @@
+"""The workloads W1 to W8 as programs of this library, see :mod:`benchmarks.cases`.
+
+Each function takes the sizes of a case, ``dtype`` and ``chunk``, and returns a :class:`Workload`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import jcollab as jc
+
+PyTree = Any
+
+
+class Workload(NamedTuple):
+    """A program and the work that it cannot avoid.
+
+    Attributes:
+        run: computes the case once and waits for the result.
+        flop: floating-point operations of one call, 0 if unknown.
+        bytes: bytes that one call must at least read and write.
+    """
+
+    run: Callable[[], Any]
+    flop: float = 0
+    bytes: float = 0
+
+
+def repeated(update: Callable, state: PyTree, *args: Any) -> Callable[[], Any]:
+    """Builds a function that continues ``state, _ = update(state, *args)``, in place."""
+    compiled = jax.jit(
+        update, donate_argnums=0, compiler_options=jc.layout.compiler_options() or None
+    )
+
+    def run() -> Any:
+        nonlocal state
+        state, _ = compiled(state, *args)
+        return jax.block_until_ready(state)
+
+    return run
+
+
+def training(loss: Callable, params: PyTree, batch: PyTree, num_steps: int) -> dict[str, float]:
+    """Counts the work of ``num_steps`` steps of SGD: ``flop`` and ``bytes``.
+
+    A step reads and writes the parameters, and reads the batch.
+    """
+    key = jax.random.key(0)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(jc.core.lift(loss)(p, (), batch, key)[0])))
+    flop = gradient.lower(params).cost_analysis()["flops"]
+    moved = 2 * size(params) + size(batch)
+    return {"flop": num_steps * flop, "bytes": num_steps * moved}
+
+
+def size(tree: PyTree) -> int:
+    """Returns the bytes of a pytree of arrays."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def in_dtype(loss: Callable, dtype: str) -> Callable:
+    """Returns the loss, computed in ``dtype`` with parameters in float32."""
+    return loss if dtype == "float32" else jc.objectives.computed_in(jnp.dtype(dtype), loss)
+
+
+def on_every_device(state: PyTree, data: PyTree) -> tuple[Any, PyTree, PyTree]:
+    """Splits the client axis over all devices; returns the mesh, the state and the data."""
+    mesh = jc.layout.mesh()
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clients"))
+    return mesh, jc.layout.place(state, mesh), jax.device_put(data, split)
