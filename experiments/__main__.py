@@ -184,10 +184,9 @@ def _prepare_jax() -> None:
     """Creates one JAX device for each core, and caches compiled programs on disk."""
     import jax
 
-    from jcollab.data.datasets import cache_dir
+    from jcollab import layout
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    layout.use_compilation_cache()
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # jax has already initialized its devices
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)

@@ -12,7 +12,7 @@ import jcollab as jc
 from experiments.contract import Context, Row
 from experiments.fields import Count, Natural, Positive, Settings
 from jcollab import objectives, plots, text
-from jcollab.data.datasets import cache_dir
+from jcollab.layout import cache_dir
 from jcollab.local import row_sparse
 
 SETS = {

@@ -215,7 +215,7 @@ def rounds_of(batches: Batches, state: State, num_rounds: int | None) -> int:
         2
     """
     # inside of a trace the step is unknown; then only the total length is checked
-    done = 0 if checks.traced(state.step) else int(np.max(state.step))
+    done = 0 if checks.traced(state.step) else int(np.asarray(state.step).max())
     length, what = length_of(batches, state)
     if num_rounds is None and length is not None:
         num_rounds = length - done

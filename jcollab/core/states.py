@@ -105,9 +105,11 @@ def own_arrays(init: Init) -> Init:
         leaves, structure = jax.tree.flatten(init(params, model_state))
         # XLA refuses to donate one buffer twice, and a donated buffer is invalid for all other
         # references to it. Leaves are copied one at a time, each freeing the one before: the peak
-        # is the state and one more leaf, not two states.
+        # is the state and one more leaf, not two states. ``device_put`` needs no program, while
+        # ``jnp.copy`` compiles one for each shape; arrays of several processes need it.
+        several = jax.process_count() > 1
         for i, leaf in enumerate(leaves):
-            leaves[i] = jnp.copy(leaf)
+            leaves[i] = jnp.copy(leaf) if several else jax.device_put(leaf, may_alias=False)
         return jax.tree.unflatten(structure, leaves)
 
     return checked

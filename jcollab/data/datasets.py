@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jcollab import checks
+from jcollab.layout import cache_dir
 
 DIGITS_TEST_FRACTION = 0.2
 
@@ -46,11 +49,6 @@ def data_dir() -> str | None:
     return os.environ.get("JCOLLAB_DATA") or None
 
 
-def cache_dir() -> pathlib.Path:
-    """Returns the folder of cached files: ``jcollab`` in XDG_CACHE_HOME, by default ~/.cache."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jcollab"
-
-
 def digits(split: str = "train") -> Dataset:
     """Returns scikit-learn's handwritten digits of 8 x 8 pixels, 1437 for training, 360 for tests.
 
@@ -66,15 +64,21 @@ def digits(split: str = "train") -> Dataset:
 
     Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository.
     """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
     _check_split(split)
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)  # gray levels are 0..16
-    parts = train_test_split(x, y, test_size=DIGITS_TEST_FRACTION, random_state=0, stratify=y)
-    which = 0 if split == "train" else 1
-    return Dataset(parts[which], parts[2 + which].astype(np.int32))
+
+    # importing scikit-learn takes about as long as importing all others: only the first call does
+    def decode() -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        x, y = load_digits(return_X_y=True)
+        x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)  # gray levels are 0..16
+        parts = train_test_split(x, y, test_size=DIGITS_TEST_FRACTION, random_state=0, stratify=y)
+        which = 0 if split == "train" else 1
+        return parts[which], parts[2 + which].astype(np.int32)
+
+    x, y = _cached(f"digits-{importlib.metadata.version('scikit-learn')}-{split}", decode)
+    return Dataset(np.array(x), y)
 
 
 def load(
@@ -141,16 +145,26 @@ def _decoded(name: str, split: str, directory: str | None) -> tuple[np.ndarray, 
     # prepared again is decoded again.
     stamp = [(f.name, f.stat().st_size) for f in sorted(where.iterdir())]
     digest = hashlib.sha256(repr((str(where.resolve()), stamp)).encode()).hexdigest()[:12]
+
+    def decode() -> tuple[np.ndarray, np.ndarray]:
+        source = builder.as_data_source(split)
+        items = source.__getitems__(range(len(source)))
+        x = np.stack([item["image"] for item in items])
+        return x, np.array([item["label"] for item in items], np.int32)
+
+    return _cached(f"{name}-{where.name}-{split}-{digest}", decode)
+
+
+def _cached(
+    stem: str, decode: Callable[[], tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images, read-only, and labels from files; the first call decodes and writes them."""
     folder = cache_dir() / "datasets"
-    stem = f"{name}-{where.name}-{split}-{digest}"
     x_file, y_file = folder / f"{stem}.x.npy", folder / f"{stem}.y.npy"
     if x_file.exists() and y_file.exists():
         # mapped and not read: processes on one machine share the pages
         return np.load(x_file, mmap_mode="r"), np.load(y_file)
-    source = builder.as_data_source(split)
-    items = source.__getitems__(range(len(source)))
-    x = np.stack([item["image"] for item in items])
-    y = np.array([item["label"] for item in items], np.int32)
+    x, y = decode()
     for file, array in ((x_file, x), (y_file, y)):
         _save(file, array)
     x.setflags(write=False)  # as an array that is mapped from the file

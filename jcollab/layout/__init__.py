@@ -7,24 +7,28 @@ and processes. Results do not depend on that, up to rounding.
 
 from jcollab.layout.chunks import loops, vectorized
 from jcollab.layout.clients import client_keys, num_clients, sample_clients
+from jcollab.layout.compilation_cache import cache_dir, use_compilation_cache
 from jcollab.layout.compiler import compiler_options
 from jcollab.layout.devices import mesh, place, use
 from jcollab.layout.exchange import over_neighbors
 from jcollab.layout.execution import client_sum, per_client
 from jcollab.layout.kernels import as_written, fast_convolutions
-from jcollab.layout.memory import check_memory, free_memory, memory_of
+from jcollab.layout.memory import Forecast, check_memory, forecast, free_memory, memory_of
 from jcollab.layout.pmapped import pmap
 from jcollab.layout.processes import fetch, from_process_local, initialize, own_clients
 from jcollab.layout.replicas import per_replica
 
 __all__ = [
+    "Forecast",
     "as_written",
+    "cache_dir",
     "check_memory",
     "client_keys",
     "client_sum",
     "compiler_options",
     "fast_convolutions",
     "fetch",
+    "forecast",
     "free_memory",
     "from_process_local",
     "initialize",
@@ -40,5 +44,6 @@ __all__ = [
     "pmap",
     "sample_clients",
     "use",
+    "use_compilation_cache",
     "vectorized",
 ]

@@ -90,11 +90,16 @@ def in_chunks(
 
 
 def default_chunk(args: tuple[PyTree, ...], n: int, bytes_each: int | None) -> int:
-    """Returns the number of clients in a chunk: as many as the budget of the backend allows."""
+    """Returns the number of clients in a chunk: about as many as the budget of the backend allows.
+
+    If possible it divides n. A last chunk of another size would be compiled on its own, which takes
+    as long as the compilation of all others.
+    """
     budget = CPU_CHUNK_BYTES if loops() else ACCELERATOR_CHUNK_BYTES
     if bytes_each is None:
         if not loops():
             return n
         # the arguments of a client (its parameters, mostly) estimate its working set
         bytes_each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(args)) // n
-    return max(1, budget // max(bytes_each, 1))
+    most = min(n, max(1, budget // max(bytes_each, 1)))
+    return next((size for size in range(most, most // 2, -1) if n % size == 0), most)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+
+from jcollab import checks
+from jcollab.layout.compiler import compiler_options
 
 GIB = 2**30
 
@@ -31,6 +36,87 @@ def memory_of(compiled: Any) -> int | None:
     )
     # outputs in the memory of donated arguments are in both sizes
     return int(total - analysis.alias_size_in_bytes)
+
+
+class Forecast(NamedTuple):
+    """Bytes that a call needs on each device, see :func:`forecast`.
+
+    Attributes:
+        arguments: bytes of each argument, by name.
+        results: bytes of the results, without those in the memory of donated arguments.
+        temporary: bytes of intermediate values.
+        total: sum of all.
+        devices: number of devices. Those of a CPU share the memory of the machine, which then needs
+            ``devices * total`` bytes.
+    """
+
+    arguments: dict[str, int]
+    results: int
+    temporary: int
+    total: int
+    devices: int
+
+
+def forecast(fn: Callable, *, donate: tuple[str, ...] = (), **arguments: Any) -> Forecast:
+    """Predicts the memory of ``fn(**arguments)`` without a call.
+
+    The function is compiled and not executed, so that arguments can be shapes, of arrays that would
+    not fit (``jax.eval_shape``). Compare settings, for example ``chunk``, before a long run.
+
+    Args:
+        fn: a function that ``jax.jit`` accepts, for example of a state, batches and a key that
+            calls :func:`jcollab.run`.
+        donate: names of the arguments whose memory the results reuse, as in
+            ``run(..., donate=True)``.
+        **arguments: arguments by name: pytrees of arrays or ``jax.ShapeDtypeStruct``, with a
+            sharding if they are split over devices.
+
+    Raises:
+        ValueError: if ``donate`` contains other names.
+        NotImplementedError: if the backend does not report the memory of programs.
+
+    Example:
+        >>> loss = lambda params, batch, key: jnp.sum((params - batch) ** 2)
+        >>> algorithm = jc.decentralized(loss, optax.sgd(0.1), jc.gossip(jc.topology.ring(8)))
+        >>> shape = jax.ShapeDtypeStruct((8, 1000), jnp.float32)
+        >>> need = jc.layout.forecast(
+        ...     lambda state, batches, key: jc.run(algorithm, state, batches, key, num_rounds=10),
+        ...     state=jax.eval_shape(algorithm.init, shape),
+        ...     batches=jc.data.full_batch(shape),
+        ...     key=jax.eval_shape(lambda: jax.random.key(0)),
+        ... )
+        >>> need.arguments["state"], need.total > 2 * 32_000
+        (32004, True)
+    """
+    checks.functions(fn=fn)
+    for name in donate:
+        checks.one_of("donate", name, tuple(arguments))
+    compiled = (
+        jax.jit(fn, donate_argnames=donate, compiler_options=compiler_options())
+        .lower(**arguments)
+        .compile()
+    )
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise NotImplementedError("this backend does not report the memory of its programs")
+    shardings = jax.tree.leaves((compiled.input_shardings, compiled.output_shardings))
+    return Forecast(
+        arguments={name: _bytes_each(tree) for name, tree in arguments.items()},
+        results=int(analysis.output_size_in_bytes - analysis.alias_size_in_bytes),
+        temporary=int(analysis.temp_size_in_bytes),
+        total=memory_of(compiled) or 0,
+        devices=max((len(sharding.device_set) for sharding in shardings), default=1),
+    )
+
+
+def _bytes_each(tree: Any) -> int:
+    """Returns the bytes of arrays, or of shapes, on one device."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        sharding = getattr(leaf, "sharding", None)
+        shape = leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
+        total += math.prod(shape) * leaf.dtype.itemsize
+    return total
 
 
 def free_memory() -> int | None:

@@ -13,11 +13,16 @@ needs_data = pytest.mark.skipif(
 )
 
 
-def test_digits():
+def test_digits(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     train, test = jd.load("digits", "train"), jd.load("digits", "test")
     assert train.x.shape == (1437, 8, 8, 1) and test.x.shape == (360, 8, 8, 1)
     assert train.x.dtype == np.float32 and train.x.min() >= 0 and train.x.max() == 1
     assert (np.bincount(test.y) >= 33).all()
+    again = jd.load("digits", "train")  # from files
+    for left, right in zip(train, again, strict=True):
+        assert left.dtype == right.dtype and left.flags.writeable and right.flags.writeable
+        np.testing.assert_array_equal(left, right)
 
 
 def test_unknown_and_unprepared_sets_are_named(tmp_path):

@@ -124,3 +124,20 @@ def test_results_of_replicas_can_be_given_back(replicas):
     for _ in range(2):
         x, expected = step(x), jax.vmap(lambda v: v[:, None] * v[None, :] @ v)(expected)
     np.testing.assert_allclose(x, expected, rtol=1e-6)
+
+
+def test_chunks_divide_the_clients_where_they_can():
+    """A last chunk of another size would be a second program."""
+    budget = layout.chunks.CPU_CHUNK_BYTES
+    for n, fits, size in ((16, 5, 4), (16, 16, 16), (16, 100, 16), (7, 5, 5), (100, 30, 25)):
+        calls = []
+
+        def fn(x, calls=calls):
+            calls.append(x)
+            return x + 1
+
+        x = jnp.arange(float(n))
+        mapped = layout.per_client(fn, bytes_each=budget // fits)
+        assert mapped(x).tolist() == (x + 1).tolist()
+        assert len(calls) == (1 if n % size == 0 else 2)
+        assert layout.chunks.default_chunk((x,), n, budget // fits) == size
