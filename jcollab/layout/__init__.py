@@ -7,6 +7,7 @@ and processes. Results do not depend on that, up to rounding.
 
 from jcollab.layout.chunks import loops, vectorized
 from jcollab.layout.clients import client_keys, num_clients, sample_clients
+from jcollab.layout.columns import by_columns
 from jcollab.layout.compilation_cache import cache_dir, use_compilation_cache
 from jcollab.layout.compiler import compiler_options
 from jcollab.layout.devices import mesh, place, use
@@ -21,6 +22,7 @@ from jcollab.layout.replicas import per_replica
 __all__ = [
     "Forecast",
     "as_written",
+    "by_columns",
     "cache_dir",
     "check_memory",
     "client_keys",

@@ -11,7 +11,14 @@ import numpy as np
 
 from jcollab import checks, layout
 from jcollab.core import Array, Mixer, PyTree, Round, widen
-from jcollab.mixing.common import check_n, no_bytes, num_mixed, payload, weight_dtype
+from jcollab.mixing.common import (
+    check_n,
+    neighbor_sum,
+    no_bytes,
+    num_mixed,
+    payload,
+    weight_dtype,
+)
 from jcollab.topology import Topology, as_topology, check_mixing_matrix, mixing_matrix
 from jcollab.topology.weights import check_connected
 
@@ -125,7 +132,7 @@ def gossip(
         # The layout needs the NumPy table, which is known while the program is traced, to plan
         # which rows cross devices.
         average = layout.over_neighbors(_sparse_average, table)
-        return jax.tree.map(lambda leaf: average(leaf, *s), x), s
+        return jax.tree.map(lambda leaf: layout.by_columns(average, leaf, *s), x), s
 
     names = topology.names if isinstance(topology, Topology) else None
     return Mixer(init, update, lambda x: degrees * float(payload(x)), names)
@@ -141,14 +148,11 @@ def dense_average(leaf: Array, matrix: Array) -> Array:
 
 def _sparse_average(pool: Array, neighbors: Array, weights: Array) -> Array:
     wide = widen(pool)
-    weights = weights.astype(wide.dtype).reshape(*weights.shape, *(1,) * (pool.ndim - 1))
     # The pool begins with the rows of the clients themselves; rows from other devices follow. The
     # own weight is the remainder, so rows sum to 1 after the weights are rounded to this type.
-    total = (1 - weights.sum(1)) * wide[: len(neighbors)]
-    # One slot at a time: the gathers fuse into a single pass over memory.
-    for k in range(neighbors.shape[1]):
-        total += weights[:, k] * wide[neighbors[:, k]]
-    return total.astype(pool.dtype)
+    rest = 1 - weights.astype(wide.dtype).sum(1)
+    own = rest.reshape(-1, *(1,) * (pool.ndim - 1)) * wide[: len(neighbors)]
+    return neighbor_sum(wide, neighbors, weights, own).astype(pool.dtype)
 
 
 def _neighbor_table(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from jcollab import checks, layout
 from jcollab.core import Array, Mixer, Names, PyTree, Round, wide_dtype
 from jcollab.core.names import agreed
+
+UNROLLED_UP_TO = 64  # the time to compile an unrolled sum grows with the number of neighbors
 
 
 def payload(x: PyTree) -> int:
@@ -95,3 +98,33 @@ def check_n(x: PyTree, n: int, *, averaged: bool = True) -> None:
         raise ValueError(
             f"params must be stacked for the n={n} clients of the topology, got n={got}"
         )
+
+
+def neighbor_sum(pool: Array, neighbors: Array, weights: Array, start: Array) -> Array:
+    """Computes ``start_i + sum_k w_ik x_{j(i, k)}`` over the neighbors of clients, ``[m, ...]``.
+
+    Args:
+        pool: rows of clients, ``[p, ...]``.
+        neighbors: int ``[m, K]``, rows of the pool.
+        weights: ``[m, K]``.
+        start: ``[m, ...]``, of the dtype of the pool and the result.
+    """
+    weights = weights.astype(pool.dtype).reshape(*weights.shape, *(1,) * (pool.ndim - 1))
+
+    def add(k: Any, total: Array) -> Array:
+        return total + weights[:, k] * pool[neighbors[:, k]]
+
+    # One slot at a time: the gathers fuse into a single pass over memory.
+    slots = neighbors.shape[1]
+    if slots > UNROLLED_UP_TO:
+        return jax.lax.fori_loop(0, slots, add, start)
+    return functools.reduce(lambda total, k: add(k, total), range(slots), start)
+
+
+def slot_sum(inbox: Array, start: Array) -> Array:
+    """Computes ``start_i + sum_k m_ik`` of messages ``[n, K, ...]``, ``[n, ...]``."""
+    # A reduction over an axis in the middle is slower on a CPU than additions of its slices.
+    slots = inbox.shape[1]
+    if slots > UNROLLED_UP_TO:
+        return start + inbox.sum(1, dtype=inbox.dtype)
+    return functools.reduce(jnp.add, (inbox[:, k] for k in range(slots)), start)

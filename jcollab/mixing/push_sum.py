@@ -13,7 +13,14 @@ import optax
 
 from jcollab import channels, checks, layout
 from jcollab.core import Array, Channel, Mixer, PyTree, Round, Wire, widen
-from jcollab.mixing.common import check_given, check_n, payload, weight_dtype, where
+from jcollab.mixing.common import (
+    check_given,
+    check_n,
+    neighbor_sum,
+    payload,
+    weight_dtype,
+    where,
+)
 from jcollab.topology.graph import ordered_nodes
 
 
@@ -170,7 +177,11 @@ def push_sum(
     )
     mask = np.arange(width) < np.array([len(h) for h in in_neighbors])[:, None]
     kept = 1.0 / (1.0 + out)
-    from_senders = layout.over_neighbors(lambda pool, table: pool[table], senders)
+    sent = layout.over_neighbors(lambda pool, table: pool[table], senders)
+    from_senders = layout.over_neighbors(neighbor_sum, senders)
+
+    def biased(leaf: Array, last: Array, weight: Array) -> Array:
+        return _scale(last, weight) + (widen(leaf) - last)
 
     def init(x: PyTree) -> PushSumState:
         check_n(x, n)
@@ -186,16 +197,24 @@ def push_sum(
             channel=link.init(inbox),
         )
 
+    def push(own: Array, s: PushSumState, weight: Array) -> Array:
+        """Computes the new values of one round over reliable links."""
+        value = from_senders(own, s.senders, s.shares, _scale(own, s.kept))
+        return _scale(value, 1 / weight)
+
     def update(x: PyTree, s: PushSumState, context: Round) -> tuple[PyTree, Any]:
         check_given(x, n, s, PushSumState)
-
-        def biased(leaf: Array, last: Array) -> Array:
-            return _scale(last, s.weight) + (widen(leaf) - last)
+        own = jax.tree.map(lambda leaf, last: biased(leaf, last, s.weight), x, s.last)
+        if channel is None:
+            weight = from_senders(s.weight, s.senders, s.shares, s.weight * s.kept)
+            known = s._replace(last=(), channel=())
+            last = jax.tree.map(lambda leaf: layout.by_columns(push, leaf, known, weight), own)
+            return optax.tree.cast_like(last, x), s._replace(weight=weight, last=last)
 
         # Value and weight travel as one message, so that a loss removes the same share of both and
         # their ratio z remains an average.
-        pair = (jax.tree.map(biased, x, s.last), s.weight)
-        inbox = jax.tree.map(lambda leaf: _scale(from_senders(leaf, s.senders), s.shares), pair)
+        pair = (own, s.weight)
+        inbox = jax.tree.map(lambda leaf: _scale(sent(leaf, s.senders), s.shares), pair)
         wire = Wire(context.key, context.step, pair, pair, jnp.arange(n), s.senders, s.shares)
         inbox, arrived, state = link.update(inbox, s.shares > 0, s.channel, wire)
 

@@ -13,7 +13,7 @@ import optax
 from jcollab import channels, checks, layout
 from jcollab.aggregators.common import check_inputs, check_rule, combined
 from jcollab.core import Array, Channel, Mixer, PyTree, Receiver, Round, Rule, Wire, widen
-from jcollab.mixing.common import check_given, check_n, payload, weight_dtype, where
+from jcollab.mixing.common import check_given, check_n, payload, slot_sum, weight_dtype, where
 from jcollab.topology import Topology, as_topology, require_tree
 
 Fill = Literal["initial", "previous", "own", "zero", "counts"]
@@ -130,17 +130,19 @@ def relay_sum(
             # Padded slots point at rows of the client itself, which are not messages.
             return where(s.mask, rows, 0)
 
-        # Sums over up to n values lose digits in half precision, so messages are float32 or wider.
-        wide = jax.tree.map(widen, x)
-        received = jax.tree.map(deliver, wide, s.inbox)
         # Counts take the same path as values, so that a lost message is missing from both and C_i
         # remains the number of values in the sum.
         counts = deliver(jnp.ones(n, jnp.int32), s.counts)
-        shares = s.mask.astype(float) / n
-        wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, shares)
-        received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
-        received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
-        counts = jnp.where(arrived, counts, 0)
+        # Sums over up to n values lose digits in half precision, so messages are float32 or wider.
+        wide = jax.tree.map(widen, x)
+        received = jax.tree.map(deliver, wide, s.inbox)
+        link_state = s.channel
+        if channel is not None:
+            shares = s.mask.astype(float) / n
+            wire = Wire(context.key, context.step, x, wide, jnp.arange(n), s.neighbors, shares)
+            received, arrived, link_state = link.update(received, s.mask, s.channel, wire)
+            received = jax.tree.map(lambda leaf: where(arrived, leaf, 0), received)
+            counts = jnp.where(arrived, counts, 0)
 
         # The state always stores the new messages, which the next round relays.
         inbox, present = (s.inbox, s.counts) if overlap else (received, counts)
@@ -166,7 +168,7 @@ def _outgoing(own: Array, inbox: Array) -> Array:
     """Computes the messages ``m_ij = x_i + sum_{k != j} m_ki`` of all clients, ``[n K, ...]``."""
     # A neighbor receives every value except those that it sent, which would otherwise return to it.
     # One total minus each slot costs O(K) additions instead of O(K^2).
-    sums = jnp.expand_dims(own + inbox.sum(1, dtype=inbox.dtype), 1) - inbox
+    sums = jnp.expand_dims(slot_sum(inbox, own), 1) - inbox
     return sums.reshape(-1, *sums.shape[2:])
 
 
@@ -182,8 +184,8 @@ def _average(fill: Fill, x: PyTree, inbox: PyTree, counts: Array, references: Py
     def each(own: Array, inbox: Array, reference: Array) -> Array:
         count = _column(total, own)
         if fill == "counts":
-            return (own + inbox.sum(1)) / count
-        return (own + inbox.sum(1) + (n - count) * _stand_in(fill, own, reference)) / n
+            return slot_sum(inbox, own) / count
+        return (slot_sum(inbox, own) + (n - count) * _stand_in(fill, own, reference)) / n
 
     return jax.tree.map(each, x, inbox, references)
 
