@@ -1,7 +1,8 @@
 """``python -m benchmarks [--names NAME ...] [--out FILE]``: prints ratio tables, writes JSON.
 
 Every file of this folder that defines ``measure()`` is a benchmark. ``python -m benchmarks peers``
-compares with other libraries, see :mod:`benchmarks.compare`.
+compares with other libraries (:mod:`benchmarks.compare`), ``python -m benchmarks gpu`` with the
+limits of an accelerator (:mod:`benchmarks.gpu`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import compare
+from benchmarks import compare, gpu
 
 FILES = sorted(pathlib.Path(__file__).parent.glob("*.py"))
 BENCHMARKS = tuple(path.stem for path in FILES if "\ndef measure(" in path.read_text())
@@ -52,8 +53,9 @@ if __name__ == "__main__":
         sys.exit('benchmarks need tyro: pip install "jax-collab[experiments]"')
     import tyro
 
-    if sys.argv[1:2] == ["peers"]:
-        tyro.cli(compare.main, prog="python -m benchmarks peers", args=sys.argv[2:])
+    commands = {"peers": compare.main, "gpu": gpu.main}
+    if command := commands.get(" ".join(sys.argv[1:2])):
+        tyro.cli(command, prog=f"python -m benchmarks {sys.argv[1]}", args=sys.argv[2:])
     else:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one device per core
         tyro.cli(main)

@@ -108,9 +108,15 @@ CASES = (
 NAMES = tuple(sorted({case.name.split()[0].lower() for case in CASES}))
 
 
-def of(names: tuple[str, ...]) -> list[Case]:
-    """Returns the cases of workloads; raises ValueError for an unknown name."""
-    if unknown := {name.lower() for name in names} - set(NAMES):
-        raise ValueError(f"names must be among {', '.join(NAMES)}, got {sorted(unknown)}")
-    wanted = {name.lower() for name in names}
-    return [case for case in CASES if case.name.split()[0].lower() in wanted]
+def of(names: tuple[str, ...], among: tuple[Case, ...] = CASES) -> list[Case]:
+    """Returns the cases whose names begin with one of ``names``, such as ``w4`` or ``w4 krum``.
+
+    Raises:
+        ValueError: if no case begins with a name.
+    """
+    starts = tuple(name.lower() for name in names)
+    for start in starts:
+        if not any(case.name.lower().startswith(start) for case in among):
+            known = ", ".join(case.name for case in among)
+            raise ValueError(f"names must begin names of cases ({known}), got {start!r}")
+    return [case for case in among if case.name.lower().startswith(starts)]

@@ -40,7 +40,7 @@ def main(
     """Compares this library with its peers; prints a table in Markdown.
 
     Args:
-        names: workloads.
+        names: workloads, or beginnings of names of cases such as ``w4 krum``.
         programs: files of ``benchmarks/peers``. This library always takes part.
         environments: folder of the peers' environments, which are made if they are missing.
         out: JSON file; results are added to those that it has.

@@ -60,6 +60,7 @@ def main(name: str) -> None:
         except Exception as error:
             traceback.print_exc()
             answer(skipped=reason(error))
+    getattr(module, "close", lambda: None)()
     os._exit(0)  # libraries leave threads that would keep the process alive
 
 

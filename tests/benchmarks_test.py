@@ -3,7 +3,7 @@
 import json
 import re
 
-from benchmarks import cases, compare, environments
+from benchmarks import cases, compare, environments, gpu
 
 
 def test_every_program_computes_a_workload_and_every_requirement_is_pinned():
@@ -43,3 +43,19 @@ def test_programs_run_in_turn_and_missing_libraries_are_skipped(tmp_path, capsys
         assert rows["jcollab"]["ratio"] == 1
         assert all(row["seconds"] > 0 for row in rows.values())
     assert "jax_handwritten" in capsys.readouterr().out
+
+
+def test_shares_of_an_accelerator_are_written_one_by_one(tmp_path, capsys):
+    out = tmp_path / "gpu.jsonl"
+    gpu.main(names=("w2", "w4 krum"), out=out, smoke=True)
+    device, *rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert device["flop"]["float32"] > 0 and device["bytes"] > 0
+    executions = [(row["case"][:2], row["dtype"], row["execution"]) for row in rows]
+    assert executions == [
+        *(("W2", "float32", "vmap"), ("W2", "bfloat16", "vmap")),
+        *(("W4", "float32", ""), ("W4", "bfloat16", "")),
+        *(("W2", "float32", "chunks of 1"), ("W2", "bfloat16", "chunks of 1")),
+    ]
+    assert all(row["seconds"] > 0 and row["share of bandwidth"] > 0 for row in rows)
+    gpu.main(names=("w2",), out=out, smoke=True, limit=0)
+    assert "stopped" in capsys.readouterr().out

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
 
+import ray
 import torch
 import torch.nn.functional as F
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -19,7 +21,19 @@ from benchmarks.peers import _torch_networks as nets
 from benchmarks.peers._rounds import Rounds
 
 VERSIONS = ("flwr", "ray", "torch")
-images, texts = map(functools.cache, (nets.images, nets.texts))  # once in each of Ray's processes
+close = ray.shutdown  # otherwise its processes outlive this one
+
+
+@functools.cache  # once in each of Ray's processes
+def images(*shape: Any) -> Any:
+    """Draws images and labels."""
+    return nets.images(*shape)
+
+
+@functools.cache
+def texts(*shape: Any) -> Any:
+    """Draws characters."""
+    return nets.texts(*shape)
 
 
 def federated(model: str, clients: int, steps: int, batch: int, rate: float) -> Rounds:
@@ -120,7 +134,10 @@ def _rounds(
             )
             while True:
                 wait()
-                arrays = strategy.start(grid, arrays, num_rounds=1).arrays
+                result = strategy.start(grid, arrays, num_rounds=1)
+                if not result.train_metrics_clientapp:
+                    raise RuntimeError("the clients failed")
+                arrays = result.arrays
 
         run_simulation(
             server_app,

@@ -30,15 +30,23 @@ class Workload(NamedTuple):
     bytes: float = 0
 
 
-def repeated(update: Callable, state: PyTree, *args: Any) -> Callable[[], Any]:
-    """Builds a function that continues ``state, _ = update(state, *args)``, in place."""
-    compiled = jax.jit(
-        update, donate_argnums=0, compiler_options=jc.layout.compiler_options() or None
-    )
+def repeated(update: Callable, state: PyTree, data: PyTree) -> Callable[[], Any]:
+    """Builds a function that continues ``state, _ = update(state, data, key)``, in place.
+
+    The client axis is split over all devices of the process if they divide it.
+    """
+    key, options = jax.random.key(1), jc.layout.compiler_options()
+    compiled = jax.jit(update, donate_argnums=0, compiler_options=options or None)
+    mesh = jc.layout.mesh()
+    if mesh.size > 1 and jc.layout.num_clients(data, "data") % mesh.size == 0:
+        split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clients"))
+        state, data = jc.layout.place(state, mesh), jax.device_put(data, split)
+        with jc.layout.use(mesh):
+            compiled = compiled.lower(state, data, key).compile()
 
     def run() -> Any:
         nonlocal state
-        state, _ = compiled(state, *args)
+        state, _ = compiled(state, data, key)
         return jax.block_until_ready(state)
 
     return run
@@ -64,10 +72,3 @@ def size(tree: PyTree) -> int:
 def in_dtype(loss: Callable, dtype: str) -> Callable:
     """Returns the loss, computed in ``dtype`` with parameters in float32."""
     return loss if dtype == "float32" else jc.objectives.computed_in(jnp.dtype(dtype), loss)
-
-
-def on_every_device(state: PyTree, data: PyTree) -> tuple[Any, PyTree, PyTree]:
-    """Splits the client axis over all devices; returns the mesh, the state and the data."""
-    mesh = jc.layout.mesh()
-    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clients"))
-    return mesh, jc.layout.place(state, mesh), jax.device_put(data, split)

@@ -21,4 +21,4 @@ def glow(
     algorithm = jc.centralized(jc.flows.likelihood(flow), optax.adam(rate))
     state = algorithm.init(jc.replicate(flow.init(jax.random.key(0), x), 1))
     data = jc.data.Dataset(x[None], jnp.zeros((1, batch), jnp.int32))
-    return Workload(repeated(algorithm.update, state, data, jax.random.key(1)))
+    return Workload(repeated(algorithm.update, state, data))

@@ -26,11 +26,14 @@ def federated(
     steps: int,
     batch: int,
     rate: float,
+    width: int = 64,
+    side: int = 28,
+    channels: int = 1,
     dtype: str = "float32",
     chunk: int | None = None,
 ) -> Workload:
-    """Builds a round of federated averaging with images of 28 x 28."""
-    module, data = NETWORKS[model](0), images((clients, steps, batch), 28, 1)
+    """Builds a round of federated averaging with images."""
+    module, data = NETWORKS[model](width), images((clients, steps, batch), side, channels)
     params = module.init(jax.random.key(0), data.x[0, 0])
     loss = in_dtype(jc.objectives.classification(module.apply), dtype)
     algorithm = jc.federated(
@@ -38,7 +41,7 @@ def federated(
     )
     first = jax.tree.map(lambda leaf: leaf[0, 0], data)
     work = training(loss, params, first, clients * steps)
-    run = repeated(algorithm.update, algorithm.init(params), data, jax.random.key(1))
+    run = repeated(algorithm.update, algorithm.init(params), data)
     return Workload(run, **work)
 
 
@@ -57,18 +60,14 @@ def network(network: str, width: int, batch: int, steps: int, rate: float) -> Wo
     return Workload(run)
 
 
-def gossip(
-    network: str, width: int, batch: int, clients: int, rate: float, dtype: str = "float32"
-) -> Workload:
+def gossip(network: str, width: int, batch: int, clients: int, rate: float) -> Workload:
     """Builds a round of D-PSGD on a ring with images of 32 x 32."""
     module, data = NETWORKS[network](width), images((clients, batch), 32, 3)
     params = module.init(jax.random.key(0), data.x[0])
-    loss = in_dtype(jc.objectives.classification(module.apply), dtype)
+    loss = jc.objectives.classification(module.apply)
     algorithm = jc.decentralized(loss, optax.sgd(rate), jc.gossip(jc.topology.ring(clients)))
     state = algorithm.init(jc.replicate(params, clients))
-    first = jax.tree.map(lambda leaf: leaf[0], data)
-    work = training(loss, params, first, clients)
-    return Workload(repeated(algorithm.update, state, data, jax.random.key(1)), **work)
+    return Workload(repeated(algorithm.update, state, data))
 
 
 def loss_of(module: Any, variables: Any) -> tuple[Any, Any, Any]:

@@ -112,7 +112,7 @@ def attention(
     local = {"SGD": optax.sgd, "AdamW": optax.adamw}[optimizer](rate)
     algorithm = jc.federated(loss, local, local_steps=steps, num_clients=clients, chunk=chunk)
     work = training(loss, params, text[0, 0], clients * steps)
-    run = repeated(algorithm.update, algorithm.init(params), text, jax.random.key(1))
+    run = repeated(algorithm.update, algorithm.init(params), text)
     return Workload(run, **work)
 
 
