@@ -43,7 +43,7 @@ def main(
         names: workloads, or beginnings of names of cases such as ``w4 krum``.
         programs: files of ``benchmarks/peers``. This library always takes part.
         environments: folder of the peers' environments, which are made if they are missing.
-        out: JSON file; results are added to those that it has.
+        out: JSON file; results are added to those that it has of the same processor.
         repeats: repetitions of each program; the table has medians.
         smoke: one repetition with tiny sizes, to test that everything runs.
         install: whether to make missing environments; without, their programs are skipped.
@@ -119,9 +119,14 @@ def measured(
             elif answer["skipped"]:
                 skip(record, f"{program}, {case.name}", answer["skipped"])
     for _ in range(repeats):
-        for program, own in seconds.items():
+        for program in tuple(seconds):
             time.sleep(PAUSE)  # threads of the last program may spin for a while
-            own.append(workers[program].ask(repeat=True).get("seconds", float("nan")))
+            answer = workers[program].ask(repeat=True)
+            if "seconds" in answer:
+                seconds[program].append(answer["seconds"])
+            else:
+                skip(record, f"{program}, {case.name}", answer["skipped"])
+                del seconds[program]
     rows = {}
     for program, own in seconds.items():
         record["skipped"].pop(f"{program}, {case.name}", None)
