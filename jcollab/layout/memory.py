@@ -85,8 +85,8 @@ def forecast(fn: Callable, *, donate: tuple[str, ...] = (), **arguments: Any) ->
         ...     batches=jc.data.full_batch(shape),
         ...     key=jax.eval_shape(lambda: jax.random.key(0)),
         ... )
-        >>> need.arguments["state"], need.total > 2 * 32_000
-        (32004, True)
+        >>> need.arguments["batches"], need.total > 2 * 32_000
+        (32000, True)
     """
     checks.functions(fn=fn)
     for name in donate:
