@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-HERE = pathlib.Path(__file__).parent
+OUT = pathlib.Path("runs/scaling.jsonl")
 LIMIT = 600  # seconds of one point
 REPEATS = 5
 CURVES = {
@@ -45,11 +45,12 @@ def measure(
         out: file of the points.
         curves: see ``CURVES``.
     """
-    out, curves = out or HERE / "scaling.jsonl", curves or CURVES
+    out, curves = out or OUT, curves or CURVES
     for curve, (_, values) in curves.items():
         for value in values:
             if (curve, value) not in _known(out):
                 point = {"curve": curve, "value": value, **_point(curve, value)}
+                out.parent.mkdir(parents=True, exist_ok=True)
                 with out.open("a") as file:
                     file.write(json.dumps(point) + "\n")
     return [_row(curve, _known(out), values) for curve, (_, values) in curves.items()]
@@ -84,9 +85,7 @@ def _point(curve: str, value: int) -> dict[str, Any]:
     count, port = (value, _free_port()) if curve == "processes" else (1, 0)
     command = [sys.executable, "-m", "benchmarks.scaling", "--point", curve, str(value)]
     started = [
-        subprocess.Popen(
-            [*command, str(i), str(port)], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
-        )
+        subprocess.Popen([*command, str(i), str(port)], stdout=subprocess.PIPE, text=True)
         for i in range(count)
     ]
     try:
@@ -235,7 +234,7 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="few small points")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "scaling.jsonl")
+    parser.add_argument("--out", type=pathlib.Path, default=OUT)
     parser.add_argument("--draw", type=pathlib.Path, help="folder for the pictures")
     parser.add_argument("--point", nargs=4, help="used for the process of one point")
     asked = parser.parse_args()
