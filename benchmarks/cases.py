@@ -56,9 +56,10 @@ def _attention(optimizer: str, rate: float) -> Case:
     return Case(f"W6 Transformer, {optimizer}", "round", "attention", sizes, small)
 
 
-def _network(network: str, width: int, title: str) -> Case:
-    sizes = {"network": network, "width": width, "batch": 32, "steps": 2, "rate": 0.01}
-    return Case(f"W7 {title}, one step", "step", "network", sizes, {"width": 2, "batch": 2}, 2)
+def _network(network: str, width: int, title: str, steps: int) -> Case:
+    sizes = {"network": network, "width": width, "batch": 32, "steps": steps, "rate": 0.01}
+    small = {"width": 2, "batch": 2}
+    return Case(f"W7 {title}, one step", "step", "network", sizes, small, units=steps)
 
 
 def _gossip(network: str, width: int, title: str) -> Case:
@@ -96,10 +97,10 @@ CASES = (
     ),
     _attention("SGD", 0.1),
     _attention("AdamW", 1e-3),
-    _network("VGG11", 64, "VGG-11, width 64"),
-    _network("VGG11", 8, "VGG-11, width 8"),
-    _network("ResNet20", 16, "ResNet-20"),
-    _network("ResNet18", 64, "ResNet-18"),
+    _network("VGG11", 64, "VGG-11, width 64", steps=2),
+    _network("VGG11", 8, "VGG-11, width 8", steps=20),
+    _network("ResNet20", 16, "ResNet-20", steps=5),
+    _network("ResNet18", 64, "ResNet-18", steps=2),
     _gossip("VGG11", 8, "VGG-11, width 8"),
     _gossip("ResNet20", 16, "ResNet-20"),
     _glow(28, 1),

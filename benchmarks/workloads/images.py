@@ -47,15 +47,17 @@ def federated(
 
 def network(network: str, width: int, batch: int, steps: int, rate: float) -> Workload:
     """Builds steps of SGD of one client with images of 32 x 32."""
-    module, data = NETWORKS[network](width), images((steps, 1, batch), 32, 3)
-    variables = module.init(jax.random.key(0), data.x[0, 0])
+    module, data = NETWORKS[network](width), images((1, batch), 32, 3)
+    variables = module.init(jax.random.key(0), data.x[0])
     loss, params, model_state = loss_of(module, variables)
     algorithm = jc.centralized(loss, optax.sgd(rate))
-    stacked = jc.replicate(params, 1), jc.replicate(model_state, 1)
-    state, batches = algorithm.init(*stacked), jc.data.stacked(data)
+    state = algorithm.init(jc.replicate(params, 1), jc.replicate(model_state, 1))
+    batches, key = jc.data.full_batch(data), jax.random.key(1)
 
     def run() -> Any:
-        return jax.block_until_ready(jc.run(algorithm, state, batches, jax.random.key(1)))
+        nonlocal state
+        state, log = jc.run(algorithm, state, batches, key, num_rounds=steps, donate=True)
+        return jax.block_until_ready(log)
 
     return Workload(run)
 
