@@ -15,20 +15,21 @@ from tests.traced.uses import RING, SGD, loss, trained
 
 # parameters of these names are data, parts or settings of other kinds
 NO_NUMBERS = {
-    "algorithm", "arrivals", "ax", "batch", "byzantine", "cache", "client", "clients", "color",
+    "algorithm", "arguments", "arrivals", "ax", "batch", "byzantine", "cache", "client", "clients",
+    "color",
     "compiled", "condition", "curve", "data_dir", "dtype", "encoder", "figsize", "flow", "frame",
     "grid", "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners", "logits", "mask",
     "maskable", "model", "names", "nodes", "options", "outside", "owners", "p", "params", "parts",
-    "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "sizes",
-    "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
+    "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "shared",
+    "sizes", "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
 }  # fmt: skip
 # integers that say how large, how many or how long, or which graph or random numbers are meant
 SHAPES = {
     "allocated", "batch_size", "blocks", "buckets", "byzantine", "bytes_each", "chosen", "chunk",
     "clique", "columns", "count", "d", "degree", "epoch_rounds", "epochs", "eval_every",
     "gray_levels", "group", "group_size", "height", "hidden", "honest", "inner", "iterations", "k",
-    "large", "latents", "layer", "levels", "local_steps", "lowest", "m", "max_len", "max_length",
-    "max_size", "max_steps", "max_tokens", "max_words", "maximum", "min_count", "min_frequency",
+    "large", "latents", "layer", "levels", "local_steps", "lowest", "m", "max_bytes", "max_len",
+    "max_length", "max_size", "max_steps", "max_tokens", "max_words", "maximum", "min_count", "min_frequency",
     "min_inputs", "most_sentences", "n", "negatives", "neighbors", "num", "num_arrivals",
     "num_classes", "num_clients", "num_devices", "num_epochs", "num_examples", "num_features",
     "num_heads", "num_layers", "num_nodes", "num_observations", "num_processes", "num_rounds",
