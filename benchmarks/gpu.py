@@ -172,4 +172,4 @@ def show(device: dict[str, Any], rows: list[dict[str, Any]]) -> None:
             continue
         shares = [f"{row[key]:.1%}" for key in ("share of matrix peak", "share of bandwidth")]
         table.add_row(*values, f"{row['first']:.1f}", f"{row['seconds']:.4g}", *shares)
-    Console().print(table)
+    Console(width=110).print(table)  # logs have no terminal, whose width would be taken
