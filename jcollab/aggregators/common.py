@@ -16,6 +16,8 @@ from jcollab.core import Array, PyTree, Receiver, Rule, widen
 from jcollab.theory.averaging import squared_distance
 
 UNROLLED_UP_TO = 128  # the time to compile an unrolled sum grows with the number of messages
+BLOCK = 1 << 12  # coordinates at a time
+CACHED_UP_TO = 1 << 20  # numbers in the messages that are read at once
 
 
 def rule(
@@ -133,7 +135,27 @@ def column(weights: Array, like: Array) -> Array:
 
 def squared_distances(own: PyTree, messages: PyTree) -> Array:
     """Computes ``||x_k - x||^2`` of every message over the whole pytree, ``[K]``."""
-    return jax.vmap(squared_distance, (None, 0))(own, messages)
+    return jax.tree.reduce(jnp.add, jax.tree.map(_squared_distances, own, messages))
+
+
+def _squared_distances(x: Array, messages: Array) -> Array:
+    x, messages = x.reshape(-1), messages.reshape(len(messages), -1)
+    width = len(x)
+    if messages.size <= CACHED_UP_TO or width <= BLOCK:
+        return jax.vmap(squared_distance, (None, 0))(x, messages)
+
+    # All differences together would not fit into the cache. Sums over blocks are kept for each
+    # coordinate of a block, because additions to a single number wait for each other.
+    def block(i: Array, total: Array) -> Array:
+        start = jnp.minimum(i * BLOCK, width - BLOCK)
+        part = jax.lax.dynamic_slice_in_dim(messages, start, BLOCK, 1)
+        difference = part - jax.lax.dynamic_slice_in_dim(x, start, BLOCK)
+        # The last block overlaps the one before; coordinates that were counted there are masked.
+        fresh = jnp.arange(BLOCK) + start >= i * BLOCK
+        return total + jnp.where(fresh, difference**2, 0)
+
+    zeros = jnp.zeros((len(messages), BLOCK), jnp.result_type(x, messages))
+    return jax.lax.fori_loop(0, -(-width // BLOCK), block, zeros).sum(1)
 
 
 def weighted_sum(weights: Array, messages: Array, center: Array | float = 0.0) -> Array:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcollab import aggregators as ag
+from jcollab.aggregators import common
 from jcollab.core import Receiver
 from tests.aggregators.cases import STORED, call, case
 
@@ -41,3 +42,18 @@ def test_the_oracle_knows_the_honest_spread(x64):
     gossip = call(ag.weighted(), own, messages, weights)
     got = call(alone, own, messages, weights)
     chex.assert_trees_all_close(got, gossip, rtol=1e-12)
+
+
+def test_distances_of_messages_that_are_read_by_blocks(monkeypatch):
+    """The last block overlaps another one; whole numbers are exact in float32. NaN remains."""
+    monkeypatch.setattr(common, "BLOCK", 16)
+    monkeypatch.setattr(common, "CACHED_UP_TO", 0)
+    rng = np.random.default_rng(0)
+    own = {"w": rng.integers(-8, 9, (5, 11)), "b": rng.integers(-8, 9, 3)}
+    sent = {"w": rng.integers(-8, 9, (4, 5, 11)), "b": rng.integers(-8, 9, (4, 3))}
+    want = sum(((sent[k] - own[k]) ** 2).reshape(4, -1).sum(1) for k in own)
+    own, sent = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (own, sent))
+    np.testing.assert_array_equal(jax.jit(common.squared_distances)(own, sent), want)
+    sent["w"] = sent["w"].at[2, 4, 10].set(jnp.nan)
+    got = np.isnan(common.squared_distances(own, sent))
+    np.testing.assert_array_equal(got, [False, False, True, False])
