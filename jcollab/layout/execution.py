@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jcollab import checks
-from jcollab.layout.chunks import default_chunk, in_chunks, split_axes
+from jcollab.layout.chunks import chunked, in_chunks, split_axes
 from jcollab.layout.clients import num_clients
 from jcollab.layout.devices import (
     CLIENTS,
@@ -216,7 +216,7 @@ def _added_up(
 ) -> tuple[PyTree, PyTree]:
     """Returns the sum of the first results of ``fn``, and the stack of the second ones."""
     n = num_clients(args, "arguments")
-    size = min(n, chunk or default_chunk(args, n, bytes_each))
+    fn, size, shapes = chunked(fn, args, chunk, bytes_each)
 
     def together(*part: PyTree) -> tuple[PyTree, PyTree]:
         values, kept = jax.vmap(fn)(*part)
@@ -233,10 +233,7 @@ def _added_up(
         parts = jax.tree.map(
             lambda leaf: leaf[: whole * size].reshape(whole, size, *leaf.shape[1:]), args
         )
-    start = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        jax.eval_shape(fn, *jax.tree.map(lambda leaf: leaf[0], args))[0],
-    )
+    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[0])
 
     def add(sums: PyTree, part: tuple) -> tuple[PyTree, PyTree]:
         value, kept = one(*part)

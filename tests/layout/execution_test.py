@@ -25,21 +25,45 @@ def test_results_do_not_depend_on_the_chunk():
         layout.per_client(fn, 0)
 
 
-def test_small_clients_are_vectorized_together_and_large_ones_follow_one_another():
-    """On a CPU 256 KiB of clients go together, elsewhere all of them."""
+def _chunks(change, rows):
+    """Returns the numbers of clients for which ``change`` is called together."""
     seen = []
 
-    def fn(row):
-        return jax.pure_callback(look, row[:1], row[:1], vmap_method="expand_dims")
-
     def look(rows):
-        seen.append(rows.size)
+        seen.append(len(rows))
         return rows
 
+    def fn(row):
+        # the first entry is looked at, with the batch axis of vmap in front of it where there is one
+        return jax.pure_callback(look, row[:1], change(row)[:1], vmap_method="expand_dims")
+
+    jax.block_until_ready(layout.per_client(fn)(rows))
+    return seen
+
+
+def test_on_a_cpu_clients_of_one_step_are_vectorized_together_up_to_64_mib():
+    assert _chunks(lambda row: row, jnp.zeros((4, 1 << 22))) == [4]
+    assert _chunks(lambda row: row, jnp.zeros((4, (1 << 22) + 1))) == [1] * 4
+
+
+def test_on_a_cpu_clients_of_several_steps_are_vectorized_in_chunks_of_256_kib():
+    def steps(row):
+        return jax.lax.fori_loop(0, 3, lambda _, row: row + 1, row)
+
     for kib, together in ((32, [4]), (128, [2, 2]), (256, [1] * 4), (512, [1] * 4)):
-        seen.clear()
-        jax.block_until_ready(layout.per_client(fn)(jnp.zeros((4, kib * 256))))
-        assert seen == together, kib
+        assert _chunks(steps, jnp.zeros((4, kib * 256))) == together, kib
+
+
+@pytest.mark.parametrize("rewrite", [lambda fn: fn, layout.fast_convolutions])
+def test_on_a_cpu_clients_with_convolutions_follow_one_another(rewrite):
+    def convolve(row):
+        image, kernel = row[:16].reshape(1, 4, 4, 1), row[:4].reshape(2, 2, 1, 1)
+        how = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=how)[
+            0, 0, 0
+        ]
+
+    assert _chunks(rewrite(convolve), jnp.zeros((4, 16))) == [1] * 4
 
 
 @pytest.mark.parametrize("runs", [1, 3, 4, 6])
