@@ -18,6 +18,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 from jcollab import checks, layout
 from jcollab.layout.kernels import pooling
 from jcollab.layout.kernels.convolution import add_bias, convolve
+from jcollab.layout.kernels.matmul import multiply
+from jcollab.layout.kernels.recurrence import loop
 
 
 def fast_convolutions(fn: Callable) -> Callable:
@@ -52,11 +54,18 @@ def fast_convolutions(fn: Callable) -> Callable:
     def rewritten(*args: Any) -> Any:
         if not layout.loops():
             return fn(*args)
-        closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
-        run = jaxpr_as_fun(ClosedJaxpr(_rewrite(closed.jaxpr), closed.consts))
-        return jax.tree.unflatten(jax.tree.structure(shape), run(*jax.tree.leaves(args)))
+        return _fast(fn)(*args)
 
     return rewritten
+
+
+def _fast(fn: Callable) -> Callable:
+    def run(*args: Any) -> Any:
+        closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
+        flat = jaxpr_as_fun(ClosedJaxpr(_rewrite(closed.jaxpr), closed.consts))
+        return jax.tree.unflatten(jax.tree.structure(shape), flat(*jax.tree.leaves(args)))
+
+    return run
 
 
 def as_written(fn: Callable) -> Callable:
@@ -98,7 +107,7 @@ def _equation(eqn: JaxprEqn) -> JaxprEqn:
 
 def _inner(params: dict[str, Any]) -> dict[str, Any]:
     """Rewrites the jaxprs among the parameters of an equation (of jit, scan, cond and others)."""
-    if params.get("name") == as_written.__name__:
+    if _as_written(params):
         return params
 
     def new(value: Any) -> Any:
@@ -109,6 +118,16 @@ def _inner(params: dict[str, Any]) -> dict[str, Any]:
         return tuple(map(new, value)) if type(value) is tuple else value
 
     return {name: new(value) for name, value in params.items()}
+
+
+def _as_written(params: dict[str, Any]) -> bool:
+    return params.get("name") == as_written.__name__
+
+
+def _loop(*avals: Any, jaxpr: ClosedJaxpr, **params: Any) -> Callable | None:
+    names = ("num_consts", "num_carry", "length", "reverse", "unroll")
+    settings = {name: params[name] for name in names}
+    return loop(jaxpr, keep=lambda eqn: _as_written(eqn.params), fast=_fast, **settings)
 
 
 def _convolution(x: Any, kernel: Any, **params: Any) -> Callable | None:
@@ -168,8 +187,26 @@ def _bias(x: Any, bias: Any, **params: Any) -> Callable | None:
     return lambda x, bias: add_bias(x, bias.reshape(-1))
 
 
+def _product(x: Any, y: Any, **params: Any) -> Callable | None:
+    """Returns the product of an array with a matrix, as in a dense layer."""
+    ((of_x, of_y), (batch, _)), precision = params["dimension_numbers"], params["precision"]
+    if (
+        batch
+        or y.ndim != 2
+        or x.ndim < 2
+        or tuple(of_x) != (x.ndim - 1,)
+        or not jnp.issubdtype(x.dtype, jnp.floating)
+        or x.dtype != y.dtype
+        or params["preferred_element_type"] not in (None, x.dtype)
+    ):
+        return None
+    return lambda x, y: multiply(x, y, of_y[0] == 1, precision)
+
+
 FORMS: dict[str, Callable] = {
     "conv_general_dilated": _convolution,
+    "dot_general": _product,
+    "scan": _loop,
     "reduce_window_max": _pool(pooling.maximum),
     "reduce_window_sum": _pool(pooling.total),
     "add": _bias,
