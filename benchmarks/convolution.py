@@ -51,7 +51,7 @@ def measure() -> list[dict[str, Any]]:
         def loss(params: Any, x: Any, module: nn.Module = module) -> Any:
             return jnp.sum(module.apply(params, x) ** 2)
 
-        fast = jax.grad(jc.layout.fast_convolutions(loss), (0, 1))
+        fast = jax.grad(jc.layout.fast_layers(loss), (0, 1))
         plain = jax.grad(jc.layout.as_written(loss), (0, 1))
         programs = {
             "loop": _looped(fast, every, x),

@@ -140,7 +140,7 @@ def step_of(
         ``take(params, model_state, opt_state, batch, key, *, anchor, step, correction=None)``,
         which returns a OneStep; ``step`` is the round.
     """
-    objective = layout.fast_convolutions(objective)
+    objective = layout.fast_layers(objective)
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
     def take(
@@ -269,7 +269,7 @@ def gradient_of(objective: Objective) -> Callable[..., tuple[PyTree, PyTree, Met
         The function, for ONE client; its metrics contain the loss as ``"loss"`` and the metrics of
         the objective.
     """
-    differentiate = jax.value_and_grad(layout.fast_convolutions(objective), has_aux=True)
+    differentiate = jax.value_and_grad(layout.fast_layers(objective), has_aux=True)
 
     def gradient(
         params: PyTree, model_state: PyTree, batch: PyTree, key: Array

@@ -13,7 +13,7 @@ from jcollab.layout.compiler import compiler_options
 from jcollab.layout.devices import mesh, place, use
 from jcollab.layout.exchange import over_neighbors
 from jcollab.layout.execution import client_sum, per_client
-from jcollab.layout.kernels import as_written, fast_convolutions
+from jcollab.layout.kernels import as_written, fast_layers
 from jcollab.layout.memory import Forecast, check_memory, forecast, free_memory, memory_of
 from jcollab.layout.pmapped import pmap
 from jcollab.layout.processes import fetch, from_process_local, initialize, own_clients
@@ -28,7 +28,7 @@ __all__ = [
     "client_keys",
     "client_sum",
     "compiler_options",
-    "fast_convolutions",
+    "fast_layers",
     "fetch",
     "forecast",
     "free_memory",

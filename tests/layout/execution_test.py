@@ -54,7 +54,7 @@ def test_on_a_cpu_clients_of_several_steps_are_vectorized_in_chunks_of_256_kib()
         assert _chunks(steps, jnp.zeros((4, kib * 256))) == together, kib
 
 
-@pytest.mark.parametrize("rewrite", [lambda fn: fn, layout.fast_convolutions])
+@pytest.mark.parametrize("rewrite", [lambda fn: fn, layout.fast_layers])
 def test_on_a_cpu_clients_with_convolutions_follow_one_another(rewrite):
     def convolve(row):
         image, kernel = row[:16].reshape(1, 4, 4, 1), row[:4].reshape(2, 2, 1, 1)

@@ -116,7 +116,7 @@ def epochs(
             x, y, _ = examples_of(own, common, places)
             number = jnp.maximum(counts.sum(), 1)
 
-            @layout.fast_convolutions
+            @layout.fast_layers
             def mean(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
                 values, carried, metrics = step_loss(params, model_state, x, y, key)
                 value = jnp.where(counts, values, 0).sum() / number.astype(values.dtype)

@@ -17,13 +17,13 @@ modules of this package compute the same values and gradients in forms that stay
 
 from jcollab.layout.kernels.convolution import add_bias, apply_kernel, convolve
 from jcollab.layout.kernels.pooling import max_pool
-from jcollab.layout.kernels.rewriting import as_written, fast_convolutions
+from jcollab.layout.kernels.rewriting import as_written, fast_layers
 
 __all__ = [
     "add_bias",
     "apply_kernel",
     "as_written",
     "convolve",
-    "fast_convolutions",
+    "fast_layers",
     "max_pool",
 ]

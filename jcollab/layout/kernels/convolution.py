@@ -105,13 +105,13 @@ def apply_kernel(x: Array, kernel: Array, strides: Strides, pads: Pads) -> Array
 
 
 def add_bias(x: Array, bias: Array) -> Array:
-    """Computes ``x + bias`` along the last axis.
+    """Computes ``x + bias``; the bias has the last axes of x.
 
     The gradient of the bias is computed as a matrix product with ones, since a sum over the leading
     axes costs more on a CPU than the convolution before it.
     """
-    rows = jnp.ones((x.size // x.shape[-1], 1), bias.dtype)
-    return x + _outer(rows, bias[None]).reshape(x.shape)
+    rows = jnp.ones((x.size // bias.size, 1), bias.dtype)
+    return x + _outer(rows, bias.reshape(1, -1)).reshape(x.shape)
 
 
 def _rows_gradient(dy: Array, rows: Any, bias: Array) -> Array:

@@ -39,7 +39,13 @@ def _left_gradient(dz: Array, x: Any, y: Array, transposed: bool, precision: Any
 def _right_gradient(dz: Array, x: Array, y: Any, transposed: bool, precision: Any) -> Array:
     left, right = (dz, x) if transposed else (x, dz)
     leading = tuple(range(x.ndim - 1))
-    return jax.lax.dot_general(left, right, ((leading, leading), ((), ())), precision)
+    settings = (((leading, leading), ((), ())), precision)
+    # XLA transposes the left factor, together with the operations that compute it, one number
+    # after the other. If the right factor and the result are smaller, they are transposed instead.
+    size = left.shape[-1] * right.shape[-1]
+    if left.size <= right.size + size:
+        return jax.lax.dot_general(left, right, *settings)
+    return optimization_barrier(jax.lax.dot_general(right, left, *settings)).T
 
 
 _multiply = bilinear("matmul", _forward, _left_gradient, _right_gradient)

@@ -22,7 +22,7 @@ from jcollab.layout.kernels.matmul import multiply
 from jcollab.layout.kernels.recurrence import loop
 
 
-def fast_convolutions(fn: Callable) -> Callable:
+def fast_layers(fn: Callable) -> Callable:
     """Returns ``fn`` with fast convolutions, pools and biases where clients run in a loop.
 
     In a loop on a CPU, XLA computes the gradients of a convolution up to 40 times slower than
@@ -44,7 +44,7 @@ def fast_convolutions(fn: Callable) -> Callable:
     Example:
         >>> def network(kernel, x):
         ...     return jax.lax.conv(x, kernel, (1, 1), "SAME")
-        >>> fast, (kernel, x) = jc.layout.fast_convolutions(network), jnp.ones((2, 1, 1, 3, 3))
+        >>> fast, (kernel, x) = jc.layout.fast_layers(network), jnp.ones((2, 1, 1, 3, 3))
         >>> fast(kernel, x)[0, 0].tolist()
         [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
@@ -69,7 +69,7 @@ def _fast(fn: Callable) -> Callable:
 
 
 def as_written(fn: Callable) -> Callable:
-    """Marks a function whose convolutions :func:`fast_convolutions` does not replace.
+    """Marks a function whose convolutions :func:`fast_layers` does not replace.
 
     Args:
         fn: a loss, a model, or a part of one; a function of pytrees of arrays.
@@ -181,10 +181,16 @@ def _pool(reduce: Callable) -> Callable:
 
 
 def _bias(x: Any, bias: Any, **params: Any) -> Callable | None:
-    """Returns the sum of an image and of a bias along the last axis."""
-    if not (x.ndim == bias.ndim == 4 and bias.shape == (1, 1, 1, x.shape[-1]) != x.shape):
+    """Returns the sum of an array and of a bias along its last axes."""
+    axes = next((k for k, size in enumerate(bias.shape) if size != 1), 0)
+    if (
+        not axes
+        or bias.shape == x.shape
+        or bias.shape[axes:] != x.shape[axes:]
+        or not jnp.issubdtype(x.dtype, jnp.floating)
+    ):
         return None
-    return lambda x, bias: add_bias(x, bias.reshape(-1))
+    return add_bias
 
 
 def _product(x: Any, y: Any, **params: Any) -> Callable | None:

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jcollab as jc
-from jcollab.layout import as_written, fast_convolutions
+from jcollab.layout import as_written, fast_layers
 from jcollab.layout.kernels import rewriting
 
 KEY = jax.random.key(0)
@@ -87,7 +87,7 @@ def test_values_and_gradients_stay(name):
     def value(params, x):
         return jnp.sum(jnp.sin(apply(params, x))), {"mean": x.mean()}
 
-    fast = fast_convolutions(value)
+    fast = fast_layers(value)
     before, after = calls(value, params, x), calls(fast, params, x)
     assert before[0] > 0 and after == (0, before[0])
     expected = jax.value_and_grad(value, (0, 1), has_aux=True)(params, x)
@@ -142,14 +142,14 @@ def test_forward_derivatives_and_custom_ones_are_kept():
         )
         return jnp.sum(jax.nn.relu(odd(y)))
 
-    fast = fast_convolutions(value)
+    fast = fast_layers(value)
     chex.assert_trees_all_close(jax.grad(fast)(kernel), jax.grad(value)(kernel), rtol=1e-4)
 
     def smooth(kernel):
         return jnp.sum(jnp.sin(jax.lax.conv(IMAGES, kernel, (1, 1), "VALID")))
 
     kernel = jax.random.normal(KEY, (2, 12, 3, 2))
-    got = jax.jvp(fast_convolutions(smooth), (kernel,), (kernel,))
+    got = jax.jvp(fast_layers(smooth), (kernel,), (kernel,))
     chex.assert_trees_all_close(got, jax.jvp(smooth, (kernel,), (kernel,)), rtol=1e-4)
 
 
@@ -169,19 +169,19 @@ def test_what_has_no_fast_form_is_left_alone(options):
         )
 
     kernel = jax.random.normal(KEY, (3, 3, inputs, 3))
-    assert calls(fast_convolutions(convolve), IMAGES, kernel) == (1, 0)
+    assert calls(fast_layers(convolve), IMAGES, kernel) == (1, 0)
     np.testing.assert_array_equal(
-        fast_convolutions(convolve)(IMAGES, kernel), convolve(IMAGES, kernel)
+        fast_layers(convolve)(IMAGES, kernel), convolve(IMAGES, kernel)
     )
 
 
 def test_accelerators_call_the_function_itself(monkeypatch):
     monkeypatch.setattr(rewriting.layout, "loops", lambda: False)
     network = lambda x: jax.lax.conv(x, x[:2], (1, 1), "VALID")  # noqa: E731
-    assert calls(fast_convolutions(network), IMAGES) == (1, 0)
+    assert calls(fast_layers(network), IMAGES) == (1, 0)
 
 
 def test_not_a_function():
-    for mark in (fast_convolutions, as_written):
+    for mark in (fast_layers, as_written):
         with pytest.raises(TypeError, match="fn must be"):
             mark(3)
