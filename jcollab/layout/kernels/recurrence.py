@@ -50,13 +50,16 @@ def products(body: ClosedJaxpr, num_consts: int, num_carry: int, keep: Any) -> S
     jaxpr = flat.jaxpr
     shared = {*jaxpr.constvars, *jaxpr.invars[:num_consts]}
     known = {*shared, *jaxpr.invars[num_consts + num_carry :]}
-    early, late = [], []
+    early: list[JaxprEqn] = []
+    late: list[JaxprEqn] = []
     for eqn in jaxpr.eqns:
         inputs = [v for v in eqn.invars if isinstance(v, Var)]
         if free := known.issuperset(inputs):
             known.update(eqn.outvars)
         if eqn.primitive.name in PRODUCTS and sum(v in shared for v in eqn.invars) == 1:
-            (early if free else late).append(eqn)
+            (value,) = eqn.outvars
+            if jnp.issubdtype(value.aval.dtype, jnp.floating):
+                (early if free else late).append(eqn)
     return Step(jaxpr, flat.consts, shared, early, late)
 
 
@@ -97,16 +100,14 @@ def loop(
         leaves, structure = jax.tree.flatten(primals)
         changes = jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
         moving = [i for i, change in enumerate(changes) if not isinstance(change, SymbolicZero)]
-        variables = [*shared, *jaxpr.constvars]
+        variables: list[Any] = [*shared, *jaxpr.constvars]
         matrices = dict(zip(variables, [*leaves[:num_consts], *step.consts], strict=True))
         changed = {variables[i]: changes[i] for i in moving if i < num_consts}
         # The matrices of late products are a second argument of the step, which is not
         # differentiated here; higher derivatives reach them.
         fixed = [matrices[eqn.invars[_place(step, eqn)]] for eqn in step.late]
-        zeros = [
-            jnp.zeros((settings["length"], *eqn.outvars[0].aval.shape), eqn.outvars[0].aval.dtype)
-            for eqn in step.late
-        ]
+        of_one: list[Any] = [eqn.outvars[0].aval for eqn in step.late]
+        zeros = [jnp.zeros((settings["length"], *a.shape), a.dtype) for a in of_one]
         linear_step = fast(_with_terms(step, known))
 
         def full(moved: list, terms: list) -> tuple[tuple, list]:

@@ -1,8 +1,8 @@
-"""The convolutions of any network, in the form that is fastest inside of a loop over clients.
+"""The layers of any network, in the form that is fastest inside of a loop over clients.
 
-A loss is traced to a jaxpr, in which convolutions, pools and biases are replaced by those of this
-package. The result does not depend on the library that the network is written with: flax, haiku,
-Equinox and plain JAX all end in ``conv_general_dilated``.
+A loss is traced to a jaxpr, in which convolutions, pools, biases, products with matrices and
+recurrent loops are replaced by those of this package. The result does not depend on the library
+that the network is written with: flax, haiku, Equinox and plain JAX all end in the same primitives.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from jcollab.layout.kernels.recurrence import loop
 
 
 def fast_layers(fn: Callable) -> Callable:
-    """Returns ``fn`` with fast convolutions, pools and biases where clients run in a loop.
+    """Returns ``fn`` with fast layers where clients run in a loop.
 
     In a loop on a CPU, XLA computes the gradients of a convolution up to 40 times slower than
-    outside of one. The returned function computes the same values and derivatives, to rounding, in
-    forms that are as fast in a loop. It replaces one- and two-dimensional convolutions in any
-    layout, also inside of ``jit``, ``scan``, ``cond`` and ``checkpoint``; it leaves grouped and
-    dilated ones, and functions with derivatives of their own, as they are. On accelerators, ``fn``
-    is called unchanged.
+    outside of one, those of a dense layer for a small batch up to 10 times slower than its value,
+    and those of a recurrent network step by step. The returned function computes the same values
+    and derivatives, to rounding, in faster forms. It replaces one- and two-dimensional convolutions
+    in any layout, pools, biases, products with matrices and ``scan`` over time, also inside of
+    ``jit``, ``scan``, ``cond`` and ``checkpoint``; it leaves grouped and dilated convolutions, and
+    functions with derivatives of their own, as they are. On accelerators, ``fn`` is called
+    unchanged.
 
     Every builder applies it to its loss, so it is needed only for gradients in a loop that you
     write yourself. :func:`as_written` excludes a function.
@@ -69,7 +71,7 @@ def _fast(fn: Callable) -> Callable:
 
 
 def as_written(fn: Callable) -> Callable:
-    """Marks a function whose convolutions :func:`fast_layers` does not replace.
+    """Marks a function whose layers :func:`fast_layers` does not replace.
 
     Args:
         fn: a loss, a model, or a part of one; a function of pytrees of arrays.

@@ -68,7 +68,7 @@ def _tanh_network(params, start, x):
         h = jnp.tanh(left + x @ params["in"] + params["left"].sum() / (1 + t))
         return (h, t + 1), (h, t)
 
-    (h, t), (hs, ts) = jax.lax.scan(step, (start, 0), x)
+    (h, _), (hs, ts) = jax.lax.scan(step, (start, 0), x)
     return h, hs, ts.astype(h.dtype) * h.sum()
 
 

@@ -170,9 +170,7 @@ def test_what_has_no_fast_form_is_left_alone(options):
 
     kernel = jax.random.normal(KEY, (3, 3, inputs, 3))
     assert calls(fast_layers(convolve), IMAGES, kernel) == (1, 0)
-    np.testing.assert_array_equal(
-        fast_layers(convolve)(IMAGES, kernel), convolve(IMAGES, kernel)
-    )
+    np.testing.assert_array_equal(fast_layers(convolve)(IMAGES, kernel), convolve(IMAGES, kernel))
 
 
 def test_accelerators_call_the_function_itself(monkeypatch):
