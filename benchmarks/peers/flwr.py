@@ -121,6 +121,7 @@ def _rounds(
         return Message(content=RecordDict(content), reply_to=message)
 
     def simulate(wait: Callable[[], None]) -> None:
+        close()  # the actors of the last case occupy all cores
         server_app = ServerApp()
 
         @server_app.main()
