@@ -70,9 +70,9 @@ def _gossip(network: str, width: int, title: str) -> Case:
 
 def _glow(side: int, channels: int) -> Case:
     sizes = {"side": side, "channels": channels, "levels": 2, "steps": 8, "width": 64}
-    sizes |= {"batch": 32, "rate": 1e-3}
+    sizes |= {"batch": 32, "rate": 1e-3, "updates": 5}
     small = {"side": 8, "steps": 2, "width": 4, "batch": 4}
-    return Case(f"W8 Glow, {side} x {side} x {channels}", "step", "glow", sizes, small)
+    return Case(f"W8 Glow, {side} x {side} x {channels}", "step", "glow", sizes, small, units=5)
 
 
 CASES = (

@@ -41,7 +41,8 @@ def measure() -> list[dict[str, Any]]:
     others["full sort"] = dict.fromkeys(SORTED, lambda: sort(own, received))
     rows = []
     for name, rule in rules.items():
-        compiled = jax.jit(functools.partial(_one_receiver, rule, weights))
+        receive = functools.partial(_one_receiver, rule, weights)
+        compiled = jax.jit(receive, compiler_options=jc.layout.compiler_options())
         programs: Programs = {"jcollab": lambda c=compiled: c(own, received)}
         programs |= {other: by_rule[name] for other, by_rule in others.items() if name in by_rule}
         seconds = interleaved(programs)

@@ -14,9 +14,16 @@ torch.set_num_threads(os.cpu_count() or 1)
 
 
 def glow(
-    side: int, channels: int, levels: int, steps: int, width: int, batch: int, rate: float
+    side: int,
+    channels: int,
+    levels: int,
+    steps: int,
+    width: int,
+    batch: int,
+    rate: float,
+    updates: int,
 ) -> Callable[[], Any]:
-    """Builds a step of Adam on the likelihood of images."""
+    """Builds steps of Adam on the likelihood of images."""
     priors, flows, merges = [], [], []
     for i in range(levels):
         depth, own = levels - i, channels * 2 ** (levels + 1 - i)
@@ -31,8 +38,9 @@ def glow(
     x = torch.rand(batch, channels, side, side)
 
     def run() -> None:
-        adam.zero_grad(set_to_none=True)
-        model.forward_kld(x).backward()
-        adam.step()
+        for _ in range(updates):
+            adam.zero_grad(set_to_none=True)
+            model.forward_kld(x).backward()
+            adam.step()
 
     return run

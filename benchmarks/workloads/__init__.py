@@ -52,6 +52,20 @@ def repeated(update: Callable, state: PyTree, data: PyTree) -> Callable[[], Any]
     return run
 
 
+def continued(
+    algorithm: jc.Algorithm, state: jc.State, data: PyTree, rounds: int
+) -> Callable[[], Any]:
+    """Builds a function that continues a run with the same batch in every round, in place."""
+    batches, key = jc.data.full_batch(data), jax.random.key(1)
+
+    def run() -> Any:
+        nonlocal state
+        state, log = jc.run(algorithm, state, batches, key, num_rounds=rounds, donate=True)
+        return jax.block_until_ready(log)
+
+    return run
+
+
 def training(loss: Callable, params: PyTree, batch: PyTree, num_steps: int) -> dict[str, float]:
     """Counts the work of ``num_steps`` steps of SGD: ``flop`` and ``bytes``.
 

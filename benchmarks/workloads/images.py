@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import jcollab as jc
-from benchmarks.workloads import Workload, in_dtype, repeated, training
+from benchmarks.workloads import Workload, continued, in_dtype, repeated, training
 
 NETWORKS = {
     "CNN": lambda width: jc.models.CNN(10),
@@ -52,14 +52,7 @@ def network(network: str, width: int, batch: int, steps: int, rate: float) -> Wo
     loss, params, model_state = loss_of(module, variables)
     algorithm = jc.centralized(loss, optax.sgd(rate))
     state = algorithm.init(jc.replicate(params, 1), jc.replicate(model_state, 1))
-    batches, key = jc.data.full_batch(data), jax.random.key(1)
-
-    def run() -> Any:
-        nonlocal state
-        state, log = jc.run(algorithm, state, batches, key, num_rounds=steps, donate=True)
-        return jax.block_until_ready(log)
-
-    return Workload(run)
+    return Workload(continued(algorithm, state, data, steps))
 
 
 def gossip(network: str, width: int, batch: int, clients: int, rate: float) -> Workload:
