@@ -6,6 +6,7 @@ the fast kernel only outside of loops; inside of a loop they cost 30 times as mu
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -48,14 +49,24 @@ def kernel_gradient(dy: Array, x: Array, kernel: Any, strides: Strides, pads: Pa
     # without the rows and columns in no window, the output has exactly the size of a filter
     back = [(low, high - r) for (low, high), r in zip(pads, rest, strict=True)]
     turned = jax.lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        dy.transpose(1, 2, 0, 3),
+        _written(x).transpose(3, 1, 2, 0),
+        _written(dy).transpose(1, 2, 0, 3),
         (1, 1),
         back,
         rhs_dilation=strides,
         dimension_numbers=LAYOUT,
     )
     return turned.transpose(1, 2, 0, 3)
+
+
+def _written(x: Array) -> Array:
+    """Returns x as the result of a product with the identity, which is exact.
+
+    XLA would fuse a transpose with the operations that compute x, for example a normalization, and
+    compute them again, one number after the other. The result of a product is never fused.
+    """
+    width = math.gcd(x.shape[-1], 16)
+    return (x.reshape(-1, width) @ jnp.eye(width, dtype=x.dtype)).reshape(x.shape)
 
 
 def _rest(x: Any, dy: Array, kernel: Any, strides: Strides, pads: Pads) -> list[int]:
