@@ -50,8 +50,8 @@ def use_compilation_cache(
         OSError: if a given folder cannot be created.
 
     Example:
-        >>> jc.layout.use_compilation_cache("/tmp/programs")  # doctest: +SKIP
-        PosixPath('/tmp/programs/x86_64-4c1f31a0')
+        >>> jc.layout.use_compilation_cache("runs/programs")  # doctest: +SKIP
+        PosixPath('runs/programs/x86_64-4c1f31a0')
     """
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 

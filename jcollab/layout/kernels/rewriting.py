@@ -187,6 +187,7 @@ def _bias(x: Any, bias: Any, **params: Any) -> Callable | None:
     axes = next((k for k, size in enumerate(bias.shape) if size != 1), 0)
     if (
         not axes
+        or not bias.size  # nothing to add
         or bias.shape == x.shape
         or bias.shape[axes:] != x.shape[axes:]
         or not jnp.issubdtype(x.dtype, jnp.floating)
@@ -200,6 +201,7 @@ def _product(x: Any, y: Any, **params: Any) -> Callable | None:
     ((of_x, of_y), (batch, _)), precision = params["dimension_numbers"], params["precision"]
     if (
         batch
+        or not (x.size and y.size)  # nothing to multiply
         or y.ndim != 2
         or x.ndim < 2
         or tuple(of_x) != (x.ndim - 1,)

@@ -65,3 +65,13 @@ def test_layers_of_a_network():
     expected = jax.value_and_grad(value, (0, 1))(params, x)
     got = jax.jit(jax.value_and_grad(fast_layers(value), (0, 1)))(params, x)
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_empty_arrays_are_left_alone(shape):
+    """Layers without features or examples compute what they compute as written."""
+    x = jnp.ones(shape)
+    fast = fast_layers(lambda x: (x @ x.T, x + jnp.ones((1, shape[1]))))
+    product, total = fast(x)
+    assert product.shape == (shape[0],) * 2 and total.shape == shape
+    assert not product.any()
