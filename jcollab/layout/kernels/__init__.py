@@ -12,12 +12,14 @@ modules of this package compute the same values and gradients in forms that stay
     narrow        matrix products, for few channels on one side
     planes        the batch as the last axis, for few channels on both sides
     shifts        shifted copies of images, of which the products are computed
+    rows          biases and statistics of a batch
     pooling       maxima and sums over windows that do not overlap
 """
 
-from jcollab.layout.kernels.convolution import add_bias, apply_kernel, convolve
+from jcollab.layout.kernels.convolution import apply_kernel, convolve
 from jcollab.layout.kernels.pooling import max_pool
 from jcollab.layout.kernels.rewriting import as_written, fast_layers
+from jcollab.layout.kernels.rows import add_bias
 
 __all__ = [
     "add_bias",

@@ -1,4 +1,4 @@
-"""Convolution and bias with gradients that are fast in a loop over clients on a CPU."""
+"""Convolution with gradients that are fast in a loop over clients on a CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jcollab import layout
 from jcollab.layout.kernels import direct, narrow, products
@@ -102,31 +101,3 @@ def apply_kernel(x: Array, kernel: Array, strides: Strides, pads: Pads) -> Array
     if layout.loops():
         return convolve(x, kernel, strides, pads)
     return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=direct.LAYOUT)
-
-
-def add_bias(x: Array, bias: Array) -> Array:
-    """Computes ``x + bias``; the bias has the last axes of x.
-
-    The gradient of the bias is computed as a matrix product with ones, since a sum over the leading
-    axes costs more on a CPU than the convolution before it.
-    """
-    rows = jnp.ones((x.size // bias.size, 1), bias.dtype)
-    return x + _outer(rows, bias.reshape(1, -1)).reshape(x.shape)
-
-
-def _rows_gradient(dy: Array, rows: Any, bias: Array) -> Array:
-    return dy @ bias.T
-
-
-def _bias_gradient(dy: Array, rows: Array, bias: Any) -> Array:
-    # a sum written as a product must not be rounded as products are by default on accelerators
-    return jnp.matmul(rows.T, dy, precision="highest")
-
-
-# rows @ bias with rows of ones, evaluated as a broadcast: only its gradient is a matrix product
-_outer = bilinear(
-    "broadcast_bias",
-    lambda rows, bias: jnp.broadcast_to(bias, (len(rows), bias.shape[1])),
-    _rows_gradient,
-    _bias_gradient,
-)

@@ -1,8 +1,9 @@
 """The layers of any network, in the form that is fastest inside of a loop over clients.
 
-A loss is traced to a jaxpr, in which convolutions, pools, biases, products with matrices and
-recurrent loops are replaced by those of this package. The result does not depend on the library
-that the network is written with: flax, haiku, Equinox and plain JAX all end in the same primitives.
+A loss is traced to a jaxpr, in which convolutions, pools, biases, statistics of a batch, products
+with matrices and recurrent loops are replaced by those of this package. The result does not depend
+on the library that the network is written with: flax, haiku, Equinox and plain JAX all end in the
+same primitives.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 
 from jcollab import checks, layout
 from jcollab.layout.kernels import pooling
-from jcollab.layout.kernels.convolution import add_bias, convolve
+from jcollab.layout.kernels.convolution import convolve
 from jcollab.layout.kernels.matmul import multiply
 from jcollab.layout.kernels.recurrence import loop
+from jcollab.layout.kernels.rows import combine
 
 
 def fast_layers(fn: Callable) -> Callable:
@@ -29,10 +31,10 @@ def fast_layers(fn: Callable) -> Callable:
     outside of one, those of a dense layer for a small batch up to 10 times slower than its value,
     and those of a recurrent network step by step. The returned function computes the same values
     and derivatives, to rounding, in faster forms. It replaces one- and two-dimensional convolutions
-    in any layout, pools, biases, products with matrices and ``scan`` over time, also inside of
-    ``jit``, ``scan``, ``cond`` and ``checkpoint``; it leaves grouped and dilated convolutions, and
-    functions with derivatives of their own, as they are. On accelerators, ``fn`` is called
-    unchanged.
+    in any layout, pools, biases and statistics of a batch, products with matrices and ``scan`` over
+    time, also inside of ``jit``, ``scan``, ``cond`` and ``checkpoint``; it leaves grouped and
+    dilated convolutions, and functions with derivatives of their own, as they are. On accelerators,
+    ``fn`` is called unchanged.
 
     Every builder applies it to its loss, so it is needed only for gradients in a loop that you
     write yourself. :func:`as_written` excludes a function.
@@ -182,18 +184,23 @@ def _pool(reduce: Callable) -> Callable:
     return form
 
 
-def _bias(x: Any, bias: Any, **params: Any) -> Callable | None:
-    """Returns the sum of an array and of a bias along its last axes."""
-    axes = next((k for k, size in enumerate(bias.shape) if size != 1), 0)
-    if (
-        not axes
-        or not bias.size  # nothing to add
-        or bias.shape == x.shape
-        or bias.shape[axes:] != x.shape[axes:]
-        or not jnp.issubdtype(x.dtype, jnp.floating)
-    ):
-        return None
-    return add_bias
+def _row(operation: Callable) -> Callable:
+    """Returns the form of an operation on an array and a row, such as a bias or a batch's mean."""
+
+    def form(x: Any, y: Any, **params: Any) -> Callable | None:
+        row, full = sorted((x, y), key=lambda side: side.size)
+        axes = next((k for k, size in enumerate(row.shape) if size != 1), 0)
+        if (
+            not axes
+            or not row.size  # nothing to combine
+            or row.shape == full.shape
+            or row.shape[axes:] != full.shape[axes:]
+            or not jnp.issubdtype(x.dtype, jnp.floating)
+        ):
+            return None
+        return functools.partial(combine, operation)
+
+    return form
 
 
 def _product(x: Any, y: Any, **params: Any) -> Callable | None:
@@ -219,5 +226,8 @@ FORMS: dict[str, Callable] = {
     "scan": _loop,
     "reduce_window_max": _pool(pooling.maximum),
     "reduce_window_sum": _pool(pooling.total),
-    "add": _bias,
+    "add": _row(jax.lax.add),
+    "sub": _row(jax.lax.sub),
+    "mul": _row(jax.lax.mul),
+    "div": _row(jax.lax.div),
 }
