@@ -49,11 +49,11 @@ def _rule(title: str, **options: Any) -> Case:
     return Case(f"W4 {title}, 100 x 1e6", "call", "rule", sizes, small)
 
 
-def _attention(optimizer: str, rate: float) -> Case:
-    sizes = {"optimizer": optimizer, "rate": rate, "clients": 10, "steps": 10, "batch": 16}
+def _attention(title: str, kind: str = "attention", **options: Any) -> Case:
+    sizes = {**options, "clients": 10, "steps": 10, "batch": 16}
     sizes |= {"length": 64, "width": 128, "layers": 2, "heads": 4, "vocabulary": 75}
     small = {"clients": 2, "steps": 2, "batch": 2, "length": 8, "width": 16, "heads": 2}
-    return Case(f"W6 Transformer, {optimizer}", "round", "attention", sizes, small)
+    return Case(f"W6 Transformer, {title}", "round", kind, sizes, small)
 
 
 def _network(network: str, width: int, title: str, steps: int) -> Case:
@@ -95,8 +95,9 @@ CASES = (
         },
         {"clients": 6, "sampled": 2, "steps": 2, "batch": 2, "length": 5, "width": 8},
     ),
-    _attention("SGD", 0.1),
-    _attention("AdamW", 1e-3),
+    _attention("SGD", optimizer="SGD", rate=0.1),
+    _attention("AdamW", optimizer="AdamW", rate=1e-3),
+    _attention("DiLoCo", kind="diloco", rate=1e-3),
     _network("VGG11", 64, "VGG-11, width 64", steps=2),
     _network("VGG11", 8, "VGG-11, width 8", steps=20),
     _network("ResNet20", 16, "ResNet-20", steps=5),

@@ -16,4 +16,6 @@ def _runs(build: Callable[..., Workload]) -> Callable[..., Callable[[], Any]]:
 
 federated, network, gossip = map(_runs, (images.federated, images.network, images.gossip))
 ring, rule, glow = map(_runs, (rings.ring, rules.rule, flows.glow))
-recurrent, attention = map(_runs, (sequences.recurrent, sequences.attention))
+recurrent, attention, diloco = map(
+    _runs, (sequences.recurrent, sequences.attention, sequences.diloco)
+)

@@ -12,4 +12,4 @@ VERSIONS = jcollab.VERSIONS
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 federated, gossip = jcollab.federated, jcollab.gossip
-attention = jcollab.attention
+attention, diloco = jcollab.attention, jcollab.diloco

@@ -23,7 +23,7 @@ def federated(model: str, clients: int, steps: int, batch: int, rate: float) -> 
     def loss(client: int, step: int) -> Tensor:
         return F.cross_entropy(net(x[client, step]), y[client, step])
 
-    def sgd() -> torch.optim.Optimizer:
+    def sgd(client: int) -> torch.optim.Optimizer:
         return torch.optim.SGD(net.parameters(), rate)
 
     return lambda: _average(net, range(clients), steps, loss, sgd)
@@ -51,7 +51,7 @@ def recurrent(
             chosen,
             steps,
             lambda client, step: nets.next_character(net, text[client, step]),
-            lambda: torch.optim.SGD(net.parameters(), rate),
+            lambda client: torch.optim.SGD(net.parameters(), rate),
         )
 
     return run
@@ -77,10 +77,43 @@ def attention(
     def loss(client: int, step: int) -> Tensor:
         return nets.next_character(net, text[client, step])
 
-    def local() -> torch.optim.Optimizer:
+    def local(client: int) -> torch.optim.Optimizer:
         return kinds[optimizer](net.parameters(), rate, fused=True)
 
     return lambda: _average(net, range(clients), steps, loss, local)
+
+
+def diloco(
+    rate: float,
+    clients: int,
+    steps: int,
+    batch: int,
+    length: int,
+    width: int,
+    layers: int,
+    heads: int,
+    vocabulary: int,
+) -> Program:
+    """Builds a round of DiLoCo: clients keep AdamW, the server takes a Nesterov step."""
+    net = nets.Transformer(vocabulary, length, width, layers, heads)
+    text = nets.texts((clients, steps, batch), length, vocabulary)
+    params = list(net.parameters())
+    kept = [torch.optim.AdamW(params, rate, fused=True) for _ in range(clients)]
+    server = [p.detach().clone() for p in params]
+    outer = torch.optim.SGD(server, 0.7, momentum=0.9, nesterov=True)
+
+    def loss(client: int, step: int) -> Tensor:
+        return nets.next_character(net, text[client, step])
+
+    def run() -> None:
+        _average(net, range(clients), steps, loss, kept.__getitem__)
+        with torch.no_grad():
+            for p, average in zip(server, params, strict=True):
+                p.grad = p - average
+            outer.step()
+            torch._foreach_copy_(params, server)
+
+    return run
 
 
 def network(network: str, width: int, batch: int, steps: int, rate: float) -> Program:
@@ -172,7 +205,7 @@ def _average(
     clients: Any,
     steps: int,
     loss: Callable[[int, int], Tensor],
-    optimizer: Callable[[], torch.optim.Optimizer],
+    optimizer: Callable[[int], torch.optim.Optimizer],
 ) -> None:
     """Computes a round: local steps from the server's model, then the mean of the results."""
     server = [p.detach().clone() for p in net.parameters()]
@@ -180,7 +213,7 @@ def _average(
     for client in clients:
         with torch.no_grad():
             torch._foreach_copy_(list(net.parameters()), server)
-        local = optimizer()
+        local = optimizer(client)
         for step in range(steps):
             _step(local, loss(client, step))
         with torch.no_grad():

@@ -103,6 +103,7 @@ def attention(
     vocabulary: int,
     dtype: str = "float32",
     chunk: int | None = None,
+    **server: Any,
 ) -> Workload:
     """Builds a round of federated averaging with a Transformer."""
     text = texts((clients, steps, batch), length, vocabulary)
@@ -110,10 +111,18 @@ def attention(
     params = model.init(jax.random.key(0), text[0, 0, :, :-1])
     loss = in_dtype(next_character(model), dtype)
     local = {"SGD": optax.sgd, "AdamW": optax.adamw}[optimizer](rate)
-    algorithm = jc.federated(loss, local, local_steps=steps, num_clients=clients, chunk=chunk)
+    algorithm = jc.federated(
+        loss, local, local_steps=steps, num_clients=clients, chunk=chunk, **server
+    )
     work = training(loss, params, text[0, 0], clients * steps)
     run = repeated(algorithm.update, algorithm.init(params), text)
     return Workload(run, **work)
+
+
+def diloco(**sizes: Any) -> Workload:
+    """Builds a round of DiLoCo: clients keep AdamW, the server takes a Nesterov step."""
+    outer = optax.sgd(0.7, momentum=0.9, nesterov=True)
+    return attention("AdamW", server_optimizer=outer, keep_opt_state=True, **sizes)
 
 
 def texts(shape: tuple[int, ...], length: int, vocabulary: int) -> Any:
