@@ -51,12 +51,17 @@ def make_task(dataset: str, hidden: int, seen: int, examples: int | None = None)
     known = jc.data.load(dataset, "train")
     if examples is not None:
         known = Dataset(known.x[:examples], known.y[:examples])
+    train, validation = hold_out(known)
+    model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
+    return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
+
+
+def hold_out(known: Dataset) -> tuple[Dataset, Dataset]:
+    """Splits examples into training and validation, with the same shares of the classes."""
     fit, held_out = train_test_split(
         np.arange(len(known.y)), test_size=VALIDATION_FRACTION, random_state=0, stratify=known.y
     )
-    train, validation = (select(known, rows) for rows in (fit, held_out))
-    model = jc.models.MLP(num_classes=int(known.y.max()) + 1, hidden=(hidden,))
-    return Task(train, validation, jc.data.load(dataset, "test"), model, seen)
+    return select(known, fit), select(known, held_out)
 
 
 def load_normalized(dataset: str) -> tuple[Dataset, Dataset]:
