@@ -9,6 +9,7 @@ import pytest
 from experiments.grad_align import _problems as problems
 from experiments.grad_align import _training as training
 from experiments.grad_align import (
+    batch_size,
     clusters,
     distributed,
     emnist_style,
@@ -77,6 +78,21 @@ def test_claims_say_when_they_do_not_hold():
     assert holds == [True, True, False]
     assert training.is_broken(float("nan"), 10) and training.is_broken(2.3, 10)
     assert not training.is_broken(0.3, 10)
+
+
+def test_claims_on_batch_sizes_are_paired_by_seed():
+    def tuned(method, accuracy, variance):
+        own = case(method, None, accuracy, variance, learning_rate=0.1, chosen=True)
+        return [row | {"variance_at_level": variance} for row in own]
+
+    config = batch_size.Config(learning_rates=(0.1,))
+    rows = tuned("small batch", [0.90, 0.81, 0.861], 0.3)
+    rows += tuned("large batch", [0.88, 0.79, 0.84], 0.2)
+    rows += tuned("GradAlign", [0.89, 0.70, 0.90], 0.1)
+    assert [claim.holds for claim in batch_size.claims(config, rows)] == [True, False, True]
+    losses, variances = np.array([1.0, 0.4, 0.1]), np.array([3.0, 1.2, 0.3])  # 3 times the loss
+    assert batch_size.at_level(losses, variances, 0.2) == pytest.approx(0.6)
+    assert np.isnan(batch_size.at_level(losses, variances, 0.05))
 
 
 @pytest.mark.parametrize(
