@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.stats
 
 import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.fields import EMPTY, Bound, Count, Natural, NonNegative
 from experiments.flow_perturbations import _flow
 from experiments.flow_perturbations._flow import COLUMNS, Model, Problem
+from experiments.paired import interval
 from experiments.training import train_replicas
 from jcollab import flows, plots
 from jcollab.flows import perturb
@@ -269,15 +269,6 @@ def _attack(
     context.kept["attack"] = {name: block[None, :COLUMNS] for name, block in blocks.items()}
     row: Row = {f"ce_{name}": float(loss(own).mean()) for name, own in images.items()}
     return row | {"latent_distance": float(length.mean())}
-
-
-def interval(differences: Any) -> tuple[float, float, float]:
-    """Computes the mean of paired differences and its 95 % interval by Student's t."""
-    values = np.asarray(differences, float)
-    mean, half = float(values.mean()), np.inf
-    if len(values) > 1:
-        half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
-    return mean, float(mean - half), float(mean + half)
 
 
 def _gains(rows: list[Row], method: str, other: str = "plain") -> list[float]:

@@ -9,6 +9,7 @@ import pytest
 import jcollab as jc
 from experiments.contract import configure
 from experiments.flow_perturbations import _flow, _training, comparison, federated
+from experiments.paired import interval
 
 KEY = jax.random.key(0)
 
@@ -43,10 +44,10 @@ def test_the_flow_sees_what_it_may():
 
 
 def test_intervals_are_those_of_student():
-    mean, low, high = _training.interval([1.0, 2.0, 3.0])
+    mean, low, high = interval([1.0, 2.0, 3.0])
     half = 4.302653 / np.sqrt(3)  # two degrees of freedom
     np.testing.assert_allclose([mean, low, high], [2, 2 - half, 2 + half], rtol=1e-5)
-    assert _training.interval([1.0])[1:] == (-np.inf, np.inf)
+    assert interval([1.0])[1:] == (-np.inf, np.inf)
 
 
 def test_claims_are_paired_by_seed():
