@@ -14,8 +14,11 @@ from jcollab.data.clients import (
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.frames import by_column
+from jcollab.data.leaf import from_leaf
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 from jcollab.data.sampling import arriving, epochs, minibatches
+from jcollab.data.splits import split
+from jcollab.data.tfds_clients import from_tfds
 
 __all__ = [
     "CIFAR10_MEAN",
@@ -40,12 +43,15 @@ __all__ = [
     "epochs",
     "from_clients",
     "from_function",
+    "from_leaf",
+    "from_tfds",
     "full_batch",
     "iid",
     "load",
     "minibatches",
     "mixup",
     "normalize",
+    "split",
     "stacked",
     "synthetic",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jcollab import checks
+from jcollab.data.files import BLANKS, Path, raw_lines
 from jcollab.text.catalogs import gettext_pairs, read_catalog
-from jcollab.text.files import BLANKS, Path, raw_lines
 from jcollab.text.pairs import Pairs
 
 __all__ = [
@@ -49,7 +49,8 @@ def lines(path: Path, *, encoding: str = "utf-8") -> list[str]:
     ``\\r\\n``; other separators (U+2028) are part of lines.
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``,
+            ``.zst``).
         encoding: encoding of the text; a byte order mark is removed.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.stats
 
 from jcollab import checks
-from jcollab.text.files import BLANKS, Path, raw_lines
+from jcollab.data.files import BLANKS, Path, raw_lines
 from jcollab.text.vectors import WordVectors
 
 Pairs = Sequence[tuple[str, str, float]]
@@ -52,7 +52,8 @@ def read_pairs(path: Path, *, encoding: str = "utf-8") -> list[tuple[str, str, f
     third field is not a number is skipped as a header.
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``,
+            ``.zst``).
         encoding: encoding of the text.
 
     Raises:
@@ -151,7 +152,8 @@ def read_analogies(
     (section titles of the Google analogy data set).
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``,
+            ``.zst``).
         header: whether the first line is a header. For None, it is a header if one of its four
             words contains a digit, such as ``word1``.
         encoding: encoding of the text.

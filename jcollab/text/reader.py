@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from jcollab import checks
-from jcollab.text.files import BLANKS, Path, raw_lines
+from jcollab.data.files import BLANKS, Path, raw_lines
 
 ENDS = frozenset(".?!")
 # an ellipsis; a word with inner apostrophes and hyphens; or one punctuation mark
@@ -19,7 +19,8 @@ def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[str]:
     """Yields the lines of a text file, stripped and without empty lines, one at a time.
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``,
+            ``.zst``).
         encoding: encoding of the text.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from jcollab import checks
-from jcollab.text.files import existing, opened
+from jcollab.data.files import existing, opened
 from jcollab.text.retrieval import normalized
 from jcollab.text.teacher import EXTRA
 
@@ -187,7 +187,8 @@ def load_word2vec(
     """Reads word vectors in the word2vec format: a line ``V d``, then each word with its vector.
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``,
+            ``.zst``).
         binary: whether vectors are stored as float32 instead of decimal numbers.
         encoding: encoding of the words.
 

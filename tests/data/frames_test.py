@@ -1,6 +1,11 @@
+import io
+
+import chex
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+from PIL import Image
 
 import jcollab as jc
 
@@ -54,7 +59,98 @@ def test_arguments_that_do_not_fit_are_named():
         by(twice, "user", "age")
     with pytest.raises(ValueError, match="frame must have at least one row, got none"):
         by(table()[:0], "user", "age")
-    with pytest.raises(TypeError, match="frame must be a pandas DataFrame, got dict"):
+    with pytest.raises(TypeError, match="frame must be a pandas DataFrame, .* got dict"):
         by({"user": ["a"]}, "user", "age")
     with pytest.raises(ValueError, match=r"x must have at least one column, got \[\]"):
         by(table(), "user", [])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv.xz", ".jsonl.zst", ".parquet"])
+def test_files_give_the_same_clients_as_a_frame(tmp_path, suffix):
+    frame = table(height=[1.5, 2.0, 1.0], other=["x", "y", "z"])
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    elif ".jsonl" in suffix:
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if ".tsv" in suffix else ",")
+    data = jc.data.by_column(path, "user", ["age", "height"], "label")
+    expected = jc.data.by_column(frame, "user", ["age", "height"], "label")
+    chex.assert_trees_all_equal(data, expected)
+    with pytest.raises(ValueError, match="column 'weight' must be in the frame once, got 0 times"):
+        jc.data.by_column(path, "user", "weight")
+
+
+def test_tables_of_other_libraries():
+    import pyarrow
+
+    frame = table()
+    data = jc.data.by_column(pyarrow.Table.from_pandas(frame), "user", "age", "label")
+    chex.assert_trees_all_equal(data, jc.data.by_column(frame, "user", "age", "label"))
+
+    class Set:  # as a data set of Hugging Face, of which only some columns are converted
+        def __init__(self, frame):
+            self.frame, self.column_names = frame, list(frame.columns)
+
+        def select_columns(self, names):
+            assert set(names) == {"user", "age"}
+            return Set(self.frame[names])
+
+        def to_pandas(self):
+            assert len(self.frame.columns) == 2
+            return self.frame
+
+    assert list(jc.data.by_column(Set(frame), "user", "age").names) == ["ann", "bob"]
+
+
+def test_cells_with_arrays_and_images():
+    image = io.BytesIO()
+    pixels = np.array([[0, 255], [51, 102]], np.uint8)
+    Image.fromarray(pixels).save(image, "PNG")
+    cells = [{"bytes": image.getvalue(), "path": None}] * 3
+    data = jc.data.by_column(table(image=cells), "user", "image", "label")
+    np.testing.assert_allclose(data.examples.x[0, ..., 0], pixels / 255, rtol=1e-6)
+    vectors = table(v=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert jc.data.by_column(vectors, "user", "v").examples.tolist() == [[3, 4], [1, 2], [5, 6]]
+    with pytest.raises(
+        ValueError, match=r"column 'v' must have entries of one shape, got \[1\] and"
+    ):
+        jc.data.by_column(table(v=[[1.0], [3.0, 4.0], [5.0]]), "user", "v")
+    with pytest.raises(ValueError, match="column 'v' must be numbers in a list of columns"):
+        jc.data.by_column(vectors, "user", ["v", "age"])
+
+
+def test_inputs_that_are_computed_from_the_table_and_an_order():
+    counts = np.array([[1, 0], [0, 1], [2, 2]], np.float32)
+    data = jc.data.by_column(table(time=[5, 1, 3]), "user", counts, "label", order="time")
+    assert data.examples.x.tolist() == [[0, 1], [2, 2], [1, 0]]  # bob's third row comes first
+    assert data.examples.y.tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match=r"x must have shape \[N=3, ...\], got \[2, 2\]"):
+        jc.data.by_column(table(), "user", counts[:2])
+    with pytest.raises(TypeError, match="x must be columns or an array of numbers, got <U1"):
+        jc.data.by_column(table(), "user", np.array(["a", "b", "c"]))
+    with pytest.raises(TypeError, match="x must be columns or an array of numbers, got csr_array"):
+        jc.data.by_column(table(), "user", scipy.sparse.csr_array(counts))
+    with pytest.raises(ValueError, match="x must be finite, got another number in row 1"):
+        jc.data.by_column(table(), "user", np.array([1, np.nan, 2]))
+    with pytest.raises(TypeError, match="column 'text' must be numbers, .* x may be an array"):
+        jc.data.by_column(table(text=["a b", "c", "d"]), "user", "text")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    path = tmp_path / "data.csv"
+    with pytest.raises(FileNotFoundError, match=r"path must be a table, got .*data\.csv"):
+        jc.data.by_column(path, "user", "age")
+    path.write_text('user,age\nbob,1\nann,2,3,4\n"')
+    with pytest.raises(ValueError, match=r"data\.csv must be a readable table, got: .*row 3"):
+        jc.data.by_column(path, "user", "age")
+    path.write_text("user,age\n")
+    with pytest.raises(ValueError, match="frame must have at least one row, got none"):
+        jc.data.by_column(path, "user", "age")
+    (tmp_path / "data.xls").write_text("")
+    with pytest.raises(ValueError, match=r"suffix of a table must be one of \.csv, .*, got .*xls"):
+        jc.data.by_column(tmp_path / "data.xls", "user", "age")
+    (tmp_path / "data.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ValueError, match=r"data\.parquet must be a readable table"):
+        jc.data.by_column(tmp_path / "data.parquet", "user", "age")

@@ -1,4 +1,4 @@
-"""Reading of text files line by line, for every format of this package."""
+"""Reading of text files, compressed or not, for every format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,35 @@ import itertools
 import lzma
 import os
 import pathlib
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 Path = str | os.PathLike
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+
+
+def _zstd(file: pathlib.Path, mode: str) -> Any:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise ImportError('.zst files need zstandard: pip install "jax-collab[text]"') from error
+    return zstandard.open(file, mode)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Returns the errors that damaged files raise."""
+    zstandard = sys.modules.get("zstandard")  # imported where such a file is opened
+    own = (zstandard.ZstdError,) if zstandard else ()
+    return (EOFError, OSError, lzma.LZMAError, zlib.error, *own)
+
+
+OPENERS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+    ".zst": _zstd,
+}
 # white space and characters without a width: zero width space, word joiner, byte order mark
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u2060\ufeff"
 
@@ -35,7 +58,7 @@ def opened(path: Path, kind: str = "a file") -> Iterator[IO[bytes]]:
     try:
         with OPENERS.get(file.suffix, open)(file, "rb") as stream:
             yield stream
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+    except _damage() as error:
         # with an error number, it is a fault of the file system, not of the content
         if getattr(error, "errno", None) is not None:
             raise
@@ -49,7 +72,7 @@ def raw_lines(path: Path, encoding: str = "utf-8", kind: str = "a text file") ->
     separators (U+0085, U+2028) are part of lines, so that two parallel files stay aligned.
 
     Args:
-        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``).
+        path: path of the file, which may be compressed (``.gz``, ``.xz``, ``.bz2``, ``.zst``).
         encoding: encoding of the text, a name that Python accepts.
         kind: description of the file, for error messages.
 
