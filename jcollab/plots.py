@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,49 @@ def curves(result: Any, *names: str) -> Figure:
         values = histories[name].reshape(len(histories[name]), -1).T
         band(ax, result.evaluations["round"], values, color=COLORS[0], label=name)
         ax.set(title=name.replace("_", " "), xlabel="communication rounds")
+    return fig
+
+
+@style()
+def by_client(values: Mapping[str, Any], *, name: str = "accuracy") -> Figure:
+    """Draws one number for each client: sorted, as a histogram, and the lowest decile and the mean.
+
+    Args:
+        values: ``[n]`` for each method, for example ``client_accuracy`` of
+            :func:`jcollab.metrics.by_client`.
+        name: what the numbers are.
+
+    Raises:
+        TypeError: if ``values`` is not a mapping.
+        ValueError: if there is no method, or its values are not finite numbers ``[n]``.
+
+    Example:
+        >>> fig = jc.plots.by_client({"FedAvg": [0.2, 0.9, 0.8], "Ditto": [0.6, 0.9, 0.9]})
+        >>> [ax.get_xlabel() for ax in fig.axes]
+        ['clients, sorted', 'accuracy', 'mean accuracy']
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"values must be a mapping from methods, got {type(values).__name__}")
+    arrays = {method: np.asarray(own, float) for method, own in values.items()}
+    for method, own in arrays.items():
+        if own.ndim != 1 or not len(own) or not np.isfinite(own).all():
+            raise ValueError(f"values[{method!r}] must be finite numbers [n], got {own}")
+    if not arrays:
+        raise ValueError("values must have at least one method, got none")
+    fig, (ordered, counts, fair) = subplots(1, 3, figsize=(12.5, 3.6))
+    edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), 20)
+    for i, (method, own) in enumerate(arrays.items()):
+        color, dash = COLORS[i % len(COLORS)], DASHES[i % len(DASHES)]
+        share = np.linspace(0, 1, len(own)) if len(own) > 1 else [0.5]
+        ordered.plot(share, np.sort(own), color=color, label=method, linestyle=dash)
+        counts.hist(own, edges, color=color, histtype="step", linewidth=2, linestyle=dash)
+        fair.scatter(own.mean(), np.quantile(own, 0.1), color=color, s=60, zorder=3)
+    ordered.set(xlabel="clients, sorted", ylabel=name, xticks=[0, 0.5, 1])
+    ordered.set_xticklabels(["lowest", "median", "highest"])
+    counts.set(xlabel=name, ylabel="number of clients")
+    fair.set(xlabel=f"mean {name}", ylabel="lowest decile")
+    fair.margins(0.2)
+    ordered.legend()
     return fig
 
 

@@ -24,7 +24,8 @@ PAGES = sorted(
     for p in [*DOCS.rglob("*.md"), *ROOT.glob("experiments/*/README.md")]
     if "```python" in p.read_text() and p.name != "design.md"
 )
-QUICK = ("docs/concepts.md", "docs/howto/exchange.md")  # `make test` runs these snippets
+# `make test` runs these snippets
+QUICK = ("docs/concepts.md", "docs/guide/own_data.md", "docs/howto/exchange.md")
 REFERENCE = sorted((DOCS / "api").glob("*.md"))
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(jc.__path__, "jcollab.") if module.name
@@ -52,7 +53,8 @@ def pages():
 
 @pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("path", pages(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_snippets_run_in_order(path, tmp_path):
+def test_snippets_run_in_order(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for files that a snippet writes
     scope: dict = {"folder": tmp_path}
     for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.S):
         exec(compile(block, str(path), "exec"), scope)

@@ -17,8 +17,9 @@ from tests.traced.uses import RING, SGD, loss, trained
 NO_NUMBERS = {
     "algorithm", "arguments", "arrivals", "ax", "batch", "byzantine", "cache", "client", "clients",
     "color",
-    "compiled", "condition", "curve", "data_dir", "dtype", "encoder", "figsize", "flow", "frame",
-    "grid", "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners", "logits", "mask",
+    "compiled", "condition", "curve", "data_dir", "dtype", "edges", "encoder", "figsize", "flow",
+    "frame", "grid", "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners",
+    "logits", "mask",
     "maskable", "model", "names", "nodes", "options", "outside", "owners", "p", "params", "parts",
     "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "shared",
     "sizes", "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
@@ -42,6 +43,7 @@ SHAPES = {
 # what is computed on the host: by NumPy in float64, networkx or scikit-learn
 HOST = (
     "data.partitions.",
+    "data.splits.",
     "data.synthetic.quadratics.random_quadratics",
     "plots.",
     "privacy.class_means.epsilon",

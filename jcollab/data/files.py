@@ -6,6 +6,7 @@ import bz2
 import codecs
 import contextlib
 import gzip
+import importlib
 import itertools
 import lzma
 import os
@@ -18,18 +19,22 @@ from typing import IO, Any
 Path = str | os.PathLike
 
 
+# in the standard library from Python 3.14 on
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+
+
 def _zstd(file: pathlib.Path, mode: str) -> Any:
     try:
-        import zstandard
+        zstd = importlib.import_module(ZSTD)
     except ImportError as error:
-        raise ImportError('.zst files need zstandard: pip install "jax-collab[text]"') from error
-    return zstandard.open(file, mode)
+        raise ImportError(f'.zst files need {ZSTD}: pip install "jax-collab[text]"') from error
+    return zstd.open(file, mode)
 
 
 def _damage() -> tuple[type[Exception], ...]:
     """Returns the errors that damaged files raise."""
-    zstandard = sys.modules.get("zstandard")  # imported where such a file is opened
-    own = (zstandard.ZstdError,) if zstandard else ()
+    module = sys.modules.get(ZSTD)  # imported when such a file is opened
+    own = (module.ZstdError,) if module else ()
     return (EOFError, OSError, lzma.LZMAError, zlib.error, *own)
 
 

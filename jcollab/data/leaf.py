@@ -66,14 +66,14 @@ def from_leaf(
     """
     checks.functions(encode_x=encode_x, encode_y=encode_y)
     wanted = None if clients is None else set(clients)
-    found: dict[str, Dataset] = {}
+    datasets: dict[str, Dataset] = {}
     first: tuple[str, tuple] | None = None
     for file in _files(paths):
         for user, own in _users(file):
             if wanted is not None and user not in wanted:
                 continue
             where = f"{file}, user {user!r}"
-            if user in found:
+            if user in datasets:
                 raise ValueError(f"{where}: a user must be in one file, got a second entry")
             data = Dataset(
                 _encoded(f"{where}: x", encode_x, own["x"]),
@@ -90,14 +90,14 @@ def from_leaf(
                     f"{where} must have examples of the shapes {first[1]} of {first[0]!r}, got "
                     f"{shapes}"
                 )
-            found[user] = data
-    if missing := sorted((wanted or set()) - set(found)):
+            datasets[user] = data
+    if missing := sorted((wanted or set()) - set(datasets)):
         raise ValueError(f"clients must be in the files, got {missing[:3]}, which are not")
-    if not found:
+    if not datasets:
         raise ValueError(f"paths must have at least one user, got none in {paths}")
-    names = sorted(found)
-    size = np.array([len(found[name].y) for name in names], np.int32)
-    examples = Dataset(*map(_joined, zip(*(found[name] for name in names), strict=True)))
+    names = sorted(datasets)
+    size = np.array([len(datasets[name].y) for name in names], np.int32)
+    examples = Dataset(*map(_joined, zip(*(datasets[name] for name in names), strict=True)))
     return ClientRanges(examples, (np.cumsum(size) - size).astype(np.int32), size, Names(names))
 
 

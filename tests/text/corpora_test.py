@@ -8,6 +8,7 @@ import struct
 
 import numpy as np
 import pytest
+from backports import zstd
 
 import jcollab as jc
 from jcollab.text import corpora
@@ -35,8 +36,12 @@ def test_lines_are_read_from_plain_and_compressed_files(tmp_path):
     (tmp_path / "a.txt").write_text(text)
     (tmp_path / "a.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "a.xz").write_bytes(lzma.compress(text.encode()))
-    for name in ("a.txt", "a.gz", "a.xz"):
+    (tmp_path / "a.zst").write_bytes(zstd.compress(text.encode()))
+    for name in ("a.txt", "a.gz", "a.xz", "a.zst"):
         assert corpora.lines(tmp_path / name) == ["one\u2028line", "", "three"]
+    (tmp_path / "broken.zst").write_bytes(zstd.compress(b"one\n" * 9)[:-3])
+    with pytest.raises(ValueError, match=r"path must be a whole \.zst file, got .*broken"):
+        corpora.lines(tmp_path / "broken.zst")
     (tmp_path / "b.txt").write_text("eins\nzwei\ndrei")
     pairs = corpora.parallel_lines(tmp_path / "a.txt", tmp_path / "b.txt")
     assert pairs.source == ["one\u2028line", "three"] and pairs.target == ["eins", "drei"]
