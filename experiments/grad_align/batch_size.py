@@ -30,7 +30,7 @@ import optax
 
 import jcollab as jc
 from experiments.contract import Claims, Context, Row, Rows, averages, below, groups
-from experiments.fields import Bound, Count, Positive, Settings
+from experiments.fields import Bound, Count, Positive, Settings, Share
 from experiments.paired import above_zero, gain
 from experiments.tasks import Task, average_squares, hold_out, load_normalized
 from experiments.training import Replicas, Tune, replicated, train_replicas
@@ -53,7 +53,8 @@ class Config(Settings):
     factor: Annotated[int, Bound(at_least=2)] = 16  # k, the large batch has k b examples
     rounds: Count = 2000  # T, steps of every method
     learning_rates: tuple[Positive, ...] = (0.1, 0.2, 0.4, 0.8)  # gamma, tuned by validation
-    multiple: Positive = 0.5  # beta / gamma
+    decay: Share = 0.25  # last share of the steps, in which the learning rate falls to 0
+    multiple: Positive = 0.5  # beta / gamma, before the decay
     num_seeds: Count = 5  # initial models and draws of batches
     seed: int = 0  # the first one
     evaluations: Count = 20  # points of the curves
@@ -70,6 +71,7 @@ PRESETS = {
         examples=1000,
         rounds=3000,
         learning_rates=(0.05, 0.1, 0.2, 0.4),
+        level=0.5,
     ),
     "batch_size_cifar10": Config(
         dataset="cifar10",
@@ -101,10 +103,12 @@ def run(config: Config, context: Context) -> Rows:
         data = jc.data.by_client(task.train, [everything] * workers)
 
         def build(setting: Any, method: str = method) -> jc.Algorithm:
-            gamma = setting["learning_rate"]
+            gamma, rounds = setting["learning_rate"], config.rounds
+            steps = max(1, round(config.decay * rounds))
+            sgd = optax.sgd(optax.linear_schedule(gamma, 0.0, steps, rounds - steps))
             if method == "GradAlign":
-                return jc.algorithms.grad_align(loss, optax.sgd(gamma), config.multiple * gamma)
-            return jc.centralized(loss, optax.sgd(gamma))
+                return jc.algorithms.grad_align(loss, sgd, config.multiple * gamma)
+            return jc.centralized(loss, sgd)
 
         done = train_replicas(
             context,
