@@ -18,6 +18,7 @@ import traceback
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments import grid, headers
@@ -38,10 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _dispatch(arguments, console)
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        shown = escape(str(error))  # brackets are not the markup of rich
+        console.print(f"[bold red]error:[/] {shown}", highlight=False, soft_wrap=True)
         return 2
     except FloatingPointError as error:
-        console.print(f"[bold red]diverged:[/] {error}", highlight=False, soft_wrap=True)
+        shown = escape(str(error))  # brackets are not the markup of rich
+        console.print(f"[bold red]diverged:[/] {shown}", highlight=False, soft_wrap=True)
         return 3
     except KeyboardInterrupt:
         return 130

@@ -28,7 +28,7 @@ import numpy as np
 from rich.progress import Progress
 
 import jcollab as jc
-from experiments import headers
+from experiments import headers, tracking
 from jcollab import plots, training
 from jcollab.topology import layout_positions
 from jcollab.training.records import plain
@@ -207,7 +207,7 @@ class Context:
         kept: data that ``run`` passes to ``figures`` in addition to rows: curves, images.
         saved: PNG files written so far.
         on_divergence: argument of :func:`jcollab.fit`.
-        tensorboard: folder for event files, None for none.
+        track: names of the programs that also get the log.
         fits: number of trainings so far; each has a separate folder of checkpoints.
     """
 
@@ -219,7 +219,7 @@ class Context:
     kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
     saved: list[pathlib.Path] = dataclasses.field(default_factory=list)
     on_divergence: str = "stop"
-    tensorboard: pathlib.Path | None = None
+    track: tuple[str, ...] = ()
     fits: int = 0
 
     def cases(self, *axes: Iterable[Any], description: str = "") -> Iterator[Any]:
@@ -260,10 +260,7 @@ class Context:
             training.ProgressBar(description, self.progress),
             training.JsonLines(self.out / "metrics.jsonl", tags=tags, append=True),
         ]
-        if self.tensorboard is not None:
-            named = {name: value for name, value in plain(tags).items() if _short(value)}
-            run = "-".join(f"{name}.{value}" for name, value in named.items())
-            listeners.append(training.TensorBoard(self.tensorboard / (run or "run")))
+        listeners += tracking.listeners(self.track, self.out, self.progress.console, plain(tags))
         return {
             "listeners": listeners,
             "checkpoint": checkpoint,
@@ -309,7 +306,3 @@ class Context:
         """Writes a figure as ``NAME.png``."""
         self.saved.append(self.out / f"{name}.png")
         plots.save(figure, self.saved[-1])
-
-
-def _short(value: Any) -> bool:
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool)

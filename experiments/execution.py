@@ -15,7 +15,7 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import contract
+from experiments import contract, tracking
 from experiments.contract import CHECKPOINTS, Context
 from experiments.fields import Options
 from jcollab import plots
@@ -78,13 +78,12 @@ def _execute(
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (out / "metrics.jsonl").write_text("")
     (out / "graphs.json").unlink(missing_ok=True)
-    events = out / "tensorboard" if options.tensorboard else None
-    if events:
-        shutil.rmtree(events, ignore_errors=True)
+    if "tensorboard" in options.track:
+        shutil.rmtree(out / tracking.EVENTS, ignore_errors=True)
     precision = jax.enable_x64(getattr(module, "X64", jax.config.jax_enable_x64))
     with progress_bar() as progress, interruptible() as stop, precision:
         context = Context(out, progress, options.smoke, config, stop)
-        context.on_divergence, context.tensorboard = options.on_divergence, events
+        context.on_divergence, context.track = options.on_divergence, options.track
         rows = []
         for row in module.run(config, context):
             rows.append(plain(row))

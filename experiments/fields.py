@@ -127,7 +127,7 @@ class Options(Settings):
         resume: folder of an interrupted run to resume; a run also resumes checkpoints in --out.
         fresh: starts a new run even if --out contains checkpoints.
         on_divergence: whether a run with values that are not finite stops or continues.
-        tensorboard: also writes event files into OUT/tensorboard.
+        track: programs that also get the log, see :mod:`experiments.tracking`.
     """
 
     out: pathlib.Path
@@ -135,7 +135,7 @@ class Options(Settings):
     resume: pathlib.Path | None = None
     fresh: bool = False
     on_divergence: Literal["stop", "continue"] = "stop"
-    tensorboard: bool = False
+    track: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "live"], ...] = ()
 
 
 def _among(value: Any, allowed: Collection[Any]) -> bool:

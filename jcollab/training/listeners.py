@@ -232,12 +232,17 @@ def make_progress(shown: bool = True) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    return Progress(*columns, console=make_console(), disable=not shown)
+
+
+def make_console() -> Console:
+    """Builds a rich Console on standard error."""
     console = Console(stderr=True)
     if console.is_jupyter and find_spec("ipywidgets") is None:
         # In a notebook, a moving bar needs ipywidgets. Without it, rich would print a warning for
         # each bar; as a plain terminal, it prints the bar once, at its end.
         console = Console(stderr=True, force_jupyter=False, force_terminal=False)
-    return Progress(*columns, console=console, disable=not shown)
+    return console
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 Record = dict[str, Any]
+ROUND = "round"
 
 
 def plain(value: Any) -> Any:
@@ -31,3 +32,25 @@ def check_json(name: str, value: dict[str, Any]) -> None:
         json.dumps(plain(value))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a dictionary of JSON values, got {error}") from None
+
+
+def scalars(record: Record) -> dict[str, float]:
+    """Returns the numbers of a record by path, without its round.
+
+    A list has one path per entry, a dictionary one per name. Values without a number are left out.
+
+    Example:
+        >>> scalars({"round": 3, "loss": [0.5, 1.0], "test": {"accuracy": 0.75}, "norm": None})
+        {'loss/0': 0.5, 'loss/1': 1.0, 'test/accuracy': 0.75}
+    """
+    own = {name: value for name, value in record.items() if name != ROUND}
+    return {path: number for name, value in own.items() for path, number in _paths(name, value)}
+
+
+def _paths(name: str, value: Any) -> list[tuple[str, float]]:
+    if isinstance(value, (int, float)):
+        return [(name, float(value))]
+    if isinstance(value, (list, dict)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [pair for key, item in items for pair in _paths(f"{name}/{key}", item)]
+    return []

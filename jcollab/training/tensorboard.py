@@ -7,9 +7,7 @@ import pathlib
 from typing import Any
 
 from jcollab.training.listeners import RunInfo
-from jcollab.training.records import Record
-
-ROUND = "round"
+from jcollab.training.records import ROUND, Record, scalars
 
 
 class TensorBoard:
@@ -59,22 +57,10 @@ class TensorBoard:
 
     def record(self, record: Record) -> None:
         """Writes the numbers of a record."""
-        for name, value in record.items():
-            if name != ROUND:
-                for path, number in _numbers(name, value):
-                    self._writer.add_scalar(path, number, record[ROUND])
+        for path, number in scalars(record).items():
+            self._writer.add_scalar(path, number, record[ROUND])
         self._writer.flush()
 
     def stop(self, reason: str) -> None:
         """Closes the file."""
         self._writer.close()
-
-
-def _numbers(name: str, value: Any) -> list[tuple[str, float]]:
-    if isinstance(value, (int, float)):
-        return [(name, float(value))]
-    if isinstance(value, list):
-        return [pair for i, item in enumerate(value) for pair in _numbers(f"{name}/{i}", item)]
-    if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _numbers(f"{name}/{key}", item)]
-    return []

@@ -10,6 +10,7 @@ import pytest
 
 from experiments import contract, execution, grid, headers
 from experiments.__main__ import main, parse
+from jcollab import training
 from jcollab.training.checkpoints import Store
 from jcollab.training.locks import locked
 from jcollab.training.records import plain
@@ -278,9 +279,45 @@ def test_runs_of_a_grid_that_have_ended_count(tmp_path, capsys, monkeypatch):
 
 
 def test_event_files_hold_the_log(tmp_path):
-    main([*SHARING, "--tensorboard", "--out", str(tmp_path)])
+    main([*SHARING, "--track", "tensorboard", "--out", str(tmp_path)])
     runs = {folder.name: folder for folder in (tmp_path / "tensorboard").iterdir()}
     assert set(runs) == {"method.IL-clients.3", "method.FD-clients.3"}
     (events,) = runs["method.FD-clients.3"].iterdir()
     data = events.read_bytes()
     assert b"loss/0" in data and b"accuracy/0/2" in data
+
+
+def test_trackers_that_are_missing_or_unknown_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert main([*SHARING, "--track", "wandb", "--out", str(tmp_path)]) == 2
+    assert 'WandB needs wandb: pip install "jax-collab[tracking]"' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*SHARING, "--track", "paper", "--out", str(tmp_path)])
+    assert "tensorboard" in capsys.readouterr().err
+
+
+def test_trackers_get_every_training_by_its_tags(tmp_path, monkeypatch):
+    built = []
+
+    class Book:
+        def __init__(self, *arguments, **options):
+            built.append((arguments, options))
+
+        def start(self, run):
+            built.append(run.num_rounds)
+
+        def record(self, record):
+            built.append(record)
+
+        def stop(self, reason):
+            built.append(reason)
+
+    for name in ("WandB", "MLflow", "Trackio"):
+        monkeypatch.setattr(training, name, Book)
+    track = ["--track", "wandb", "mlflow", "trackio", "live"]
+    assert main([*SHARING, *track, "--out", str(tmp_path / "trial")]) in (0, 1)
+    options = [item[1] for item in built if isinstance(item, tuple)]
+    assert [o["name"] for o in options] == 3 * ["method.IL-clients.3"] + 3 * ["method.FD-clients.3"]
+    assert options[0]["group"] == options[2]["group"] == "trial"
+    assert options[0]["config"]["method"] == "IL" and built.count("finished") == 6
+    assert any(isinstance(item, dict) and "loss" in item for item in built)
