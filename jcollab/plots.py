@@ -159,13 +159,16 @@ def curves(result: Any, *names: str) -> Figure:
 
 
 @style()
-def by_client(values: Mapping[str, Any], *, name: str = "accuracy") -> Figure:
-    """Draws one number for each client: sorted, as a histogram, and the lowest decile and the mean.
+def by_client(
+    values: Mapping[str, Any], *, name: str = "accuracy", higher_is_better: bool = True
+) -> Figure:
+    """Draws one number for each client: sorted, as a histogram, and the worst decile and the mean.
 
     Args:
         values: ``[n]`` for each method, for example ``client_accuracy`` of
             :func:`jcollab.metrics.by_client`.
         name: what the numbers are.
+        higher_is_better: whether the worst decile is the lowest, or the highest.
 
     Raises:
         TypeError: if ``values`` is not a mapping.
@@ -191,11 +194,17 @@ def by_client(values: Mapping[str, Any], *, name: str = "accuracy") -> Figure:
         share = np.linspace(0, 1, len(own)) if len(own) > 1 else [0.5]
         ordered.plot(share, np.sort(own), color=color, label=method, linestyle=dash)
         counts.hist(own, edges, color=color, histtype="step", linewidth=2, linestyle=dash)
-        fair.scatter(own.mean(), np.quantile(own, 0.1), color=color, s=60, zorder=3)
+        fair.scatter(
+            own.mean(),
+            np.quantile(own, 0.1 if higher_is_better else 0.9),
+            color=color,
+            s=60,
+            zorder=3,
+        )
     ordered.set(xlabel="clients, sorted", ylabel=name, xticks=[0, 0.5, 1])
     ordered.set_xticklabels(["lowest", "median", "highest"])
     counts.set(xlabel=name, ylabel="number of clients")
-    fair.set(xlabel=f"mean {name}", ylabel="lowest decile")
+    fair.set(xlabel=f"mean {name}", ylabel=f"{'lowest' if higher_is_better else 'highest'} decile")
     fair.margins(0.2)
     ordered.legend()
     return fig
