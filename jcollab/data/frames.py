@@ -51,7 +51,7 @@ def by_column(
             labels are not numbers.
         FileNotFoundError: if frame is the path of a missing file.
         ValueError: if a file is damaged, a column is missing or its name is not unique, the table
-            has no rows, or a value is missing or infinite; the message contains column and row.
+            has no rows or one owner alone, or a value is missing or infinite; the message contains column and row.
 
     Example:
         >>> import pandas as pd
@@ -85,6 +85,8 @@ def by_column(
     if kinds not in ({str}, {int}):
         shown = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"column {owner!r} must be all texts or all integers, got {shown}")
+    if len(set(owners.tolist())) == 1:
+        raise ValueError(f"column {owner!r} must have at least two owners, got {owners[0]!r} alone")
     if order is not None:
         # stable: rows of one time stay in the order of the table
         rows = np.argsort(column(frame, order).to_numpy(), kind="stable")

@@ -42,6 +42,7 @@ def test_a_column_of_a_table_has_the_clients():
         ({"age": [1, 2, np.inf]}, "column 'age' must be finite, got infinity in row 2"),
         ({"age": ["31", "45", "30"]}, "column 'age' must be numbers, got .*factorize"),
         ({"label": ["a", "b", "b"]}, "column 'label' must be numbers, got .*factorize"),
+        ({"user": ["bob"] * 3}, "column 'user' must have at least two owners, got 'bob' alone"),
         ({"label": [0, 1, None]}, "column 'label' must have no missing value, got one in row 2"),
     ],
 )
