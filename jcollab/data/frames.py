@@ -51,7 +51,8 @@ def by_column(
             labels are not numbers.
         FileNotFoundError: if frame is the path of a missing file.
         ValueError: if a file is damaged, a column is missing or its name is not unique, the table
-            has no rows or one owner alone, or a value is missing or infinite; the message contains column and row.
+            has no rows or one owner alone, or a value is missing or infinite; the message contains
+            column and row.
 
     Example:
         >>> import pandas as pd
