@@ -1,8 +1,8 @@
 """Programs that show the log of a run while it is running: ``--track NAME ...``.
 
-``tensorboard`` writes event files into OUT/tensorboard. ``wandb``, ``mlflow`` and ``trackio`` log to
-the place in their configuration (for example ``WANDB_MODE`` or ``MLFLOW_TRACKING_URI``). ``live``
-shows a table in the terminal. Every training is one run, named by its tags.
+``tensorboard`` writes event files into OUT/tensorboard. ``wandb``, ``mlflow`` and ``trackio`` log
+to the place in their configuration (for example ``WANDB_MODE`` or ``MLFLOW_TRACKING_URI``).
+``live`` shows a table in the terminal. Every training is one run, named by its tags.
 """
 
 import pathlib
