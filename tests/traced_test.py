@@ -27,7 +27,8 @@ NO_NUMBERS = {
 # integers that say how large, how many or how long, or which graph or random numbers are meant
 SHAPES = {
     "allocated", "batch_size", "blocks", "buckets", "byzantine", "bytes_each", "chosen", "chunk",
-    "clique", "columns", "count", "d", "degree", "epoch_rounds", "epochs", "eval_every",
+    "clique", "columns", "count", "d", "degree", "dimension", "epoch_rounds", "epochs",
+    "eval_every",
     "gray_levels", "group", "group_size", "height", "hidden", "honest", "inner", "iterations", "k",
     "large", "latents", "layer", "levels", "local_steps", "lowest", "m", "max_bytes", "max_len",
     "max_length", "max_size", "max_steps", "max_tokens", "max_words", "maximum", "min_count",
@@ -35,7 +36,8 @@ SHAPES = {
     "min_inputs", "most_sentences", "n", "negatives", "neighbors", "num", "num_arrivals",
     "num_classes", "num_clients", "num_devices", "num_epochs", "num_examples", "num_features",
     "num_heads", "num_layers", "num_nodes", "num_observations", "num_processes", "num_rounds",
-    "num_rows", "num_sampled", "num_samples", "num_steps", "padding", "power", "process_id",
+    "num_rows", "num_sampled", "num_samples", "num_steps", "padding", "power", "probes",
+    "process_id",
     "random_edges", "releases_per_round", "repeats", "root", "rounds", "rows", "rows_per_client",
     "samples_per_class", "seed", "seeds", "shards_per_client", "size", "slots", "small", "steps",
     "timeout", "trim", "vocab_size", "width", "window",
@@ -50,6 +52,7 @@ HOST = (
     "text.batches.client_texts",
     "text.evaluation.classify_sentences",
     "text.vocabulary.",
+    "theory.averaging.stein.james_stein_benefit",
     "theory.noise_scale.constants.fit",
     "theory.noise_scale.suggestions.suggest_batch_size",
     "theory.second_moments.",

@@ -1,6 +1,7 @@
 """Second moments, tuned steps to a target, and measured and estimated knees."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,12 @@ from jcollab.theory import noise_scale, second_moments
 GROWTH = 1.06  # ratio of successive test points of a run; steps between them are interpolated
 MOST_SHIFTS = 4  # at most so many windows of learning rates
 KINDS = ("batch", "delay")
+POINTS, PROBES = 10, 16  # along a run; random directions for tr(H Sigma) at each of them
+# columns of estimates of the critical parameter
+ESTIMATES = {
+    "estimated": "estimated critical parameter",
+    "curvature": "curvature-weighted estimate",
+}
 # exact slowdown against tau / (1 + M), from T2: for M = 99 up to 2, for M = 9 beyond
 RATIOS = np.log([0.01, 0.03, 0.1, 0.3, 1, 2, 3, 10, 20])
 SLOWDOWNS = np.log([1.00996, 1.02958, 1.09587, 1.27127, 1.81338, 2.51427, 3.2446, 7.70344, 13.7054])
@@ -135,8 +142,8 @@ def tune(
 
         state = jax.lax.fori_loop(0, count, step, state)
         model = jax.tree.map(lambda leaf: leaf[0], jc.params_of(state))
-        value = problem.loss(model, evaluated, jax.random.key(0))
-        return state, (value[0] if isinstance(value, tuple) else value) - problem.lowest
+        value = _value(problem.loss(model, evaluated, jax.random.key(0)))
+        return state, value - problem.lowest
 
     step_all = jax.jit(jc.layout.per_replica(advance, in_axes=(0, 0, 0, None)), donate_argnums=2)
     spread = 2.0 ** ((np.arange(problem.width) - problem.width // 2) / 2)
@@ -204,13 +211,15 @@ def measure(
         yield row | {"learning_rate": tuned and tuned.learning_rate}
         rate = tuned.learning_rate if tuned else rate
     if not context.stop.is_set() and every[0]:
-        yield estimate(problem, every[0].params)
+        yield estimate(problem, every[0], seeds)
 
 
-def estimate(problem: Problem, models: Any) -> Row:
-    """Estimates ``E|xi|^2 / (2 L (f - f*))`` at the target, with means over four models.
+def estimate(problem: Problem, tuned: Tuned, seeds: jax.Array) -> Row:
+    """Estimates the critical parameter from tuned runs with batches of 1.
 
-    ``2 L (f - f*)`` bounds the squared gradient; ``pointwise`` is ``E|xi|^2 / |grad f|^2``.
+    ``estimated`` is ``E|xi|^2 / (2 L (f - f*))`` at the target, where the denominator bounds the
+    squared gradient from above, and ``pointwise`` is ``E|xi|^2 / |grad f|^2``. ``curvature`` is the
+    ratio of the means along the runs of ``tr(H Sigma) / |g|^2`` and ``g' H g / |g|^2``.
     """
     loss, examples = problem.loss, jax.tree.map(jnp.asarray, problem.examples)
 
@@ -219,11 +228,39 @@ def estimate(problem: Problem, models: Any) -> Row:
         largest = noise_scale.smoothness(loss, model, examples, key, iterations=20)
         return jnp.stack([squares.noise, squares.signal, largest])
 
-    some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:4]), models)
-    noise, signal, largest = np.asarray(jax.lax.map(at, some), float).mean(0)
+    ends = jax.tree.map(jnp.asarray, tuned.params)
+    noise, signal, largest = np.asarray(jax.lax.map(at, ends), float).mean(0)
     row = {"problem": problem.name, "kind": "estimate", "noise": noise, "signal": signal}
     row |= {"smoothness": largest, "pointwise": noise / signal}
-    return row | {"estimated": noise_scale.critical(0.0, noise, 2 * largest * problem.target)}
+    row |= {"estimated": noise_scale.critical(0.0, noise, 2 * largest * problem.target)}
+    size, steep, noisy = along(problem, tuned, seeds).T
+    return row | {"curvature": (noisy / size).mean() / (steep / size).mean()}
+
+
+def along(problem: Problem, tuned: Tuned, seeds: jax.Array) -> np.ndarray:
+    """Returns ``|g|^2``, ``g' H g`` and ``tr(H Sigma)`` along runs, means over seeds ``[P, 3]``."""
+    algorithm = delayed_sgd(problem.loss, tuned.learning_rate)
+    data = jc.data.by_client(problem.examples, [np.arange(len(problem.examples.y))])
+    batches, examples = jc.data.minibatches(data, 1), jax.tree.map(jnp.asarray, problem.examples)
+    rounds = max(1, round(tuned.steps / POINTS))
+
+    def run(key: jax.Array) -> jax.Array:
+        def piece(state: jc.State, _: None) -> tuple[jc.State, jax.Array]:
+            state, _ = jc.run(algorithm, state, batches, key, num_rounds=rounds)
+            model, own = state.shared.params, jax.random.fold_in(key, state.step)
+            slope = jax.grad(lambda p: _value(problem.loss(p, examples, own)))(model)
+            options = {"key": own, "probes": PROBES}
+            curved = noise_scale.curvature_weighted(problem.loss, model, examples, **options)
+            return state, jnp.stack([optax.tree.norm(slope, squared=True), *curved])
+
+        start = algorithm.init(jc.replicate(problem.start, 1))
+        return jax.lax.scan(piece, start, length=POINTS)[1]
+
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys))(seeds), float).mean(0)
+
+
+def _value(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple) else result
 
 
 def slowdown(ratio: Any) -> np.ndarray:
@@ -248,7 +285,7 @@ def fit(kind: str, sizes: Any, steps: Any) -> float:
 
 
 def knees(rows: list[Row]) -> list[Row]:
-    """Returns the measured knees and the estimate of every problem."""
+    """Returns the measured knees and the estimates of every problem."""
     lines: dict[str, Row] = {r["problem"]: {"problem": r["problem"]} for r in rows}
     for name, line in lines.items():
         for kind in KINDS:
@@ -256,8 +293,7 @@ def knees(rows: list[Row]) -> list[Row]:
             if len(sizes) >= 3:
                 line[f"{kind}_knee"] = fit(kind, sizes, steps)
     for row in rows:
-        if "estimated" in row:
-            lines[row["problem"]]["estimated"] = row["estimated"]
+        lines[row["problem"]] |= {name: row[name] for name in ESTIMATES if name in row}
     return list(lines.values())
 
 
@@ -269,11 +305,11 @@ def _reached(rows: list[Row], problem: str, kind: str) -> np.ndarray:
 def claims(config: Any, rows: list[Row]) -> Claims:
     """Every estimate is within a factor of 2 of the measured knees."""
     for line in knees(rows):
-        for kind in KINDS:
+        for name, kind in itertools.product(ESTIMATES, KINDS):
             knee = line.get(f"{kind}_knee")
-            if knee and "estimated" in line:
-                claim = f"{line['problem']}: estimated critical parameter over the measured {kind}"
-                yield between(f"{claim} ({knee:.3g})", line["estimated"] / knee, 0.5, 2)
+            if knee and name in line:
+                claim = f"{line['problem']}: {ESTIMATES[name]} over the measured {kind}"
+                yield between(f"{claim} ({knee:.3g})", line[name] / knee, 0.5, 2)
 
 
 def shown(config: Any, rows: list[Row]) -> Rows:
@@ -311,7 +347,8 @@ def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
     style = {"label": "measured", "color": plots.COLORS[0]} | style
     ax.loglog(x, gain, "o", base=2, **style)
     dense = np.geomspace(max(x[0], 1), 1.3 * x[-1], 100)
-    for name, key, dash in (("fit", f"{kind}_knee", "-"), ("predicted", "estimated", "--")):
+    curves = {"fit": f"{kind}_knee", "predicted": "estimated", "by curvature": "curvature"}
+    for (name, key), dash in zip(curves.items(), ("-", "--", ":"), strict=True):
         if key in line:
             curve = (cost(kind, dense, line[key]) / cost(kind, sizes[0], line[key])) ** sign
             label = f"{name}, C = {line[key]:.3g}"

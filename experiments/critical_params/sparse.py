@@ -71,8 +71,8 @@ def run(config: Config, context: Context) -> Rows:
         row = {"problem": "logistic", "density": density, "delay": delay, "rate": rate}
         row["steps"] = tuned and tuned.steps
         if tuned and delay == 0:
-            there = common.estimate(problem, tuned.params)
-            row |= {name: there[name] for name in ("estimated", "smoothness")}
+            there = common.estimate(problem, tuned, seeds)
+            row |= {name: there[name] for name in (*common.ESTIMATES, "smoothness")}
         yield row
 
 

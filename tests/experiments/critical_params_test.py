@@ -68,7 +68,7 @@ def test_tuning_finds_the_best_learning_rate():
     assert _common.tune(problem(2), build, 1e-4, seeds, context()) is None
 
 
-def test_estimate_at_a_point_equals_numpy():
+def test_estimates_equal_numpy():
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
     examples = jc.data.Dataset(x, np.zeros(20, np.int32))
@@ -78,12 +78,20 @@ def test_estimate_at_a_point_equals_numpy():
 
     target = 0.1
     problem = _common.Problem("p", loss, examples, w, 0.0, target, 1)
-    row = _common.estimate(problem, w[None])
-    grads = x * (x @ w)[:, None]
-    noise = np.trace(np.cov(grads.T, bias=True))
-    largest = np.linalg.eigvalsh(x.T @ x / 20)[-1]
+    # runs that do not move
+    still = _common.Tuned(20.0, 0.0, w[None])
+    row = _common.estimate(problem, still, jax.random.split(jax.random.key(0), 8))
+    grads, hessian = x * (x @ w)[:, None], x.T @ x / 20
+    covariance, mean = np.cov(grads.T, bias=True), grads.mean(0)
+    noise, largest = np.trace(covariance), np.linalg.eigvalsh(hessian)[-1]
     assert row["estimated"] == pytest.approx(noise / (2 * largest * target), rel=0.02)
-    assert row["pointwise"] == pytest.approx(noise / (grads.mean(0) ** 2).sum(), rel=1e-3)
+    assert row["pointwise"] == pytest.approx(noise / (mean @ mean), rel=1e-3)
+    exact = np.trace(hessian @ covariance) / (mean @ hessian @ mean)
+    assert row["curvature"] == pytest.approx(exact, rel=0.1)  # of random probes
+    size, steep, noisy = _common.along(problem, still, jax.random.split(jax.random.key(0), 2)).T
+    np.testing.assert_allclose(size, mean @ mean, rtol=1e-4)
+    np.testing.assert_allclose(steep, mean @ hessian @ mean, rtol=1e-4)
+    assert len(size) == _common.POINTS and noisy.std() > 0
 
 
 def test_a_missed_knee_does_not_hold():
@@ -92,12 +100,13 @@ def test_a_missed_knee_does_not_hold():
             {"problem": "p", "kind": "batch", "size": b, "steps": 3 * (1 + c / b)}
             for b in (1, 8, 64)
         ]
-        return [*made, {"problem": "p", "kind": "estimate", "estimated": 10.0, "pointwise": 1.0,
-                        "smoothness": 1.0}]  # fmt: skip
+        estimates = {"estimated": 10.0, "curvature": 20.0}
+        return [*made, {"problem": "p", "kind": "estimate"} | estimates]
 
-    (near,), (far,) = _common.claims(None, rows(15.0)), _common.claims(None, rows(25.0))
-    assert near.holds and not far.holds
+    (near, _), (far, other) = (_common.claims(None, rows(c)) for c in (15.0, 25.0))
+    assert near.holds and not far.holds and other.holds
     assert far.measured == pytest.approx(0.4, rel=0.02)
+    assert other.measured == pytest.approx(0.8, rel=0.02)
 
 
 def test_presets_refuse_bad_values():
@@ -109,7 +118,7 @@ def test_presets_refuse_bad_values():
         (lambda: estimate.Config(large=10), "large must be in small"),
         (lambda: wall_clock.Config(clients=(2,)), "clients must contain 1"),
         (lambda: logistic.Config(target=1.0), "target must be above 0 and below 1"),
-        (lambda: network.Config(losses=(0.1, 0.2, 0.3)), "losses must be three falling"),
+        (lambda: network.Config(losses=(0.1, 0.2)), "losses must be falling"),
     ):
         with pytest.raises(ValueError, match=message):
             bad()

@@ -93,6 +93,67 @@ def test_smoothness_is_the_largest_eigenvalue(x64):
     np.testing.assert_allclose(estimate, np.linalg.eigvalsh(a.T @ a / 30)[-1], rtol=1e-8)
 
 
+def test_curvature_weighted_noise_of_a_quadratic(x64):
+    """Least squares, whose Hessian is that of all examples, against its closed form."""
+    rng = np.random.default_rng(1)
+    a, y, x = rng.normal(size=(40, 6)) * np.geomspace(1, 0.1, 6), rng.normal(size=40), np.ones(6)
+    hessian, grads = a.T @ a / 40, a * (a @ x - y)[:, None]
+    covariance, mean = np.cov(grads.T, bias=True), grads.mean(0)
+    batch = jc.data.synthetic.Examples(a, y, np.ones(40))
+    exact = ns.curvature_weighted(loss, jnp.asarray(x), batch)
+    np.testing.assert_allclose(exact.signal, mean @ hessian @ mean, rtol=1e-12)
+    np.testing.assert_allclose(exact.noise, np.trace(hessian @ covariance), rtol=1e-12)
+
+    # the best step with batches of b is half as useful as that of a full batch at b = ratio
+    def best_decrease(b):
+        curvature = mean @ hessian @ mean + np.trace(hessian @ covariance) / b
+        return (mean @ mean) ** 2 / (2 * curvature)
+
+    np.testing.assert_allclose(best_decrease(exact.ratio), best_decrease(np.inf) / 2)
+    probes = 2000
+    drawn = ns.curvature_weighted(loss, jnp.asarray(x), batch, probes=probes, key=KEY)
+    np.testing.assert_allclose(drawn.signal, exact.signal, rtol=1e-12)
+    error = np.sqrt(2 / probes) * (exact.noise + exact.signal)
+    assert 0 < abs(drawn.noise - exact.noise) < 3 * error
+
+
+def test_curvature_weighted_noise_of_logistic_regression(x64):
+    """The Hessian of softmax regression written out, block by block of classes."""
+    rng = np.random.default_rng(2)
+    x, y, l2 = rng.normal(size=(25, 3)), rng.integers(0, 4, 25), 0.1
+    weights = rng.normal(size=(3, 4))
+
+    def objective(params, batch, key):
+        fits = optax.softmax_cross_entropy_with_integer_labels(batch.x @ params, batch.y)
+        return fits.mean() + 0.5 * l2 * jnp.sum(params**2)
+
+    shares = np.exp(x @ weights)
+    shares /= shares.sum(1, keepdims=True)
+    residuals = shares - np.eye(4)[y]
+    grads = (x[:, :, None] * residuals[:, None, :] + l2 * weights).reshape(25, 12)
+    blocks = shares[:, :, None] * np.eye(4) - shares[:, :, None] * shares[:, None, :]
+    hessian = np.einsum("ia,ib,icd->acbd", x, x, blocks).reshape(12, 12) / 25 + l2 * np.eye(12)
+    mean, covariance = grads.mean(0), np.cov(grads.T, bias=True)
+    estimate = ns.curvature_weighted(objective, jnp.asarray(weights), jc.data.Dataset(x, y))
+    np.testing.assert_allclose(estimate.signal, mean @ hessian @ mean, rtol=1e-12)
+    np.testing.assert_allclose(estimate.noise, np.trace(hessian @ covariance), rtol=1e-12)
+
+
+def test_noise_weighted_by_an_identity_is_that_of_gradients(x64):
+    examples = jnp.asarray(np.random.default_rng(3).normal(size=(9, 4)))
+
+    def objective(params, batch, key):
+        return 0.5 * ((params["w"] - batch) ** 2).sum(-1).mean()
+
+    params = {"w": jnp.ones(4)}
+    flat = ns.per_sample(objective, params, examples)
+    weighted = ns.curvature_weighted(objective, params, examples)
+    np.testing.assert_allclose(weighted, flat, rtol=1e-12)
+    # a saddle: the loss has no best step along the gradient
+    saddle = ns.curvature_weighted(lambda p, b, k: -objective(p, b, k), params, examples)
+    assert saddle.signal < 0 and saddle.noise < 0
+
+
 def test_any_model_will_do():
     model = jc.models.CNN(num_classes=3, channels=(2,), hidden=(4,))
     images = jax.random.normal(KEY, (6, 4, 4, 1))
@@ -104,6 +165,11 @@ def test_any_model_will_do():
     square = sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(whole))
     assert float(estimate.signal) == pytest.approx(square, rel=1e-4) and float(estimate.noise) > 0
     assert float(ns.smoothness(objective, params, examples, KEY, iterations=5)) > 0
+    curved = ns.curvature_weighted(objective, params, examples)
+    hessian = jax.hessian(lambda flat: objective(restore(flat), examples, KEY)[0])
+    flat, restore = jax.flatten_util.ravel_pytree(params)
+    slope = jax.flatten_util.ravel_pytree(whole)[0]
+    assert float(curved.signal) == pytest.approx(float(slope @ hessian(flat) @ slope), rel=1e-3)
 
 
 def test_suggestions():
@@ -144,6 +210,7 @@ def test_suggestions():
             "examples must be at least 2",
         ),
         (lambda: ns.smoothness(loss, POINT, draw(KEY, 2), KEY, iterations=0), "iterations must be"),
+        (lambda: ns.curvature_weighted(loss, POINT, draw(KEY, 2), probes=0), "probes must be"),
         (lambda: jc.data.synthetic.regression_samples(0), "batch_size must be at least 1, got 0"),
         (
             lambda: jc.data.synthetic.regression_samples(5, 4),

@@ -358,6 +358,8 @@ for function in (averaging.exclusive_weight, averaging.inclusive_weight):
 for function in (averaging.naive, averaging.positive_part, averaging.clipped_ratio):
     case(function, uses.value, **SQUARE)
 case(averaging.pre_test, uses.value, **SQUARE, threshold=HALVES)
+SQUARES = {"squared_distance": (np.ones(N), np.arange(4.0))}
+case(averaging.shared_bias, uses.value, **SQUARES, **RISK)
 case(averaging.plug_in_weight, uses.value, averaging.naive, X[0], Y[0], **RISK)
 case(averaging.plug_in_risk, uses.value, averaging.naive, {"num_nodes": 99}, **RISK, bias=HALVES)
 case(averaging.relative_benefit, uses.value, relative_weight=HALVES)

@@ -3,8 +3,8 @@
 A client estimates a quantity from few samples; the estimate of other clients has less noise and a
 bias. The functions here compute the best average of the two, its benefit, and how to choose it from
 data. They take numbers or arrays that broadcast. Numbers and NumPy arrays are computed in float64;
-functions of jax arrays are pure, so that they can be jitted, vmapped and differentiated. Arguments
-are checked unless they are traced.
+functions of jax arrays are pure, so that they can be jitted, vmapped and differentiated, except for
+``james_stein_benefit``. Arguments are checked unless they are traced.
 
 Throughout, **a** is the weight of the other clients; 0 means learning alone.
 """
@@ -44,8 +44,10 @@ from jcollab.theory.averaging.rules import (
     plug_in_weight,
     positive_part,
     pre_test,
+    shared_bias,
     shared_weight,
 )
+from jcollab.theory.averaging.stein import james_stein, james_stein_benefit
 
 __all__ = [
     "RULES",
@@ -55,6 +57,8 @@ __all__ = [
     "clipped_ratio",
     "exclusive_weight",
     "inclusive_weight",
+    "james_stein",
+    "james_stein_benefit",
     "multi_node_risk",
     "multi_node_weights",
     "naive",
@@ -74,6 +78,7 @@ __all__ = [
     "relative_benefit",
     "risk",
     "sampling_variance",
+    "shared_bias",
     "shared_weight",
     "squared_distance",
     "variance_of_mean",

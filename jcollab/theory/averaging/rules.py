@@ -46,7 +46,7 @@ def naive(squared_distance: Number, local_variance: Number, global_variance: Num
         >>> [float(jc.theory.averaging.naive(d2, 1.0, 1.0)) for d2 in (0.0, 2.0)]
         [0.5, 0.25]
     """
-    square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
+    square, v_l, v_g = checked(squared_distance, local_variance, global_variance)
     return ratio(v_l, v_l + v_g + square)
 
 
@@ -62,7 +62,7 @@ def positive_part(
         >>> [float(jc.theory.averaging.positive_part(d2, 1.0, 1.0)) for d2 in (0.0, 4.0)]
         [0.5, 0.25]
     """
-    square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
+    square, v_l, v_g = checked(squared_distance, local_variance, global_variance)
     return ratio(v_l, library(square, v_l, v_g).maximum(v_l + v_g, square))
 
 
@@ -77,7 +77,7 @@ def clipped_ratio(
         >>> [float(jc.theory.averaging.clipped_ratio(d2, 1.0, 1.0)) for d2 in (0.5, 4.0)]
         [1.0, 0.25]
     """
-    square, v_l, _ = _checked(squared_distance, local_variance, global_variance)
+    square, v_l, _ = checked(squared_distance, local_variance, global_variance)
     # as a ratio with a maximum, which is defined at D^2 = 0
     return ratio(v_l, library(square, v_l).maximum(v_l, square))
 
@@ -110,7 +110,7 @@ def pre_test(
         [0.5, 0.0]
     """
     checks.finite(arrays=True, at_least=0, threshold=threshold)
-    square, v_l, v_g = _checked(squared_distance, local_variance, global_variance)
+    square, v_l, v_g = checked(squared_distance, local_variance, global_variance)
     together = ratio(v_l, v_l + v_g)
     return library(square, v_l, v_g, threshold).where(
         square <= threshold * (v_l + v_g), together, 0.0
@@ -180,6 +180,39 @@ def shared_weight(rule: PlugIn) -> PlugIn:
         return xp.broadcast_to(rule(*means), values[0].shape)
 
     return shared
+
+
+def shared_bias(
+    squared_distance: Number, local_variance: Number, global_variance: Number
+) -> Number:
+    """Computes a weight for each client from one bias for all, estimated by a mean over clients.
+
+        a_i = V_i / (V_i + V_gi + b^2),    b^2 = max(0, mean_j (D_j^2 - V_j - V_gj))
+
+    For clients of a population this is an empirical Bayes estimate: unlike with
+    :func:`shared_weight`, a client with fewer samples takes more of the others. The rule is made
+    for :func:`jcollab.personal_average`.
+
+    Args:
+        squared_distance: D^2 >= 0, ``[n]``.
+        local_variance: V >= 0, for all or ``[n]``.
+        global_variance: V_g >= 0, for all or ``[n]``.
+
+    Returns:
+        a in [0, 1], ``[n]``.
+
+    Raises:
+        ValueError: if an argument is negative or not finite.
+
+    Example:
+        >>> squares, variances = np.array([3.0, 7.0]), np.array([1.0, 3.0])  # b^2 = 5 - 2 - 0
+        >>> jc.theory.averaging.shared_bias(squares, variances, 0.0).tolist()
+        [0.25, 0.5]
+    """
+    square, v_l, v_g = checked(squared_distance, local_variance, global_variance)
+    xp = library(square, v_l, v_g)
+    square_bias = xp.maximum((square - v_l - v_g).mean(0), 0.0)
+    return ratio(v_l, v_l + v_g + square_bias)
 
 
 def plug_in_weight(
@@ -270,7 +303,8 @@ def plug_in_risk(
     return ratio(v_l * v_g, total)[..., 0] + xp.trapezoid(density * error**2, z, axis=-1)
 
 
-def _checked(square: Number, v_l: Number, v_g: Number) -> Any:
+def checked(square: Number, v_l: Number, v_g: Number) -> Any:
+    """Checks the arguments of a rule and returns them as arrays of one library."""
     checks.finite(
         arrays=True, at_least=0, squared_distance=square, local_variance=v_l, global_variance=v_g
     )

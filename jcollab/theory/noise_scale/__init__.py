@@ -6,10 +6,11 @@ C / b, and a delay slows training down once it exceeds ``1 + C``. The estimators
 and any model.
 
 Source: Stich, Mohtashami and Jaggi 2021, arXiv 2103.02351 (one critical parameter for batches and
-delays); McCandlish et al. 2018, arXiv 1812.06162 (two batch sizes).
+delays); McCandlish et al. 2018, arXiv 1812.06162 (two batch sizes, curvature).
 """
 
-from jcollab.theory.noise_scale.constants import Fit, fit, smoothness
+from jcollab.theory.noise_scale.constants import Fit, fit
+from jcollab.theory.noise_scale.curvature import curvature_weighted, smoothness
 from jcollab.theory.noise_scale.estimates import (
     NoiseScale,
     from_batches,
@@ -27,6 +28,7 @@ __all__ = [
     "Fit",
     "NoiseScale",
     "critical",
+    "curvature_weighted",
     "fit",
     "from_batches",
     "measured",

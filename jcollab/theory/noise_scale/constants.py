@@ -1,17 +1,10 @@
-"""Constants of a problem: how its noise grows with the signal, and its smoothness."""
+"""The constants of the bound on the noise, fitted along a trajectory."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-
-from jcollab import checks
-from jcollab.core import Array, Loss, PyTree
-from jcollab.theory.noise_scale.estimates import gradient_of
 
 
 class Fit(NamedTuple):
@@ -61,58 +54,3 @@ def fit(signal: Any, noise: Any, *, weights: Any = None) -> Fit:
     scale = np.maximum(np.abs(columns * root[:, None]).max(0), 1e-300)
     solution, _ = scipy.optimize.nnls(columns * root[:, None] / scale, y * root)
     return Fit(float(solution[0] / scale[0]), float(solution[1] / scale[1]))
-
-
-def smoothness(
-    loss: Loss,
-    params: PyTree,
-    examples: PyTree,
-    key: Array,
-    *,
-    model_state: PyTree = (),
-    iterations: int = 50,
-) -> Array:
-    """Estimates the smoothness L at a point by power iteration.
-
-    L is the largest absolute eigenvalue of the Hessian.
-
-    Args:
-        loss: as for :func:`per_sample`; it is called with all examples at once.
-        params: parameters of a model.
-        examples: leaves ``[N, ...]``.
-        key: random key of the initial direction and of the loss.
-        model_state: state of the model, for a stateful loss.
-        iterations: number of products with the Hessian, at least 1.
-
-    Returns:
-        L, a scalar; a lower bound that approaches L with more iterations.
-
-    Raises:
-        ValueError: if iterations < 1.
-
-    Example:
-        >>> loss = lambda w, batch, key: (batch * w**2).sum() / 2  # Hessian diag(batch)
-        >>> eigenvalues, key = jnp.array([1.0, 5.0]), jax.random.key(0)
-        >>> smoothness = jc.theory.noise_scale.smoothness(loss, jnp.zeros(2), eigenvalues, key)
-        >>> round(float(smoothness), 3)
-        5.0
-    """
-    checks.count("iterations", iterations)
-    gradient = gradient_of(loss)
-    flat, restore = ravel_pytree(params)
-
-    def slope(flat: Array, direction: Array) -> Array:
-        grads = gradient(restore(flat), model_state, examples, key)
-        return jnp.vdot(ravel_pytree(grads)[0], direction)
-
-    # reverse mode twice, since a loss with a custom VJP has no forward mode
-    product = jax.grad(slope)
-
-    def power(direction: Array, _: None) -> tuple[Array, Array]:
-        new = product(flat, direction)
-        size = jnp.linalg.norm(new)
-        return new / jnp.maximum(size, 1e-30), size
-
-    start = jax.random.normal(key, flat.shape, flat.dtype)
-    _, sizes = jax.lax.scan(power, start / jnp.linalg.norm(start), None, length=iterations)
-    return sizes[-1]
