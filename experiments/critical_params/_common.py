@@ -347,7 +347,7 @@ def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
     style = {"label": "measured", "color": plots.COLORS[0]} | style
     ax.loglog(x, gain, "o", base=2, **style)
     dense = np.geomspace(max(x[0], 1), 1.3 * x[-1], 100)
-    curves = {"fit": f"{kind}_knee", "predicted": "estimated", "by curvature": "curvature"}
+    curves = {"fit": f"{kind}_knee", "by $2 L (f - f^*)$": "estimated", "by curvature": "curvature"}
     for (name, key), dash in zip(curves.items(), ("-", "--", ":"), strict=True):
         if key in line:
             curve = (cost(kind, dense, line[key]) / cost(kind, sizes[0], line[key])) ** sign

@@ -5,14 +5,14 @@ Critical parameters, arXiv 2103.02351; question T6 of this repository.
     python -m experiments critical_params logistic
 
 T6: logistic regression, measured knees of batch and delay against two estimates.
-Cost: 3 minutes on 2 cores.
+Cost: 1 minute on 2 cores.
 Expected: knees of 70 to 380; the estimate by curvature fits digits, the other breast cancer.
 
     python -m experiments critical_params logistic_mnist
 
 The same on 2000 images of MNIST, to 3 % of the first suboptimality.
-Cost: 20 minutes on 2 cores.
-Expected: TODO.
+Cost: 3 minutes on 2 cores.
+Expected: knees of 711 and 609, estimates of 169 and, by curvature, 425.
 """
 
 import functools

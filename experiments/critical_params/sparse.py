@@ -5,7 +5,7 @@ Critical parameters, arXiv 2103.02351; table T4 is derived in this repository.
     python -m experiments critical_params sparse
 
 T4: one-hot gradients, and Hogwild on sparse logistic regression.
-Cost: 2 minutes on 2 cores.
+Cost: 1 minute on 2 cores.
 Expected: the sparser, the longer the delay that is free.
 """
 

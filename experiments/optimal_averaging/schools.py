@@ -42,7 +42,7 @@ class Config(Settings):
 
     data: str = ""  # folder with the table
     table: Literal["mathachieve", "chem97", "synthetic"] = "mathachieve"
-    # pupils of each school that are known, at most half of them; the others are held out
+    # pupils of each school that are known, at most half of them; predictions are for the others
     pupils: tuple[Count, ...] = (2, 5, 10, 30)
     # whether scores are adjusted by a common slope of the covariate
     adjusted: tuple[bool, ...] = (False, True)
