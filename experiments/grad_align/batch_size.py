@@ -16,7 +16,7 @@ Expected: small batch .796, large batch .803, GradAlign .806.
 
     python -m experiments grad_align batch_size_cifar10
 
-SGD with 8 and 64, and GradAlign with 8 batches of 8, a small CNN on 1000 images of CIFAR-10.
+SGD with 8 and 64, and GradAlign with 8 batches of 8, a small CNN on 500 images of CIFAR-10.
 Cost: 10 minutes on 2 cores; needs CIFAR-10 in JCOLLAB_DATA.
 Expected: the same order as on Fashion-MNIST.
 """
@@ -78,7 +78,8 @@ PRESETS = {
         dataset="cifar10",
         network="cnn",
         shrink=2,
-        examples=1000,
+        examples=500,
+        rounds=1000,
         batch_size=8,
         factor=8,
         learning_rates=(0.05, 0.1, 0.2),
