@@ -6,7 +6,7 @@ Belongs to no single paper; the README has those of the methods.
 
 10 of 100 clients a round, labels Dirichlet(0.1), a narrow network on 16 x 16 pixels.
 Cost: half an hour of one core; needs CIFAR-10 in JCOLLAB_DATA.
-Expected: the corrections of drift are more accurate than FedAvg.
+Expected: FedAvg .511, FedDyn .540, FedGA .503, SCAFFOLD .475.
 """
 
 from collections.abc import Callable
