@@ -16,6 +16,8 @@ from experiments.fields import Bound
 warnings.filterwarnings("ignore", "D2 needs")
 
 Build = Callable[..., jc.Algorithm]  # build(loss, learning_rate, momentum, mixer)
+# parts of the training: length of the warmup, and times at which the rate is divided by 10
+WARMUP, DECAYS = 1 / 40, (0.75, 0.9)
 GRAPHS: dict[str, Callable[[int], jc.topology.Topology]] = {
     "ring": jc.topology.ring,
     "chain": jc.topology.chain,
@@ -48,6 +50,12 @@ class Method:
             return 1.0
         tree = GRAPHS.get(self.topology, jc.topology.binary_tree)
         return jc.topology.learning_rate_correction(tree(n))
+
+
+def decayed(rate: Any, rounds: int) -> optax.Schedule:
+    """Builds the paper's schedule, at the same parts of a training of another length."""
+    milestones = [part * rounds for part in DECAYS]
+    return jc.local.schedules.warmup_step_decay(rate, 1, WARMUP * rounds, milestones)
 
 
 def _local(make: Callable[..., jc.Algorithm], **options: Any) -> Build:

@@ -8,7 +8,7 @@ import numpy as np
 import jcollab as jc
 from experiments.contract import Context, Row
 from experiments.fields import Count, Positive, Settings
-from experiments.relaysgd._methods import Method
+from experiments.relaysgd._methods import Method, decayed
 from experiments.tasks import Task
 from experiments.training import Tune, partitions, replicated, train_replicas
 
@@ -22,6 +22,7 @@ class Config(Settings):
     num_seeds: Count = 3
     seed: int = 0  # the first seed, of partition, initial model, batches and lost messages
     rounds: Count = 400  # T
+    decay: bool = False  # whether learning rates follow the paper's schedule, shortened to T
     batch_size: Count = 32  # examples per client and round
     hidden: Count = 64  # width of the hidden layer of the MLP
     evaluations: Count = 20  # points of the curves
@@ -57,11 +58,17 @@ def train(
     """
     loss = jc.objectives.classification(task.model.apply)
     mixer = method.mixer(config.n)
+
+    def build(setting: Any) -> jc.Algorithm:
+        rate = setting["learning_rate"]
+        rate = decayed(rate, config.rounds) if config.decay else rate
+        return method.build(loss, rate, momentum, mixer)
+
     # momentum lengthens a step by 1 / (1 - mu), and delays shorten it by the correction
     scale = (1 - momentum) * method.correction(config.n)
     done = train_replicas(
         context,
-        lambda setting: method.build(loss, setting["learning_rate"], momentum, mixer),
+        build,
         replicated(task.model, config.n, task.train.x[:1]),
         jc.data.minibatches(partitions(parts, task.train), config.batch_size),
         settings={"learning_rate": [scale * rate for rate in config.learning_rates]},
@@ -73,6 +80,7 @@ def train(
     one = jax.tree.map(lambda leaf: leaf[0], jc.params_of(done.state()))
     row = tags | {
         "learning_rate": done.setting()["learning_rate"],
+        "grid_rate": config.learning_rates[done.best or 0],
         "mean_accuracy": final["mean_accuracy"].mean(),
         "worst_accuracy": final["worst_accuracy"].mean(),
         "worst_std": final["worst_accuracy"].std(),

@@ -25,7 +25,15 @@ import jcollab as jc
 from experiments.contract import Claim, Claims, Context, Row, Rows
 from experiments.drawing import kept_curves
 from experiments.fields import BelowOne, Count, Positive, Settings
-from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Method, Name, published
+from experiments.relaysgd._methods import (
+    GRAPHS,
+    METHODS,
+    PAPER_METHODS,
+    Method,
+    Name,
+    decayed,
+    published,
+)
 from experiments.training import Replicas, partitions, replicated, train_replicas
 from jcollab.data import Dataset, augment
 
@@ -147,11 +155,8 @@ def _train(
         value, metrics = plain(params, batch, key)
         return value + WEIGHT_DECAY / 2 * optax.tree.norm(params, squared=True), metrics
 
-    steps_per_epoch = max(1, len(train.y) // config.n // config.batch_size)
-    warmup, *milestones = (share * config.epochs for share in (1 / 40, 0.75, 0.9))
-    schedule = jc.local.schedules.warmup_step_decay(
-        rate, steps_per_epoch, warmup_epochs=warmup, milestones=milestones
-    )
+    rounds = config.epochs * max(1, len(train.y) // config.n // config.batch_size)
+    schedule = decayed(rate, rounds)
     seeds = config.seeds
     split = functools.partial(jc.data.dirichlet, train.y, config.n, tags["alpha"])
     return train_replicas(
@@ -162,7 +167,7 @@ def _train(
             partitions([split(seed=seed + PARTITION_SEED) for seed in seeds], train),
             config.batch_size,
         ),
-        rounds=config.epochs * steps_per_epoch,
+        rounds=rounds,
         evaluate=jc.metrics.accuracy(predict, *(part[: config.eval_examples] for part in test)),
         tolerant=True,
         tags=tags,
