@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -108,3 +109,14 @@ METHODS = {
 Name = Annotated[str, Bound(among=METHODS)]
 published = functools.partial(contract.published, "relaysgd")
 PAPER_METHODS = tuple(published("table2"))
+# from best to worst at alpha = 0.01 in Table 2, with momentum where the paper has it
+PAPER_ORDER = ("all-reduce", "RelaySGD", "SGP", "D-PSGD + QGM", "D2", "D-PSGD")
+
+
+def in_order(accuracies: dict[str, float], where: str) -> contract.Claim:
+    """Claims that the accuracies of methods have the order of Table 2."""
+    present = [name for name in PAPER_ORDER if name in accuracies]
+    measured = ", ".join(f"{name} {accuracies[name]:.3f}" for name in present)
+    same = all(accuracies[a] >= accuracies[b] for a, b in itertools.pairwise(present))
+    sentence = f"the order of the paper's Table 2 ({where})"
+    return contract.Claim(sentence, " >= ".join(present), measured, same)

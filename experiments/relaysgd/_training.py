@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Context, Row
+from experiments.contract import Claim, Context, Row, at_most
 from experiments.fields import Count, Positive, Settings
 from experiments.relaysgd._methods import Method, decayed
 from experiments.tasks import Task
@@ -89,3 +89,10 @@ def train(
         "kB_sent": jc.metrics.bytes_sent(mixer, one).mean() / 1000,
     }
     return row, done.curves()
+
+
+def inside_grid(config: Any, rows: list[Row]) -> Claim:
+    """Claims that no best learning rate is at an end of the grid, where a better one may follow."""
+    ends = {min(config.learning_rates), max(config.learning_rates)}
+    count = sum(row["grid_rate"] in ends for row in rows)
+    return at_most("runs whose best learning rate is the first or last of the grid", count, 0)

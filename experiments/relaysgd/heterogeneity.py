@@ -18,22 +18,20 @@ All methods are tuned in the same way, by the worst client on validation data. T
 rates is scaled for momentum and delays.
 """
 
-import itertools
 from typing import Any
 
 import matplotlib
 import numpy as np
 
 import jcollab as jc
-from experiments.contract import Claim, Claims, Context, Row, Rows, at_least, at_most
+from experiments.contract import Claims, Context, Row, Rows, at_least, at_most
 from experiments.fields import BelowOne, Count, Positive
+from experiments.relaysgd import _methods as methods
 from experiments.relaysgd import _training as training
 from experiments.relaysgd._methods import GRAPHS, METHODS, PAPER_METHODS, Name
 from experiments.tasks import make_task
 from jcollab import plots
 
-# from best to worst with momentum at alpha = 0.01 in Table 2 of the paper
-PAPER_ORDER = ("all-reduce", "RelaySGD", "SGP", "D-PSGD + QGM", "D2")
 NAMES = ("RelaySGD", "D-PSGD", "all-reduce", "D-PSGD + QGM", "SGP", "gradient tracking", "D2")
 COLORS = dict(zip(NAMES, plots.COLORS, strict=False))
 
@@ -117,21 +115,14 @@ def claims(config: Config, rows: list[Row]) -> Claims:
     ]
     asked = results[config.dataset != "digits" : 5 if most >= 1 > least else 3]
     yield from (claim for claim in asked if not np.isnan(claim.measured))
-    if len(config.learning_rates) > 2:
-        ends = {min(config.learning_rates), max(config.learning_rates)}
-        edges = sum(row["grid_rate"] in ends for row in rows)
-        yield at_most("runs whose best learning rate is the first or last of the grid", edges, 0)
+    yield training.inside_grid(config, rows)
     best: dict[str, float] = {}
     for row in rows:
         if (row["momentum"], row["alpha"]) == (momentum, least) and row["topology"] != "chain":
             name = row["algorithm"]
             best[name] = max(row["worst_accuracy"], best.get(name, 0.0))
-    present = [name for name in PAPER_ORDER if name in best]
-    if len(present) > 2:
-        sentence = f"the order of the paper's Table 2 (worst client, momentum, alpha {least:g})"
-        accuracies = ", ".join(f"{name} {best[name]:.3f}" for name in present)
-        same = all(best[a] >= best[b] for a, b in itertools.pairwise(present))
-        yield Claim(sentence, " >= ".join(present), accuracies, same)
+    if len(best) > 2:
+        yield methods.in_order(best, f"worst client, momentum, alpha {least:g}")
 
 
 def figures(config: Config, rows: list[Row], context: Context) -> None:

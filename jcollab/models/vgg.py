@@ -1,4 +1,4 @@
-"""VGG-11 for images of 32 x 32 pixels, without batch normalization."""
+"""VGG-11 for small images, without batch normalization."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from jcollab.models.convolution import Conv
 from jcollab.models.torch_layers import HE, torch_dense
 
 PADS = ((1, 1), (1, 1))
-# output channels in multiples of the width; every stage ends with 2 x 2 max-pooling
+# output channels in multiples of the width; the first stages end with 2 x 2 max-pooling
 STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 
 
@@ -28,9 +28,11 @@ class VGG11(nn.Module):
         num_classes: C, width of the output.
         width: channels of the first convolution; all other widths are multiples of it.
         dropout_rate: fraction of the inputs of a dense layer that is dropped in training.
+        poolings: number of poolings, 5 in the paper; with 4, images may have 16 x 16 pixels.
 
     Raises:
-        ValueError: if width or num_classes is below 1, or dropout_rate is outside [0, 1).
+        ValueError: if width or num_classes is below 1, dropout_rate is outside [0, 1), or poolings
+            is outside 1..5.
 
     Example:
         >>> model = jc.models.VGG11()
@@ -45,10 +47,12 @@ class VGG11(nn.Module):
     num_classes: int = 10
     width: int = 64
     dropout_rate: float = 0.5
+    poolings: int = len(STAGES)
 
     def __post_init__(self) -> None:
         checks.counts(num_classes=self.num_classes, width=self.width)
         checks.number("dropout_rate", self.dropout_rate, at_least=0, below=1)
+        checks.count("poolings", self.poolings, 1, len(STAGES))
         super().__post_init__()
 
     @nn.compact
@@ -56,25 +60,25 @@ class VGG11(nn.Module):
         """Computes logits ``[b, C]`` of images ``[b, height, width, channels]``.
 
         Args:
-            x: images, height and width at least 32.
+            x: images, height and width at least ``2^poolings``.
             train: whether to apply dropout, for which ``apply`` needs ``rngs={"dropout": key}``.
 
         Raises:
-            ValueError: if the images are smaller than 32 x 32, since each of the five poolings
-                halves them.
+            ValueError: if the images are smaller, since every pooling halves them.
         """
-        if x.ndim != 4 or min(x.shape[1:3]) < 32:
+        least = 2**self.poolings
+        if x.ndim != 4 or min(x.shape[1:3]) < least:
             raise ValueError(
-                f"x must be images of at least 32 x 32, [b, height, width, channels], got shape "
-                f"{x.shape}"
+                f"x must be images of at least {least} x {least}, [b, height, width, channels], "
+                f"got shape {x.shape}"
             )
-        for stage in STAGES:
+        for number, stage in enumerate(STAGES):
             for i, multiple in enumerate(stage):
                 conv = Conv(multiple * self.width, (3, 3), padding=PADS, kernel_init=HE)
                 x = conv(x) if i == 0 else conv(nn.relu(x))
             # ReLU is monotone, so it commutes with the maximum: pooling first gives the same
             # result and leaves a quarter of the activations to compute.
-            x = nn.relu(max_pool(x))
+            x = nn.relu(max_pool(x) if number < self.poolings else x)
         x = x.reshape(x.shape[0], -1)
         drop: Callable[[jax.Array], jax.Array] = nn.Dropout(
             self.dropout_rate, deterministic=not train
