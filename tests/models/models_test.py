@@ -169,3 +169,7 @@ def test_wrong_models_are_named():
         VGG11(dropout_rate=1)
     with pytest.raises(ValueError, match="x must be images .* got shape .1, 28, 28, 1."):
         shapes(VGG11(), 1, 28, 28, 1)
+    with pytest.raises(ValueError, match="x must be images of at least 16 x 16.* .1, 8, 8, 3."):
+        shapes(VGG11(poolings=4), 1, 8, 8, 3)
+    with pytest.raises(ValueError, match="poolings must be in 1..5, got 6"):
+        VGG11(poolings=6)

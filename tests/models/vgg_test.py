@@ -17,3 +17,14 @@ def test_vgg11_has_the_layers_of_the_paper():
     assert count(params) == convolutions + linear == 9_750_922
     # the traffic the paper logged for all-reduce: one model a step, 97 steps of 198 epochs, in MiB
     assert count(params) * 4 * 97 * 198 / 2**20 == pytest.approx(7.144e5, rel=1e-4)
+
+
+def test_a_network_without_the_last_pooling_sees_images_of_half_the_size():
+    """Both have the same parameters, and 2 x 2 positions are left before the dense layers."""
+    large, small = (
+        shapes(VGG11(width=2), 1, 32, 32, 3),
+        shapes(VGG11(width=2, poolings=4), 1, 16, 16, 3),
+    )
+    assert large == small
+    wide = shapes(VGG11(width=2, poolings=4), 1, 32, 32, 3)["params"]
+    assert wide["Dense_0"]["kernel"].shape == (4 * 16, 16)
