@@ -6,7 +6,7 @@ RelaySGD, arXiv 2110.04175, the question of Table 4.
 
 All-reduce, RelaySum of models and of updates, and gossip with Adam; digits, 16 clients.
 Cost: 2 minutes on 2 cores.
-Expected: Relay-Adam at most 1 point behind all-reduce, as in the paper; D-PSGD at least 5.
+Expected: Relay-Adam at most 1 point behind all-reduce, D-PSGD at least 5, as in the paper.
 
 Clients never send the state of Adam, so that every client divides by its own second moments.
 Relay-Adam relays models after the step, as in the paper; Relay-Adam/Grad relays updates alone.
@@ -29,7 +29,8 @@ class Config(training.Config):
     """Data and training."""
 
     alphas: tuple[Positive, ...] = (0.1, 0.01)  # Dirichlet concentrations of the labels
-    learning_rates: tuple[Positive, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+    learning_rates: tuple[Positive, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
+    decay: bool = True
 
 
 PRESETS = {"adam": Config()}
@@ -80,29 +81,31 @@ def run(config: Config, context: Context) -> Rows:
 
 def claims(config: Config, rows: list[Row]) -> Claims:
     """Table 4: Relay-Adam is close to all-reduce, gossip is not."""
-    alpha = min(config.alphas)
-    worst = {
-        f"{row['algorithm']} {row['topology']}": row["worst_accuracy"]
-        for row in rows
-        if row["alpha"] == alpha
-    }
-    best = worst["all-reduce Adam complete"]
-    where = f"worst client, alpha {alpha:g}"
-    yield at_most(
-        f"Relay-Adam is close to all-reduce with Adam ({where})",
-        best - worst["Relay-Adam chain"],
-        0.01,
-        note="Table 4: .010 of the mean accuracy at alpha .1",
-    )
-    yield at_most(
-        f"relaying the updates of Adam alone is close, too ({where})",
-        best - worst["Relay-Adam/Grad chain"],
-        0.01,
-    )
-    yield at_least(
-        f"D-PSGD with Adam on a ring is behind all-reduce ({where})",
-        best - worst["D-PSGD Adam ring"],
-        0.05,
-        note="Table 4: .069",
-    )
+    for alpha in config.alphas:
+        worst = {
+            f"{row['algorithm']} {row['topology']}": row["worst_accuracy"]
+            for row in rows
+            if row["alpha"] == alpha
+        }
+        where = f"worst client, alpha {alpha:g}"
+
+        def behind(name: str, worst: dict[str, float] = worst) -> float:
+            return worst["all-reduce Adam complete"] - worst[name]
+
+        relay, updates_alone = behind("Relay-Adam chain"), behind("Relay-Adam/Grad chain")
+        yield at_most(
+            f"Relay-Adam is close to all-reduce with Adam ({where})",
+            relay,
+            0.01,
+            note="Table 4: .010",
+        )
+        yield at_most(
+            f"relaying the updates of Adam alone is close, too ({where})", updates_alone, 0.01
+        )
+        yield at_least(
+            f"D-PSGD with Adam on a ring is behind all-reduce ({where})",
+            behind("D-PSGD Adam ring"),
+            0.05,
+            note="Table 4: .069",
+        )
     yield training.inside_grid(config, rows)

@@ -20,7 +20,7 @@ def test_vgg11_has_the_layers_of_the_paper():
 
 
 def test_a_network_without_the_last_pooling_sees_images_of_half_the_size():
-    """Both have the same parameters, and 2 x 2 positions are left before the dense layers."""
+    """The parameters are those of the whole network on images of 32 x 32 pixels."""
     large, small = (
         shapes(VGG11(width=2), 1, 32, 32, 3),
         shapes(VGG11(width=2, poolings=4), 1, 16, 16, 3),
