@@ -1,6 +1,6 @@
 """Next characters of Shakespeare's plays; every speaker is a client.
 
-Belongs to no paper; the task is that of LEAF, arXiv 1812.01097.
+LEAF, arXiv 1812.01097; another network, and all speakers with enough text.
 
     python -m experiments federated shakespeare
 
