@@ -148,6 +148,8 @@ ALGORITHMS = {
     "GradAlign": (lambda g, r: jc.algorithms.grad_align(loss, sgd(r), 0.1), False),
     "FedAvg": (lambda g, r: fed(r), False),
     "FedAvg of some": (lambda g, r: fed(r, num_sampled=3, dropout=0.2), False),
+    "FedPer of some": (lambda g, r: fed(r, share="w", num_sampled=3), False),
+    "FedRep": (lambda g, r: fed(r, share=jc.local.sharing("w", personal_steps=1)), False),
     "FedProx, FedAdam": (
         lambda g, r: fed(r, method=jc.local.fedprox(0.1), server_optimizer=optax.adam(0.01)),
         False,
@@ -259,6 +261,7 @@ ALGORITHMS |= {
 RANDOM = {
     "D-BAT",
     "FedAvg of some",
+    "FedPer of some",
     "SCAFFOLD of some",
     "robust FedAvg",
     "asynchronous",

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from jcollab import checks
+from jcollab.core.selection import merge
 from jcollab.core.types import Array, Init, PyTree, State
 
 
 def params_of(state: State) -> PyTree:
     """Returns the models of a state, stacked ``[n, ...]``, or ``[1, ...]`` for a server's model.
+
+    If clients share only a part of the model, there are n models.
 
     Example:
         >>> algorithm = jc.federated(lambda p, b, k: jnp.sum(p**2), optax.sgd(0.1))
@@ -22,7 +25,10 @@ def params_of(state: State) -> PyTree:
     """
     if hasattr(state.clients, "params"):
         return state.clients.params
-    return jax.tree.map(lambda leaf: leaf[None], state.shared.params)
+    personal = getattr(state.clients, "personal", ())
+    if not (own := jax.tree.leaves(personal)):
+        return jax.tree.map(lambda leaf: leaf[None], state.shared.params)
+    return merge(replicate(state.shared.params, len(own[0])), personal)
 
 
 def model_state_of(state: State) -> PyTree:

@@ -21,10 +21,12 @@ from jcollab.local.methods import (
     fedprox,
     scaffold,
 )
+from jcollab.local.sharing import Sharing, sharing
 from jcollab.local.transforms import by_round, control_variate, proximal
 
 __all__ = [
     "ClientMethod",
+    "Sharing",
     "by_round",
     "combine",
     "control_variate",
@@ -45,4 +47,5 @@ __all__ = [
     "scale_by_delay",
     "scale_by_raw_amsgrad",
     "schedules",
+    "sharing",
 ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from jcollab import checks
-from jcollab.core import Array, Mixer, PyTree, Round, widen
+from jcollab.core import Array, Mixer, PyTree, Round, Select, check_select, selected, widen
 from jcollab.mixing.common import num_mixed, shared_names
 
 
@@ -47,15 +45,17 @@ def mix_every(period: int, mixer: Mixer) -> Mixer:
     return mixer._replace(update=update, bytes_sent=lambda x: mixer.bytes_sent(x) / period)
 
 
-def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
+def mix_only(select: Select, mixer: Mixer) -> Mixer:
     """Builds a mixer for a part of the pytree; clients keep the rest, for example personal heads.
 
     Args:
-        select: ``select(path, leaf) -> bool`` with a path such as ``"params/Dense_0/kernel"``.
+        select: the leaves that are mixed, see :data:`jcollab.core.Select`: a function
+            ``select(path, leaf) -> bool`` with a path such as ``"params/Dense_0/kernel"``, the
+            beginning of such a path, or a pytree of bools.
         mixer: mixes the selected leaves, which it receives as a list of arrays.
 
     Raises:
-        TypeError: if ``select`` is not a function or ``mixer`` is not a Mixer.
+        TypeError: if ``select`` has none of these forms, or ``mixer`` is not a Mixer.
         ValueError: in ``init``, if no leaf is selected.
 
     Example:
@@ -65,17 +65,12 @@ def mix_only(select: Callable[[str, Array], bool], mixer: Mixer) -> Mixer:
         >>> mixed["body"].tolist(), mixed["head"].tolist()
         ([2.0, 2.0], [0.0, 4.0])
     """
-    checks.functions(select=select)
+    check_select("select", select)
     checks.kind(Mixer, mixer=mixer)
 
     # Paths depend on the structure alone, so the choice is made while the program is traced.
     def chosen(x: PyTree) -> list[bool]:
-        leaves = jax.tree_util.tree_leaves_with_path(x)
-        paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-        flags = [select(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
-        if not any(flags):
-            raise ValueError(f"select must choose at least one of {paths}, got none")
-        return flags
+        return selected(select, x)
 
     def part(x: PyTree) -> list[Array]:
         return [leaf for leaf, flag in zip(jax.tree.leaves(x), chosen(x), strict=True) if flag]

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import optax
 
 from jcollab import layout
+from jcollab.algorithms.federated.parts import alternate
 from jcollab.algorithms.federated.state import (
     FederatedClients,
+    Parts,
     RoundSums,
     Server,
     Settings,
-    share,
+    divided,
 )
 from jcollab.algorithms.local_step import gradient_of, step_of
 from jcollab.algorithms.model_state import to_exchange
@@ -43,9 +45,10 @@ def one_client(
     # the same split as in probe_gradients and loss_at, which see the batches of these steps
     pick_key, loss_key = jax.random.split(key)
     pick = lambda k: batch.pick(own, common, pick_key, k)  # noqa: E731
-    y, model_state, opt_state, slope, metrics, value = _local_run(
-        settings, x, y, correction, row, pick, loss_key, step
+    parts, model_state, opt_state, slope, metrics, value = _local_run(
+        settings, Parts(x, row.personal), y, correction, row, pick, loss_key, step
     )
+    y = parts.shared
     # The update is measured from the server's model x, not from where the client starts: a
     # displaced start (FedGA) is part of the update and cancels in the mean over clients. It is
     # computed in float32 or wider, since sums over clients of narrow updates would round.
@@ -68,7 +71,9 @@ def one_client(
         weighed(weight, value),
         (weight > 0).astype(jnp.float32),
     )
-    fresh = row._replace(model_state=model_state, opt_state=opt_state, memory=memory)
+    fresh = row._replace(
+        personal=parts.personal, model_state=model_state, opt_state=opt_state, memory=memory
+    )
     # A client of weight 0 has dropped out. It is computed all the same, since all clients of a
     # compiled round run one program, and its row is reset.
     kept = jax.tree.map(lambda new, old: jnp.where(weight > 0, new, old), fresh, row)
@@ -77,7 +82,7 @@ def one_client(
 
 def _local_run(
     settings: Settings,
-    x: PyTree,
+    x: Parts,
     y: PyTree,
     correction: PyTree,
     row: FederatedClients,
@@ -88,16 +93,18 @@ def _local_run(
     """Takes the local steps of one client.
 
     Returns the model, model_state, the state of the optimizer (where it is kept), the mean of the
-    local gradients, the means of the metrics over the steps that were taken, and the first loss.
+    gradients of the shared leaves, the means of the metrics over the steps that were taken, and the
+    first loss.
     """
     take, optimizer = step_of(settings.objective, settings.optimizer), settings.optimizer
     most = settings.local_steps
-    opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(y)
+    start = Parts(y, x.personal)
+    opt_state = row.opt_state if settings.keep_opt_state else optimizer.init(start)
 
     def step(carry: tuple, k: Array) -> tuple[tuple, Metrics]:
-        y, model_state, opt_state, slope = carry
+        parts, model_state, opt_state, slope = carry
         own = take(
-            y,
+            parts,
             model_state,
             opt_state,
             pick(k),
@@ -106,8 +113,14 @@ def _local_run(
             step=round_,
             correction=correction,
         )
-        slope, metrics = optax.tree.add(slope, own.grads), own.metrics
-        fresh = (optax.apply_updates(y, own.updates), own.model_state, own.opt_state, slope)
+        slope, metrics = optax.tree.add(slope, own.grads.shared), own.metrics
+        moved = optax.apply_updates(parts, own.updates)
+        fresh = (
+            alternate(settings.sharing, k, parts, moved),
+            own.model_state,
+            alternate(settings.sharing, k, opt_state, own.opt_state),
+            slope,
+        )
         if not isinstance(row.num_steps, tuple):
             # A loop of one length for all clients, so that they can be vectorized: clients with
             # fewer steps compute the later ones and discard them.
@@ -116,17 +129,17 @@ def _local_run(
             metrics = jax.tree.map(lambda leaf: jnp.where(on, leaf, 0), metrics)
         return fresh, metrics
 
-    start = (y, row.model_state, opt_state, optax.tree.zeros_like(y))
+    carry = (start, row.model_state, opt_state, optax.tree.zeros_like(y))
     unroll = most if most <= UNROLLED_UP_TO else 1
-    (y, model_state, opt_state, slope), metrics = jax.lax.scan(
-        step, start, jnp.arange(most), unroll=unroll
+    (parts, model_state, opt_state, slope), metrics = jax.lax.scan(
+        step, carry, jnp.arange(most), unroll=unroll
     )
     steps = _steps_of(row, settings)
-    slope = share(slope, steps)
+    slope = divided(slope, steps)
     value = metrics["loss"][0]
     # metrics of discarded steps are 0: the sum over H divided by the steps taken is their mean
-    metrics = share(jax.tree.map(lambda leaf: widen(leaf.sum(0)), metrics), steps)
-    return y, model_state, opt_state if settings.keep_opt_state else (), slope, metrics, value
+    metrics = divided(jax.tree.map(lambda leaf: widen(leaf.sum(0)), metrics), steps)
+    return parts, model_state, opt_state if settings.keep_opt_state else (), slope, metrics, value
 
 
 def _steps_of(row: FederatedClients, settings: Settings) -> Array:
@@ -157,8 +170,9 @@ def probe_gradients(
 
         def add(total: PyTree, k: Array) -> tuple[PyTree, None]:
             data = batch.pick(own, common, pick_key, k)
-            grads, _, _ = gradient(x, row.model_state, data, jax.random.fold_in(loss_key, k))
-            return optax.tree.add(total, grads), None
+            parts, key = Parts(x, row.personal), jax.random.fold_in(loss_key, k)
+            grads, _, _ = gradient(parts, row.model_state, data, key)
+            return optax.tree.add(total, grads.shared), None
 
         total, _ = jax.lax.scan(add, optax.tree.zeros_like(x), jnp.arange(steps))
         g = jax.tree.map(lambda leaf: leaf / steps, total)
@@ -172,7 +186,7 @@ def probe_gradients(
         bytes_each=2 * sum(leaf.nbytes for leaf in jax.tree.leaves(x)),
         keep=True,
     )(x, batch.common, weights, clients, batch.own, keys)
-    return g, share(total, weights.sum())
+    return g, divided(total, weights.sum())
 
 
 def loss_at(
@@ -190,12 +204,13 @@ def loss_at(
         pick_key, loss_key = jax.random.split(key)
         data = batch.pick(own, common, pick_key, jnp.int32(0))
         loss_key = jax.random.fold_in(loss_key, 0)
-        return weighed(weight, settings.objective(x, row.model_state, data, loss_key)[0])
+        parts = Parts(x, row.personal)
+        return weighed(weight, settings.objective(parts, row.model_state, data, loss_key)[0])
 
     each = layout.client_sum(loss, settings.chunk, in_axes=(None, None, 0, 0, 0, 0))
 
     def mean(x: PyTree) -> Array:
         total = each(x, batch.common, weights, clients, batch.own, keys)
-        return share(total, weights.sum())
+        return divided(total, weights.sum())
 
     return mean

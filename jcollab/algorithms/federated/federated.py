@@ -14,8 +14,9 @@ from jcollab import channels, checks, layout
 from jcollab.aggregators import weighted
 from jcollab.aggregators.common import check_inputs, check_rule
 from jcollab.algorithms.federated.cohort import update_of
+from jcollab.algorithms.federated.parts import of_parts, optimizer_of_parts
 from jcollab.algorithms.federated.round import one_round
-from jcollab.algorithms.federated.state import FederatedClients, Server, Settings
+from jcollab.algorithms.federated.state import FederatedClients, Parts, Server, Settings
 from jcollab.algorithms.local_step import mean_over_clients
 from jcollab.algorithms.model_state import (
     ModelState,
@@ -36,9 +37,12 @@ from jcollab.core import (
     lift,
     own_arrays,
     replicate,
+    selected,
+    split,
     wide_dtype,
 )
 from jcollab.local import ClientMethod, fedavg
+from jcollab.local.sharing import as_sharing
 
 
 def federated(
@@ -49,6 +53,7 @@ def federated(
     num_sampled: int | None = None,
     local_steps: int = 1,
     method: ClientMethod | None = None,
+    share: Any = None,
     rule: Rule | None = None,
     channel: Channel | None = None,
     weights: Any = None,
@@ -87,6 +92,10 @@ def federated(
         local_steps: H >= 1.
         method: how clients and server correct the local steps, see :mod:`jcollab.local.methods`;
             None for FedAvg.
+        share: the leaves that clients share, see :data:`jcollab.core.Select`, or a
+            :func:`jcollab.local.sharing`, which names FedPer, FedRep and others. The rest is
+            personal: it stays with the client, which trains it with the shared leaves when it is
+            sampled. None shares the whole model.
         rule: how the server combines the updates (its own update is 0); None for the mean. Only
             the mean does not store all m updates at once.
         channel: what happens to updates in transit to the server; None for reliable links.
@@ -119,8 +128,8 @@ def federated(
 
     Raises:
         TypeError: if ``loss`` is not callable, or a part has a wrong type.
-        ValueError: if a number lies outside its range; at ``init``, if num_sampled > n, or weights
-            are negative or their sum is 0.
+        ValueError: if a number lies outside its range; at ``init``, if num_sampled > n, ``share``
+            selects no leaf, or weights are negative or their sum is 0.
 
     Example:
         >>> def loss(params, batch, key):
@@ -143,13 +152,16 @@ def federated(
     checks.kind(ClientMethod, method=method)
     if rule is not None:
         check_rule(rule)
+    sharing = as_sharing(share)
+    own = optimizer if sharing is None else sharing.personal_optimizer or optimizer
     settings = Settings(
-        objective=lift(with_model_state(loss, model_state)),
-        optimizer=_with_method(method, optimizer),
+        objective=of_parts(lift(with_model_state(loss, model_state))),
+        optimizer=optimizer_of_parts(_with_method(method, optimizer), own),
         server_optimizer=optax.sgd(1.0) if server_optimizer is None else server_optimizer,
         num_sampled=num_sampled,
         local_steps=local_steps,
         method=method,
+        sharing=sharing,
         rule=weighted() if rule is None else rule,
         channel=channels.reliable() if channel is None else channel,
         # the mean over reliable links is computed as a running sum, without storing updates
@@ -180,12 +192,19 @@ def federated(
 def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State:
     """Builds the first state: the start model, and for every client the method's first memory."""
     how, n = settings.model_state, settings.num_clients
+    personal: PyTree = ()
+    if settings.sharing is not None:
+        flags = selected(settings.sharing.select, params, "share")
+        if not all(flags):
+            params, personal = split(params, flags)
     start = to_exchange(params, model_state, how)
     if n is None:
         n = layout.num_clients((params, model_state), ("params", "model_state"))
+        layout.num_clients((params, personal), ("params", "params"))
         start = mean_over_clients(start)
-    elif how != "average":
-        model_state = replicate(model_state, n)
+    else:
+        personal = replicate(personal, n)
+        model_state = model_state if how == "average" else replicate(model_state, n)
     model, common = from_exchange(start, model_state, how)
     common, model_state = place(common, model_state, how)
     if settings.num_sampled is not None:
@@ -200,8 +219,9 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
     clients = FederatedClients(
         weights,
         _num_steps(settings.num_steps, n, settings.local_steps),
+        personal,
         model_state,
-        replicate(settings.optimizer.init(model), n) if settings.keep_opt_state else (),
+        _opt_states(settings, model, personal, n) if settings.keep_opt_state else (),
         replicate(own, n),
         _channel_state(settings, zero, n) if settings.stacks else (),
     )
@@ -214,6 +234,13 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         weights.sum(),
     )
     return State(clients, server, jnp.int32(0))
+
+
+def _opt_states(settings: Settings, model: PyTree, personal: PyTree, n: int) -> PyTree:
+    init = settings.optimizer.init
+    if not jax.tree.leaves(personal):
+        return replicate(init(Parts(model, ())), n)
+    return jax.vmap(lambda own: init(Parts(model, own)))(personal)
 
 
 def _with_method(

@@ -16,7 +16,7 @@ from jcollab.algorithms.federated.state import (
     RoundSums,
     Server,
     Settings,
-    share,
+    divided,
 )
 from jcollab.algorithms.local_step import optimizer_update
 from jcollab.algorithms.model_state import from_exchange
@@ -81,13 +81,13 @@ def one_round(settings: Settings) -> CohortRound:
                 settings, shared, clients, updates, weights, numbers, context, n
             )
         else:
-            update = share(sums.update, sums.weight)
+            update = divided(sums.update, sums.weight)
         fresh = _server_step(settings, shared, update, sums, value_fn, step)
         fresh = fresh._replace(rule=rule_state)
         # Where all clients drop out, nothing changes at the server either: an update of 0 would
         # still move a server optimizer that has momentum or weight decay.
         fresh = jax.tree.map(lambda a, b: jnp.where(sums.weight > 0, a, b), fresh, shared)
-        metrics = share(sums.metrics, sums.honest)
+        metrics = divided(sums.metrics, sums.honest)
         return clients, fresh, metrics | {"participants": sums.participants}
 
     return round_
@@ -145,11 +145,11 @@ def _server_step(
     # FedNova: clients sent updates per unit of length, and the mean length restores the scale, so
     # that a client with more local steps has no more influence on the direction
     if method.length is not None:
-        mean_length = share(sums.length, sums.weight)
+        mean_length = divided(sums.length, sums.weight)
         update = jax.tree.map(lambda leaf: mean_length.astype(leaf.dtype) * leaf, update)
     # Divided by the weight of all n clients, not of the sampled ones: the memories of the others
     # did not change, and this is the change of the mean over everyone (SCAFFOLD, FedDyn).
-    moved = share(sums.moved, shared.total)
+    moved = divided(sums.moved, shared.total)
     update, memory = method.serve(update, shared.memory, moved)
     grads = jax.tree.map(lambda u, p: -u.astype(p.dtype), update, x)
     steps, opt_state = optimizer_update(
@@ -157,7 +157,7 @@ def _server_step(
         grads,
         shared.opt_state,
         x,
-        value=share(sums.value, sums.weight),
+        value=divided(sums.value, sums.weight),
         value_fn=value_fn,
         anchor=x,
         step=step,

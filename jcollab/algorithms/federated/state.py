@@ -10,7 +10,7 @@ import optax
 
 from jcollab.algorithms.model_state import ModelState
 from jcollab.core import Array, Channel, Metrics, Objective, PyTree, Rule
-from jcollab.local import ClientMethod
+from jcollab.local import ClientMethod, Sharing
 
 
 class FederatedClients(NamedTuple):
@@ -19,6 +19,7 @@ class FederatedClients(NamedTuple):
     Attributes:
         weights: p_i, the weight of each client in the mean update.
         num_steps: int32, local steps of each client; () where all take H.
+        personal: leaves of the models that are not shared, see :func:`jcollab.local.sharing`.
         model_state: states of the models, where they are not averaged.
         opt_state: states of the local optimizers, where they are kept.
         memory: what the method stores for each client.
@@ -27,6 +28,7 @@ class FederatedClients(NamedTuple):
 
     weights: Array
     num_steps: Array | tuple[()]
+    personal: PyTree
     model_state: PyTree
     opt_state: PyTree
     memory: PyTree
@@ -37,7 +39,7 @@ class Server(NamedTuple):
     """Shared part of the state.
 
     Attributes:
-        params: the server's model x.
+        params: the server's model x; None in place of leaves that are not shared.
         model_state: its state s, where it is averaged.
         opt_state: state of the server optimizer.
         memory: what the method stores for all clients together.
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     num_sampled: int | None
     local_steps: int
     method: ClientMethod
+    sharing: Sharing | None
     rule: Rule
     channel: Channel
     stacks: bool  # whether the server needs all updates at once, for its rule or channel
@@ -73,6 +76,13 @@ class Settings(NamedTuple):
     model_state: ModelState
     num_clients: int | None
     chunk: int | None
+
+
+class Parts(NamedTuple):
+    """A model of ONE client: its shared leaves, and its personal ones, () if all are shared."""
+
+    shared: PyTree
+    personal: PyTree
 
 
 class RoundSums(NamedTuple):
@@ -103,7 +113,7 @@ class RoundSums(NamedTuple):
     participants: Array
 
 
-def share(sums: PyTree, weight: Array) -> PyTree:
+def divided(sums: PyTree, weight: Array) -> PyTree:
     """Divides sums by their weight, or by 1 if it is 0 (the sums are then 0 too)."""
     weight = jnp.where(weight > 0, weight, 1)
     return jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), sums)
