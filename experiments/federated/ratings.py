@@ -262,5 +262,5 @@ def figures(config: Config, rows: list[Row], context: Context) -> None:
     ax.legend()
     context.save(fig, f"{config.dataset}_rounds")
     if context.kept:
-        fig = plots.by_client(context.kept, name="root mean squared error", higher_is_better=False)
+        fig = plots.by_client(context.kept, name="RMSE", higher_is_better=False)
         context.save(fig, f"{config.dataset}_users")

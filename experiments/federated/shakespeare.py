@@ -1,6 +1,6 @@
 """Next characters of Shakespeare's plays; every speaker is a client.
 
-LEAF, arXiv 1812.01097; another network, and all speakers with enough text.
+Belongs to no paper; the README has the benchmark of which this is the task.
 
     python -m experiments federated shakespeare
 

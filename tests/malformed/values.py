@@ -19,6 +19,7 @@ no_clients = zeros_and_ones | st.sampled_from(
 )
 not_share = st.floats(max_value=-1e-6) | st.floats(min_value=1.001) | st.just(float("nan"))
 words = st.text("abcxyz_", min_size=1, max_size=8).map(lambda word: f"no {word}")
+no_selection = st.one_of(st.integers(), st.none(), st.lists(st.integers()))
 no_function = st.one_of(st.integers(), st.just("loss"), st.none(), st.lists(st.integers()))
 matrices = st.integers(2, 5).flatmap(
     lambda n: st.sampled_from(
