@@ -20,7 +20,7 @@ HEAVY = {
     *("matplotlib", "pandas", "scipy.stats", "sklearn"),
 }
 EXTRAS = {
-    *("experiments", "text", "teacher", "privacy", "tracking"),
+    *("experiments", "text", "teacher", "privacy", "tracking", "streams"),
     *("test", "docs", "notebooks", "dev"),
 }
 

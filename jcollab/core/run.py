@@ -202,7 +202,7 @@ def check_batches(batches: Any) -> None:
     if not hasattr(batches, "draw") or not hasattr(batches, "local"):
         raise TypeError(
             "batches must be made by jcollab.data (minibatches, epochs, full_batch, stacked for "
-            f"arrays [T, n, ...]), got {checks.described(batches)}"
+            f"arrays [T, n, ...], stream for iterators), got {checks.described(batches)}"
         )
 
 

@@ -14,10 +14,12 @@ from jcollab.data.clients import (
 )
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.frames import by_column
+from jcollab.data.grain_batches import grain_batches
 from jcollab.data.leaf import from_leaf
 from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
 from jcollab.data.sampling import arriving, epochs, minibatches
 from jcollab.data.splits import split
+from jcollab.data.streams import stream
 from jcollab.data.tfds_clients import from_tfds
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "from_leaf",
     "from_tfds",
     "full_batch",
+    "grain_batches",
     "iid",
     "load",
     "minibatches",
@@ -53,5 +56,6 @@ __all__ = [
     "normalize",
     "split",
     "stacked",
+    "stream",
     "synthetic",
 ]

@@ -102,7 +102,7 @@ def by_client(
         raise ValueError("parts must have at least one client, got none")
     names = _names(names, len(parts))
     own = [
-        _part(f"parts[{i}]" + (f" ({names[i]!r})" if names else ""), part, total)
+        part_of(f"parts[{i}]" + (f" ({names[i]!r})" if names else ""), part, total)
         for i, part in enumerate(parts)
     ]
     sizes = np.array([len(part) for part in own])
@@ -246,7 +246,8 @@ def as_lists(data: ClientRanges, width: int | None = None) -> ClientData:
     return ClientData(data.examples, start[:, None] + np.where(mask, place, 0), mask, data.names)
 
 
-def _part(name: str, part: Any, total: int) -> np.ndarray:
+def part_of(name: str, part: Any, total: int) -> np.ndarray:
+    """Returns the indices of one client's examples; raises an error if they are not valid."""
     indices = np.asarray(part)
     if not indices.size:
         raise ValueError(f"{name} must have at least one example, got none")

@@ -101,25 +101,46 @@ def place(state: PyTree, mesh: Mesh) -> PyTree:
     if not all(hasattr(state, field) for field in ("clients", "shared", "step")):
         raise TypeError(f"state must be a State, got {type(state).__name__}")
     checks.kind(Mesh, mesh=mesh)
-    split, whole = NamedSharding(mesh, P(CLIENTS)), NamedSharding(mesh, P())
-    if (
-        jax.tree.leaves(state.clients)
-        and num_clients(state.clients, "state.clients") % mesh.shape[CLIENTS]
-    ):
-        split = whole
+    split, whole = _split(state.clients, mesh), NamedSharding(mesh, P())
+    return type(state)(
+        _put(state.clients, split), _put(state.shared, whole), _put(state.step, whole)
+    )
 
-    def put(tree: PyTree, sharding: NamedSharding) -> PyTree:
-        if sharding.is_fully_addressable:
-            return jax.device_put(tree, sharding)
 
-        # several processes: each provides the rows of its own devices
-        def one(leaf: jax.Array) -> jax.Array:
-            value = np.asarray(leaf)
-            return jax.make_array_from_callback(value.shape, sharding, lambda i: value[i])
+def place_rows(tree: PyTree) -> PyTree:
+    """Moves arrays ``[n, ...]`` to the devices over which :func:`use` splits the client axis.
 
-        return jax.tree.map(one, tree)
+    The call returns while the arrays are still being copied. Outside of :func:`use` they are moved
+    to the default device. With several processes, each must have all n rows.
 
-    return type(state)(put(state.clients, split), put(state.shared, whole), put(state.step, whole))
+    Example:
+        >>> with jc.layout.use(jc.layout.mesh(1)):
+        ...     tuple(place_rows(np.zeros((4, 2))).sharding.spec)
+        ('clients',)
+    """
+    mesh = jax.sharding.get_mesh()
+    if CLIENTS not in mesh.shape:
+        return jax.device_put(tree)
+    return _put(tree, _split(tree, mesh))
+
+
+def _split(tree: PyTree, mesh: Mesh) -> NamedSharding:
+    """Returns how arrays of clients are placed: split, or whole if the devices do not divide n."""
+    leaves = jax.tree.leaves(tree)
+    fits = not leaves or num_clients(tree, "state.clients") % mesh.shape[CLIENTS] == 0
+    return NamedSharding(mesh, P(CLIENTS) if fits else P())
+
+
+def _put(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    # several processes: each provides the rows of its own devices
+    def one(leaf: jax.Array) -> jax.Array:
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(value.shape, sharding, lambda i: value[i])
+
+    return jax.tree.map(one, tree)
 
 
 def active_devices() -> int:

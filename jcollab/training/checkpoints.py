@@ -86,12 +86,14 @@ class Saved(NamedTuple):
         log: metrics of all rounds so far.
         evaluations: evaluations so far, stacked; nested dicts of arrays.
         records: records that were passed to listeners.
+        position: position of the stream that batches come from, None for other batches.
     """
 
     state: State
     log: dict[str, np.ndarray]
     evaluations: dict[str, Any]
     records: list[Record]
+    position: str | None = None
 
 
 class Store:
@@ -129,6 +131,7 @@ class Store:
         # checksums, since orbax reads some damaged files without an error, as other numbers
         arrays = _checksum((saved.state, history))
         about = {"identity": self.identity, "records": saved.records, "arrays": arrays}
+        about["position"] = saved.position
         items = args.Composite(
             state=args.StandardSave(saved.state),
             history=args.StandardSave(history),
@@ -182,7 +185,8 @@ class Store:
                 self._put_aside(number, error)
                 continue
             history, restored = loaded["history"], jax.tree.map(_free, loaded["state"], state)
-            return Saved(restored, history["log"], history["evaluations"], about["records"])
+            log, evaluations = history["log"], history["evaluations"]
+            return Saved(restored, log, evaluations, about["records"], about["position"])
         if numbers:
             raise ValueError(
                 f"checkpoint {self.folder} must have one that can be read, got only damaged ones "

@@ -25,16 +25,18 @@ from jcollab.core import (
     length_of,
     named_metric,
 )
+from jcollab.data.streams import Stream
 from jcollab.training import checkpoints, divergence, history
 from jcollab.training.checkpoints import Checkpoint, Saved, Store
 from jcollab.training.history import History
 from jcollab.training.host_memory import check_offload, in_host_memory, to_host
 from jcollab.training.interrupts import interruptible
 from jcollab.training.listeners import Listener, ProgressBar, RunInfo, check_listeners, listening
-from jcollab.training.pieces import compile_evaluation, on_devices
+from jcollab.training.pieces import compile_evaluation, on_devices, starting
 from jcollab.training.records import Record, plain
 from jcollab.training.replicas import Replicas
 from jcollab.training.results import Diverged, NotSaved, Result
+from jcollab.training.streams import Feed
 
 EVALUATIONS_BY_DEFAULT = 20
 
@@ -64,7 +66,8 @@ def fit(
     Args:
         algorithm: the algorithm, or a function of settings, see ``replicas``.
         state: from ``algorithm.init``, or a later state.
-        batches: as for :func:`jcollab.run`, or a function ``batches(state) -> batches``, which is
+        batches: as for :func:`jcollab.run`, or batches that an iterator yields, see
+            :func:`jcollab.data.stream`, or a function ``batches(state) -> batches``, which is
             called before each piece. Its result must depend on the state only.
         key: random key.
         num_rounds: T, counted from the very first round.
@@ -95,7 +98,8 @@ def fit(
         ValueError: if a number is not positive; the state or the checkpoint is already past
             ``num_rounds``; client names of the data and the topology differ; the folder of the
             checkpoint is a file, or in use by another process; the checkpoints are from another run
-            or all damaged; or ``offload`` does not fit the algorithm.
+            or all damaged; ``offload`` does not fit the algorithm; or a stream ends early or yields
+            batches of different shapes.
         NotSaved: if the last checkpoint cannot be written; the error contains the ``result``. For
             earlier checkpoints, there is a warning, and the run continues.
         Diverged: if a metric or a model is not finite, with the round and the clients.
@@ -130,9 +134,11 @@ def fit(
         evaluate = compile_evaluation(evaluate, state)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(checkpoints.opened(checkpoint, key, eval_every, state))
-        state, past, every = _begin(
-            store, state, 0 if replicas is None else 1, eval_every, num_rounds
-        )
+        axis = 0 if replicas is None else 1
+        state, past, every, position = _begin(store, state, axis, eval_every, num_rounds)
+        if isinstance(batches, Stream):
+            start = starting(algorithm, key, replicas)
+            advance = Feed(batches, start, axis, num_rounds, position)
         # from here on only: while a checkpoint is read, Ctrl-C acts as usual
         interrupted = stack.enter_context(interruptible())
         done, saved_at, failed = _rounds(state), time.monotonic(), None
@@ -167,7 +173,8 @@ def fit(
                 due = time.monotonic() - saved_at >= checkpoint.every_seconds
                 ended = done >= num_rounds or interrupted.is_set()
                 if due or ended or jax.process_count() > 1:
-                    failed = _save(store, done, state, past, last=ended)
+                    position = getattr(advance, "position", None)
+                    failed = _save(store, done, state, past, position, last=ended)
                     saved_at = time.monotonic()
     stopped: Any = "finished" if done >= num_rounds else "interrupted"
     result = Result(state, past.log(), past.stacked(), stopped)
@@ -176,10 +183,12 @@ def fit(
     return result
 
 
-def _save(store: Store, done: int, state: State, past: History, last: bool) -> str | None:
+def _save(
+    store: Store, done: int, state: State, past: History, position: str | None, last: bool
+) -> str | None:
     """Saves a run. If that fails (for example on a full disk), warns and returns the reason."""
     try:
-        store.save(done, Saved(state, past.log(), past.stacked(), past.records))
+        store.save(done, Saved(state, past.log(), past.stacked(), past.records, position))
     except Exception as error:  # what orbax raises differs by file system
         first = (str(error).splitlines() or [""])[0]
         failed = (
@@ -230,6 +239,8 @@ def _check(
     if offload:
         if replicas is not None:
             raise ValueError("offload must be False with replicas, got True")
+        if isinstance(batches, Stream):
+            raise ValueError("offload must be False with a stream, got True")
         check_offload(algorithm)
 
 
@@ -239,21 +250,22 @@ def _begin(
     axis: int,
     eval_every: int | None,
     num_rounds: int,
-) -> tuple[State, History, int]:
-    """Returns the state and the history to continue from, and the number of rounds of a piece."""
+) -> tuple[State, History, int, str | None]:
+    """Returns the state and the history to continue from, the rounds of a piece, and a position."""
     every = eval_every or max(1, num_rounds // EVALUATIONS_BY_DEFAULT)
     saved = store.newest(state) if store else None
     if store is None or saved is None:
         if store:
             store.identity["eval_every"] = every
-        return state, History([], [], [], axis), every
+        return state, History([], [], [], axis), every, None
     every, done = store.identity["eval_every"], _rounds(saved.state)
     if done > num_rounds:
         raise ValueError(
             f"num_rounds must be at least {done}, the rounds of checkpoint {store.folder}, got "
             f"{num_rounds}"
         )
-    return saved.state, history.of_checkpoint(saved, axis, done, every, num_rounds), every
+    past = history.of_checkpoint(saved, axis, done, every, num_rounds)
+    return saved.state, past, every, saved.position
 
 
 def _measure(

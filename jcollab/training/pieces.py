@@ -18,6 +18,7 @@ from jcollab.training.replicas import Replicas
 
 REPORT_MEMORY_FROM = 1 << 30  # bytes: runs that need more log how much they need
 Advance = Callable[[State, Batches, int], tuple[State, dict[str, np.ndarray]]]
+Start = Callable[[State, Batches, int], tuple[State, Metrics]]
 
 
 def on_devices(
@@ -27,6 +28,19 @@ def on_devices(
 
     It raises MemoryError before it starts if its program needs more memory than is free.
     """
+    start = starting(algorithm, key, replicas)
+
+    def advance(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
+        state, log = start(state, batches, length)
+        return state, jax.device_get(log)
+
+    return advance
+
+
+def starting(
+    algorithm: Algorithm | Callable[[PyTree], Algorithm], key: Array, replicas: Replicas | None
+) -> Start:
+    """Builds :func:`on_devices` without the wait: it returns while the devices still compute."""
     programs: dict[Any, Any] = {}
     settings = replicas.settings if replicas else None
     # The program closes over ``sides``, and lives as long as the algorithm: arrays of settings must
@@ -58,7 +72,7 @@ def on_devices(
     shown = jax.tree.flatten(sides and sides.data_axes, is_leaf=lambda leaf: leaf is None)
     compiled = program(function, ("piece", known, sampled, sides is None, str(shown)), build)
 
-    def piece(state: State, batches: Batches, length: int) -> tuple[State, dict[str, np.ndarray]]:
+    def start(state: State, batches: Batches, length: int) -> tuple[State, Metrics]:
         # Compiled ahead of time, to know the memory before the first round. Such a program accepts
         # one placement and one form only, unlike jit, so there is one for each.
         form = (length, _placement(state), _form(batches))
@@ -67,10 +81,9 @@ def on_devices(
             need = layout.check_memory(programs[form], _size((state, batches)))
             if need and need >= REPORT_MEMORY_FROM and len(programs) == 1:
                 logging.getLogger(__name__).info("needs about %.1f GiB of memory", need / 2**30)
-        state, log = programs[form](state, batches, key, settings)
-        return state, jax.device_get(log)
+        return programs[form](state, batches, key, settings)
 
-    return piece
+    return start
 
 
 def compile_evaluation(fn: Callable[[State], Metrics], state: State) -> Callable[[State], Metrics]:

@@ -1,4 +1,8 @@
-"""A run with checkpoints that is meant to be killed: ``killed.py ALGORITHM FOLDER OUT ROUNDS``."""
+"""A run with checkpoints that is meant to be killed.
+
+``killed.py ALGORITHM FOLDER OUT ROUNDS KIND``, where KIND is ``stacked``, ``stream`` for batches of
+a function that are skipped after a kill, or ``grain`` for batches whose position is saved.
+"""
 
 import pathlib
 import sys
@@ -12,10 +16,21 @@ import jcollab as jc
 from tests.contract import KEY, B, D, N, make
 
 
-def main(name, folder, out, rounds):
+def batches_of(kind, arrays):
+    count = len(arrays["x"])
+    rounds = [{name: leaf[t] for name, leaf in arrays.items()} for t in range(count)]
+    if kind == "stream":
+        return jc.data.stream(lambda: iter(rounds))
+    if kind == "grain":
+        rows = [{k: leaf[i, 0] for k, leaf in batch.items()} for batch in rounds for i in range(N)]
+        return jc.data.grain_batches(rows, np.arange(count * N).reshape(-1, N).T, B)
+    return jc.data.stacked(jax.tree.map(jnp.asarray, arrays))
+
+
+def main(name, folder, out, rounds, kind="stacked"):
     rng = np.random.default_rng(1)
     batches = {"x": rng.normal(size=(rounds, N, B, D)), "y": rng.normal(size=(rounds, N, B))}
-    batches = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), batches)
+    batches = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), batches)
     algorithm, params = make(name), {"w": jnp.ones((N, D)), "b": jnp.zeros(N)}
 
     def evaluate(state):
@@ -26,7 +41,7 @@ def main(name, folder, out, rounds):
     result = jc.fit(
         algorithm,
         algorithm.init(params),
-        jc.data.stacked(batches),
+        batches_of(kind, batches),
         KEY,
         num_rounds=rounds,
         eval_every=1,
@@ -39,4 +54,4 @@ def main(name, folder, out, rounds):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]))
+    main(*sys.argv[1:4], int(sys.argv[4]), *sys.argv[5:])

@@ -341,9 +341,9 @@ def test_states_come_back_as_they_were(name, tmp_path):
     assert saved.records == [{"round": 1}] and saved.log["loss"].tolist() == [0, 1, 2]
 
 
-def run(name, folder, out, rounds, kill_after=None):
+def run(name, folder, out, rounds, kind, kill_after=None):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(SCRIPT), name, str(folder), str(out), str(rounds)]
+    command = [sys.executable, str(SCRIPT), name, str(folder), str(out), str(rounds), kind]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         if kill_after is None:
             output = process.communicate(timeout=300)[1]
@@ -358,13 +358,13 @@ def run(name, folder, out, rounds, kill_after=None):
         process.communicate()
 
 
-def killed_and_resumed(name, folder, kills, rounds, seed=0):
+def killed_and_resumed(name, folder, kills, rounds, seed=0, kind="stacked"):
     """Kills a run ``kills`` times, lets it end, and compares it with one that was let alone."""
     rng = np.random.default_rng(seed)
-    run(name, folder / "alone", folder / "expected", rounds)
+    run(name, folder / "alone", folder / "expected", rounds, kind)
     for _ in range(kills):
-        run(name, folder / "killed", folder / "got", rounds, rng.uniform(0, 3))
-    run(name, folder / "killed", folder / "got", rounds)
+        run(name, folder / "killed", folder / "got", rounds, kind, rng.uniform(0, 3))
+    run(name, folder / "killed", folder / "got", rounds, kind)
     expected, got = np.load(folder / "expected.npz"), np.load(folder / "got.npz")
     assert sorted(expected) == sorted(got)
     for key in expected:
