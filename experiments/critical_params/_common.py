@@ -329,7 +329,8 @@ def shown(config: Any, rows: list[Row]) -> Rows:
 def figures(name: str, config: Any, rows: list[Row], context: Context) -> None:
     """Draws speed-up against the batch and slowdown against the delay, with both knees."""
     lines = knees(rows)
-    fig, grid = plots.subplots(2, len(lines), squeeze=False, figsize=(4.8 * len(lines), 7))
+    width = min(4.8 * len(lines), 15)
+    fig, grid = plots.subplots(2, len(lines), squeeze=False, figsize=(width, 7))
     for panels, kind in zip(grid, KINDS, strict=True):
         for ax, line in zip(panels, lines, strict=True):
             gains(ax, kind, rows, line)
@@ -354,4 +355,4 @@ def gains(ax: Any, kind: str, rows: list[Row], line: Row, **style: Any) -> None:
             label = f"{name}, C = {line[key]:.3g}"
             ax.plot(dense, curve, dash, color=style["color"], linewidth=1.6, label=label)
     ax.set(xlabel=kind, ylabel="speed-up in steps" if kind == "batch" else "slowdown")
-    ax.legend(fontsize=8, loc="upper left")
+    ax.legend(fontsize=8, loc="lower right" if kind == "batch" else "upper left")
