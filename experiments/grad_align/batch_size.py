@@ -17,8 +17,8 @@ Expected: small batch .796, large batch .803, GradAlign .806.
     python -m experiments grad_align batch_size_cifar10
 
 SGD with 8 and 64, and GradAlign with 8 batches of 8, a small CNN on 500 images of CIFAR-10.
-Cost: 10 minutes on 2 cores; needs CIFAR-10 in JCOLLAB_DATA.
-Expected: the same order as on Fashion-MNIST.
+Cost: 4 minutes of one core; needs CIFAR-10 in JCOLLAB_DATA.
+Expected: small batch .342, large batch .338, GradAlign .345.
 """
 
 from collections.abc import Callable
