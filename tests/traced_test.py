@@ -21,7 +21,8 @@ NO_NUMBERS = {
     "frame", "grid", "honest", "hosts", "in_axes", "inside", "keys", "kwargs", "learners",
     "logits", "mask",
     "maskable", "model", "names", "nodes", "options", "outside", "owners", "p", "params", "parts",
-    "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "shared",
+    "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "share",
+    "shared",
     "sizes", "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
 }  # fmt: skip
 # integers that say how large, how many or how long, or which graph or random numbers are meant
