@@ -22,7 +22,7 @@ NO_NUMBERS = {
     "logits", "mask",
     "maskable", "model", "names", "nodes", "options", "outside", "owners", "p", "params", "parts",
     "positions", "progress", "q", "queries", "receivers", "result", "samples", "schedule", "share",
-    "shared",
+    "shared", "source",
     "sizes", "state", "tests", "tokenizer", "train", "values", "vectors", "x", "y",
 }  # fmt: skip
 # integers that say how large, how many or how long, or which graph or random numbers are meant
@@ -37,7 +37,8 @@ SHAPES = {
     "min_inputs", "most_sentences", "n", "negatives", "neighbors", "num", "num_arrivals",
     "num_classes", "num_clients", "num_devices", "num_epochs", "num_examples", "num_features",
     "num_heads", "num_layers", "num_nodes", "num_observations", "num_processes", "num_rounds",
-    "num_rows", "num_sampled", "num_samples", "num_steps", "padding", "personal_steps", "power",
+    "num_rows", "num_sampled", "num_samples", "num_steps",
+    "num_threads", "padding", "personal_steps", "power",
     "probes",
     "process_id",
     "random_edges", "releases_per_round", "repeats", "root", "rounds", "rows", "rows_per_client",
