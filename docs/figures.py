@@ -1,4 +1,4 @@
-"""Draws the figures of the concepts page: ``python docs/figures.py``."""
+"""Draws figures of the concepts and the user guide: ``python docs/figures.py``."""
 
 from __future__ import annotations
 
@@ -97,8 +97,23 @@ def one_round() -> Any:
     return fig
 
 
+def partitions() -> Any:
+    """Six partitions of the digits over ten clients."""
+    labels, n = jc.data.load("digits").y, 10
+    parts = {
+        "stratified": jc.data.stratified(labels, n),
+        "iid": jc.data.iid(len(labels), n),
+        "dirichlet, alpha = 1": jc.data.dirichlet(labels, n, 1.0),
+        "dirichlet, alpha = 0.1": jc.data.dirichlet(labels, n, 0.1),
+        "by_label, 2 shards": jc.data.by_label(labels, n, shards_per_client=2),
+        "dirichlet_sizes, alpha = 1": jc.data.dirichlet_sizes(len(labels), n, 1.0),
+    }
+    return jc.plots.partition(parts, labels)
+
+
 def main() -> None:
-    """Writes both figures."""
+    """Writes the figures."""
+    jc.plots.save(partitions(), IMAGES / "partitions.png")
     jc.plots.save(mixing(), IMAGES / "concept_mixing.png")
     jc.plots.save(one_round(), IMAGES / "concept_round.png")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jcollab import checks
+
 try:
     import matplotlib
+    from matplotlib.collections import EllipseCollection
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 except ImportError as error:
     raise ImportError(
         'jcollab.plots needs matplotlib: pip install "jax-collab[experiments]"'
@@ -155,6 +159,59 @@ def curves(result: Any, *names: str) -> Figure:
         values = histories[name].reshape(len(histories[name]), -1).T
         band(ax, result.evaluations["round"], values, color=COLORS[0], label=name)
         ax.set(title=name.replace("_", " "), xlabel="communication rounds")
+    return fig
+
+
+@style()
+def partition(parts: Sequence[Any] | Mapping[str, Sequence[Any]], labels: np.ndarray) -> Figure:
+    """Draws how many examples of each class each client has, as a circle of that area.
+
+    The largest circle of a partition fills its cell.
+
+    Args:
+        parts: one index array for each client, for example from :func:`jcollab.data.dirichlet`, or
+            several such partitions by name, one panel each.
+        labels: int ``[N]``, at least 0.
+
+    Raises:
+        TypeError: if labels or indices are not integers.
+        ValueError: if labels do not have shape ``[N]`` or are negative, there are no clients, a
+            client has no examples, or an index is out of range.
+
+    Example:
+        >>> labels = np.arange(100) % 10
+        >>> fig = jc.plots.partition(jc.data.dirichlet(labels, 5, alpha=0.1), labels)
+        >>> [ax.get_xlabel() for ax in fig.axes]
+        ['client']
+    """
+    named = parts if isinstance(parts, Mapping) else {"": parts}
+    counts = {name: checks.class_counts(own, labels) for name, own in named.items()}
+    if not counts:
+        raise ValueError("parts must have at least one partition, got none")
+    widest = max(map(len, counts.values()))
+    num_classes = next(iter(counts.values())).shape[1]
+    columns = min(3, len(counts))
+    rows = -(-len(counts) // columns)
+    cell = min(0.3, 12 / columns / max(widest, num_classes))  # inches
+    size = (columns * max(2.6, 0.9 + cell * widest), rows * max(2.0, 1.0 + cell * num_classes))
+    fig, panels = subplots(rows, columns, figsize=size, squeeze=False)
+    for ax in panels.flat[len(counts) :]:
+        ax.remove()
+    for ax, (name, own) in zip(panels.flat, counts.items(), strict=False):
+        places = np.argwhere(own)
+        # in units of the axes: the largest circle fills its cell at any size of the figure
+        widths = 0.95 * np.sqrt(own[own > 0] / own.max())
+        circles = EllipseCollection(
+            widths, widths, 0, units="x", offsets=places, offset_transform=ax.transData
+        )
+        circles.set(facecolor=COLORS[0], linewidth=0)
+        ax.add_collection(circles)
+        ax.set(xlabel="client", ylabel="class", aspect="equal", axisbelow=True)
+        if name:
+            ax.set_title(name)
+        ax.set(xlim=(-0.6, len(own) - 0.4), ylim=(-0.6, num_classes - 0.4))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(8, integer=True))
     return fig
 
 

@@ -24,6 +24,7 @@ from jcollab.checks.numbers import (
     seed,
     traced,
 )
+from jcollab.checks.partitions import class_counts
 from jcollab.checks.parts import (
     described,
     functions,
@@ -34,6 +35,7 @@ from jcollab.checks.parts import (
 )
 
 __all__ = [
+    "class_counts",
     "count",
     "counts",
     "described",

@@ -15,9 +15,20 @@ from jcollab.data.clients import (
 from jcollab.data.datasets import Dataset, data_dir, digits, load
 from jcollab.data.frames import by_column
 from jcollab.data.grain_batches import grain_batches
+from jcollab.data.heterogeneity import heterogeneity
 from jcollab.data.leaf import from_leaf
-from jcollab.data.partitions import by_label, by_size, by_user, dirichlet, iid
+from jcollab.data.partitions import (
+    by_label,
+    by_size,
+    by_time,
+    by_user,
+    dirichlet,
+    dirichlet_sizes,
+    iid,
+    stratified,
+)
 from jcollab.data.sampling import arriving, epochs, minibatches
+from jcollab.data.shifts import brighten, rotate, shift_features
 from jcollab.data.splits import split
 from jcollab.data.streams import stream
 from jcollab.data.tfds_clients import from_tfds
@@ -30,11 +41,13 @@ __all__ = [
     "Dataset",
     "Names",
     "arriving",
+    "brighten",
     "by_client",
     "by_column",
     "by_label",
     "by_owner",
     "by_size",
+    "by_time",
     "by_user",
     "client_arrays",
     "crop_and_flip",
@@ -42,6 +55,7 @@ __all__ = [
     "data_dir",
     "digits",
     "dirichlet",
+    "dirichlet_sizes",
     "epochs",
     "from_clients",
     "from_function",
@@ -49,13 +63,17 @@ __all__ = [
     "from_tfds",
     "full_batch",
     "grain_batches",
+    "heterogeneity",
     "iid",
     "load",
     "minibatches",
     "mixup",
     "normalize",
+    "rotate",
+    "shift_features",
     "split",
     "stacked",
+    "stratified",
     "stream",
     "synthetic",
 ]

@@ -37,6 +37,35 @@ def iid(num_examples: int, n: int, *, seed: int = 0) -> Parts:
     return _nonempty(np.array_split(np.random.default_rng(seed).permutation(num_examples), n))
 
 
+def stratified(labels: np.ndarray, n: int, *, seed: int = 0) -> Parts:
+    """Splits into n parts of equal size in which every class has its share of the whole.
+
+    The examples are shuffled, sorted by label, and dealt to the clients in turn. So sizes differ by
+    at most one example, and so do the numbers of examples of each class.
+
+    Args:
+        labels: int ``[N]``, at least 0.
+        n: number of clients.
+        seed: seed of the shuffle.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if labels do not have shape ``[N]`` or are negative, or there are fewer examples
+            than clients.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 0, 1, 1])
+        >>> [np.sort(labels[part]).tolist() for part in jc.data.stratified(labels, 2)]
+        [[0, 0, 1], [0, 0, 1]]
+    """
+    labels = _labels(labels)
+    checks.count("n", n)
+    _check_enough(len(labels), n, seed)
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return [order[i::n] for i in range(n)]
+
+
 def by_label(labels: np.ndarray, n: int, *, shards_per_client: int = 1, seed: int = 0) -> Parts:
     """Sorts the examples by label and assigns the same number of contiguous shards to each client.
 
@@ -86,6 +115,72 @@ def by_size(num_examples: int, fractions: Sequence[float] | np.ndarray, *, seed:
     _check_enough(num_examples, len(share), seed)
     cuts = np.round(np.cumsum(share / share.sum()) * num_examples).astype(int)[:-1]
     return _nonempty(np.split(np.random.default_rng(seed).permutation(num_examples), cuts))
+
+
+def dirichlet_sizes(
+    num_examples: int, n: int, alpha: float, *, min_size: int = 1, seed: int = 0
+) -> Parts:
+    """Shuffles the examples and splits them into parts whose sizes come from a Dirichlet draw.
+
+    Every client gets ``min_size`` examples, and a share ``q_i`` of the others, with
+    ``q ~ Dirichlet(alpha, ..., alpha)``. Labels are as in the whole data.
+
+    Args:
+        num_examples: N.
+        n: number of clients.
+        alpha: concentration, > 0; large values are close to equal sizes, small ones give most
+            examples to few clients.
+        min_size: examples that every client gets.
+        seed: seed of the draw and the shuffle.
+
+    Raises:
+        ValueError: if alpha is not positive and finite, min_size < 1, or there are fewer than
+            ``n min_size`` examples.
+
+    Example:
+        >>> [len(part) for part in jc.data.dirichlet_sizes(100, 4, alpha=0.5)]
+        [24, 1, 54, 21]
+
+    Source: Li, Diao, Chen and He 2022, arXiv 2102.02079, section IV-E (quantity skew).
+    """
+    checks.finite(above=0, alpha=alpha)
+    checks.counts(n=n, min_size=min_size)
+    _check_enough(num_examples, n * min_size, seed)
+    rng = np.random.default_rng(seed)
+    # the cuts are rounded, not the sizes, so that the sizes sum to N
+    share = np.cumsum(rng.dirichlet(np.full(n, alpha)))[:-1]
+    cuts = np.round(share * (num_examples - n * min_size)).astype(int)
+    return np.split(rng.permutation(num_examples), cuts + min_size * np.arange(1, n))
+
+
+def by_time(times: np.ndarray, n: int) -> Parts:
+    """Splits into n consecutive blocks in order of time, of equal size (up to one example).
+
+    Args:
+        times: ``[N]``, the time of each example: numbers, or ``datetime64``. Examples of the same
+            time stay in the given order.
+        n: number of clients; client 0 gets the earliest examples.
+
+    Raises:
+        TypeError: if times are neither numbers nor dates.
+        ValueError: if times do not have shape ``[N]``, or contain NaN or NaT, or there are fewer
+            examples than clients.
+
+    Example:
+        >>> [part.tolist() for part in jc.data.by_time([3.5, 0.0, 9.0, 1.0], 2)]
+        [[1, 3], [0, 2]]
+    """
+    times = np.asarray(times)
+    checks.count("n", n)
+    if times.dtype.kind not in "iufM":
+        raise TypeError(f"times must be numbers or datetime64, got {times.dtype}")
+    if times.ndim != 1:
+        raise ValueError(f"times must have shape [N], got {list(times.shape)}")
+    missing = np.flatnonzero(times != times)  # true for NaN and NaT only
+    if len(missing):
+        raise ValueError(f"times must be known, got {times[missing[0]]} at index {missing[0]}")
+    _check_enough(len(times), n, 0)
+    return np.array_split(np.argsort(times, kind="stable"), n)
 
 
 def by_user(owners: np.ndarray) -> Parts:

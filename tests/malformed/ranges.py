@@ -159,6 +159,12 @@ CASES = {
     "replicas of params": (lambda v: jc.replicate(jnp.ones(2), v), "n", below(1)),
     "partition": (lambda v: jc.data.iid(20, v), "n", below(1) | st.integers(21, 99)),
     "dirichlet": (lambda v: jc.data.dirichlet(LABELS, 4, v), "alpha", not_positive),
+    "stratified": (lambda v: jc.data.stratified(LABELS, v), "n", below(1) | st.integers(21, 99)),
+    "sizes": (lambda v: jc.data.dirichlet_sizes(20, 4, v), "alpha", not_positive),
+    "least size": (lambda v: jc.data.dirichlet_sizes(9, 2, 1.0, min_size=v), "min_size", below(1)),
+    "blocks of time": (
+        lambda v: jc.data.by_time(np.arange(20), v), "n", below(1) | st.integers(21, 99),
+    ),
     "labels": (lambda v: jc.data.by_label(LABELS, v), "n", below(1) | st.integers(21, 99)),
     "batches": (lambda v: jc.data.minibatches(DATA, v), "batch_size", below(1)),
     "batches of passes": (lambda v: jc.data.epochs(DATA, v), "batch_size", below(1)),
