@@ -12,7 +12,7 @@ Expected: worst client at alpha 0.01: RelaySGD about .97, D-PSGD about .7.
 
 Table 2's question with an MLP: all methods with momentum, 900 rounds (--momenta 0.0: without).
 Cost: 40 minutes on one core a data set (--dataset mnist, digits).
-Expected: from alpha 1 to .01, RelaySGD loses at most 3 points, D-PSGD at least 10.
+Expected: from alpha 1 to .01, RelaySGD loses about 2 points, D-PSGD about 10.
 
 All methods are tuned in the same way, by the worst client on validation data. The grid of learning
 rates is scaled for momentum and delays.
@@ -156,6 +156,7 @@ def _curves(config: Config, kept: dict[Any, Any]) -> Any:
 def _worst_clients(config: Config, rows: list[Row]) -> Any:
     """Draws worst-client accuracy against alpha, one panel for each momentum."""
     fig, panels = plots.row(len(config.momenta), 5.2, 4.6)
+    lowest = min(row["worst_accuracy"] - row["worst_std"] for row in rows)
     for ax, momentum in zip(panels, config.momenta, strict=True):
         own = [row for row in rows if row["momentum"] == momentum]
         for name, topology in dict.fromkeys((row["algorithm"], row["topology"]) for row in own):
@@ -168,10 +169,10 @@ def _worst_clients(config: Config, rows: list[Row]) -> Any:
                 capsize=3,
                 label=f"{name} ({topology})",
             )
-        ax.set(title=f"momentum {momentum:g}", xscale="log", ylim=(0, 1.02))
+        ax.set(title=f"momentum {momentum:g}", xscale="log", ylim=(lowest - 0.02, None))
         ax.set_xlabel("Dirichlet alpha (heterogeneous: left)")
     panels[0].set_ylabel(f"worst-client test accuracy, {config.dataset}")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, handlelength=4)
     return fig
 
 
