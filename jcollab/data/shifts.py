@@ -24,12 +24,12 @@ def rotate(images: Array, degrees: Any) -> Array:
 
     Args:
         images: ``[..., height, width, channels]``, floating-point numbers.
-        degrees: the angle, ``[]``; to rotate each client's images by another one, see
+        degrees: the angle, a number; to rotate each client's images by another one, see
             :func:`jcollab.data.shift_features`.
 
     Raises:
         TypeError: if images are not floating-point numbers.
-        ValueError: if images have fewer than three axes.
+        ValueError: if images have fewer than three axes, or degrees is not a number.
 
     Example:
         >>> image = jnp.array([[1.0, 2.0], [3.0, 4.0]])[..., None]
@@ -37,6 +37,7 @@ def rotate(images: Array, degrees: Any) -> Array:
         [[2.0, 4.0], [1.0, 3.0]]
     """
     images = _images(images)
+    checks.number("degrees", degrees)
     height, width = images.shape[-3:-1]
     angle = jnp.deg2rad(degrees)
     y, x = jnp.mgrid[:height, :width] - jnp.array([height - 1, width - 1])[:, None, None] / 2
@@ -54,16 +55,17 @@ def brighten(images: Array, factor: Any) -> Array:
 
     Args:
         images: ``[..., height, width, channels]``, floating-point numbers in 0..1.
-        factor: the brightness, ``[]``, at least 0; below 1 images get darker.
+        factor: the brightness, at least 0; below 1 images get darker.
 
     Raises:
         TypeError: if images are not floating-point numbers.
-        ValueError: if images have fewer than three axes.
+        ValueError: if images have fewer than three axes, or factor is negative.
 
     Example:
         >>> jc.data.brighten(jnp.array([[[0.25, 0.75]]]), 2.0).tolist()
         [[[0.5, 1.0]]]
     """
+    checks.number("factor", factor, at_least=0)
     return jnp.clip(factor * _images(images), 0, 1)
 
 

@@ -179,6 +179,8 @@ case(
 )
 
 # data, objectives, privacy, models
+case(jc.data.rotate, uses.value, jnp.ones((2, 4, 4, 1)), degrees=(0.0, 30.0))
+case(jc.data.brighten, uses.value, jnp.ones((2, 4, 4, 1)), factor=HALVES)
 case(jc.data.mixup, uses.augmented, 2, alpha=(0.5, 2.0))
 case(
     jc.data.normalize,
