@@ -197,6 +197,8 @@ def _init(settings: Settings, params: PyTree, model_state: PyTree = ()) -> State
         flags = selected(settings.sharing.select, params, "share")
         if not all(flags):
             params, personal = split(params, flags)
+        elif settings.sharing.personal_steps is not None:
+            raise ValueError("share must leave a part to personal_steps, got all of the model")
     start = to_exchange(params, model_state, how)
     if n is None:
         n = layout.num_clients((params, model_state), ("params", "model_state"))

@@ -26,19 +26,21 @@ def of_parts(objective: Objective) -> Objective:
 def optimizer_of_parts(
     shared: optax.GradientTransformationExtraArgs, personal: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-    """Returns an optimizer of :class:`Parts`, with a state for each part.
+    """Returns an optimizer of :class:`Parts`, with a state for each part, or of the only one.
 
     The method (SCAFFOLD, FedProx) belongs to the optimizer of the shared leaves: a correction or a
     penalty is about what clients exchange.
     """
 
-    def init(parts: Parts) -> Parts:
-        own = personal.init(parts.personal) if jax.tree.leaves(parts.personal) else ()
-        return Parts(shared.init(parts.shared), own)
+    def init(parts: Parts) -> PyTree:
+        state = shared.init(parts.shared)
+        if not jax.tree.leaves(parts.personal):
+            return state
+        return Parts(state, personal.init(parts.personal))
 
     def update(
         grads: Parts,
-        state: Parts,
+        state: PyTree,
         params: Parts | None = None,
         *,
         value: Array,
@@ -47,23 +49,24 @@ def optimizer_of_parts(
         step: Array,
         correction: PyTree = None,
         **others: Any,
-    ) -> tuple[Parts, Parts]:
+    ) -> tuple[Parts, PyTree]:
         del others  # value and value_fn give the rest, for each part
         assert params is not None
         y, z = params
+        alone = not jax.tree.leaves(z)
         common = {"value": value, "step": step}
         u, fresh = optimizer_update(
             shared,
             grads.shared,
-            state.shared,
+            state if alone else state.shared,
             y,
             value_fn=lambda y: value_fn(Parts(y, z)),
             anchor=anchor.shared,
             correction=correction,
             **common,
         )
-        if not jax.tree.leaves(z):
-            return Parts(u, z), Parts(fresh, ())
+        if alone:
+            return Parts(u, z), fresh
         v, own = optimizer_update(
             personal,
             grads.personal,
@@ -84,10 +87,10 @@ def alternate(sharing: Sharing | None, k: Array, old: PyTree, new: PyTree) -> Py
     Args:
         sharing: with the number of first steps, which train the personal leaves.
         k: index of the local step.
-        old: :class:`Parts` before the step.
-        new: Parts after a step that trains both.
+        old: :class:`Parts` before the step, of the model or of the state of its optimizer.
+        new: the same after a step that trains both.
     """
-    if sharing is None or sharing.personal_steps is None:
+    if sharing is None or sharing.personal_steps is None or not isinstance(new, Parts):
         return new
     on = k >= sharing.personal_steps
 

@@ -198,6 +198,7 @@ def test_clients_in_host_memory_resume_and_equal_a_run(tmp_path):
         (3, TypeError, "share must be a function of path and leaf, a path, or a pytree of bools"),
         ("neck", ValueError, r"share must choose at least one of \['body/w', 'head'\], got none"),
         ({"body": True}, ValueError, "share must have the structure of the model"),
+        (jc.local.sharing(lambda path, leaf: True, personal_steps=1), ValueError, "got all of the"),
         (lambda path, leaf: 1, TypeError, "share must return bools, got int"),
     ],
 )
