@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from backports import zstd
 from PIL import Image
 
 import jcollab as jc
@@ -73,7 +74,7 @@ def test_files_give_the_same_clients_as_a_frame(tmp_path, suffix):
     if suffix == ".parquet":
         frame.to_parquet(path)
     elif ".jsonl" in suffix:
-        frame.to_json(path, orient="records", lines=True)
+        path.write_bytes(zstd.compress(frame.to_json(orient="records", lines=True).encode()))
     else:
         frame.to_csv(path, index=False, sep="\t" if ".tsv" in suffix else ",")
     data = jc.data.by_column(path, "user", ["age", "height"], "label")
