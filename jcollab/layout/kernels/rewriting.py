@@ -105,7 +105,8 @@ def _equation(eqn: JaxprEqn) -> JaxprEqn:
     if fast is None:
         return eqn.replace(params=_inner(eqn.params))
     # jit makes one equation of the replacement, which takes the place of the old one
-    (call,) = jax.make_jaxpr(jax.jit(fast))(*avals).eqns
+    with jax.disable_jit(False):  # where a user disabled it, it would make several
+        (call,) = jax.make_jaxpr(jax.jit(fast))(*avals).eqns
     return call.replace(invars=eqn.invars, outvars=eqn.outvars)
 
 

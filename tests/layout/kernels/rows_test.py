@@ -52,3 +52,9 @@ def test_statistics_of_a_batch():
     expected = jax.value_and_grad(loss, (0, 1))(*args)
     got = jax.jit(jax.value_and_grad(fast_layers(loss), (0, 1)))(*args)
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bias_without_jit():
+    x, bias = jnp.ones((4, 3)), jnp.ones((1, 3))
+    with jax.disable_jit():
+        assert fast_layers(jnp.add)(x, bias).tolist() == (x + bias).tolist()
